@@ -1,0 +1,110 @@
+//! What is special about a kind: how its objects are prepared and checked before they are stored.
+//!
+//! Everything generic (defaults, status reset, generation, ObjectMeta rules) is done by the verbs; a strategy adds only
+//! what the kind's own strategy in the stock server adds. One small file per kind under `kinds/`, looked up by
+//! `kinds::strategy`; a kind without a file gets [`Generic`].
+//!
+//! Order on create: schema (prune, default) → generic prepare → `prepare_create` → admission → `validate` → commit → `after_create`.
+//! Order on update: schema → generic prepare → `prepare_update` → admission → `validate_update` → commit → `after_update`.
+
+use serde_json::Value;
+
+use crate::{
+    status::{Cause, Status},
+    types::{State, UserInfo},
+};
+
+/// What a strategy may look at beside the objects themselves.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub state: &'a State,
+    pub user: &'a UserInfo,
+    /// The request's subresource, e.g. `status`; empty for the object itself.
+    pub subresource: &'a str,
+    pub dry_run: bool,
+}
+
+pub trait Strategy: Send + Sync {
+    /// Fills in what the server decides. Runs after defaults, before validation. May reserve things outside of the
+    /// object (addresses, ports); then [`Strategy::release`] gives them back.
+    fn prepare_create(&self, _context: Context<'_>, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Also runs for updates of subresources (see [`Context::subresource`]).
+    fn prepare_update(&self, _context: Context<'_>, _object: &mut Value, _old: &Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Empty when all is well. ObjectMeta has been checked already.
+    fn validate(&self, _context: Context<'_>, _object: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
+    /// By default what holds at creation holds later too.
+    fn validate_update(&self, context: Context<'_>, object: &Value, _old: &Value) -> Vec<Cause> {
+        self.validate(context, object)
+    }
+
+    /// Messages for `Warning` headers (deprecated fields and the like).
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The write of `object` failed or was a dry run after `prepare_create` (`old` absent) or `prepare_update`.
+    fn release(&self, _context: Context<'_>, _object: &Value, _old: Option<&Value>) {}
+
+    /// The update was committed.
+    fn after_update(&self, _context: Context<'_>, _object: &Value, _old: &Value) {}
+
+    /// The object is gone for good.
+    fn after_delete(&self, _state: &State, _object: &Value) {}
+
+    /// Whether an update may create the object when it is absent (Leases and the like: `AllowCreateOnUpdate`).
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether an update without resourceVersion is accepted (`AllowUnconditionalUpdate`).
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// How the object's name is checked.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
+    /// Whether `metadata.generation` counts changes of the spec; by default for kinds with a status subresource.
+    fn counts_generation(&self, has_status: bool) -> bool {
+        has_status
+    }
+
+    /// How deletion goes when the request names no grace period.
+    fn deletion_grace_seconds(&self, _object: &Value, _asked: Option<i64>) -> i64 {
+        0
+    }
+
+    /// The finalizer that deletion leaves in place when no propagation policy is given: false for most kinds
+    /// (Background), true for the old ones that orphan by default.
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain, most kinds.
+    Subdomain,
+    /// RFC 1123 label: Namespaces, Services (1.36).
+    Label,
+    /// RFC 1035 label.
+    Rfc1035Label,
+    /// Any single path segment: RBAC kinds.
+    PathSegment,
+}
+
+/// A kind with nothing special.
+pub struct Generic;
+
+impl Strategy for Generic {}
