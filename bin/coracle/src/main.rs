@@ -1,1 +1,41 @@
-fn main() {}
+//! The one binary. Re-executed roles (`coracle shim`, `coracle create`) leave before anything else is set up,
+//! so that a pod's shim costs next to nothing.
+
+mod cli;
+mod commands;
+mod node_address;
+mod settings;
+mod up;
+
+use std::{ffi::OsString, process::ExitCode};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = coracle_runtime::dispatch(&arguments) {
+        return ExitCode::from(code.clamp(0, 255) as u8);
+    }
+    match cli::run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            print_chain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole chain of causes on one line; hints stand on lines of their own.
+fn print_chain(error: &anyhow::Error) {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let text = chain.join(": ");
+    let (message, hint) = match text.split_once("\nhint: ") {
+        Some((message, rest)) => match rest.split_once(": ") {
+            Some((hint, cause)) => (format!("{message}: {cause}"), Some(hint.to_string())),
+            None => (message.to_string(), Some(rest.to_string())),
+        },
+        None => (text, None),
+    };
+    eprintln!("error: {message}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -1,0 +1,62 @@
+//! Builds images from Dockerfiles without running anything.
+//! CONTRACT: public names and signatures below are what `bin` compiles against.
+
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The build context.
+    pub context: PathBuf,
+    /// Default: `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    pub tags: Vec<String>,
+    pub build_args: Vec<(String, String)>,
+    /// The stage to build; default: the last.
+    pub target: Option<String>,
+}
+
+/// An image to start from.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The OCI image configuration (JSON).
+    pub config: serde_json::Value,
+    pub layers: Vec<Layer>,
+    /// Unpacked layers, lowest first: `COPY --from=IMAGE` reads them.
+    pub directories: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub media_type: String,
+    /// `sha256:…` of the blob as stored.
+    pub digest: String,
+    /// `sha256:…` of the uncompressed tar.
+    pub diff_id: String,
+    pub size_bytes: u64,
+    /// Where a layer made by this build lies; `None` for one that the image store has already.
+    pub file: Option<PathBuf>,
+}
+
+/// What a build asks of the node's images. Implemented over the image store by `bin`.
+pub trait Images {
+    /// Pulls when absent.
+    fn base(&self, reference: &str) -> Result<Base, String>;
+    /// Stores configuration and layers under the tags; returns the image's id.
+    fn commit(&self, tags: &[String], config: &serde_json::Value, layers: &[Layer]) -> Result<String, String>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Bad input, with the line of the Dockerfile.
+    #[error("{file}:{line}: {message}")]
+    Dockerfile { file: String, line: usize, message: String },
+    #[error("{action} `{subject}`")]
+    Failed { action: &'static str, subject: String, source: std::io::Error },
+    #[error("{0}")]
+    Images(String),
+}
+
+/// Builds and commits; returns the image's id. `progress` gets one line a step.
+pub fn build(_request: &Request, _images: &dyn Images, _progress: &mut dyn FnMut(&str)) -> Result<String, BuildError> {
+    unimplemented!()
+}

@@ -1,0 +1,52 @@
+//! The list of commands. Each has a file in `commands/`.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::{
+    commands,
+    settings::{self, Scope},
+};
+
+type Run = fn(&ArgMatches) -> Result<ExitCode>;
+
+/// Name, definition and entry of every command.
+fn table() -> Vec<(Command, Run)> {
+    let everywhere = |command| settings::flags(command, Scope::Everywhere);
+    vec![
+        (
+            settings::flags(Command::new("up"), Scope::Up).about("Run Coracle in the foreground until SIGTERM; pods outlive it"),
+            commands::up::run,
+        ),
+        (
+            everywhere(Command::new("down")).about("Stop Coracle and its pods, and remove every trace from network, mounts and cgroups"),
+            commands::down::run,
+        ),
+        (everywhere(Command::new("status")).about("Show what runs here"), commands::status::run),
+        (
+            settings::flags(Command::new("doctor"), Scope::Up).about("Say what this machine lacks, and the command that adds it"),
+            commands::doctor::run,
+        ),
+        (everywhere(commands::kubeconfig::command()), commands::kubeconfig::run),
+        (commands::image::command(everywhere), commands::image::run),
+        (everywhere(commands::build::command()), commands::build::run),
+    ]
+}
+
+pub fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
+    let table = table();
+    let root = Command::new("coracle")
+        .about("Kubernetes for one person: a complete cloud-native platform in one process")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .arg(Arg::new("version").long("version").short('V').action(ArgAction::Version).help("Print the version"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(table.iter().map(|(command, _)| command.clone()));
+    let matches = root.get_matches_from(arguments);
+    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    let (_, run) = table.iter().find(|(command, _)| command.get_name() == name).expect("clap knows the same list");
+    run(matches)
+}

@@ -1,0 +1,81 @@
+//! `coracle image import|ls|rm`: the images of this node, with or without a running `coracle up`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use coracle_runtime::images::{ImageConfig, ImageStore, RegistryConfig};
+
+use crate::settings::{DataOptions, Values};
+
+pub fn command(flags: impl Fn(Command) -> Command) -> Command {
+    let import = Command::new("import").about("Import a docker or OCI archive (tar, tar.gz)").arg(
+        Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)),
+    );
+    let ls = Command::new("ls").about("List images");
+    let rm = Command::new("rm")
+        .about("Remove images by name or id")
+        .arg(Arg::new("image").required(true).num_args(1..).value_name("IMAGE"));
+    Command::new("image")
+        .about("Import, list and remove images")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([flags(import), flags(ls), flags(rm)])
+}
+
+pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let (name, matches) = matches.subcommand().expect("a subcommand is required");
+    let options = DataOptions::from_values(&Values::resolve(matches)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let images = ImageStore::open(options.images_dir(), RegistryConfig::default())
+            .await
+            .with_context(|| format!("open images in `{}`", options.images_dir().display()))?;
+        match name {
+            "import" => import(&images, matches).await,
+            "ls" => list(&images).await,
+            _ => remove(&images, matches).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn import(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
+    let archive = matches.get_one::<PathBuf>("archive").expect("required");
+    let imported = images.import(archive.clone()).await.with_context(|| format!("import `{}`", archive.display()))?;
+    for image in imported {
+        println!("{}", names(&image).join("\n"));
+    }
+    Ok(())
+}
+
+async fn list(images: &ImageStore) -> Result<()> {
+    let images = images.list().await.context("list images")?;
+    println!("{:<60} {:<14} {:>10}", "IMAGE", "ID", "SIZE");
+    for image in images {
+        let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+        for name in names(&image) {
+            println!("{name:<60} {:<14} {:>6.1} MiB", &id[..12.min(id.len())], image.size_bytes as f64 / 1048576.0);
+        }
+    }
+    Ok(())
+}
+
+async fn remove(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
+    for name in matches.get_many::<String>("image").expect("required") {
+        images.remove(name).await.with_context(|| format!("remove image `{name}`"))?;
+        println!("{name}");
+    }
+    Ok(())
+}
+
+/// Tags, else digests, else the id.
+fn names(image: &ImageConfig) -> Vec<String> {
+    if !image.repo_tags.is_empty() {
+        return image.repo_tags.clone();
+    }
+    if !image.repo_digests.is_empty() {
+        return image.repo_digests.clone();
+    }
+    vec![image.id.clone()]
+}

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub mod build;
+pub mod doctor;
+pub mod down;
+pub mod image;
+pub mod kubeconfig;
+pub mod status;
+pub mod up;

@@ -1,0 +1,31 @@
+//! `coracle up`: runs everything in the foreground.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    settings::{UpOptions, Values},
+    up,
+};
+
+pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    let started = Instant::now();
+    let options = UpOptions::from_values(&Values::resolve(matches)?)?;
+    let filter = EnvFilter::try_new(&options.data.log).with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
+    // Two workers serve one cheap server; blocking work (files, namespaces) has its own threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)))
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let outcome = runtime.block_on(up::run(options, started));
+    // Blocking calls that outlive the drain must not delay the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    outcome.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,164 @@
+//! Settings as typed values.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail};
+use coracle_runtime::images::RegistryConfig;
+
+use super::Values;
+use crate::node_address;
+
+/// What every command needs that touches a data directory.
+#[derive(Clone, Debug)]
+pub struct DataOptions {
+    pub data_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub pod_log_dir: PathBuf,
+    pub log: String,
+}
+
+impl DataOptions {
+    pub fn from_values(values: &Values) -> Result<DataOptions> {
+        let path = |key| values.text(key).map(PathBuf::from).with_context(|| format!("setting `{key}` is empty"));
+        Ok(DataOptions {
+            data_dir: std::path::absolute(path("data-dir")?)?,
+            run_dir: std::path::absolute(path("run-dir")?)?,
+            pod_log_dir: std::path::absolute(path("pod-log-dir")?)?,
+            log: values.text("log").unwrap_or("warn").to_string(),
+        })
+    }
+
+    pub fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    pub fn images_dir(&self) -> PathBuf {
+        self.data_dir.join("images")
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data_dir.join("kubeconfig")
+    }
+
+    /// Holds the process id of the running `coracle up`.
+    pub fn pid_file(&self) -> PathBuf {
+        self.data_dir.join("coracle.pid")
+    }
+}
+
+/// What `coracle up` runs with.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    pub data: DataOptions,
+    pub node_ip: Ipv4Addr,
+    pub node_name: String,
+    pub api_port: u16,
+    pub http_port: u16,
+    pub https_port: u16,
+    pub api_sans: Vec<String>,
+    pub cluster_domain: String,
+    pub pod_cidr: ipnet::Ipv4Net,
+    pub service_cidr: ipnet::Ipv4Net,
+    pub cluster_dns: Ipv4Addr,
+    pub upstream_dns: Vec<IpAddr>,
+    pub node_ports: RangeInclusive<u16>,
+    pub max_pods: u32,
+    pub registries: RegistryConfig,
+}
+
+impl UpOptions {
+    pub fn from_values(values: &Values) -> Result<UpOptions> {
+        let service_cidr: ipnet::Ipv4Net = required(values, "service-cidr")?;
+        let cluster_dns: Ipv4Addr = required(values, "cluster-dns")?;
+        if !service_cidr.contains(&cluster_dns) {
+            bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
+        }
+        let upstream_dns = values.list("upstream-dns").into_iter().map(|text| {
+            text.parse().with_context(|| format!("read setting `upstream-dns` from `{text}`"))
+        });
+        Ok(UpOptions {
+            data: DataOptions::from_values(values)?,
+            node_ip: match values.parse("node-ip")? {
+                Some(address) => address,
+                None => node_address::detect()?,
+            },
+            node_name: match values.text("node-name") {
+                Some(name) => name.to_string(),
+                None => node_address::host_name()?,
+            },
+            api_port: required(values, "api-port")?,
+            http_port: required(values, "http-port")?,
+            https_port: required(values, "https-port")?,
+            api_sans: values.list("api-sans"),
+            cluster_domain: required(values, "cluster-domain")?,
+            pod_cidr: required(values, "pod-cidr")?,
+            service_cidr,
+            cluster_dns,
+            upstream_dns: upstream_dns.collect::<Result<_>>()?,
+            node_ports: port_range(values.text("node-ports").unwrap_or_default())?,
+            max_pods: required(values, "max-pods")?,
+            registries: RegistryConfig {
+                mirrors: mirrors(&values.list("registry-mirrors"))?,
+                plain_http: values.list("plain-http-registries"),
+            },
+        })
+    }
+}
+
+fn required<T>(values: &Values, key: &str) -> Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>> {
+    let range = text.split_once('-').and_then(|(low, high)| Some(low.parse().ok()?..=high.parse().ok()?));
+    match range {
+        Some(range) if !range.is_empty() => Ok(range),
+        _ => bail!("setting `node-ports` is `{text}`, expected LOW-HIGH such as 30000-32767"),
+    }
+}
+
+/// `registry=mirror` pairs, several for one registry in their order.
+fn mirrors(pairs: &[String]) -> Result<Vec<(String, Vec<String>)>> {
+    let mut mirrors: Vec<(String, Vec<String>)> = Vec::new();
+    for pair in pairs {
+        let Some((registry, mirror)) = pair.split_once('=') else {
+            bail!("setting `registry-mirrors` has `{pair}`, expected REGISTRY=MIRROR");
+        };
+        match mirrors.iter_mut().find(|(known, _)| known == registry) {
+            Some((_, list)) => list.push(mirror.to_string()),
+            None => mirrors.push((registry.to_string(), vec![mirror.to_string()])),
+        }
+    }
+    Ok(mirrors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_of_one_registry_keep_their_order() {
+        let pairs = ["docker.io=a:5000", "ghcr.io=c", "docker.io=b"].map(str::to_string);
+        let expected = vec![
+            ("docker.io".to_string(), vec!["a:5000".to_string(), "b".to_string()]),
+            ("ghcr.io".to_string(), vec!["c".to_string()]),
+        ];
+        assert_eq!(mirrors(&pairs).unwrap(), expected);
+    }
+
+    #[test]
+    fn port_ranges_are_checked() {
+        assert_eq!(port_range("30000-32767").unwrap(), 30000..=32767);
+        for wrong in ["", "30000", "5-4", "a-b", "1-70000"] {
+            assert!(port_range(wrong).is_err(), "{wrong}");
+        }
+    }
+}

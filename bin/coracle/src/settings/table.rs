@@ -1,0 +1,58 @@
+//! Every setting, declared once: command-line flag, environment variable and configuration key derive from a row here.
+
+/// One setting of `coracle`. `key` is the flag (`--key`) and the configuration key.
+pub struct Setting {
+    pub key: &'static str,
+    /// What the value is, for `--help`.
+    pub value: &'static str,
+    /// `None`: worked out at start, as `help` says.
+    pub default: Option<&'static str>,
+    pub help: &'static str,
+    pub scope: Scope,
+}
+
+/// Which commands take the setting as a flag. In the configuration file all of them may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every command that touches a data directory.
+    Everywhere,
+    /// `coracle up` alone.
+    Up,
+}
+
+const fn setting(
+    key: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    scope: Scope,
+    help: &'static str,
+) -> Setting {
+    Setting { key, value, default, help, scope }
+}
+
+pub const SETTINGS: &[Setting] = &[
+    setting("data-dir", "DIR", Some("/var/lib/coracle"), Scope::Everywhere, "Where everything durable lives"),
+    setting("run-dir", "DIR", Some("/run/coracle"), Scope::Everywhere, "Sockets and pinned namespaces, gone after a reboot"),
+    setting("log", "FILTER", Some("warn"), Scope::Everywhere, "Log filter: error, warn, info, debug, or TARGET=LEVEL,…"),
+    setting("node-ip", "IP", None, Scope::Up, "The node's address [default: the source address of the default route]"),
+    setting("node-name", "NAME", None, Scope::Up, "The node's name [default: the host name, in lower case]"),
+    setting("api-port", "PORT", Some("6443"), Scope::Up, "Port of the Kubernetes API"),
+    setting("http-port", "PORT", Some("80"), Scope::Up, "Port of the ingress for HTTP"),
+    setting("https-port", "PORT", Some("443"), Scope::Up, "Port of the ingress for HTTPS"),
+    setting("api-sans", "NAMES", Some(""), Scope::Up, "More names or addresses for the API's certificate, separated by commas"),
+    setting("cluster-domain", "DOMAIN", Some("cluster.local"), Scope::Up, "DNS domain of the cluster"),
+    setting("pod-cidr", "CIDR", Some("10.42.0.0/16"), Scope::Up, "Addresses of pods"),
+    setting("service-cidr", "CIDR", Some("10.43.0.0/16"), Scope::Up, "Addresses of Services"),
+    setting("cluster-dns", "IP", Some("10.43.0.10"), Scope::Up, "Address of the cluster's DNS, inside service-cidr"),
+    setting("upstream-dns", "IPS", Some(""), Scope::Up, "Name servers for names outside the cluster, separated by commas [default: those of /etc/resolv.conf]"),
+    setting("node-ports", "RANGE", Some("30000-32767"), Scope::Up, "Ports for Services of type NodePort"),
+    setting("max-pods", "NUMBER", Some("110"), Scope::Up, "How many pods the node takes"),
+    setting("pod-log-dir", "DIR", Some("/var/log/pods"), Scope::Everywhere, "Where the logs of containers lie"),
+    setting("registry-mirrors", "LIST", Some(""), Scope::Up, "Mirrors tried before a registry: docker.io=mirror.example:5000, separated by commas"),
+    setting("plain-http-registries", "HOSTS", Some(""), Scope::Up, "Registries spoken to over plain HTTP, separated by commas"),
+];
+
+/// The environment variable of a setting: `data-dir` is `CORACLE_DATA_DIR`.
+pub fn environment_name(key: &str) -> String {
+    format!("CORACLE_{}", key.replace('-', "_").to_uppercase())
+}

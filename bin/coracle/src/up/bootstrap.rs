@@ -1,0 +1,76 @@
+//! Objects that exist because of how this process is wired, and the wait for the node.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use coracle_store::{Reader, Scope};
+use k8s_openapi::api::core::v1::{Node, Service};
+use kube::{
+    Api,
+    api::PostParams,
+};
+use serde_json::json;
+
+use crate::settings::UpOptions;
+
+/// A node that is not Ready by then has said why in its log.
+const NODE_READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The Service that tells users where the cluster's DNS answers. It has no selector and no endpoints:
+/// the network answers on its address itself.
+pub async fn cluster_dns(client: &kube::Client, options: &UpOptions) -> Result<()> {
+    let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
+    let address = options.cluster_dns.to_string();
+    let existing = services.get_opt("kube-dns").await.context("read Service `kube-system/kube-dns`")?;
+    if let Some(service) = existing {
+        if service.spec.and_then(|spec| spec.cluster_ip).as_deref() == Some(address.as_str()) {
+            return Ok(());
+        }
+        services.delete("kube-dns", &Default::default()).await.context("replace Service `kube-system/kube-dns`")?;
+    }
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {
+            "name": "kube-dns",
+            "labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "clusterIP": address,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }))?;
+    services.create(&PostParams::default(), &service).await.context("create Service `kube-system/kube-dns`")?;
+    Ok(())
+}
+
+/// Waits until the node's Ready condition is true.
+pub async fn node_ready(store: &Reader, name: &str) -> Result<()> {
+    let wait = async {
+        let (snapshot, mut watch) = store.list_watch(Scope::object("nodes", "", name));
+        let key = coracle_store::Key::new("nodes", "", name);
+        if snapshot.get(&key).is_some_and(|object| is_ready(object)) {
+            return Ok(());
+        }
+        loop {
+            let event = watch.next().await.context("watch the node")?;
+            if is_ready(&event.object) {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(NODE_READY_DEADLINE, wait)
+        .await
+        .with_context(|| format!("node `{name}` was not Ready within {} s\nhint: see the log, and `coracle doctor`", NODE_READY_DEADLINE.as_secs()))?
+}
+
+fn is_ready(object: &coracle_store::Object) -> bool {
+    let Ok(node) = object.decode::<Node>() else { return false };
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

@@ -1,0 +1,260 @@
+//! Wires the roles of the process together, starts them in order and stops them in reverse.
+//!
+//! Order: store, API server, node (images, runtime, network, kubelet), controllers and scheduler, ingress.
+//! Invariant: pods and the rules that carry their traffic outlive this process.
+
+mod bootstrap;
+mod node_adapters;
+pub mod pid_file;
+mod traces;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use coracle_apiserver::ApiServer;
+use coracle_client::Identity;
+use coracle_kubelet::Kubelet;
+use coracle_lifecycle::Stages;
+use coracle_network::Network;
+use coracle_runtime::{containers::Runtime, images::ImageStore};
+use coracle_store::{Reader, Resource, Store, StoreConfig};
+use tokio::sync::mpsc;
+
+use crate::settings::UpOptions;
+pub use traces::remove_traces;
+
+/// All roles have stopped by then, or are dropped.
+const DRAIN_DEADLINE: Duration = Duration::from_millis(4500);
+
+/// Enough for some minutes of a busy cluster; a watcher that is further behind lists again.
+const HISTORY_EVENTS: usize = 4096;
+
+/// Runtime events wait for the kubelet here: one per container that ends, and the kubelet takes them at once.
+const RUNTIME_EVENTS: usize = 256;
+
+/// What the API reports as the version it implements.
+const KUBERNETES_VERSION: &str = concat!("v1.36.0+coracle.", env!("CARGO_PKG_VERSION"));
+
+pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
+    // Signals are caught before anything exists that a signal must clean up.
+    let mut signals = Signals::new()?;
+    create_private_dir(&options.data.data_dir)?;
+    let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
+    let mut stages = Stages::default();
+    let store = open_store(&options).await?;
+    let started_all = tokio::select! {
+        outcome = start(&options, &store, &mut stages, started) => outcome,
+        () = signals.received() => Ok(()),
+    };
+    if started_all.is_ok() {
+        signals.received().await;
+    }
+    stages.drain(DRAIN_DEADLINE).await;
+    store.close().await;
+    started_all
+}
+
+async fn open_store(options: &UpOptions) -> Result<Store> {
+    let dir = options.data.store_dir();
+    let config = StoreConfig {
+        dir: dir.clone(),
+        encrypted: vec![Resource("secrets".into())],
+        history_events: HISTORY_EVENTS,
+    };
+    Store::open(config).await.with_context(|| format!("open the store in `{}`", dir.display()))
+}
+
+async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started: Instant) -> Result<()> {
+    let api = Arc::new(ApiServer::build(api_config(options), store).await.context("build the API server")?);
+    let stage = stages.stage("api");
+    let (serving, stop) = (api.clone(), stage.stop_token());
+    stage.run_once("api", serving.serve(stop));
+    write_kubeconfig(&options.data.kubeconfig(), &api)?;
+
+    let admin = api.client(Identity { user: "system:admin".into(), groups: vec!["system:masters".into()] });
+    bootstrap::cluster_dns(&admin, options).await.context("create the cluster's DNS Service")?;
+
+    let kubelet = start_node(options, &api, store.reader(), stages).await?;
+    api.set_pod_access(Arc::new(node_adapters::Pods(kubelet)));
+    start_controllers(options, &api, store.reader(), stages);
+    start_ingress(options, &api, stages).await?;
+    bootstrap::node_ready(&store.reader(), &options.node_name).await?;
+    println!(
+        "coracle is ready in {:.2} s: node {} at https://{}:{}, kubeconfig {}",
+        started.elapsed().as_secs_f64(),
+        options.node_name,
+        options.node_ip,
+        options.api_port,
+        options.data.kubeconfig().display()
+    );
+    Ok(())
+}
+
+async fn start_node(options: &UpOptions, api: &ApiServer, store: Reader, stages: &mut Stages) -> Result<Arc<Kubelet>> {
+    let images = ImageStore::open(options.data.images_dir(), options.registries.clone()).await.context("open the images")?;
+    let (events, runtime_events) = mpsc::channel(RUNTIME_EVENTS);
+    let runtime = Runtime::open(traces::runtime_config(&options.data), images.clone(), events)
+        .await
+        .context("open the container runtime")?;
+    let network = Network::build(network_config(options), store.clone()).await.context("build the pod network")?;
+    let links = network.pod_links();
+    let stage = stages.stage("network");
+    let stop = stage.stop_token();
+    stage.run_once("network", network.run(stop));
+
+    let dependencies = coracle_kubelet::Dependencies {
+        store,
+        client: api.client(Identity {
+            user: format!("system:node:{}", options.node_name),
+            groups: vec!["system:nodes".into(), "system:authenticated".into()],
+        }),
+        runtime,
+        runtime_events,
+        images,
+        network: Arc::new(node_adapters::Links(links)),
+    };
+    let kubelet = Kubelet::build(kubelet_config(options), dependencies).await.context("build the kubelet")?;
+    let stage = stages.stage("kubelet");
+    let stop = stage.stop_token();
+    stage.run_once("kubelet", kubelet.clone().run(stop));
+    Ok(kubelet)
+}
+
+fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
+    let stage = stages.stage("controllers");
+    let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
+    stage.supervise("controllers", move |stop| {
+        let makes_clients = makes_clients.clone();
+        let dependencies = coracle_controllers::Dependencies {
+            store: reader.clone(),
+            ca_pem: makes_clients.ca_pem(),
+            client_for: Box::new(move |name| makes_clients.client(service_account(name))),
+            node_ip,
+        };
+        coracle_controllers::run(dependencies, stop)
+    });
+    let client = api.client(Identity { user: "system:kube-scheduler".into(), groups: vec!["system:authenticated".into()] });
+    stage.supervise("scheduler", move |stop| coracle_scheduler::run(store.clone(), client.clone(), stop));
+}
+
+async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages) -> Result<()> {
+    let listen = |port| SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), port);
+    let config = coracle_ingress::Config {
+        http: listen(options.http_port),
+        https: listen(options.https_port),
+        ingress_class: "nginx".into(),
+        status_ip: IpAddr::V4(options.node_ip),
+        cluster_domain: options.cluster_domain.clone(),
+    };
+    let client = api.client(service_account("coracle-ingress"));
+    let ingress = coracle_ingress::Ingress::build(config, client).await.context("build the ingress")?;
+    let stage = stages.stage("ingress");
+    let stop = stage.stop_token();
+    stage.run_once("ingress", ingress.run(stop));
+    Ok(())
+}
+
+/// The identity of a component that a stock cluster runs with a service account in kube-system.
+fn service_account(name: &str) -> Identity {
+    Identity {
+        user: format!("system:serviceaccount:kube-system:{name}"),
+        groups: vec![
+            "system:serviceaccounts".into(),
+            "system:serviceaccounts:kube-system".into(),
+            "system:authenticated".into(),
+        ],
+    }
+}
+
+fn api_config(options: &UpOptions) -> coracle_apiserver::Config {
+    coracle_apiserver::Config {
+        data_dir: options.data.data_dir.clone(),
+        bind: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), options.api_port),
+        node_ip: IpAddr::V4(options.node_ip),
+        node_name: options.node_name.clone(),
+        extra_sans: options.api_sans.clone(),
+        service_cidr: options.service_cidr,
+        cluster_domain: options.cluster_domain.clone(),
+        node_port_range: options.node_ports.clone(),
+    }
+}
+
+fn network_config(options: &UpOptions) -> coracle_network::Config {
+    coracle_network::Config {
+        node_ip: IpAddr::V4(options.node_ip),
+        pod_cidr: options.pod_cidr,
+        service_cidr: options.service_cidr,
+        dns_ip: options.cluster_dns,
+        cluster_domain: options.cluster_domain.clone(),
+        upstream_dns: options.upstream_dns.clone(),
+        ..traces::network_config(&options.data)
+    }
+}
+
+fn kubelet_config(options: &UpOptions) -> coracle_kubelet::Config {
+    coracle_kubelet::Config {
+        node_name: options.node_name.clone(),
+        node_ip: IpAddr::V4(options.node_ip),
+        state_dir: traces::kubelet_dir(&options.data),
+        log_dir: options.data.pod_log_dir.clone(),
+        cluster_dns: IpAddr::V4(options.cluster_dns),
+        cluster_domain: options.cluster_domain.clone(),
+        pod_cidr: options.pod_cidr.to_string(),
+        max_pods: options.max_pods,
+        kubelet_version: KUBERNETES_VERSION.into(),
+        api_server: format!("https://{}:{}", options.node_ip, options.api_port),
+    }
+}
+
+fn create_private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    created.with_context(|| format!("create data directory `{}`", dir.display()))
+}
+
+/// Written anew at each start: certificate and address are then current. Replaced atomically.
+fn write_kubeconfig(path: &Path, api: &ApiServer) -> Result<()> {
+    let text = api.admin_kubeconfig(None, None).context("make the admin kubeconfig")?;
+    let beside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        std::fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write `{}`", path.display()))
+}
+
+/// SIGTERM and SIGINT. Once received they stay received.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    seen: bool,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            seen: false,
+        })
+    }
+
+    async fn received(&mut self) {
+        if !self.seen {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            self.seen = true;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The file that names the running `coracle up`, and its lock: the process that holds the lock is the running one,
+//! so a stale number is never taken for it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+/// Held while `coracle up` runs.
+pub struct PidFile(#[allow(dead_code)] Flock<File>);
+
+impl PidFile {
+    pub fn acquire(path: &Path) -> Result<PidFile> {
+        let file = open(path, true)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                lock.set_len(0)?;
+                write!(lock, "{}", std::process::id()).with_context(|| format!("write `{}`", path.display()))?;
+                Ok(PidFile(lock))
+            }
+            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
+                "another coracle runs on `{}`\nhint: stop it with `coracle down`, or use another --data-dir",
+                path.parent().unwrap_or(path).display()
+            ),
+            Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
+        }
+    }
+}
+
+/// The process id of the `coracle up` that holds the lock.
+pub fn running(path: &Path) -> Result<Option<i32>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut file = open(path, false)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).with_context(|| format!("read `{}`", path.display()))?;
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(None),
+        Err((_, nix::Error::EWOULDBLOCK)) => {
+            Ok(Some(text.trim().parse().with_context(|| format!("`{}` holds no process id", path.display()))?))
+        }
+        Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
+    }
+}
+
+fn open(path: &Path, create: bool) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
+    opened.with_context(|| format!("open `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_holder_of_the_lock_is_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coracle.pid");
+        assert_eq!(running(&path).unwrap(), None);
+        let held = PidFile::acquire(&path).unwrap();
+        assert_eq!(running(&path).unwrap(), Some(std::process::id() as i32));
+        assert!(PidFile::acquire(&path).is_err());
+        drop(held);
+        assert_eq!(running(&path).unwrap(), None);
+    }
+}
