@@ -1,0 +1,33 @@
+//! References to objects and the words of API errors, as Events and conditions show them.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+
+/// What an Event about `object` names as its `involvedObject`.
+pub fn object_reference<K>(object: &K) -> ObjectReference
+where
+    K: Resource<DynamicType = ()>,
+{
+    let mut reference = object.object_ref(&());
+    reference.resource_version = object.meta().resource_version.clone();
+    reference
+}
+
+/// The message a user should read: the API server's own words when it answered, else the error's chain.
+pub fn api_message(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
+/// Did the API server refuse with this `reason`, e.g. `NotFound`, `AlreadyExists`, `Conflict`?
+pub fn is_reason(error: &kube::Error, reason: &str) -> bool {
+    matches!(error, kube::Error::Api(status) if status.reason == reason)
+}
