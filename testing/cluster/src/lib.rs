@@ -6,12 +6,14 @@
 
 mod cluster;
 mod images;
+mod load;
 mod namespaces;
 mod outcome;
 mod wait;
 
 pub use cluster::{Cluster, NODE_IP, PEER_IP};
 pub use images::{ImageBuilder, busybox};
+pub use load::{Load, Tally};
 pub use namespaces::{PeerNamespace, enter_private_namespaces};
 pub use outcome::Outcome;
 pub use wait::{check, eventually, within};

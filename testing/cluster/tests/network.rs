@@ -1,0 +1,154 @@
+//! Services, names and the ingress, seen from pods, from the node and from another machine.
+
+use anyhow::Result;
+use coracle_cluster::{Cluster, NODE_IP, Outcome, busybox, check, eventually};
+
+const SERVERS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: web
+        image: busybox:test
+        command: [sh, -c, "mkdir -p /tmp/www && hostname > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"]
+        ports: [{name: http, containerPort: 8080}]
+        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky}
+spec: {selector: {app: web}, sessionAffinity: ClientIP, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: open}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: balanced}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8088, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: headless}
+spec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: elsewhere}
+spec: {type: ExternalName, externalName: web.default.svc.cluster.local}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {terminationGracePeriodSeconds: 0, containers: [{name: client, image: "busybox:test", command: [sleep, "3600"]}]}
+"#;
+
+fn in_client(cluster: &Cluster, line: &str) -> Outcome {
+    cluster.run(cluster.client("kubectl").args(["exec", "client", "--"]).args(line.split(' ')))
+}
+
+fn from_peer(cluster: &Cluster, url: &str) -> Result<String> {
+    cluster.peer.enter(|| cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", url])).ok())?
+}
+
+#[test]
+fn services_answer_under_their_names_and_addresses() -> Result<()> {
+    let cluster = Cluster::start()?;
+    busybox(&cluster)?;
+    cluster.kubectl_with("apply", SERVERS).ok()?;
+    cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/client --timeout=60s").ok()?;
+    for name in ["web", "web.default", "web.default.svc.cluster.local", "elsewhere", "open"] {
+        eventually(&format!("{name} answers a pod"), || in_client(&cluster, &format!("wget -qO- -T 5 http://{name}/")).ok())?;
+    }
+    let sticky: Vec<String> = (0..5).map(|_| in_client(&cluster, "wget -qO- -T 5 http://sticky/").ok()).collect::<Result<_>>()?;
+    check(sticky.windows(2).all(|pair| pair[0] == pair[1]), format!("session affinity: {sticky:?}"))?;
+    eventually("both pods are reached through the Service", || {
+        let seen: std::collections::BTreeSet<String> =
+            (0..10).map(|_| in_client(&cluster, "wget -qO- -T 5 http://web/").ok()).collect::<Result<_>>()?;
+        check(seen.len() == 2, format!("{seen:?}"))
+    })?;
+    in_client(&cluster, "wget -qO- -T 5 http://nobody/").err()?;
+    let headless = in_client(&cluster, "nslookup headless.default.svc.cluster.local").ok()?;
+    for address in cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?.split(' ') {
+        check(headless.contains(address), format!("{address} is missing in {headless}"))?;
+    }
+    from_outside(&cluster)
+}
+
+fn from_outside(cluster: &Cluster) -> Result<()> {
+    let address = cluster.kubectl("get service balanced -o jsonpath={.status.loadBalancer.ingress[0].ip}").ok()?;
+    check(address == NODE_IP, format!("the load balancer's address is `{address}`"))?;
+    from_peer(cluster, &format!("http://{NODE_IP}:30080/"))?;
+    from_peer(cluster, &format!("http://{NODE_IP}:8088/"))?;
+    let cluster_ip = cluster.kubectl("get service web -o jsonpath={.spec.clusterIP}").ok()?;
+    cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", &format!("http://{cluster_ip}/")])).ok()?;
+    Ok(())
+}
+
+const INGRESS: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [secure.example.com], secretName: secure}]
+  rules:
+  - host: plain.example.com
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}]}
+  - host: "*.wild.example.com"
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: elsewhere, port: {number: 80}}}}]}
+  - host: secure.example.com
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+"#;
+
+#[test]
+fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
+    let cluster = Cluster::start()?;
+    busybox(&cluster)?;
+    cluster.kubectl_with("apply", SERVERS).ok()?;
+    cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
+    cluster.kubectl_with("apply", INGRESS).ok()?;
+    let ask = |arguments: &[&str]| {
+        let pins = ["plain", "a.wild", "secure"].map(|name| {
+            ["80", "443"].map(|port| format!("--resolve={name}.example.com:{port}:{NODE_IP}"))
+        });
+        let mut command = cluster.client("curl");
+        command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten()).args(arguments);
+        cluster.run(&mut command)
+    };
+    for url in ["http://plain.example.com/", "http://a.wild.example.com/", "https://secure.example.com/"] {
+        eventually(&format!("{url} answers"), || {
+            let said = ask(&["--fail", url]).ok()?;
+            check(said.starts_with("web-"), said)
+        })?;
+    }
+    let moved = ask(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "http://secure.example.com/x"]).ok()?;
+    check(moved == "308 https://secure.example.com/x", moved)?;
+    let absent = ask(&["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: unknown.example.com", &format!("http://{NODE_IP}/")]).ok()?;
+    check(absent == "404", absent)?;
+    let status = "get ingress web -o jsonpath={.status.loadBalancer.ingress[0].ip}";
+    eventually("the ingress has an address", || {
+        let address = cluster.kubectl(status).ok()?;
+        check(address == NODE_IP, address)
+    })
+}
