@@ -1,0 +1,205 @@
+//! The log: numbered segments of frames, each frame one group of commits, on disk before it is acknowledged.
+//!
+//! A segment is filled with zeros when it is made, ahead of need and by a thread of its own: a sync then writes the
+//! group alone, without the file system's own bookkeeping.
+//! Invariant: a frame is never written over, and after a failed write or sync nothing more is written, but for a
+//! full disk, which is met before anything that counts is on it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use crate::{
+    Revision,
+    disk::{Disk, DiskFile},
+    frame::{Framing, HEADER_LEN, LOG_MAGIC, StoreId, encode_header},
+};
+
+/// Size of a segment. One larger frame makes its segment larger.
+pub(crate) const SEGMENT_LEN: u64 = 8 << 20;
+
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    store: StoreId,
+    segment: Segment,
+    segment_len: u64,
+    /// The thread that makes the next segment, once it is foreseen.
+    next: Option<JoinHandle<io::Result<Segment>>>,
+    pub next_sequence: u64,
+    /// The last ceiling written.
+    pub ceiling: Revision,
+    /// Bytes of frames since the last checkpoint began.
+    pub len_since_checkpoint: u64,
+    broken: Option<String>,
+}
+
+pub(crate) struct Segment {
+    pub file: Box<dyn DiskFile>,
+    pub number: u64,
+    /// Where the next frame goes.
+    pub end: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppendError {
+    /// Nothing was written that counts: the same can be tried again.
+    #[error("{action}: {source}")]
+    Full { action: &'static str, source: io::Error },
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Where the log goes on, as recovery found it.
+pub(crate) struct Position {
+    pub store: StoreId,
+    pub segment: Segment,
+    pub next_sequence: u64,
+    pub ceiling: Revision,
+    pub len_since_checkpoint: u64,
+}
+
+impl Log {
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, segment_len: u64, position: Position) -> Self {
+        Log {
+            disk,
+            dir: dir.to_owned(),
+            store: position.store,
+            segment: position.segment,
+            segment_len,
+            next: None,
+            next_sequence: position.next_sequence,
+            ceiling: position.ceiling,
+            len_since_checkpoint: position.len_since_checkpoint,
+            broken: None,
+        }
+    }
+
+    pub fn segment_number(&self) -> u64 {
+        self.segment.number
+    }
+
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// Why nothing can be written any more.
+    pub fn check(&self) -> Result<(), AppendError> {
+        self.broken.clone().map_or(Ok(()), |reason| Err(AppendError::Broken(reason)))
+    }
+
+    /// Makes sure that a frame of about this size fits, in a new segment if need be; `true` when it is a new one.
+    pub fn make_room(&mut self, frame_len: usize) -> Result<bool, AppendError> {
+        self.check()?;
+        let fits = self.segment.end + frame_len as u64 <= self.segment_len;
+        if fits || self.segment.end == HEADER_LEN as u64 {
+            return Ok(false);
+        }
+        let made = match self.next.take() {
+            Some(thread) => {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("segment thread panicked")))
+            }
+            None => self.maker()(),
+        };
+        self.segment = made.map_err(|source| AppendError::Full { action: "make a log segment", source })?;
+        Ok(true)
+    }
+
+    /// Writes one frame and waits until it is on disk.
+    pub fn append(&mut self, mut frame: Vec<u8>, ceiling: Revision) -> Result<Vec<u8>, AppendError> {
+        self.check()?;
+        Framing::new(LOG_MAGIC, &self.store, self.segment.number).seal(&mut frame, self.next_sequence);
+        if let Err(source) = self.segment.file.write_at(self.segment.end, &frame) {
+            // What is there now is the start of a frame that is not valid, or will be written over.
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                return Err(AppendError::Full { action: "write the log", source });
+            }
+            return Err(self.broke("write", source));
+        }
+        if let Err(source) = self.segment.file.sync() {
+            // The kernel may have dropped the pages: a second sync would prove nothing.
+            return Err(self.broke("sync", source));
+        }
+        self.segment.end += frame.len() as u64;
+        self.next_sequence += 1;
+        self.ceiling = ceiling;
+        self.len_since_checkpoint += frame.len() as u64;
+        self.foresee();
+        Ok(frame)
+    }
+
+    fn broke(&mut self, action: &str, source: io::Error) -> AppendError {
+        let path = segment_path(&self.dir, self.segment.number);
+        let reason = format!(
+            "{action} `{}` failed: {source}; check the disk, then start Coracle again",
+            path.display()
+        );
+        tracing::error!(%reason, "the store is read-only until it is opened anew");
+        self.broken = Some(reason.clone());
+        AppendError::Broken(reason)
+    }
+
+    /// Starts to make the next segment when this one is half full.
+    fn foresee(&mut self) {
+        if self.next.is_some() || self.segment.end < self.segment_len / 2 {
+            return;
+        }
+        // Without a thread the segment is made when it is needed.
+        self.next = std::thread::Builder::new().name("store-segment".into()).spawn(self.maker()).ok();
+    }
+
+    fn maker(&self) -> impl FnOnce() -> io::Result<Segment> + Send + use<> {
+        let (disk, dir, store) = (self.disk.clone(), self.dir.clone(), self.store);
+        let (number, len) = (self.segment.number + 1, self.segment_len);
+        move || make_segment(&*disk, &dir, &store, number, len)
+    }
+
+    /// Waits for the thread that makes the next segment.
+    pub fn close(&mut self) {
+        if let Some(thread) = self.next.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log-{number:016}"))
+}
+
+/// A new segment, on disk as a whole or not at all.
+pub(crate) fn make_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    store: &StoreId,
+    number: u64,
+    len: u64,
+) -> io::Result<Segment> {
+    let path = segment_path(dir, number);
+    let temporary = path.with_extension("tmp");
+    let written = || {
+        let file = disk.create(&temporary)?;
+        file.write_at(0, &encode_header(LOG_MAGIC, store, number))?;
+        zero(&*file, HEADER_LEN as u64, len)?;
+        file.sync()?;
+        disk.rename(&temporary, &path)?;
+        disk.sync_dir(dir)?;
+        Ok(Segment { file, number, end: HEADER_LEN as u64 })
+    };
+    // A half-made file would keep a full disk full.
+    written().inspect_err(|_| _ = disk.remove(&temporary))
+}
+
+/// Fills `from..to` with zeros.
+pub(crate) fn zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; (256 << 10).min(to.saturating_sub(from)) as usize];
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(zeros.len() as u64);
+        file.write_at(at, &zeros[..len as usize])?;
+        at += len;
+    }
+    Ok(())
+}

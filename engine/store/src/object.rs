@@ -1,0 +1,157 @@
+//! One stored version of an object, what a write asks for, and what watchers see of it.
+
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+
+use crate::{Key, Meta, Revision};
+
+/// Canonical JSON of an object without the digits of its `resourceVersion`:
+/// the store inserts them at byte `revision_at` (just after `"resourceVersion":"`) when it orders the commit.
+#[derive(Clone, Debug)]
+pub struct Body {
+    pub json: Vec<u8>,
+    pub revision_at: usize,
+}
+
+impl Body {
+    /// The JSON with the digits in place, in a buffer of exactly its size.
+    pub(crate) fn with_revision(&self, revision: Revision) -> Bytes {
+        let digits = revision.0.to_string();
+        let (before, after) = self.json.split_at(self.revision_at);
+        let mut json = Vec::with_capacity(self.json.len() + digits.len());
+        json.extend_from_slice(before);
+        json.extend_from_slice(digits.as_bytes());
+        json.extend_from_slice(after);
+        json.into()
+    }
+}
+
+/// One stored version of one object. Immutable and shared.
+#[derive(Debug)]
+pub struct Object {
+    pub key: Key,
+    pub revision: Revision,
+    pub meta: Meta,
+    /// The JSON, `resourceVersion` included.
+    pub json: Bytes,
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Object {
+    pub(crate) fn new(key: Key, revision: Revision, meta: Meta, json: Bytes) -> Self {
+        Object { key, revision, meta, json, typed: OnceLock::new() }
+    }
+
+    /// The typed form, decoded at most once per revision and shared by all readers
+    /// (a second type asked of the same object is decoded anew each time).
+    pub fn decode<K: serde::de::DeserializeOwned + Send + Sync + 'static>(
+        &self,
+    ) -> Result<Arc<K>, serde_json::Error> {
+        if let Some(typed) = self.typed.get() {
+            if let Ok(typed) = typed.clone().downcast::<K>() {
+                return Ok(typed);
+            }
+            return serde_json::from_slice(&self.json).map(Arc::new);
+        }
+        let typed: Arc<K> = Arc::new(serde_json::from_slice(&self.json)?);
+        let kept = self.typed.get_or_init(|| typed.clone());
+        Ok(kept.clone().downcast::<K>().unwrap_or(typed))
+    }
+}
+
+/// What must hold for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    Revision(Revision),
+}
+
+impl Expect {
+    pub(crate) fn holds(self, current: Option<&Arc<Object>>) -> bool {
+        match self {
+            Expect::Absent => current.is_none(),
+            Expect::Revision(revision) => current.is_some_and(|object| object.revision == revision),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Change {
+    Put {
+        meta: Meta,
+        body: Body,
+    },
+    /// `body` is the object's last state; watchers get it with the revision of the deletion.
+    /// Needs [`Expect::Revision`]: with [`Expect::Absent`] it is always a conflict.
+    Delete {
+        body: Body,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged when it is on disk.
+    Durable,
+    /// Never costs a sync: Leases, and repeat counts of Events. May be lost in a crash (then the last durable
+    /// state, or absence, returns). Its revision is never given to something else.
+    Volatile,
+}
+
+#[derive(Debug)]
+pub struct Write {
+    pub key: Key,
+    pub expect: Expect,
+    pub change: Change,
+    pub durability: Durability,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One commit as watchers see it.
+#[derive(Debug)]
+pub struct Event {
+    pub kind: EventKind,
+    /// The new state; of a deletion the last one, with the deletion's revision.
+    pub object: Arc<Object>,
+    /// The state before, absent for `Added`: a watch with a selector needs it to see objects come and go.
+    pub previous: Option<Arc<Object>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Resource;
+
+    fn object() -> Object {
+        let body = Body { json: br#"{"v":"","n":7}"#.to_vec(), revision_at: 6 };
+        let key = Key::new(Resource::new("things"), "", "one");
+        Object::new(key, Revision(42), Meta::default(), body.with_revision(Revision(42)))
+    }
+
+    #[test]
+    fn the_revision_is_inserted_into_the_body() {
+        assert_eq!(object().json, r#"{"v":"42","n":7}"#);
+    }
+
+    #[test]
+    fn decoding_twice_gives_the_same_value_and_another_type_gives_its_own() {
+        #[derive(serde::Deserialize)]
+        struct Thing {
+            n: u32,
+        }
+        let object = object();
+        let first = object.decode::<Thing>().unwrap();
+        assert!(Arc::ptr_eq(&first, &object.decode::<Thing>().unwrap()));
+        assert_eq!((first.n, object.decode::<serde_json::Value>().unwrap()["n"].as_u64()), (7, Some(7)));
+        assert!(object.decode::<u8>().is_err());
+    }
+}
