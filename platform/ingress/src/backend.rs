@@ -1,0 +1,38 @@
+//! Where requests of one route go.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use crate::annotations::Protocol;
+
+/// A Service port, resolved.
+#[derive(Debug)]
+pub struct Backend {
+    pub target: Target,
+    pub protocol: Protocol,
+    /// Round robin.
+    next: AtomicUsize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Ready endpoints; may be empty.
+    Endpoints(Box<[SocketAddr]>),
+    /// An ExternalName outside the cluster, resolved by DNS when it is needed.
+    Dns { host: String, port: u16 },
+    /// The Ingress names a Service or port that does not exist.
+    Absent,
+}
+
+impl Backend {
+    pub fn new(target: Target, protocol: Protocol) -> Backend {
+        Backend { target, protocol, next: AtomicUsize::new(0) }
+    }
+
+    /// The place in the round at which the next request starts.
+    pub fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}

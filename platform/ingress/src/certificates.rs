@@ -1,0 +1,175 @@
+//! Certificates by server name: from TLS Secrets, and a self-signed one until a Secret exists.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use arc_swap::ArcSwap;
+use k8s_openapi::api::{core::v1::Secret, networking::v1::Ingress};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tracing::warn;
+
+use crate::{BuildError, table::Table};
+
+#[derive(Default)]
+pub struct Certificates {
+    hosts: HashMap<String, Arc<CertifiedKey>>,
+    /// By the part behind `*.`.
+    wildcards: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        self.hosts.get(name).or_else(|| self.wildcards.get(name.split_once('.')?.1))
+    }
+
+    fn add(&mut self, host: &str, key: Arc<CertifiedKey>) {
+        let host = host.to_ascii_lowercase();
+        match host.strip_prefix("*.") {
+            Some(suffix) => self.wildcards.entry(suffix.to_string()).or_insert(key),
+            None => self.hosts.entry(host).or_insert(key),
+        };
+    }
+}
+
+/// Parsed Secrets by namespace and name, each with its resourceVersion: a Secret is parsed once a change.
+#[derive(Default)]
+pub struct CertificateCache(HashMap<(String, String), (String, Option<Arc<CertifiedKey>>)>);
+
+impl CertificateCache {
+    /// The certificates of the Ingresses' `tls` entries. A Secret that is absent or unusable leaves its hosts to the
+    /// self-signed certificate.
+    pub fn load(&mut self, ingresses: &[&Ingress], secrets: &[Arc<Secret>]) -> Certificates {
+        let by_name: HashMap<(&str, &str), &Secret> = secrets
+            .iter()
+            .map(|secret| {
+                let metadata = &secret.metadata;
+                let key = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+                (key, secret.as_ref())
+            })
+            .collect();
+        let mut certificates = Certificates::default();
+        let mut used = HashMap::new();
+        for ingress in ingresses {
+            let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
+            for tls in ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()) {
+                let Some(name) = tls.secret_name.as_deref() else { continue };
+                let Some(secret) = by_name.get(&(namespace, name)) else { continue };
+                let key = (namespace.to_string(), name.to_string());
+                let version = secret.metadata.resource_version.clone().unwrap_or_default();
+                let parsed = match self.0.remove(&key) {
+                    Some((known, parsed)) if known == version => parsed,
+                    _ => used.get(&key).map_or_else(|| parse(secret, namespace, name), |(_, parsed): &(String, _)| Option::clone(parsed)),
+                };
+                if let Some(certified) = &parsed {
+                    for host in tls.hosts.iter().flatten() {
+                        certificates.add(host, certified.clone());
+                    }
+                }
+                used.insert(key, (version, parsed));
+            }
+        }
+        self.0 = used;
+        certificates
+    }
+}
+
+fn parse(secret: &Secret, namespace: &str, name: &str) -> Option<Arc<CertifiedKey>> {
+    let field = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    let certified = certified_key(field("tls.crt").unwrap_or_default(), field("tls.key").unwrap_or_default());
+    certified.inspect_err(|reason| warn!(namespace, secret = name, reason, "TLS Secret is not usable")).ok().map(Arc::new)
+}
+
+fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| format!("tls.crt: {error}"))?;
+    if chain.is_empty() {
+        return Err("tls.crt holds no certificate".into());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("tls.key: {error}"))?;
+    let signing = ring::sign::any_supported_type(&key).map_err(|error| format!("tls.key: {error}"))?;
+    let certified = CertifiedKey::new(chain, signing);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(format!("tls.crt and tls.key do not belong together: {error}")),
+    }
+}
+
+/// TLS for the ingress: certificates by server name from the current table, ALPN for HTTP/2 and HTTP/1.1.
+pub fn server_config(table: Arc<ArcSwap<Table>>) -> Result<Arc<ServerConfig>, BuildError> {
+    let resolver = Arc::new(Resolver { table, self_signed: OnceLock::new() });
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(BuildError::Tls)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+struct Resolver {
+    table: Arc<ArcSwap<Table>>,
+    /// Made when it is first asked for.
+    self_signed: OnceLock<Option<Arc<CertifiedKey>>>,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.table.load().certificates.find(name).cloned());
+        named.or_else(|| self.self_signed.get_or_init(self_signed).clone())
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Resolver")
+    }
+}
+
+fn self_signed() -> Option<Arc<CertifiedKey>> {
+    let made = rcgen::generate_simple_self_signed(vec!["ingress.local".to_string()])
+        .inspect_err(|error| warn!(error = %error, "self-signed certificate could not be made"))
+        .ok()?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let signing = ring::sign::any_supported_type(&key).ok()?;
+    Some(Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], signing)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem_pair(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_string()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_certificate_needs_its_own_key() {
+        let (chain, key) = pem_pair("a.example");
+        let (_, other) = pem_pair("b.example");
+        assert!(certified_key(chain.as_bytes(), key.as_bytes()).is_ok());
+        let reason = certified_key(chain.as_bytes(), other.as_bytes()).unwrap_err();
+        assert!(reason.contains("do not belong together"), "{reason}");
+        assert_eq!(certified_key(b"", key.as_bytes()).unwrap_err(), "tls.crt holds no certificate");
+    }
+
+    #[test]
+    fn a_wildcard_certificate_serves_one_label() {
+        let (chain, key) = pem_pair("*.example");
+        let certified = Arc::new(certified_key(chain.as_bytes(), key.as_bytes()).unwrap());
+        let mut certificates = Certificates::default();
+        certificates.add("*.Example", certified);
+        assert!(certificates.find("a.example").is_some());
+        assert!(certificates.find("b.a.example").is_none());
+        assert!(certificates.find("example").is_none());
+    }
+}

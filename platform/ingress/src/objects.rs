@@ -1,0 +1,120 @@
+//! The objects that routes are made of, and how a backend of an Ingress becomes addresses. Pure.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use k8s_openapi::api::{
+    core::v1::{Secret, Service},
+    discovery::v1::{Endpoint, EndpointSlice},
+    networking::v1::{Ingress, IngressBackend, IngressClass, ServiceBackendPort},
+};
+
+use crate::backend::Target;
+
+/// Set on an EndpointSlice to the Service it belongs to.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// An ExternalName may point to another one; a circle ends here.
+const MAX_HOPS: usize = 4;
+
+/// Everything a table is built from, as last seen.
+#[derive(Default)]
+pub struct Objects {
+    pub ingresses: Vec<Arc<Ingress>>,
+    pub classes: Vec<Arc<IngressClass>>,
+    pub services: Vec<Arc<Service>>,
+    pub slices: Vec<Arc<EndpointSlice>>,
+    pub secrets: Vec<Arc<Secret>>,
+}
+
+/// Services and their slices by namespace and name.
+pub struct Index<'a> {
+    services: HashMap<(&'a str, &'a str), &'a Service>,
+    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
+    cluster_suffix: String,
+}
+
+impl<'a> Index<'a> {
+    pub fn new(objects: &'a Objects, cluster_domain: &str) -> Index<'a> {
+        let mut slices: HashMap<_, Vec<&EndpointSlice>> = HashMap::new();
+        for slice in &objects.slices {
+            let labels = slice.metadata.labels.as_ref();
+            let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) else { continue };
+            let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+            slices.entry((namespace, service.as_str())).or_default().push(slice.as_ref());
+        }
+        let services = objects.services.iter().map(|service| {
+            let metadata = &service.metadata;
+            let key = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+            (key, service.as_ref())
+        });
+        Index { services: services.collect(), slices, cluster_suffix: format!(".svc.{cluster_domain}") }
+    }
+
+    /// Where a backend in `namespace` leads.
+    pub fn target(&self, namespace: &str, backend: &IngressBackend) -> Target {
+        let Some(service) = &backend.service else { return Target::Absent };
+        let Some(port) = &service.port else { return Target::Absent };
+        self.resolve(namespace, &service.name, port, MAX_HOPS)
+    }
+
+    fn resolve(&self, namespace: &str, name: &str, port: &ServiceBackendPort, hops: usize) -> Target {
+        let Some(spec) = self.services.get(&(namespace, name)).and_then(|service| service.spec.as_ref()) else {
+            return Target::Absent;
+        };
+        let ports = spec.ports.as_deref().unwrap_or_default();
+        let found = ports.iter().find(|known| match (&port.name, port.number) {
+            (Some(name), _) => known.name.as_ref() == Some(name),
+            (None, number) => Some(known.port) == number,
+        });
+        if spec.type_.as_deref() == Some("ExternalName") {
+            // Such a Service need not list ports: the number of the Ingress is then taken as it stands.
+            let Some(number) = found.map(|port| port.port).or(port.number) else { return Target::Absent };
+            return self.external(spec.external_name.as_deref().unwrap_or_default(), number, hops);
+        }
+        match found {
+            Some(found) => Target::Endpoints(self.endpoints(namespace, name, found.name.as_deref().unwrap_or_default())),
+            None => Target::Absent,
+        }
+    }
+
+    /// A name inside the cluster leads to its Service, any other one to DNS.
+    fn external(&self, host: &str, number: i32, hops: usize) -> Target {
+        let host = host.trim_end_matches('.');
+        let inside = host.strip_suffix(&self.cluster_suffix).and_then(|name| name.split_once('.'));
+        match inside {
+            Some((service, namespace)) if hops > 0 && !namespace.contains('.') => {
+                let port = ServiceBackendPort { name: None, number: Some(number) };
+                self.resolve(namespace, service, &port, hops - 1)
+            }
+            Some(_) => Target::Absent,
+            None => match u16::try_from(number) {
+                Ok(port) if !host.is_empty() => Target::Dns { host: host.to_string(), port },
+                _ => Target::Absent,
+            },
+        }
+    }
+
+    fn endpoints(&self, namespace: &str, service: &str, port_name: &str) -> Box<[SocketAddr]> {
+        let mut addresses = Vec::new();
+        for slice in self.slices.get(&(namespace, service)).into_iter().flatten() {
+            let ports = slice.ports.as_deref().unwrap_or_default();
+            let port = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == port_name);
+            let Some(number) = port.and_then(|port| u16::try_from(port.port?).ok()) else { continue };
+            let ready = slice.endpoints.iter().flatten().filter(|endpoint| is_ready(endpoint));
+            let parsed = ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
+            addresses.extend(parsed.map(|address: IpAddr| SocketAddr::new(address, number)));
+        }
+        addresses.sort();
+        addresses.dedup();
+        addresses.into()
+    }
+}
+
+/// Absent means ready.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+}

@@ -1,0 +1,126 @@
+//! The routes of all Ingresses, as requests read them: immutable, built anew at each change. Pure.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+
+use crate::{
+    annotations::{Annotations, CLASS},
+    backend::{Backend, Target},
+    certificates::{CertificateCache, Certificates},
+    objects::{Index, Objects},
+    router::{PathKind, Route, Router},
+};
+
+/// What an IngressClass names as its controller when it means this proxy.
+const CONTROLLER: &str = "k8s.io/ingress-nginx";
+
+const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+
+#[derive(Default)]
+pub struct Table {
+    pub router: Router,
+    pub certificates: Certificates,
+    /// Namespace and name of every Ingress that is served here.
+    pub served: Vec<(String, String)>,
+}
+
+impl Table {
+    pub fn build(objects: &Objects, class: &str, cluster_domain: &str, cache: &mut CertificateCache) -> Table {
+        let index = Index::new(objects, cluster_domain);
+        let mut served: Vec<&Ingress> = objects.ingresses.iter().map(Arc::as_ref).filter(|ingress| is_ours(ingress, objects, class)).collect();
+        // Where two claim the same path, the older one has it.
+        served.sort_by_key(|ingress| {
+            let metadata = &ingress.metadata;
+            (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
+        });
+        let mut table = Table::default();
+        for ingress in &served {
+            add(&mut table.router, ingress, &index);
+        }
+        table.router.sort();
+        table.certificates = cache.load(&served, &objects.secrets);
+        table.served = served.iter().map(|ingress| names(ingress)).collect();
+        table
+    }
+
+    /// All addresses that requests may go to.
+    pub fn addresses(&self) -> HashSet<SocketAddr> {
+        let targets = self.router.backends().map(|backend| &backend.target);
+        let endpoints = targets.filter_map(|target| match target {
+            Target::Endpoints(addresses) => Some(addresses.iter().copied()),
+            Target::Dns { .. } | Target::Absent => None,
+        });
+        endpoints.flatten().collect()
+    }
+}
+
+fn names(ingress: &Ingress) -> (String, String) {
+    let metadata = &ingress.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// By `ingressClassName`, else by the annotation, else as the default class.
+fn is_ours(ingress: &Ingress, objects: &Objects, class: &str) -> bool {
+    let named = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+    let annotation = ingress.metadata.annotations.as_ref().and_then(|all| all.get(CLASS)).map(String::as_str);
+    let controller_is_ours = |wanted: &str| {
+        objects.classes.iter().any(|known| {
+            known.metadata.name.as_deref() == Some(wanted)
+                && known.spec.as_ref().and_then(|spec| spec.controller.as_deref()) == Some(CONTROLLER)
+        })
+    };
+    match (named, annotation) {
+        (Some(name), _) => name == class || controller_is_ours(name),
+        (None, Some(name)) => name == class,
+        (None, None) => objects.classes.iter().any(|known| {
+            let annotations = known.metadata.annotations.as_ref();
+            known.metadata.name.as_deref() == Some(class)
+                && annotations.and_then(|all| all.get(DEFAULT_CLASS)).is_some_and(|value| value == "true")
+        }),
+    }
+}
+
+fn add(router: &mut Router, ingress: &Ingress, index: &Index<'_>) {
+    let Some(spec) = &ingress.spec else { return };
+    let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
+    let annotations = ingress.metadata.annotations.as_ref().map(Annotations::read);
+    let annotations = annotations.unwrap_or_else(|| Annotations::read(&Default::default()));
+    let tls_hosts: HashSet<&str> =
+        spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).map(String::as_str).collect();
+    // Paths to the same Service port share one round.
+    let mut backends: HashMap<String, Arc<Backend>> = HashMap::new();
+    let mut backend_of = |backend: &k8s_openapi::api::networking::v1::IngressBackend| {
+        let key = format!("{:?}", backend.service);
+        let made = backends
+            .entry(key)
+            .or_insert_with(|| Arc::new(Backend::new(index.target(namespace, backend), annotations.protocol)));
+        made.clone()
+    };
+    for rule in spec.rules.iter().flatten() {
+        let host = rule.host.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let redirect = annotations.force_ssl_redirect
+            || (annotations.ssl_redirect && tls_hosts.contains(host.as_str()));
+        for path in rule.http.iter().flat_map(|http| &http.paths) {
+            router.add(&host, route(path, backend_of(&path.backend), redirect));
+        }
+    }
+    if let Some(backend) = &spec.default_backend {
+        let redirect = annotations.force_ssl_redirect;
+        router.add("", Route { path: "/".into(), kind: PathKind::Prefix, backend: backend_of(backend), redirect });
+    }
+}
+
+fn route(path: &HTTPIngressPath, backend: Arc<Backend>, redirect: bool) -> Route {
+    let kind = if path.path_type == "Exact" { PathKind::Exact } else { PathKind::Prefix };
+    let path = path.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
+    Route { path, kind, backend, redirect }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+use serde_json::json;
+
+use super::*;
+
+fn objects(ingress: serde_json::Value) -> Objects {
+    let service = |name: &str, namespace: &str, spec: serde_json::Value| {
+        Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec})).unwrap())
+    };
+    let slice = json!({
+        "metadata": {"name": "web-1", "namespace": "apps", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8888}],
+        "endpoints": [
+            {"addresses": ["10.42.0.5"], "conditions": {"ready": true}},
+            {"addresses": ["10.42.0.6"], "conditions": {"ready": false}},
+            {"addresses": ["10.42.0.7"]},
+        ],
+    });
+    Objects {
+        ingresses: vec![Arc::new(serde_json::from_value(ingress).unwrap())],
+        services: vec![
+            service("web", "apps", json!({"ports": [{"name": "http", "port": 80}]})),
+            service("alias", "default", json!({"type": "ExternalName", "externalName": "web.apps.svc.cluster.local"})),
+            service("circle", "default", json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"})),
+            service("far", "default", json!({"type": "ExternalName", "externalName": "example.com"})),
+        ],
+        slices: vec![Arc::new(serde_json::from_value(slice).unwrap())],
+        ..Objects::default()
+    }
+}
+
+fn ingress(service: &str, extra: serde_json::Value) -> serde_json::Value {
+    let mut ingress = json!({
+        "metadata": {"name": "i", "namespace": "default", "annotations": {"kubernetes.io/ingress.class": "nginx"}},
+        "spec": {"rules": [{"host": "a.example", "http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 80}}}},
+        ]}}]},
+    });
+    for (key, value) in extra.as_object().unwrap() {
+        ingress["spec"][key] = value.clone();
+    }
+    ingress
+}
+
+fn build(ingress: serde_json::Value) -> Table {
+    Table::build(&objects(ingress), "nginx", "cluster.local", &mut CertificateCache::default())
+}
+
+#[test]
+fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
+    let table = build(ingress("alias", json!({})));
+    let expected = ["10.42.0.5:8888", "10.42.0.7:8888"].map(|address| address.parse().unwrap());
+    assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, Target::Endpoints(expected.into()));
+}
+
+#[test]
+fn other_external_names_are_left_to_dns() {
+    let table = build(ingress("far", json!({})));
+    let expected = Target::Dns { host: "example.com".into(), port: 80 };
+    assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, expected);
+}
+
+#[test]
+fn a_circle_of_names_and_an_absent_service_lead_nowhere() {
+    for service in ["circle", "absent"] {
+        let table = build(ingress(service, json!({})));
+        assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, Target::Absent, "{service}");
+    }
+}
+
+#[test]
+fn hosts_with_tls_are_redirected() {
+    let table = build(ingress("alias", json!({"tls": [{"hosts": ["a.example"], "secretName": "absent"}]})));
+    assert!(table.router.find("a.example", "/").unwrap().redirect);
+    assert!(!build(ingress("alias", json!({}))).router.find("a.example", "/").unwrap().redirect);
+}
+
+#[test]
+fn an_ingress_of_another_class_is_left_alone() {
+    let mut other = ingress("alias", json!({}));
+    other["metadata"]["annotations"]["kubernetes.io/ingress.class"] = json!("traefik");
+    assert!(build(other).router.find("a.example", "/").is_none());
+}
