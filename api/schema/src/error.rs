@@ -1,0 +1,49 @@
+//! What can be wrong with an object or a patch. Messages that reach a client are the stock server's.
+
+use std::fmt;
+
+/// One way in which an object's JSON does not fit its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldIssue {
+    /// `unknown field "spec.foo"`
+    Unknown { path: String },
+    /// `duplicate field "spec.foo"`
+    Duplicate { path: String },
+}
+
+impl FieldIssue {
+    /// Puts an outer path before the issue's own: issues are found deep inside and carried outwards.
+    pub(crate) fn prefix(&mut self, outer: fmt::Arguments<'_>) {
+        let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self;
+        *path = if path.starts_with('[') { format!("{outer}{path}") } else { format!("{outer}.{path}") };
+    }
+}
+
+impl fmt::Display for FieldIssue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldIssue::Unknown { path } => write!(f, "unknown field \"{path}\""),
+            FieldIssue::Duplicate { path } => write!(f, "duplicate field \"{path}\""),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The message is the stock server's for malformed JSON or YAML.
+    #[error("{0}")]
+    Syntax(String),
+    /// A field has the wrong JSON type. The message is the stock server's, e.g.
+    /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
+    #[error("{0}")]
+    Type(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    #[error("{0}")]
+    Invalid(String),
+    /// A JSON patch `test` failed or a path is missing: 422 on the stock server.
+    #[error("{0}")]
+    NotApplicable(String),
+}

@@ -1,0 +1,144 @@
+//! JSON and YAML text to values. Duplicate keys are reported, the last one wins.
+
+use crate::error::{DecodeError, FieldIssue};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// Parses JSON. Duplicate keys are reported as issues, the last one wins.
+pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
+    let parsed: Parsed = serde_json::from_slice(bytes).map_err(|error| DecodeError::Syntax(go_message(bytes, &error)))?;
+    Ok((parsed.value, parsed.issues))
+}
+
+/// Parses one YAML document into the JSON it stands for.
+pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
+    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough };
+    let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, options)
+        .map_err(|error| DecodeError::Syntax(format!("error converting YAML to JSON: yaml: {error}")))?;
+    Ok((parsed.value, parsed.issues))
+}
+
+struct Parsed {
+    value: Value,
+    issues: Vec<FieldIssue>,
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Parsed, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl Parsed {
+    fn leaf<E>(value: impl Into<Value>) -> Result<Parsed, E> {
+        Ok(Parsed { value: value.into(), issues: Vec::new() })
+    }
+}
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Parsed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Parsed, E> {
+        Parsed::leaf(value)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Parsed, E> {
+        Parsed::leaf(value)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Parsed, E> {
+        Parsed::leaf(value)
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Parsed, E> {
+        Parsed::leaf(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Parsed, E> {
+        Parsed::leaf(value)
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Parsed, E> {
+        Parsed::leaf(value)
+    }
+
+    fn visit_unit<E>(self) -> Result<Parsed, E> {
+        Parsed::leaf(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Parsed, E> {
+        Parsed::leaf(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
+        Parsed::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Parsed, A::Error> {
+        let mut items = Vec::new();
+        let mut issues = Vec::new();
+        while let Some(item) = sequence.next_element::<Parsed>()? {
+            let index = items.len();
+            issues.extend(item.issues.into_iter().map(|mut issue| {
+                issue.prefix(format_args!("[{index}]"));
+                issue
+            }));
+            items.push(item.value);
+        }
+        Ok(Parsed { value: Value::Array(items), issues })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Parsed, A::Error> {
+        let mut map = Map::new();
+        let mut issues = Vec::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let item = access.next_value::<Parsed>()?;
+            issues.extend(item.issues.into_iter().map(|mut issue| {
+                issue.prefix(format_args!("{key}"));
+                issue
+            }));
+            if map.contains_key(&key) {
+                issues.push(FieldIssue::Duplicate { path: key.clone() });
+            }
+            map.insert(key, item.value);
+        }
+        Ok(Parsed { value: Value::Object(map), issues })
+    }
+}
+
+/// The words of Go's decoder for what serde_json found.
+fn go_message(bytes: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() || bytes.iter().all(u8::is_ascii_whitespace) {
+        return "unexpected end of JSON input".to_string();
+    }
+    let text = error.to_string();
+    let place = match text.split(" at line ").next().unwrap_or_default() {
+        "key must be a string" => "looking for beginning of object key string",
+        "expected `:`" => "after object key",
+        "expected `,` or `}`" => "after object key:value pair",
+        "expected `,` or `]`" => "after array element",
+        "trailing characters" => "after top-level value",
+        "invalid number" => "in numeric literal",
+        "invalid escape" => "in string escape code",
+        "expected ident" => "in literal",
+        message if message.starts_with("control character") => "in string literal",
+        "expected value" | "trailing comma" => "looking for beginning of value",
+        message => return message.to_string(),
+    };
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let character = String::from_utf8_lossy(rest).chars().next().unwrap_or('\n');
+    let shown = match character {
+        '\'' => r"'\''".to_string(),
+        '"' => "'\"'".to_string(),
+        other => format!("'{}'", other.escape_default()),
+    };
+    format!("invalid character {shown} {place}")
+}

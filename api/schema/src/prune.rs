@@ -1,0 +1,309 @@
+//! Brings a decoded object into its schema's shape: what Go's decoder and encoder do to an object between them.
+//!
+//! Kept true: afterwards every field is known and of its type, no value is null, optional lists and maps are not empty,
+//! and fields are ordered as a stock server prints them. An object that is so already is not touched.
+
+use crate::error::{DecodeError, FieldIssue};
+use crate::table::{Field, Scalar, Table, Type, TypeId, flag};
+use crate::{kubernetes_time, quantity};
+use serde_json::{Map, Value};
+
+/// Lists that Go prints even when they are empty, although they are optional.
+const KEPT_WHEN_EMPTY: &[(&str, &str)] = &[("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
+
+type Issues = Vec<FieldIssue>;
+type Outcome = Result<(), Box<Failure>>;
+
+/// A value that does not fit. Carried outwards, each struct adds the field it came through.
+enum Failure {
+    Type { found: String, expected: String, owner: Option<String>, fields: Vec<String> },
+    Text(String),
+}
+
+pub(crate) fn prune(table: &Table, id: TypeId, object: &mut Value) -> Result<Issues, DecodeError> {
+    let mut issues = Issues::new();
+    match prune_value(table, Type::Ref(id), object, &mut issues) {
+        Ok(()) => Ok(issues),
+        Err(failure) => Err(DecodeError::Type(failure.message())),
+    }
+}
+
+impl Failure {
+    fn mismatch(found: &Value, expected: String) -> Box<Failure> {
+        let found = match found {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        Box::new(Failure::Type { found: found.to_string(), expected, owner: None, fields: Vec::new() })
+    }
+
+    fn through(mut self: Box<Self>, table: &Table, id: TypeId, field: &Field) -> Box<Self> {
+        if let Failure::Type { owner, fields, .. } = &mut *self {
+            owner.get_or_insert_with(|| table.str(table.ty(id).name).to_string());
+            fields.push(table.str(field.name).to_string());
+        }
+        self
+    }
+
+    fn message(self) -> String {
+        match self {
+            Failure::Text(text) => text,
+            Failure::Type { found, expected, owner: None, .. } => {
+                format!("json: cannot unmarshal {found} into Go value of type {expected}")
+            }
+            Failure::Type { found, expected, owner: Some(owner), mut fields } => {
+                fields.reverse();
+                let path = fields.join(".");
+                format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}")
+            }
+        }
+    }
+}
+
+fn prune_value(table: &Table, ty: Type, value: &mut Value, issues: &mut Issues) -> Outcome {
+    match ty {
+        Type::Scalar(scalar) => prune_scalar(table, scalar, value, issues),
+        Type::Ref(id) => match value {
+            Value::Object(map) => prune_struct(table, id, map, issues),
+            other => Err(Failure::mismatch(other, table.go_type(ty))),
+        },
+        Type::List(element) => match value {
+            Value::Array(items) => prune_list(table, table.element(element), items, issues),
+            other => Err(Failure::mismatch(other, table.go_type(ty))),
+        },
+        Type::Map(element) => match value {
+            Value::Object(map) => prune_map(table, table.element(element), map, issues),
+            other => Err(Failure::mismatch(other, table.go_type(ty))),
+        },
+    }
+}
+
+fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues: &mut Issues) -> Outcome {
+    let fields = table.fields_of(id);
+    let mut rebuild = false;
+    let mut next = 0;
+    for (key, value) in map.iter_mut() {
+        let Some(at) = table.position(id, key, next) else {
+            issues.push(FieldIssue::Unknown { path: key.clone() });
+            rebuild = true;
+            continue;
+        };
+        rebuild |= at < next;
+        next = at + 1;
+        let field = &fields[at];
+        if !value.is_null() {
+            let before = issues.len();
+            prune_value(table, field.ty, value, issues).map_err(|failure| failure.through(table, id, field))?;
+            for issue in &mut issues[before..] {
+                issue.prefix(format_args!("{}", table.str(field.name)));
+            }
+        }
+        rebuild |= is_dropped(table, id, field, value);
+    }
+    if rebuild {
+        let mut kept: Vec<(usize, String, Value)> = Vec::with_capacity(map.len());
+        for (key, value) in std::mem::take(map) {
+            if let Some(at) = table.position(id, &key, 0)
+                && !is_dropped(table, id, &fields[at], &value)
+            {
+                kept.push((at, key, value));
+            }
+        }
+        kept.sort_by_key(|(at, _, _)| *at);
+        map.extend(kept.into_iter().map(|(_, key, value)| (key, value)));
+    }
+    Ok(())
+}
+
+/// Null is Go's "not set"; an empty optional slice or map is left out by `omitempty`.
+fn is_dropped(table: &Table, id: TypeId, field: &Field, value: &Value) -> bool {
+    let empty = match value {
+        Value::Null => return true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && matches!(field.ty, Type::Map(_)),
+        _ => false,
+    };
+    empty
+        && field.flags & flag::REQUIRED == 0
+        && !matches!(field.ty, Type::Scalar(Scalar::Raw | Scalar::Json | Scalar::Fields))
+        && !KEPT_WHEN_EMPTY.contains(&(table.str(table.ty(id).name), table.str(field.name)))
+}
+
+fn prune_list(table: &Table, element: Type, items: &mut [Value], issues: &mut Issues) -> Outcome {
+    for (index, item) in items.iter_mut().enumerate() {
+        if item.is_null() {
+            *item = zero(element);
+            continue;
+        }
+        let before = issues.len();
+        prune_value(table, element, item, issues)?;
+        for issue in &mut issues[before..] {
+            issue.prefix(format_args!("[{index}]"));
+        }
+    }
+    Ok(())
+}
+
+fn prune_map(table: &Table, element: Type, map: &mut Map<String, Value>, issues: &mut Issues) -> Outcome {
+    for (key, value) in map.iter_mut() {
+        if value.is_null() {
+            *value = zero(element);
+            continue;
+        }
+        let before = issues.len();
+        prune_value(table, element, value, issues)?;
+        for issue in &mut issues[before..] {
+            issue.prefix(format_args!("{key}"));
+        }
+    }
+    // Go prints maps ordered by key.
+    if !map.keys().is_sorted() {
+        map.sort_keys();
+    }
+    Ok(())
+}
+
+/// What null stands for where a value has to be.
+fn zero(ty: Type) -> Value {
+    match ty {
+        Type::Ref(_) | Type::Map(_) => Value::Object(Map::new()),
+        Type::List(_) => Value::Array(Vec::new()),
+        Type::Scalar(scalar) => match scalar {
+            Scalar::String | Scalar::Bytes => Value::from(""),
+            Scalar::Quantity => Value::from("0"),
+            Scalar::Bool => Value::from(false),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::IntOrString => Value::from(0),
+            Scalar::Strings => Value::Array(Vec::new()),
+            _ => Value::Null,
+        },
+    }
+}
+
+fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut Issues) -> Outcome {
+    let mismatch = |value: &Value| Err(Failure::mismatch(value, table.go_type(Type::Scalar(scalar))));
+    match scalar {
+        Scalar::String => match value {
+            Value::String(_) => Ok(()),
+            other => mismatch(other),
+        },
+        Scalar::Bool => match value {
+            Value::Bool(_) => Ok(()),
+            other => mismatch(other),
+        },
+        Scalar::Int32 | Scalar::Int64 => match value {
+            Value::Number(number) => {
+                let fits = number.as_i64().is_some_and(|n| scalar == Scalar::Int64 || i32::try_from(n).is_ok());
+                if fits { Ok(()) } else { Err(wrong_number(number, table.go_type(Type::Scalar(scalar)))) }
+            }
+            other => mismatch(other),
+        },
+        Scalar::Double => match value {
+            Value::Number(_) => Ok(()),
+            other => mismatch(other),
+        },
+        Scalar::Bytes => match value {
+            Value::String(text) => check_base64(text),
+            other => mismatch(other),
+        },
+        Scalar::Quantity => prune_quantity(value),
+        Scalar::IntOrString => match value {
+            Value::String(_) => Ok(()),
+            Value::Number(number) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+            Value::Number(number) => Err(wrong_number(number, "int32".to_string())),
+            other => Err(Failure::mismatch(other, "int32".to_string())),
+        },
+        Scalar::Time | Scalar::MicroTime => prune_time(value, scalar == Scalar::MicroTime),
+        Scalar::Raw | Scalar::Json | Scalar::Fields => Ok(()),
+        Scalar::Strings => match value {
+            Value::Array(items) => prune_list(table, Type::Scalar(Scalar::String), items, issues),
+            other => mismatch(other),
+        },
+        Scalar::SchemaOrArray | Scalar::SchemaOrBool | Scalar::SchemaOrStrings => {
+            prune_schema_or(table, scalar, value, issues)
+        }
+        Scalar::Empty => match value {
+            Value::Object(map) => {
+                issues.extend(std::mem::take(map).into_iter().map(|(path, _)| FieldIssue::Unknown { path }));
+                Ok(())
+            }
+            other => mismatch(other),
+        },
+    }
+}
+
+fn wrong_number(number: &serde_json::Number, expected: String) -> Box<Failure> {
+    Box::new(Failure::Type { found: format!("number {number}"), expected, owner: None, fields: Vec::new() })
+}
+
+fn prune_quantity(value: &mut Value) -> Outcome {
+    let text = match &*value {
+        Value::String(text) => text.trim().to_string(),
+        Value::Number(number) => number.to_string(),
+        _ => return Err(Box::new(Failure::Text(quantity::FORMAT_ERROR.to_string()))),
+    };
+    match quantity::canonical_quantity(&text) {
+        Some(canonical) => {
+            if value.as_str() != Some(&*canonical) {
+                *value = Value::String(canonical);
+            }
+            Ok(())
+        }
+        None => Err(Box::new(Failure::Text(quantity::FORMAT_ERROR.to_string()))),
+    }
+}
+
+fn prune_time(value: &mut Value, micro: bool) -> Outcome {
+    let Value::String(text) = value else {
+        let mut failure = Failure::mismatch(value, "string".to_string());
+        if let Failure::Type { found, expected, .. } = &*failure {
+            failure = Box::new(Failure::Text(format!("json: cannot unmarshal {found} into Go value of type {expected}")));
+        }
+        return Err(failure);
+    };
+    if !kubernetes_time::is_canonical(text, micro) {
+        *text = kubernetes_time::canonical(text, micro).map_err(|error| Box::new(Failure::Text(error)))?;
+    }
+    Ok(())
+}
+
+/// `JSONSchemaProps`, or the simpler JSON that stands in its place.
+fn prune_schema_or(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut Issues) -> Outcome {
+    let schema = table.json_schema_props.map(Type::Ref);
+    match (value, scalar) {
+        (Value::Bool(_), Scalar::SchemaOrBool) => Ok(()),
+        (Value::Array(items), Scalar::SchemaOrStrings) => {
+            prune_list(table, Type::Scalar(Scalar::String), items, issues)
+        }
+        (Value::Array(items), Scalar::SchemaOrArray) => match schema {
+            Some(schema) => prune_list(table, schema, items, issues),
+            None => Ok(()),
+        },
+        (value @ Value::Object(_), _) => match schema {
+            Some(schema) => prune_value(table, schema, value, issues),
+            None => Ok(()),
+        },
+        (_, Scalar::SchemaOrBool) => Err(Box::new(Failure::Text("boolean or JSON schema expected".to_string()))),
+        (other, _) => Err(Failure::mismatch(other, table.go_type(Type::Scalar(scalar)))),
+    }
+}
+
+/// As Go's `base64.StdEncoding` checks it: line breaks are skipped, padding is needed.
+fn check_base64(text: &mut String) -> Outcome {
+    if text.contains(['\r', '\n']) {
+        text.retain(|c| !matches!(c, '\r' | '\n'));
+    }
+    let bytes = text.as_bytes();
+    let body = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
+    let wrong = bytes[..body].iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'/'));
+    let padding = bytes.len() - body;
+    let at = match wrong {
+        Some(at) => at,
+        None if bytes.len() % 4 == 0 && padding <= 2 => return Ok(()),
+        None => body.max(bytes.len() - bytes.len() % 4).min(bytes.len()),
+    };
+    Err(Box::new(Failure::Text(format!("illegal base64 data at input byte {at}"))))
+}
