@@ -21,8 +21,6 @@ use crate::{
     state::State,
 };
 
-/// A checkpoint begins when the log has grown by the size of all objects, and by this at least.
-pub(crate) const MIN_LOG_LEN: u64 = 8 << 20;
 /// Bytes of a frame, about.
 const RUN_LEN: usize = 256 << 10;
 /// Bytes between syncs, so that commits never wait behind a long queue of writes.

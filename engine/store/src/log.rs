@@ -78,6 +78,11 @@ impl Log {
         }
     }
 
+    /// How long the log may get before a checkpoint is worth it, however small the store is.
+    pub fn segment_len(&self) -> u64 {
+        self.segment_len
+    }
+
     pub fn segment_number(&self) -> u64 {
         self.segment.number
     }
@@ -113,11 +118,11 @@ impl Log {
         self.check()?;
         Framing::new(LOG_MAGIC, &self.store, self.segment.number).seal(&mut frame, self.next_sequence);
         if let Err(source) = self.segment.file.write_at(self.segment.end, &frame) {
-            // What is there now is the start of a frame that is not valid, or will be written over.
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-                return Err(AppendError::Full { action: "write the log", source });
+            let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if !full || self.erase_tail().is_err() {
+                return Err(self.broke("write", source));
             }
-            return Err(self.broke("write", source));
+            return Err(AppendError::Full { action: "write the log", source });
         }
         if let Err(source) = self.segment.file.sync() {
             // The kernel may have dropped the pages: a second sync would prove nothing.
@@ -129,6 +134,13 @@ impl Log {
         self.len_since_checkpoint += frame.len() as u64;
         self.foresee();
         Ok(frame)
+    }
+
+    /// Takes back what a failed write left behind the last frame: the log may go on in another segment, and
+    /// there is to be nothing that looks damaged in this one.
+    fn erase_tail(&self) -> io::Result<()> {
+        zero(&*self.segment.file, self.segment.end, self.segment.file.size()?)?;
+        self.segment.file.sync()
     }
 
     fn broke(&mut self, action: &str, source: io::Error) -> AppendError {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Change, CommitError, Durability, Event, EventKind, Key, Meta, Object, Resource, Revision, Write,
-    checkpoint::{Checkpoint, MIN_LOG_LEN},
+    checkpoint::Checkpoint,
     disk::Disk,
     history::History,
     keyring::Keyring,
@@ -59,7 +59,7 @@ pub(crate) struct WriterThread {
     pub encrypted: Arc<HashSet<Resource>>,
     /// Objects whose last change is in memory alone.
     pub unwritten: HashSet<Key>,
-    pub checkpoint: Option<JoinHandle<()>>,
+    pub checkpoint: Option<RunningCheckpoint>,
     pub buffer: Vec<u8>,
     /// The lock on the directory, given back last.
     pub lock: Option<Box<dyn std::any::Any + Send>>,
@@ -213,12 +213,16 @@ impl WriterThread {
         Ok(())
     }
 
-    /// At the start of a segment, when the log has grown enough and the checkpoint before is done.
+    /// At the start of a segment, when the log has grown by a segment and by the size of all objects, and the
+    /// checkpoint before is done.
     fn start_checkpoint(&mut self) {
         let state = self.published.state.load_full();
-        if self.log.len_since_checkpoint < MIN_LOG_LEN.max(state.live_bytes)
-            || self.checkpoint.as_ref().is_some_and(|thread| !thread.is_finished())
-        {
+        match self.checkpoint.take() {
+            Some(running) if !running.thread.is_finished() => return self.checkpoint = Some(running),
+            Some(done) => self.log.len_since_checkpoint += done.uncovered_len(),
+            None => {}
+        }
+        if self.log.len_since_checkpoint < self.log.segment_len().max(state.live_bytes) {
             return;
         }
         let checkpoint = Checkpoint {
@@ -232,13 +236,12 @@ impl WriterThread {
             keyring: self.keyring.clone(),
             encrypted: self.encrypted.clone(),
         };
-        let write = move || {
-            if let Err(error) = checkpoint.write() {
-                tracing::warn!(%error, "checkpoint failed; the log is kept, and the next segment tries again");
-            }
-        };
-        self.checkpoint = std::thread::Builder::new().name("store-checkpoint".into()).spawn(write).ok();
-        self.log.len_since_checkpoint = 0;
+        let write = move || checkpoint.write();
+        // Without a thread the next segment tries again.
+        if let Ok(thread) = std::thread::Builder::new().name("store-checkpoint".into()).spawn(write) {
+            let len = std::mem::take(&mut self.log.len_since_checkpoint);
+            self.checkpoint = Some(RunningCheckpoint { thread, len });
+        }
     }
 
     fn publish(&self, events: &[Arc<Event>]) {
@@ -261,7 +264,7 @@ impl WriterThread {
         }
         self.log.close();
         if let Some(checkpoint) = self.checkpoint.take() {
-            _ = checkpoint.join();
+            _ = checkpoint.uncovered_len();
         }
     }
 
@@ -280,6 +283,26 @@ impl WriterThread {
             }
         }
         self.append(group, revision)
+    }
+}
+
+/// The thread that writes a checkpoint.
+pub(crate) struct RunningCheckpoint {
+    thread: JoinHandle<std::io::Result<()>>,
+    /// Bytes of log that it lets go.
+    len: u64,
+}
+
+impl RunningCheckpoint {
+    /// Waits for the end; the bytes of log that stay because it failed.
+    fn uncovered_len(self) -> u64 {
+        let error = match self.thread.join() {
+            Ok(Ok(())) => return 0,
+            Ok(Err(error)) => error,
+            Err(_) => std::io::Error::other("the checkpoint's thread panicked"),
+        };
+        tracing::warn!(%error, "checkpoint failed; the log is kept, and its next segment tries again");
+        self.len
     }
 }
 

@@ -1,6 +1,11 @@
 //! The store as its users meet it, on real files and on a disk that fails.
 
 mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod random;
+mod sim_disk;
 
 use std::{path::Path, sync::Arc};
 
