@@ -1,9 +1,24 @@
 //! Pod addresses and links, Services on nftables, cluster DNS.
-//! CONTRACT: public names and signatures below are what `bin` compiles against.
+//!
+//! Reads:  Services, EndpointSlices and Pods in the store.
+//! Writes: the bridge and its links, the nftables table `inet coracle`, connection tracking entries of stale UDP flows, a file
+//!         for each pod's address. Everything but the addresses is made from the API again at start.
 
-use std::{net::IpAddr, net::Ipv4Addr, path::Path, path::PathBuf};
+use std::{net::IpAddr, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+
+mod links;
+mod netlink;
+mod nft;
+mod pod_links;
+mod service;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+pub use pod_links::PodLinks;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,7 +43,8 @@ pub enum NetworkError {
     Exhausted(ipnet::Ipv4Net),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HostPort {
     pub host_ip: Option<Ipv4Addr>,
     pub host_port: u16,
@@ -38,41 +54,55 @@ pub struct HostPort {
 }
 
 /// Built: bridge, table and DNS sockets exist; nothing is served yet.
-pub struct Network {}
-
-/// Gives pods their links and addresses.
-#[derive(Clone)]
-pub struct PodLinks {}
+pub struct Network {
+    links: PodLinks,
+    proxy: service::Proxy,
+}
 
 impl Network {
     /// Removes what an earlier run left that no longer holds, keeps the links of pods that run.
-    pub async fn build(_config: Config, _store: coracle_store::Reader) -> Result<Network, NetworkError> {
-        unimplemented!()
+    pub async fn build(config: Config, store: coracle_store::Reader) -> Result<Network, NetworkError> {
+        let rules = Arc::new(Mutex::new(service::Rules::new(environment(&config))?));
+        let links = PodLinks::build(&config, rules.clone())?;
+        let proxy = service::Proxy::build(store, rules.clone());
+        rules.lock().replace_all()?;
+        Ok(Network { links, proxy })
     }
+
     pub fn pod_links(&self) -> PodLinks {
-        unimplemented!()
+        self.links.clone()
     }
+
     /// Keeps nftables equal to Services and EndpointSlices and answers DNS, until `stop`. Rules stay at stop:
     /// pods keep their Services while Coracle restarts.
-    pub async fn run(self, _stop: CancellationToken) {
-        unimplemented!()
+    pub async fn run(self, stop: CancellationToken) {
+        self.proxy.run(stop).await;
     }
+
     /// `coracle down`: removes bridge, links, table, sysctls.
-    pub async fn remove(_config: &Config) -> Result<(), NetworkError> {
-        unimplemented!()
+    pub async fn remove(config: &Config) -> Result<(), NetworkError> {
+        service::Rules::remove()?;
+        links::bridge::remove(config)?;
+        let leases = config.state_dir.join("pod-addresses");
+        match std::fs::remove_dir_all(&leases) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let subject = leases.display().to_string();
+                Err(NetworkError::Failed { action: "remove directory", subject, source })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-impl PodLinks {
-    /// Gives the pod's network namespace `eth0` with an address, loopback, default route and its host ports. Idempotent: the same pod keeps its address.
-    pub async fn attach(&self, _pod_uid: &str, _netns: &Path, _host_ports: &[HostPort]) -> Result<Ipv4Addr, NetworkError> {
-        unimplemented!()
-    }
-    pub async fn detach(&self, _pod_uid: &str) -> Result<(), NetworkError> {
-        unimplemented!()
-    }
-    /// Detaches every pod that is not in `pod_uids`.
-    pub async fn retain(&self, _pod_uids: &std::collections::HashSet<String>) -> Result<(), NetworkError> {
-        unimplemented!()
+fn environment(config: &Config) -> service::Environment {
+    service::Environment {
+        bridge: config.bridge.clone(),
+        pod_cidr: config.pod_cidr,
+        service_cidr: config.service_cidr,
+        dns_ip: config.dns_ip,
+        node_ip: match config.node_ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        },
     }
 }

@@ -1,0 +1,16 @@
+//! Services: what the API says about them, which rules that means, and the table that holds these rules.
+
+mod conntrack;
+mod endpoints;
+mod plan;
+mod rules;
+mod table;
+mod watch;
+
+pub use endpoints::{Endpoint, endpoints_of, service_of_slice};
+pub use plan::{Environment, Plan, plan_pod, plan_service};
+pub use rules::{Owner, Rules};
+pub use watch::Proxy;
+
+/// The one table that Coracle owns.
+pub const TABLE: &str = "coracle";

@@ -1,0 +1,105 @@
+//! Pods' links and addresses.
+
+use std::{net::Ipv4Addr, path::Path};
+
+use super::host::{Machine, nft, on_node, uid};
+use crate::HostPort;
+
+#[test]
+fn pods_reach_each_other_the_node_and_the_client() {
+    on_node(|node| {
+        let (a, a_ip) = node.pod("a", 8080);
+        let (b, b_ip) = node.pod("b", 8080);
+        node.client.serve("client", 80);
+        assert_eq!(a.ask((b_ip, 8080)), Ok(format!("b {a_ip}")));
+        assert_eq!(b.ask((a_ip, 8080)), Ok(format!("a {b_ip}")));
+        assert_eq!(a.ask((a_ip, 8080)), Ok(format!("a {a_ip}")));
+        assert_eq!(super::host::ask((b_ip, 8080)).unwrap(), "b 10.42.0.1");
+        // What leaves the machine has the node's address.
+        assert_eq!(a.ask((super::host::CLIENT_IP, 80)), Ok(format!("client {}", super::host::NODE_IP)));
+    });
+}
+
+#[test]
+fn a_detached_pod_leaves_nothing_and_its_neighbour_everything() {
+    on_node(|node| {
+        let (a, _) = node.pod("a", 8080);
+        let (_b, b_ip) = node.pod("b", 8080);
+        let (_c, c_ip) = node.pod("c", 8080);
+        node.detach(&uid("c"));
+        node.detach(&uid("c"));
+        assert!(!nft("list table inet coracle").contains(&c_ip.to_string()));
+        assert_eq!(a.ask((b_ip, 8080)).map(|answer| answer.starts_with('b')), Ok(true));
+        node.retain(&[&uid("a")]);
+        assert_eq!(veths(), 1);
+        assert!(!node.config.state_dir.join("pod-addresses").join(uid("b")).exists());
+    });
+}
+
+#[test]
+fn a_restart_keeps_links_and_addresses_and_removes_strays() {
+    on_node(|node| {
+        let (a, a_ip) = node.pod("a", 8080);
+        let (b, b_ip) = node.pod("b", 8080);
+        super::host::ip("link add veth0000dead type veth peer name stray");
+        super::host::ip("link set veth0000dead master coracle0");
+        node.restart();
+        assert_eq!(veths(), 2);
+        assert_eq!(node.attach(&uid("a"), &a, &[]), a_ip);
+        assert_eq!(a.ask((b_ip, 8080)), Ok(format!("b {a_ip}")));
+        let (_c, c_ip) = node.pod("c", 8080);
+        assert!(c_ip != a_ip && c_ip != b_ip);
+        drop(b);
+    });
+}
+
+#[test]
+fn a_pod_with_a_new_network_namespace_keeps_its_address() {
+    on_node(|node| {
+        let (old, address) = node.pod("a", 8080);
+        drop(old);
+        let new = Machine::new();
+        assert_eq!(node.attach(&uid("a"), &new, &[]), address);
+        new.serve("a2", 9090);
+        let (b, _) = node.pod("b", 8080);
+        assert_eq!(b.ask((address, 9090)).map(|answer| answer.starts_with("a2")), Ok(true));
+    });
+}
+
+#[test]
+fn host_ports_are_reached_from_outside_and_from_the_node() {
+    on_node(|node| {
+        let machine = Machine::new();
+        let port = |host_ip: Option<Ipv4Addr>, host_port| HostPort {
+            host_ip,
+            host_port,
+            container_port: 8080,
+            protocol: "TCP".to_owned(),
+        };
+        node.attach(&uid("a"), &machine, &[port(None, 80), port(Some(Ipv4Addr::LOCALHOST), 81)]);
+        machine.serve("a", 8080);
+        let (client, node_ip) = (super::host::CLIENT_IP, super::host::NODE_IP);
+        assert_eq!(node.client.ask((node_ip, 80)), Ok(format!("a {client}")));
+        assert!(node.client.ask((node_ip, 81)).is_err());
+        for address in [node_ip, Ipv4Addr::LOCALHOST] {
+            assert!(super::host::ask((address, 80)).unwrap().starts_with("a "), "{address}");
+        }
+        assert!(super::host::ask((Ipv4Addr::LOCALHOST, 81)).unwrap().starts_with("a "));
+        node.detach(&uid("a"));
+        assert!(node.client.ask((node_ip, 80)).is_err());
+    });
+}
+
+#[test]
+fn a_missing_network_namespace_says_what_was_tried() {
+    on_node(|node| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(node.links.attach("abcd", Path::new("/nonexistent"), &[])).unwrap_err();
+        assert_eq!(error.to_string(), "open network namespace `/nonexistent`");
+    });
+}
+
+fn veths() -> usize {
+    let output = std::process::Command::new("ip").args(["-br", "link", "show", "master", "coracle0"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}

@@ -1,0 +1,5 @@
+//! The network for real, in private network namespaces: a node, pods on it, a client on the node's uplink.
+
+mod host;
+mod links;
+mod services;
