@@ -1,0 +1,184 @@
+//! The harness of every controller: watches become keys, keys become passes.
+//!
+//! Reads:     the store's watches of a controller's sources.
+//! Invariant: one pass per key at a time; a pass that fails or panics is retried with back-off; a pass that asks for it
+//!            runs again later. At rest nothing wakes up: no timers, no polling.
+//! Source:    https://github.com/kubernetes-sigs/controller-runtime/blob/main/pkg/reconcile/reconcile.go (contract)
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
+use futures::{StreamExt, stream, stream::BoxStream};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{error::ControllerError, key::ObjectKey, queue::Queue};
+
+/// When a key that went well runs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// When something that it watches changes.
+    OnChange,
+    /// And after this time in any case.
+    After(Duration),
+}
+
+/// The keys that a change concerns. Called with each object that exists at the start as if it had just been added.
+pub type KeyMap = Box<dyn Fn(&Event) -> Vec<ObjectKey> + Send + Sync>;
+
+/// One watched resource.
+pub struct Source {
+    pub resource: Resource,
+    pub keys: KeyMap,
+}
+
+impl Source {
+    pub fn new(resource: &str, keys: impl Fn(&Event) -> Vec<ObjectKey> + Send + Sync + 'static) -> Source {
+        Source { resource: Resource(resource.into()), keys: Box::new(keys) }
+    }
+
+    /// The resource a controller is about: its objects are the keys.
+    pub fn primary(resource: &str) -> Source {
+        Source::new(resource, |event| vec![ObjectKey::of(&event.object.key)])
+    }
+}
+
+pub trait Controller: Send + Sync + 'static {
+    /// As it stands in logs, e.g. `replicaset-controller`.
+    const NAME: &'static str;
+    /// Passes at a time, over different keys.
+    const WORKERS: usize = 2;
+
+    fn sources(&self) -> Vec<Source>;
+
+    /// One idempotent pass over `key`, which may be gone by now.
+    fn reconcile(&self, key: &ObjectKey) -> impl Future<Output = Result<Requeue, ControllerError>> + Send;
+}
+
+/// Runs `controller` until `stop`, or until the store is closed.
+pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: CancellationToken) {
+    let sources: Arc<[Source]> = controller.sources().into();
+    let watches = sources.iter().enumerate().map(|(index, source)| {
+        changes(reader.clone(), source.resource.clone()).map(move |event| (index, event)).boxed()
+    });
+    let mut events = stream::select_all(watches);
+    let mut queue = Queue::default();
+    let mut passes = Passes::default();
+    loop {
+        while passes.tasks.len() < C::WORKERS
+            && let Some(key) = queue.take(Instant::now())
+        {
+            passes.start(controller.clone(), key);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => match event {
+                Some((index, event)) => (sources[index].keys)(&event).into_iter().for_each(|key| queue.add(key)),
+                None => return,
+            },
+            Some((key, result)) = passes.next() => finish(C::NAME, &mut queue, key, result),
+            () = sleep_until(queue.next_due()) => {}
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn finish(
+    controller: &'static str,
+    queue: &mut Queue<ObjectKey>,
+    key: ObjectKey,
+    result: Result<Requeue, ControllerError>,
+) {
+    queue.done(&key);
+    match result {
+        Ok(requeue) => {
+            queue.forget(&key);
+            if let Requeue::After(delay) = requeue {
+                queue.add_at(key, Instant::now() + delay);
+            }
+        }
+        Err(error) => {
+            let expected = error.is_conflict();
+            let chain = error.chain();
+            let object = key.to_string();
+            let delay = queue.retry(key, Instant::now());
+            let delay_ms = delay.as_millis() as u64;
+            if expected {
+                tracing::debug!(controller, object, error = chain, delay_ms, "pass lost a race, retrying");
+            } else {
+                tracing::warn!(controller, object, error = chain, delay_ms, "pass failed, retrying");
+            }
+        }
+    }
+}
+
+/// The passes that are running.
+#[derive(Default)]
+struct Passes {
+    tasks: JoinSet<Result<Requeue, ControllerError>>,
+    keys: HashMap<tokio::task::Id, ObjectKey>,
+}
+
+impl Passes {
+    fn start<C: Controller>(&mut self, controller: Arc<C>, key: ObjectKey) {
+        let of = key.clone();
+        let task = self.tasks.spawn(async move { controller.reconcile(&of).await });
+        self.keys.insert(task.id(), key);
+    }
+
+    async fn next(&mut self) -> Option<(ObjectKey, Result<Requeue, ControllerError>)> {
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok((id, result)) => (id, result),
+            Err(error) => (error.id(), Err(ControllerError::Panicked { what: panic_text(error) })),
+        };
+        self.keys.remove(&id).map(|key| (key, result))
+    }
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => payload.downcast_ref::<&str>().map_or("unknown", |text| text).to_owned(),
+        },
+        Err(_) => "cancelled".to_owned(),
+    }
+}
+
+/// Everything there is in `resource`, then every change. A watch that fell behind starts anew.
+pub fn changes(reader: Reader, resource: Resource) -> BoxStream<'static, Arc<Event>> {
+    let scope = Scope { resource, namespace: None, name: None };
+    stream::unfold((reader, scope, None, Vec::new()), next_change).boxed()
+}
+
+type ChangeState = (Reader, Scope, Option<Watch>, Vec<Arc<Event>>);
+
+async fn next_change((reader, scope, mut watch, mut listed): ChangeState) -> Option<(Arc<Event>, ChangeState)> {
+    loop {
+        if let Some(event) = listed.pop() {
+            return Some((event, (reader, scope, watch, listed)));
+        }
+        listed.shrink_to_fit();
+        let Some(current) = &mut watch else {
+            let (snapshot, started) = reader.list_watch(scope.clone());
+            let added = |object: &Arc<_>| {
+                Arc::new(Event { kind: EventKind::Added, object: Arc::clone(object), previous: None })
+            };
+            listed = snapshot.list(&scope).map(added).collect();
+            listed.reverse();
+            watch = Some(started);
+            continue;
+        };
+        match current.next().await {
+            Ok(event) => return Some((event, (reader, scope, watch, listed))),
+            Err(WatchError::Compacted(_)) => watch = None,
+            Err(WatchError::Closed) => return None,
+        }
+    }
+}
