@@ -34,9 +34,9 @@ const RULES: &[(&str, Rule)] = &[
     ("rolling_update_stateful_set", rolling_update_stateful_set),
     ("selector_from_template", selector_from_template),
     ("service_account_alias", service_account_alias),
-    ("service_ports", service_ports),
     ("session_affinity_timeout", session_affinity_timeout),
     ("subject_group", subject_group),
+    ("target_port", target_port),
 ];
 
 fn text<'a>(object: &'a Object, key: &str) -> &'a str {
@@ -178,13 +178,10 @@ fn session_affinity_timeout(spec: &mut Object) {
     }
 }
 
-fn service_ports(spec: &mut Object) {
-    for port in objects(spec, "ports") {
-        set_unset(port, "protocol", || json!("TCP"));
-        let unset = is_unset(port, "targetPort") || port.get("targetPort") == Some(&json!(0));
-        if let Some(number) = port.get("port").cloned().filter(|_| unset) {
-            port.insert("targetPort".to_string(), number);
-        }
+fn target_port(port: &mut Object) {
+    let unset = is_unset(port, "targetPort") || port.get("targetPort") == Some(&json!(0));
+    if let Some(number) = port.get("port").cloned().filter(|_| unset) {
+        port.insert("targetPort".to_string(), number);
     }
 }
 

@@ -36,10 +36,16 @@ impl Defaults {
         }
         rows.sort_by_key(|(id, _)| *id);
         let mut reaches = vec![false; table.types.len()];
-        for (id, _) in &rows {
-            reaches[usize::from(*id)] = true;
-        }
         let target = |ty: Type| innermost(table, ty);
+        for (id, row) in &rows {
+            reaches[usize::from(*id)] = true;
+            // A rule may write into the objects right below: they are visited for their order.
+            if matches!(row, Row::Rule(_)) {
+                for inner in table.fields_of(*id).iter().filter_map(|field| target(field.ty)) {
+                    reaches[usize::from(inner)] = true;
+                }
+            }
+        }
         loop {
             let mut changed = false;
             for id in 0..reaches.len() {
@@ -85,18 +91,18 @@ pub(crate) fn apply(table: &Table, id: TypeId, object: &mut Value) {
 fn visit(table: &Table, defaults: &Defaults, ty: Type, value: &mut Value) {
     match (ty, value) {
         (Type::Ref(id), Value::Object(map)) if defaults.reaches[usize::from(id)] => {
-            let before = map.len();
             for row in defaults.rows(id) {
                 match row {
                     Row::Set { path, value, zero } => set(map, path, value, *zero),
                     Row::Rule(rule) => rule(map),
                 }
             }
-            let ordered = map.len() == before;
+            let mut ordered = true;
             let fields = table.fields_of(id);
             let mut next = 0;
             for (key, value) in map.iter_mut() {
                 if let Some(at) = table.position(id, key, next) {
+                    ordered &= at >= next;
                     next = at + 1;
                     visit(table, defaults, fields[at].ty, value);
                 }
@@ -124,9 +130,6 @@ fn visit(table: &Table, defaults: &Defaults, ty: Type, value: &mut Value) {
 /// Defaults were added at the end: puts the fields back into the table's order.
 fn order(table: &Table, id: TypeId, map: &mut Map<String, Value>) {
     let rank = |key: &str| table.position(id, key, 0).unwrap_or(usize::MAX);
-    if map.keys().map(|key| rank(key)).is_sorted() {
-        return;
-    }
     let mut entries: Vec<(usize, String, Value)> =
         std::mem::take(map).into_iter().map(|(key, value)| (rank(&key), key, value)).collect();
     entries.sort_by_key(|(rank, _, _)| *rank);

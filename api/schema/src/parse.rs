@@ -127,7 +127,7 @@ fn go_message(bytes: &[u8], error: &serde_json::Error) -> String {
         "trailing characters" => "after top-level value",
         "invalid number" => "in numeric literal",
         "invalid escape" => "in string escape code",
-        "expected ident" => "in literal",
+        "expected ident" => "in literal ",
         message if message.starts_with("control character") => "in string literal",
         "expected value" | "trailing comma" => "looking for beginning of value",
         message => return message.to_string(),
@@ -140,5 +140,13 @@ fn go_message(bytes: &[u8], error: &serde_json::Error) -> String {
         '"' => "'\"'".to_string(),
         other => format!("'{}'", other.escape_default()),
     };
+    if place == "in literal " {
+        let before = &line[..error.column().saturating_sub(1).min(line.len())];
+        let start = before.iter().rposition(|byte| !byte.is_ascii_alphabetic()).map_or(0, |at| at + 1);
+        let literal = ["true", "false", "null"].into_iter().find(|word| word.as_bytes().first() == before.get(start));
+        let literal = literal.unwrap_or_default();
+        let expected = literal.get(before.len() - start..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+        return format!("invalid character {shown} in literal {literal} (expecting '{expected}')");
+    }
     format!("invalid character {shown} {place}")
 }

@@ -239,6 +239,10 @@ impl<'a> Reader<'a> {
     }
 
     fn span(&self, part: &str) -> Span {
+        // An empty `&str` need not lie inside the text.
+        if part.is_empty() {
+            return Span::default();
+        }
         let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
         Span { start: start as u32, len: part.len() as u16 }
     }
@@ -317,12 +321,6 @@ impl<'a> Reader<'a> {
                     }
                 }
                 _ => {}
-            }
-        }
-        // An empty slice of another string (`""`) has no place in the text.
-        for span in [&mut field.list_keys, &mut field.merge_key] {
-            if span.len == 0 {
-                *span = Span::default();
             }
         }
         Some(field)

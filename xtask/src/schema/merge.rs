@@ -37,6 +37,23 @@ const MESSAGE_KINDS: &[(&str, &str)] = &[
 /// Kinds of `meta/v1` that carry `kind` and `apiVersion`.
 const META_KINDS: &[&str] = &["DeleteOptions", "Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"];
 
+/// Protobuf numbers of fields that 1.36 has and the messages of `k8s-pb` do not.
+const NEWER: &[(&str, &str, u32)] = &[
+    ("ImageVolumeStatus", "imageRef", 1),
+    ("ListOptions", "shardSelector", 15),
+    ("NodeAllocatableResourceClaimStatus", "containers", 2),
+    ("NodeAllocatableResourceClaimStatus", "resourceClaimName", 1),
+    ("NodeAllocatableResourceClaimStatus", "resources", 3),
+    ("PodSchedulingGroup", "podGroupName", 1),
+    ("PodSpec", "schedulingGroup", 43),
+    ("PodStatus", "nodeAllocatableResourceClaimStatuses", 21),
+    ("VolumeMountStatus", "volumeStatus", 5),
+    ("VolumeStatus", "image", 1),
+];
+
+/// Types that came to a stable version after `k8s-pb` was made, with the messages of their beta version.
+const PROMOTED: (&str, &str) = ("io.k8s.api.admissionregistration.v1", "io.k8s.api.admissionregistration.v1beta1");
+
 type Messages<'a> = HashMap<(String, String), &'a Message>;
 
 pub fn merge(open: &[OpenType], messages: &[Message]) -> Result<Vec<Type>> {
@@ -44,7 +61,9 @@ pub fn merge(open: &[OpenType], messages: &[Message]) -> Result<Vec<Type>> {
         messages.iter().map(|m| ((m.package.clone(), normalized(&m.name)), m)).collect();
     let mut types = Vec::new();
     for ty in open {
-        let message = index.get(&(ty.package.clone(), normalized(&ty.name))).copied();
+        let find = |package: &str| index.get(&(package.to_string(), normalized(&ty.name))).copied();
+        let promoted = || if ty.package == PROMOTED.0 { find(PROMOTED.1) } else { None };
+        let message = find(&ty.package).or_else(promoted);
         types.push(merge_type(ty, message, &index).with_context(|| format!("merge `{}.{}`", ty.package, ty.name))?);
         types.extend(ty.list_kind.as_ref().map(|kind| list_type(ty, kind, &index)));
     }
@@ -71,7 +90,14 @@ fn merge_type(ty: &OpenType, message: Option<&Message>, index: &Messages) -> Res
         place_fields(message, &[], index, &mut by_name, &mut fields)?;
     }
     let left = ty.fields.iter().filter(|field| by_name.contains_key(&normalized(&field.json)));
-    fields.extend(left.map(|field| plain_field(&field.json, &field.description, field.ty.clone(), field.required)));
+    let mut newer: Vec<Field> =
+        left.map(|field| plain_field(&field.json, &field.description, field.ty.clone(), field.required)).collect();
+    for field in &mut newer {
+        let known = NEWER.iter().find(|(of, json, _)| *of == ty.name && *json == field.json);
+        field.numbers.extend(known.map(|(_, _, number)| *number));
+    }
+    newer.sort_by_key(|field| field.numbers.first().copied().unwrap_or(u32::MAX));
+    fields.extend(newer);
     Ok(Type {
         package: ty.package.clone(),
         name: ty.name.clone(),
@@ -191,6 +217,12 @@ fn message_type(package: &str, name: &str, message: &Message) -> Type {
         let open = OpenField { json, ty, required: false, description: prose(&field.docs) };
         merge_field(&open, field, vec![field.number])
     });
+    let newer = NEWER.iter().filter(|(of, json, _)| *of == name && !message.fields.iter().any(|f| normalized(&f.name) == normalized(json)));
+    let newer = newer.map(|(_, json, number)| {
+        let mut field = plain_field(json, "", Ty::Scalar('s'), false);
+        field.numbers = vec![*number];
+        field
+    });
     let head = if name == "WatchEvent" { None } else { Some(type_meta()) };
     Type {
         package: package.to_string(),
@@ -198,7 +230,7 @@ fn message_type(package: &str, name: &str, message: &Message) -> Type {
         description: prose(&message.docs),
         atomic: false,
         group_version_kind: Some((group.to_string(), "v1".to_string(), name.to_string())),
-        fields: head.into_iter().flatten().chain(fields).collect(),
+        fields: head.into_iter().flatten().chain(fields).chain(newer).collect(),
     }
 }
 

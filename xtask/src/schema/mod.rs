@@ -35,6 +35,8 @@ pub fn generate() -> Result<Generated> {
     let sources = crate_sources()?;
     let packages = served_packages()?;
     let open = openapi_crate::read(&sources.openapi.join("src").join(OPENAPI_MODULE), &packages)?;
+    let mut packages = packages;
+    packages.push("api/admissionregistration/v1beta1".to_string());
     let messages = protobuf_crate::read(&sources.protobuf.join("src"), &packages)?;
     let types = merge::merge(&open, &messages)?;
     Ok(Generated { types: render::types(&types), descriptions: render::descriptions(&types)? })

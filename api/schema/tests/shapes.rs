@@ -1,0 +1,171 @@
+//! The engine against data: reference objects where they are present, and small cases.
+
+use coracle_schema::{DecodeError, GroupVersionKind, Registry, Schema, parse_json, parse_yaml};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+fn schema(group: &str, version: &str, kind: &str) -> Schema {
+    let gvk = GroupVersionKind::new(group, version, kind);
+    Registry::builtin().schema(&gvk).unwrap_or_else(|| panic!("no schema for {gvk:?}"))
+}
+
+/// Reference data that is not part of the tree.
+fn reference(folder: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/kubernetes-1.36").join(folder);
+    if !path.is_dir() {
+        println!("skipped: `{}` is absent", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn objects_with_every_field_set_come_through_unchanged() {
+    let Some(folder) = reference("roundtrip") else { return };
+    let mut failures = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let (original, issues) = parse_json(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(issues, [], "{name}");
+        let parts: Vec<&str> = name.rsplitn(3, '.').collect();
+        let group = if parts[2] == "core" { "" } else { parts[2] };
+        let mut pruned = original.clone();
+        match schema(group, parts[1], parts[0]).prune(&mut pruned) {
+            Ok(issues) if issues.is_empty() => {}
+            other => failures.push(format!("{name}: {other:?}")),
+        }
+        // As text: the order of fields is part of what is kept.
+        let text = |value: &Value| serde_json::to_string_pretty(value).unwrap();
+        if text(&pruned) != text(&original) {
+            let (pruned, original) = (text(&pruned), text(&original));
+            let different = pruned.lines().zip(original.lines()).find(|(a, b)| a != b);
+            failures.push(format!("{name}: {different:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn yaml_gives_what_json_gives() {
+    let Some(folder) = reference("roundtrip") else { return };
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let (yaml, _) = parse_yaml(&std::fs::read(&path).unwrap()).unwrap();
+            let (json, _) = parse_json(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+            assert_eq!(yaml, json, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_removed_and_named() {
+    let mut deployment = json!({"spec": {"replica": 1, "template": {"spec": {"containers": [
+        {"name": "a", "imagee": "x"}, {"name": "b", "env": [{"name": "n", "valu": 1}]}]}}}, "extra": {}});
+    let issues = schema("apps", "v1", "Deployment").prune(&mut deployment).unwrap();
+    let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
+    assert_eq!(issues, [
+        "unknown field \"spec.replica\"",
+        "unknown field \"spec.template.spec.containers[0].imagee\"",
+        "unknown field \"spec.template.spec.containers[1].env[0].valu\"",
+        "unknown field \"extra\"",
+    ]);
+    assert_eq!(deployment, json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "a"}, {"name": "b", "env": [{"name": "n"}]}]}}}}));
+}
+
+#[test]
+fn type_errors_read_as_those_of_a_stock_server() {
+    for (kind, object, message) in [
+        ("apps/v1/Deployment", json!({"spec": {"replicas": "three"}}),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        ("apps/v1/Deployment", json!({"spec": {"replicas": 1.5}}),
+            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        ("/v1/ConfigMap", json!({"data": {"a": 1}}),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
+        ("/v1/Pod", json!({"metadata": {"labels": {"a": true}}}),
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"),
+        ("/v1/Pod", json!({"spec": {"containers": {}}}),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"),
+        ("/v1/Pod", json!({"spec": []}), "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"),
+        ("/v1/Pod", json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1 core"}}}]}}),
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        ("/v1/Secret", json!({"data": {"a": "b!!!"}}), "illegal base64 data at input byte 1"),
+        ("/v1/Pod", json!([]), "json: cannot unmarshal array into Go value of type v1.Pod"),
+    ] {
+        let parts: Vec<&str> = kind.split('/').collect();
+        let mut object = object;
+        match schema(parts[0], parts[1], parts[2]).prune(&mut object) {
+            Err(DecodeError::Type(text)) => assert_eq!(text, message),
+            other => panic!("{kind}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn values_are_brought_into_canonical_form() {
+    let mut pod = json!({
+        "spec": {"containers": [{
+            "image": "x", "name": "a",
+            "resources": {"limits": {"memory": "1024Mi", "cpu": 0.5}},
+            "ports": [], "command": null,
+        }], "nodeSelector": {}, "volumes": [{"name": "v", "emptyDir": {}}]},
+        "metadata": {"creationTimestamp": null, "name": "p", "labels": {"b": "1", "a": null}},
+        "apiVersion": "v1", "kind": "Pod",
+    });
+    assert_eq!(schema("", "v1", "Pod").prune(&mut pod).unwrap(), []);
+    assert_eq!(pod.to_string(), json!({
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {"name": "p", "labels": {"a": "", "b": "1"}},
+        "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{
+            "name": "a", "image": "x", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
+        }]},
+    }).to_string());
+}
+
+#[test]
+fn duplicate_keys_are_reported_and_the_last_one_wins() {
+    let (value, issues) = parse_json(br#"{"a": [{"b": 1, "b": 2}], "a": [{"c": 1, "c": 3}]}"#).unwrap();
+    assert_eq!(value, json!({"a": [{"c": 3}]}));
+    let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
+    assert_eq!(issues, ["duplicate field \"a[0].b\"", "duplicate field \"a[0].c\"", "duplicate field \"a\""]);
+    let (value, issues) = parse_yaml(b"a: 1\nb:\n  c: one\n  c: two\n").unwrap();
+    assert_eq!(value, json!({"a": 1, "b": {"c": "two"}}));
+    assert_eq!(issues[0].to_string(), "duplicate field \"b.c\"");
+}
+
+#[test]
+fn syntax_errors_read_as_those_of_go() {
+    for (text, message) in [
+        ("", "unexpected end of JSON input"),
+        ("{", "unexpected end of JSON input"),
+        ("{]", "invalid character ']' looking for beginning of object key string"),
+        ("{\"a\" 1}", "invalid character '1' after object key"),
+        ("{\"a\": 1 \"b\": 2}", "invalid character '\"' after object key:value pair"),
+        ("[1 2]", "invalid character '2' after array element"),
+        ("{} x", "invalid character 'x' after top-level value"),
+        ("foo", "invalid character 'o' in literal false (expecting 'a')"),
+        ("hello", "invalid character 'h' looking for beginning of value"),
+    ] {
+        assert_eq!(parse_json(text.as_bytes()).unwrap_err().to_string(), message, "{text}");
+    }
+}
+
+#[test]
+fn every_served_kind_has_a_schema() {
+    let registry = Registry::builtin();
+    for resource in registry.resources() {
+        let subresources = resource.subresources.iter().map(|subresource| &subresource.gvk);
+        for gvk in std::iter::once(&resource.gvk).chain(subresources) {
+            assert!(registry.schema(gvk).is_some(), "{gvk:?}");
+        }
+    }
+    for (group, kind) in [("", "Status"), ("apps", "DeleteOptions"), ("", "WatchEvent"), ("autoscaling", "Scale"),
+        ("policy", "Eviction"), ("authentication.k8s.io", "TokenRequest"), ("", "PodList"), ("apps", "DeploymentList")] {
+        assert!(registry.schema(&GroupVersionKind::new(group, "v1", kind)).is_some(), "{group} {kind}");
+    }
+}
