@@ -51,7 +51,9 @@ pub struct Selector(Vec<Requirement>);
 
 impl Selector {
     pub fn from_map(labels: &BTreeMap<String, String>) -> Selector {
-        Selector(labels.iter().map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()])).collect())
+        Selector(
+            labels.iter().map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()])).collect(),
+        )
     }
 
     pub fn compile(selector: &LabelSelector) -> Result<Selector, SelectorError> {
@@ -102,10 +104,9 @@ mod tests {
     fn every_operator_reads_labels_as_the_documentation_says() {
         let labels: BTreeMap<String, String> =
             [("app", "web"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let sorted: Vec<(Box<str>, Box<str>)> = vec![("app".into(), "web".into()), ("tier".into(), "front".into())];
-        let expression = |key: &str, operator: &str, values: &[&str]| {
-            json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
-        };
+        let sorted: Vec<(Box<str>, Box<str>)> =
+            vec![("app".into(), "web".into()), ("tier".into(), "front".into())];
+        let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
         let cases = [
             (json!({}), true),
             (json!({"matchLabels": {"app": "web"}}), true),

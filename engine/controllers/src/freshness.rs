@@ -16,7 +16,9 @@ pub struct Freshness(Mutex<HashMap<ObjectKey, Revision>>);
 impl Freshness {
     /// Notes the `resourceVersion` that a write of this pass returned.
     pub fn wrote(&self, key: &ObjectKey, resource_version: Option<&str>) {
-        let Some(revision) = resource_version.and_then(|text| text.parse().ok()).map(Revision) else { return };
+        let Some(revision) = resource_version.and_then(|text| text.parse().ok()).map(Revision) else {
+            return;
+        };
         let mut written = self.0.lock();
         let latest = written.entry(key.clone()).or_default();
         *latest = revision.max(*latest);

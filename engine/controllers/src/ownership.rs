@@ -58,6 +58,9 @@ where
     let patch = Patch::Merge(json!({ "metadata": {
         "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners,
     }}));
-    absent_is_fine(api.patch(name, &PatchParams::default(), &patch).await)
-        .map_err(ControllerError::api("change owners of", "object", name))
+    absent_is_fine(api.patch(name, &PatchParams::default(), &patch).await).map_err(ControllerError::api(
+        "change owners of",
+        "object",
+        name,
+    ))
 }

@@ -46,10 +46,16 @@ impl Roles {
         make: impl Fn(coracle_store::Reader, kube::Client) -> C + Send + Sync + 'static,
     ) {
         let dependencies = self.dependencies.clone();
-        self.start_with(C::NAME, move || make(dependencies.store.clone(), (dependencies.client_for)(identity)));
+        self.start_with(C::NAME, move || {
+            make(dependencies.store.clone(), (dependencies.client_for)(identity))
+        });
     }
 
-    fn start_with<C: Controller>(&mut self, name: &'static str, make: impl Fn() -> C + Send + Sync + 'static) {
+    fn start_with<C: Controller>(
+        &mut self,
+        name: &'static str,
+        make: impl Fn() -> C + Send + Sync + 'static,
+    ) {
         let (reader, stop) = (self.dependencies.store.clone(), self.stop.clone());
         self.tasks.spawn(supervise(name, stop.clone(), move || {
             runner::run(Arc::new(make()), reader.clone(), stop.clone())
@@ -58,7 +64,11 @@ impl Roles {
 }
 
 /// Runs a role until it ends by itself or by `stop`; starts it again when it panics.
-async fn supervise<F: Future<Output = ()>>(name: &'static str, stop: CancellationToken, role: impl Fn() -> F) {
+async fn supervise<F: Future<Output = ()>>(
+    name: &'static str,
+    stop: CancellationToken,
+    role: impl Fn() -> F,
+) {
     let mut delay = std::time::Duration::from_millis(100);
     while std::panic::AssertUnwindSafe(role()).catch_unwind().await.is_err() {
         tracing::error!(controller = name, "controller panicked, restarting");

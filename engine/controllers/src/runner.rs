@@ -159,7 +159,9 @@ pub fn changes(reader: Reader, resource: Resource) -> BoxStream<'static, Arc<Eve
 
 type ChangeState = (Reader, Scope, Option<Watch>, Vec<Arc<Event>>);
 
-async fn next_change((reader, scope, mut watch, mut listed): ChangeState) -> Option<(Arc<Event>, ChangeState)> {
+async fn next_change(
+    (reader, scope, mut watch, mut listed): ChangeState,
+) -> Option<(Arc<Event>, ChangeState)> {
     loop {
         if let Some(event) = listed.pop() {
             return Some((event, (reader, scope, watch, listed)));

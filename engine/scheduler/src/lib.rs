@@ -1,9 +1,17 @@
 //! Gives pods a node, or says why it cannot.
-//! CONTRACT: public names and signatures below are what `bin` compiles against.
 
-use tokio_util::sync::CancellationToken;
+mod cluster;
+mod decide;
+mod filters;
+mod preempt;
+mod quantity;
+mod queue;
+mod resources;
+mod run;
+mod score;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod writes;
 
-/// Runs until `stop`. `client` acts as `system:kube-scheduler`.
-pub async fn run(_store: coracle_store::Reader, _client: kube::Client, _stop: CancellationToken) {
-    unimplemented!()
-}
+pub use run::run;

@@ -54,9 +54,13 @@ impl Correlator {
         }
         let at = happening.at;
         Some(match self.seen.get(&key, at) {
-            Some(seen) => {
-                Post { message, repeats: Some(seen.name.clone()), first: seen.first, count: seen.count + 1, key }
-            }
+            Some(seen) => Post {
+                message,
+                repeats: Some(seen.name.clone()),
+                first: seen.first,
+                count: seen.count + 1,
+                key,
+            },
             None => Post { message, repeats: None, first: at, count: 1, key },
         })
     }
@@ -68,7 +72,8 @@ impl Correlator {
 
     fn combine(&mut self, happening: &Happening) -> (String, String) {
         let similar = similar_key(happening);
-        let quiet = self.similar.age_seconds(&similar, happening.at).is_none_or(|age| age > SIMILAR_INTERVAL_SECONDS);
+        let quiet =
+            self.similar.age_seconds(&similar, happening.at).is_none_or(|age| age > SIMILAR_INTERVAL_SECONDS);
         if quiet {
             self.similar.insert(similar.clone(), HashSet::new(), happening.at);
         }

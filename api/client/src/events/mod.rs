@@ -72,8 +72,13 @@ impl EventRecorder {
     }
 
     pub fn event(&self, about: &ObjectReference, kind: EventType, reason: &str, message: String) {
-        let happening =
-            Happening { about: about.clone(), kind, reason: reason.to_owned(), message, at: Timestamp::now() };
+        let happening = Happening {
+            about: about.clone(),
+            kind,
+            reason: reason.to_owned(),
+            message,
+            at: Timestamp::now(),
+        };
         if self.queue.try_send(happening).is_err() {
             tracing::debug!(reason, "event dropped: the queue is full or closed");
         }
@@ -112,7 +117,8 @@ impl Poster {
     }
 
     async fn send(&self, happening: &Happening, post: &Post) -> Result<Seen, kube::Error> {
-        let namespace = happening.about.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
+        let namespace =
+            happening.about.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         if let Some(name) = &post.repeats {
             let patch = json!({

@@ -89,11 +89,15 @@ impl Writes<'_> {
 
     /// The name is taken: by our own set, which the next pass sees, or by a foreign one, whose name the next pass avoids.
     async fn met_existing(&self, name: &str, plan: &mut Plan) -> Result<(), ControllerError> {
-        let existing = absent_is_fine(self.sets().get(name).await)
-            .map_err(ControllerError::api("get", "ReplicaSet", name))?;
+        let existing = absent_is_fine(self.sets().get(name).await).map_err(ControllerError::api(
+            "get",
+            "ReplicaSet",
+            name,
+        ))?;
         let Some(existing) = existing else { return Ok(()) };
         let uid = self.deployment.metadata.uid.as_deref();
-        let controller = existing.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true));
+        let controller =
+            existing.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true));
         let ours = controller.is_some_and(|owner| Some(owner.uid.as_str()) == uid);
         let template = self.deployment.spec.as_ref().map(|spec| &spec.template);
         if ours && template.is_some_and(|template| sets::same_template(&existing, template)) {
@@ -159,6 +163,11 @@ impl Writes<'_> {
 
     fn record_scaling(&self, direction: &str, name: &str, from: i32, to: i32) {
         let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
-        self.events.event(&object_reference(self.deployment), EventType::Normal, "ScalingReplicaSet", message);
+        self.events.event(
+            &object_reference(self.deployment),
+            EventType::Normal,
+            "ScalingReplicaSet",
+            message,
+        );
     }
 }

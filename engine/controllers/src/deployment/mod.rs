@@ -60,16 +60,24 @@ impl DeploymentController {
     ) -> Result<Requeue, ControllerError> {
         let now = Timestamp::now();
         let snapshot = self.reader.snapshot();
-        let selector = selector_of(deployment)
-            .map_err(|source| ControllerError::Selector { kind: "Deployment", key: key.clone(), source })?;
+        let selector = selector_of(deployment).map_err(|source| ControllerError::Selector {
+            kind: "Deployment",
+            key: key.clone(),
+            source,
+        })?;
         if selector.is_empty() {
             let message = "This deployment is selecting all pods. A non-empty selector is required.";
             let about = object_reference(deployment);
             self.events.event(&about, EventType::Warning, "SelectingAll", message.to_owned());
             return Ok(Requeue::OnChange);
         }
-        let writes =
-            Writes { client: &self.client, events: &self.events, freshness: &self.freshness, key, deployment };
+        let writes = Writes {
+            client: &self.client,
+            events: &self.events,
+            freshness: &self.freshness,
+            key,
+            deployment,
+        };
         let sets = self.claim(&snapshot, &selector, &writes).await?;
         let recreate = deployment.spec.as_ref().is_some_and(|spec| !rolling::is_rolling(spec));
         let old_pods_running = recreate && old_pods_running(&snapshot, deployment, &sets)?;
@@ -158,7 +166,10 @@ fn deployments_of_set(reader: &Reader, event: &Event) -> Vec<ObjectKey> {
 fn deployments_of_ended_pod(reader: &Reader, event: &Event) -> Vec<ObjectKey> {
     let finished = || event.object.decode::<Pod>().is_ok_and(|pod| pods::is_finished(&pod));
     let owners = controllers_of(event, "ReplicaSet");
-    if owners.is_empty() || event.kind == EventKind::Added || (event.kind != EventKind::Deleted && !finished()) {
+    if owners.is_empty()
+        || event.kind == EventKind::Added
+        || (event.kind != EventKind::Deleted && !finished())
+    {
         return Vec::new();
     }
     let namespace = &event.object.key.namespace;

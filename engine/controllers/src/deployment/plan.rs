@@ -142,7 +142,8 @@ impl<'a> Pass<'a> {
         let shown = revision.max(set.revision()).to_string();
         let (name, key) = (set.name().to_owned(), set.name().to_owned());
         if !annotations.is_empty() || spec_min != set_min {
-            let change = self.changes.entry(key).or_insert(Change { name: name.clone(), ..Default::default() });
+            let change =
+                self.changes.entry(key).or_insert(Change { name: name.clone(), ..Default::default() });
             change.annotations.extend(annotations);
             change.min_ready_seconds = (spec_min != set_min).then_some(spec_min);
         }
@@ -181,7 +182,8 @@ impl<'a> Pass<'a> {
     fn resize(&mut self, set: &Set, size: i32) {
         let wanted = sets::size_annotations(self.limits);
         let missing = wanted.into_iter().filter(|(key, value)| set.annotation(key) != Some(value));
-        let annotations: BTreeMap<String, String> = missing.map(|(key, value)| (key.to_owned(), value)).collect();
+        let annotations: BTreeMap<String, String> =
+            missing.map(|(key, value)| (key.to_owned(), value)).collect();
         if size == set.replicas && annotations.is_empty() {
             return;
         }
@@ -226,7 +228,8 @@ impl<'a> Pass<'a> {
     /// Follows a change of `spec.replicas` without rolling on.
     fn scale(&mut self) {
         let replicas = self.limits.replicas;
-        let active: Vec<Set> = self.old.iter().chain(&self.new).filter(|set| set.replicas > 0).cloned().collect();
+        let active: Vec<Set> =
+            self.old.iter().chain(&self.new).filter(|set| set.replicas > 0).cloned().collect();
         let only = match active.as_slice() {
             [] => self.new.as_ref().or(self.old.last()).cloned(),
             [set] => Some(set.clone()),
@@ -259,15 +262,15 @@ impl<'a> Pass<'a> {
         sets.sort_by_key(|set| set.revision());
         let excess = sets.len().saturating_sub(limit.max(0) as usize);
         let observed = |set: &Set| set.object.status.as_ref().and_then(|status| status.observed_generation);
-        let empty =
-            |set: &&&Set| set.replicas == 0 && set.existing == 0 && set.object.metadata.generation <= observed(set);
+        let empty = |set: &&&Set| {
+            set.replicas == 0 && set.existing == 0 && set.object.metadata.generation <= observed(set)
+        };
         self.delete = sets[..excess].iter().filter(empty).map(|set| set.name().to_owned()).collect();
     }
 
     fn finish(mut self, judge_progress: bool) -> Plan {
         let conditions = std::mem::take(&mut self.conditions);
-        let mut status =
-            status::counted(self.deployment, self.new.as_ref(), &self.old, conditions, self.now);
+        let mut status = status::counted(self.deployment, self.new.as_ref(), &self.old, conditions, self.now);
         if judge_progress {
             status::judge_progress(self.deployment, self.new.as_ref(), &self.old, &mut status, self.now);
             if status::is_complete(self.deployment, &status) {

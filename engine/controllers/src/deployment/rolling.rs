@@ -35,7 +35,8 @@ impl Limits {
         let rolling = spec.strategy.and_then(|strategy| strategy.rolling_update).unwrap_or_default();
         let quarter = IntOrString::String("25%".to_owned());
         let max_surge = resolve(rolling.max_surge.as_ref().unwrap_or(&quarter), replicas, true);
-        let mut max_unavailable = resolve(rolling.max_unavailable.as_ref().unwrap_or(&quarter), replicas, false);
+        let mut max_unavailable =
+            resolve(rolling.max_unavailable.as_ref().unwrap_or(&quarter), replicas, false);
         if max_surge == 0 && max_unavailable == 0 {
             max_unavailable = 1;
         }
@@ -79,7 +80,8 @@ pub fn new_size(limits: Limits, current: i32, all: i32) -> i32 {
 /// as availability allows, the oldest set first.
 pub fn shrink_old(limits: Limits, new: &Set, old: &[Set]) -> Vec<(usize, i32)> {
     let mut sizes: Vec<i32> = old.iter().map(|set| set.replicas).collect();
-    let removable = total(old) + new.replicas - limits.min_available() - (new.replicas - new.safely_available());
+    let removable =
+        total(old) + new.replicas - limits.min_available() - (new.replicas - new.safely_available());
     if total(old) == 0 || removable <= 0 {
         return Vec::new();
     }
@@ -112,7 +114,8 @@ pub fn proportional(limits: Limits, sets: &[Set], status_replicas: i32) -> Vec<(
     let to_add = allowed - active.iter().map(|&index| sets[index].replicas).sum::<i32>();
     let mut order = active;
     order.sort_by(|&a, &b| {
-        let newer_first = if to_add > 0 { sets[b].by_creation(&sets[a]) } else { sets[a].by_creation(&sets[b]) };
+        let newer_first =
+            if to_add > 0 { sets[b].by_creation(&sets[a]) } else { sets[a].by_creation(&sets[b]) };
         sets[b].replicas.cmp(&sets[a].replicas).then(newer_first)
     });
     let mut added = 0;

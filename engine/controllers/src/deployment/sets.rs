@@ -85,9 +85,8 @@ impl Set {
 
     /// Older first.
     pub fn by_creation(&self, other: &Set) -> Ordering {
-        let created = |set: &Set| {
-            set.object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0)
-        };
+        let created =
+            |set: &Set| set.object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
         created(self).cmp(&created(other)).then_with(|| self.name().cmp(other.name()))
     }
 }
@@ -120,9 +119,10 @@ pub fn same_template(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
 pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     let json = serde_json::to_vec(template).unwrap_or_default();
     let salt = collisions.map(i32::to_le_bytes).unwrap_or_default();
-    let hash = json.iter().chain(&salt).fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = json
+        .iter()
+        .chain(&salt)
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.to_string().bytes().map(|byte| SAFE[usize::from(byte) % SAFE.len()] as char).collect()
 }
 
@@ -156,7 +156,8 @@ fn extended_history(history: Option<&str>, revision: i64) -> String {
     let mut entries: Vec<String> =
         history.unwrap_or_default().split(',').filter(|entry| !entry.is_empty()).map(str::to_owned).collect();
     entries.push(revision.to_string());
-    while entries.len() > 1 && entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > HISTORY_LENGTH + 1 {
+    while entries.len() > 1 && entries.iter().map(|entry| entry.len() + 1).sum::<usize>() > HISTORY_LENGTH + 1
+    {
         entries.remove(0);
     }
     entries.join(",")

@@ -78,7 +78,8 @@ pub fn counted(
     };
     let (status, reason, message) = verdict;
     set(&mut conditions, Verdict { kind: "Available", status, reason, message: message.to_owned() }, now);
-    let terminating = |set: &Set| set.object.status.as_ref().and_then(|it| it.terminating_replicas).unwrap_or(0);
+    let terminating =
+        |set: &Set| set.object.status.as_ref().and_then(|it| it.terminating_replicas).unwrap_or(0);
     DeploymentStatus {
         observed_generation: deployment.metadata.generation,
         replicas: positive(sum(&|set| set.existing)),
@@ -141,7 +142,8 @@ pub fn judge_progress(
                 Some(set) => format!("ReplicaSet \"{}\"", set.name()),
                 None => format!("Deployment \"{}\"", deployment.metadata.name.as_deref().unwrap_or_default()),
             };
-            let verdict = |status, reason, message: String| Verdict { kind: PROGRESSING, status, reason, message };
+            let verdict =
+                |status, reason, message: String| Verdict { kind: PROGRESSING, status, reason, message };
             if complete {
                 let message = format!("{subject} has successfully progressed.");
                 set(conditions, verdict("True", NEW_SET_AVAILABLE, message), now);
@@ -162,7 +164,9 @@ fn is_timed_out(conditions: &[DeploymentCondition], seconds: i64, now: Timestamp
     match condition.reason.as_deref() {
         Some(NEW_SET_AVAILABLE) => false,
         Some(TIMED_OUT) => true,
-        _ => condition.last_update_time.as_ref().is_some_and(|at| at.0.as_second() + seconds < now.as_second()),
+        _ => {
+            condition.last_update_time.as_ref().is_some_and(|at| at.0.as_second() + seconds < now.as_second())
+        }
     }
 }
 

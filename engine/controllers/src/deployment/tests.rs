@@ -48,7 +48,9 @@ fn set(line: &str) -> Set {
     let available = number("available").unwrap_or(exists);
     let created = Timestamp::from_second(NOW - number("age").unwrap_or(0)).unwrap().to_string();
     let mut annotations = json!({});
-    for (word, key) in [("desired", sets::DESIRED_REPLICAS), ("max", sets::MAX_REPLICAS), ("revision", sets::REVISION)] {
+    for (word, key) in
+        [("desired", sets::DESIRED_REPLICAS), ("max", sets::MAX_REPLICAS), ("revision", sets::REVISION)]
+    {
         if let Some(number) = number(word) {
             annotations[key] = number.to_string().into();
         }
@@ -118,7 +120,10 @@ fn a_new_deployment_gets_its_first_replica_set() {
     assert_eq!(annotations[sets::REVISION], "1");
     assert_eq!((&*annotations[sets::DESIRED_REPLICAS], &*annotations[sets::MAX_REPLICAS]), ("10", "13"));
     assert_eq!(plan.revision.as_deref(), Some("1"));
-    assert_eq!(progressing(&plan), ("NewReplicaSetCreated".into(), format!("Created new replica set \"{name}\"")));
+    assert_eq!(
+        progressing(&plan),
+        ("NewReplicaSetCreated".into(), format!("Created new replica set \"{name}\""))
+    );
 }
 
 #[test]
@@ -128,8 +133,16 @@ fn a_rolling_update_goes_up_to_the_surge_and_down_to_the_minimum() {
         ("spare old pods go", &["v1 size=10 age=9", "v2 size=3 available=0"], "v1 10>8"),
         ("nothing while too few are available", &["v1 size=8 age=9", "v2 size=5 available=0"], ""),
         ("then as many as became available", &["v1 size=8 age=9", "v2 size=5 available=3"], "v1 8>5"),
-        ("broken old pods go first", &["v0 size=3 available=0 age=19", "v1 size=7 age=9", "v2 size=3 available=1"], "v0 3>0"),
-        ("an old status does not count twice", &["v1 size=8 exists=10 available=10 age=9", "v2 size=5 available=0"], ""),
+        (
+            "broken old pods go first",
+            &["v0 size=3 available=0 age=19", "v1 size=7 age=9", "v2 size=3 available=1"],
+            "v0 3>0",
+        ),
+        (
+            "an old status does not count twice",
+            &["v1 size=8 exists=10 available=10 age=9", "v2 size=5 available=0"],
+            "",
+        ),
         ("complete", &["v1 size=0 age=9", "v2 size=10"], ""),
     ];
     for (why, lines, expected) in cases {
@@ -149,11 +162,12 @@ fn no_rollout_leaves_its_limits_and_every_one_ends() {
         random ^= random << 17;
         random % 3 == 0
     };
-    for (replicas, surge, unavailable) in
-        (1..6).flat_map(|replicas| (0..3).flat_map(move |surge| (0..3).map(move |down| (replicas, surge, down))))
+    for (replicas, surge, unavailable) in (1..6)
+        .flat_map(|replicas| (0..3).flat_map(move |surge| (0..3).map(move |down| (replicas, surge, down))))
     {
         let rolling = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
-        let deployment = deployment(json!({ "spec": { "replicas": replicas, "strategy": { "rollingUpdate": rolling } } }));
+        let deployment =
+            deployment(json!({ "spec": { "replicas": replicas, "strategy": { "rollingUpdate": rolling } } }));
         let limits = Limits::of(&deployment);
         // (size, available) of v1 and v2; what the sets' statuses say may lag behind.
         let mut truth = [(replicas, replicas), (0, 0)];
@@ -164,7 +178,12 @@ fn no_rollout_leaves_its_limits_and_every_one_ends() {
                 break;
             }
             let line = |name: &str, index: usize| {
-                format!("{name} size={} available={} desired={replicas} max={}", truth[index].0, seen[index].1, limits.max_total())
+                format!(
+                    "{name} size={} available={} desired={replicas} max={}",
+                    truth[index].0,
+                    seen[index].1,
+                    limits.max_total()
+                )
             };
             let lines = [line("v1", 0) + " age=9", line("v2", 1)];
             for change in plan(&deployment, &sets(&[&lines[0], &lines[1]]), false, now()).changes {
@@ -189,7 +208,9 @@ fn no_rollout_leaves_its_limits_and_every_one_ends() {
 
 #[test]
 fn recreate_waits_for_the_last_old_pod() {
-    let recreate = deployment(json!({ "spec": { "replicas": 2, "strategy": { "type": "Recreate", "rollingUpdate": null } } }));
+    let recreate = deployment(
+        json!({ "spec": { "replicas": 2, "strategy": { "type": "Recreate", "rollingUpdate": null } } }),
+    );
     let pass = |lines: &[&str], running| plan(&recreate, &sets(lines), running, now());
     assert_eq!(sizes(&pass(&["v1 size=2 age=9"], true)), "v1 2>0");
     assert!(pass(&["v1 size=0 age=9"], true).create.is_none());
@@ -239,11 +260,19 @@ fn conditions_tell_the_story_of_a_rollout() {
     let cases: &[(&str, Value, &[&str], &str)] = &[
         ("progress", condition("NewReplicaSetCreated", 5), &["v2 size=10 available=4"], "ReplicaSetUpdated"),
         ("end", condition("ReplicaSetUpdated", 5), &["v2 size=10"], "NewReplicaSetAvailable"),
-        ("deadline", {
-            let mut late = condition("ReplicaSetUpdated", 601);
-            merge(&mut late, json!({ "status": { "replicas": 10, "updatedReplicas": 10, "readyReplicas": 4, "availableReplicas": 4 } }));
-            late
-        }, &["v2 size=10 available=4"], "ProgressDeadlineExceeded"),
+        (
+            "deadline",
+            {
+                let mut late = condition("ReplicaSetUpdated", 601);
+                merge(
+                    &mut late,
+                    json!({ "status": { "replicas": 10, "updatedReplicas": 10, "readyReplicas": 4, "availableReplicas": 4 } }),
+                );
+                late
+            },
+            &["v2 size=10 available=4"],
+            "ProgressDeadlineExceeded",
+        ),
     ];
     for (why, status, lines, expected) in cases {
         let line = format!("{} desired=10 max=13", lines[0]);
@@ -268,7 +297,12 @@ fn a_complete_rollout_reports_its_counts() {
 #[test]
 fn old_sets_beyond_the_history_limit_go_the_oldest_revision_first() {
     let deployment = deployment(json!({ "spec": { "revisionHistoryLimit": 1 } }));
-    let lines = ["a revision=3 age=9", "b revision=1 age=8", "c revision=2 age=7", "v2 size=10 desired=10 max=13 revision=4"];
+    let lines = [
+        "a revision=3 age=9",
+        "b revision=1 age=8",
+        "c revision=2 age=7",
+        "v2 size=10 desired=10 max=13 revision=4",
+    ];
     assert_eq!(plan(&deployment, &sets(&lines), false, now()).delete, ["b", "c"]);
 }
 

@@ -49,19 +49,16 @@ impl ReplicaSetController {
     async fn reconcile_set(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<Requeue, ControllerError> {
         let now = Timestamp::now();
         let snapshot = self.reader.snapshot();
-        let writes = Writes {
-            client: &self.client,
-            events: &self.events,
-            freshness: &self.freshness,
-            key,
-            set,
-        };
+        let writes =
+            Writes { client: &self.client, events: &self.events, freshness: &self.freshness, key, set };
         let owned = self.claim(&snapshot, &writes).await?;
         let active: Vec<Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-        let terminating = owned.iter().filter(|pod| pods::is_terminating(pod) && !pods::is_finished(pod)).count();
+        let terminating =
+            owned.iter().filter(|pod| pods::is_terminating(pod) && !pods::is_finished(pod)).count();
         let failure = if set.metadata.deletion_timestamp.is_none() {
             let desired = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0) as usize;
-            let related = if desired < active.len() { related_per_node(&snapshot, set)? } else { HashMap::new() };
+            let related =
+                if desired < active.len() { related_per_node(&snapshot, set)? } else { HashMap::new() };
             writes.apply(plan::plan(desired, &active, &related, now)).await.err()
         } else {
             None
@@ -76,7 +73,11 @@ impl ReplicaSetController {
     }
 
     /// The pods that this set controls, after adopting orphans that match and releasing pods that no longer do.
-    async fn claim(&self, snapshot: &Snapshot, writes: &Writes<'_>) -> Result<Vec<Arc<Pod>>, ControllerError> {
+    async fn claim(
+        &self,
+        snapshot: &Snapshot,
+        writes: &Writes<'_>,
+    ) -> Result<Vec<Arc<Pod>>, ControllerError> {
         let set = writes.set;
         let selector = selector_of(set, writes.key)?;
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
@@ -126,12 +127,18 @@ impl ReplicaSetController {
 
 fn selector_of(set: &ReplicaSet, key: &ObjectKey) -> Result<Selector, ControllerError> {
     let selector = set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default();
-    Selector::compile(&selector)
-        .map_err(|source| ControllerError::Selector { kind: "ReplicaSet", key: key.clone(), source })
+    Selector::compile(&selector).map_err(|source| ControllerError::Selector {
+        kind: "ReplicaSet",
+        key: key.clone(),
+        source,
+    })
 }
 
 /// Active pods per node of all ReplicaSets that share this one's controller (or of this one alone).
-fn related_per_node(snapshot: &Snapshot, set: &ReplicaSet) -> Result<HashMap<String, usize>, ControllerError> {
+fn related_per_node(
+    snapshot: &Snapshot,
+    set: &ReplicaSet,
+) -> Result<HashMap<String, usize>, ControllerError> {
     let namespace = set.metadata.namespace.as_deref();
     let uid = set.metadata.uid.clone().unwrap_or_default();
     let family = set.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

@@ -23,12 +23,7 @@ pub enum Plan {
 
 /// `active` are the pods that count as replicas. `related` says how many active pods of the same controller family run
 /// on each node: of equals, those on the fullest node go first.
-pub fn plan(
-    desired: usize,
-    active: &[Arc<Pod>],
-    related: &HashMap<String, usize>,
-    now: Timestamp,
-) -> Plan {
+pub fn plan(desired: usize, active: &[Arc<Pod>], related: &HashMap<String, usize>, now: Timestamp) -> Plan {
     match desired.cmp(&active.len()) {
         Ordering::Equal => Plan::Nothing,
         Ordering::Greater => Plan::Create { count: (desired - active.len()).min(BURST_REPLICAS) },

@@ -33,8 +33,10 @@ pub fn status(
     now: Timestamp,
 ) -> ReplicaSetStatus {
     let spec = set.spec.as_ref();
-    let template = spec.and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
-    let labels = template.and_then(|metadata| metadata.labels.as_ref()).map(Selector::from_map).unwrap_or_default();
+    let template =
+        spec.and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
+    let labels =
+        template.and_then(|metadata| metadata.labels.as_ref()).map(Selector::from_map).unwrap_or_default();
     let min_ready_seconds = min_ready_seconds(set);
     let count = |wanted: &dyn Fn(&Pod) -> bool| positive(active.iter().filter(|pod| wanted(pod)).count());
     ReplicaSetStatus {
@@ -69,7 +71,8 @@ fn conditions(
     now: Timestamp,
 ) -> Option<Vec<ReplicaSetCondition>> {
     let before = set.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let (mut kept, replaced): (Vec<_>, Vec<_>) = before.into_iter().partition(|each| each.type_ != "ReplicaFailure");
+    let (mut kept, replaced): (Vec<_>, Vec<_>) =
+        before.into_iter().partition(|each| each.type_ != "ReplicaFailure");
     if let Some(failure) = failure {
         // The first failure stands until all is well: its message says what to repair.
         let fresh = || ReplicaSetCondition {

@@ -14,7 +14,10 @@ fn pod(line: &str) -> Arc<Pod> {
     let name = words.next().unwrap();
     let words: Vec<&str> = words.collect();
     let number = |key: &str| {
-        words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('=')).map(|value| value.parse::<i64>().unwrap())
+        words
+            .iter()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+            .map(|value| value.parse::<i64>().unwrap())
     };
     let time = |ago: i64| Timestamp::from_second(NOW - ago).unwrap().to_string();
     let has = |word: &str| words.contains(&word);
@@ -38,7 +41,8 @@ fn pod(line: &str) -> Arc<Pod> {
         pod["spec"]["nodeName"] = Value::Null;
     }
     if let Some(cost) = number("cost") {
-        pod["metadata"]["annotations"] = json!({ "controller.kubernetes.io/pod-deletion-cost": cost.to_string() });
+        pod["metadata"]["annotations"] =
+            json!({ "controller.kubernetes.io/pod-deletion-cost": cost.to_string() });
     }
     Arc::new(serde_json::from_value(pod).unwrap())
 }
@@ -119,7 +123,10 @@ fn a_failure_is_a_condition_until_a_pass_goes_well() {
     let failure = Failure { reason: "FailedCreate", message: "quota".to_owned() };
     let failed = status::status(&set, &[], 0, Some(&failure), now());
     let condition = &failed.conditions.as_ref().unwrap()[0];
-    assert_eq!((condition.type_.as_str(), condition.reason.as_deref()), ("ReplicaFailure", Some("FailedCreate")));
+    assert_eq!(
+        (condition.type_.as_str(), condition.reason.as_deref()),
+        ("ReplicaFailure", Some("FailedCreate"))
+    );
     set.status = Some(failed);
     assert_eq!(status::status(&set, &[], 0, None, now()).conditions, None);
 }

@@ -1,0 +1,278 @@
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
+
+use crate::{
+    cluster::{Cluster, NodeState},
+    decide::{Decision, decide},
+    queue::Queue,
+    resources::requests,
+};
+
+fn merge(target: &mut Value, extra: Value) {
+    match (target, extra) {
+        (Value::Object(target), Value::Object(extra)) => {
+            for (key, value) in extra {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (target, extra) => *target = extra,
+    }
+}
+
+fn node(name: &str, extra: Value) -> NodeState {
+    let mut node = json!({
+        "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name, "zone": "a", "gen": "3" } },
+        "status": { "allocatable": { "cpu": "2", "memory": "4Gi", "pods": "3" } },
+    });
+    merge(&mut node, extra);
+    NodeState::new(Arc::new(serde_json::from_value::<Node>(node).unwrap()))
+}
+
+fn pod(name: &str, spec: Value) -> Arc<Pod> {
+    let mut pod = json!({
+        "metadata": { "name": name, "namespace": "default", "uid": name, "labels": { "app": name } },
+        "spec": { "containers": [{ "name": "c", "image": "i" }] },
+    });
+    merge(&mut pod["spec"], spec);
+    Arc::new(serde_json::from_value::<Pod>(pod).unwrap())
+}
+
+fn wants(cpu: &str, memory: &str) -> Value {
+    json!({ "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu, "memory": memory } } }] })
+}
+
+fn with(mut spec: Value, extra: Value) -> Value {
+    merge(&mut spec, extra);
+    spec
+}
+
+fn cluster(nodes: Vec<NodeState>, placed: &[Arc<Pod>]) -> Cluster {
+    let mut cluster = Cluster { nodes, ..Cluster::default() };
+    placed.iter().for_each(|pod| cluster.place(pod.clone()));
+    cluster
+}
+
+/// `n1`, or the message.
+fn outcome(pod: &Pod, cluster: &Cluster) -> String {
+    match decide(pod, cluster) {
+        Decision::Bind { node } => node,
+        Decision::Wait { message } => message,
+        Decision::Preempt { node, victims, .. } => {
+            let names: Vec<&str> = victims.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+            format!("preempts {} on {node}", names.join(" "))
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_fits_nowhere_is_told_why_in_the_stock_words() {
+    let here = || json!({ "nodeName": "n1" });
+    let full = pod("full", with(wants("1500m", "1Gi"), here()));
+    let cases: &[(&str, Value, Vec<NodeState>, &[Arc<Pod>], &str)] = &[
+        ("fits", wants("1", "1Gi"), vec![node("n1", json!({}))], &[], "n1"),
+        ("no nodes", json!({}), vec![], &[], "no nodes available to schedule pods"),
+        (
+            "cpu is taken",
+            wants("1", "1Gi"),
+            vec![node("n1", json!({}))],
+            std::slice::from_ref(&full),
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
+        ),
+        (
+            "more than the node has",
+            wants("3", "8Gi"),
+            vec![node("n1", json!({}))],
+            &[],
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+        ),
+        (
+            "taint",
+            json!({}),
+            vec![node(
+                "n1",
+                json!({ "spec": { "taints": [{ "key": "k", "value": "v", "effect": "NoSchedule" }] } }),
+            )],
+            &[],
+            "0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+        ),
+        (
+            "two reasons",
+            json!({ "nodeSelector": { "zone": "b" } }),
+            vec![node("n1", json!({})), node("n2", json!({ "spec": { "unschedulable": true } }))],
+            &[],
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+        ),
+        (
+            "missing claim",
+            json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "data" } }] }),
+            vec![node("n1", json!({}))],
+            &[],
+            "0/1 nodes are available: persistentvolumeclaim \"data\" not found. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+        ),
+    ];
+    for (why, spec, nodes, placed, expected) in cases {
+        assert_eq!(outcome(&pod("p", spec.clone()), &cluster(nodes.clone(), placed)), *expected, "{why}");
+    }
+}
+
+#[test]
+fn each_rule_lets_through_what_it_allows_and_nothing_else() {
+    let taint = || {
+        node("n1", json!({ "spec": { "taints": [{ "key": "k", "value": "v", "effect": "NoSchedule" }] } }))
+    };
+    let plain = || node("n1", json!({}));
+    let affinity = |operator: &str, values: Value| {
+        let expression = json!({ "key": "gen", "operator": operator, "values": values });
+        json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{ "matchExpressions": [expression] }] } } } })
+    };
+    let port = |address: &str, number: u16| json!({ "containers": [{ "name": "c", "image": "i", "ports": [{ "containerPort": 80, "hostPort": number, "hostIP": address }] }] });
+    let near = |kind: &str, app: &str| {
+        json!({ "affinity": { kind: { "requiredDuringSchedulingIgnoredDuringExecution": [
+            { "topologyKey": "zone", "labelSelector": { "matchLabels": { "app": app } } }] } } })
+    };
+    let here = || json!({ "nodeName": "n1" });
+    let toleration = |it: Value| json!({ "tolerations": [it] });
+    let cases: Vec<(&str, Value, NodeState, Vec<Arc<Pod>>, bool)> = vec![
+        ("toleration equal", toleration(json!({ "key": "k", "value": "v" })), taint(), vec![], true),
+        ("toleration of all", toleration(json!({ "operator": "Exists" })), taint(), vec![], true),
+        (
+            "toleration of another effect",
+            toleration(json!({ "key": "k", "operator": "Exists", "effect": "NoExecute" })),
+            taint(),
+            vec![],
+            false,
+        ),
+        ("In", affinity("In", json!(["2", "3"])), plain(), vec![], true),
+        ("NotIn", affinity("NotIn", json!(["3"])), plain(), vec![], false),
+        ("Exists", affinity("Exists", json!([])), plain(), vec![], true),
+        ("DoesNotExist", affinity("DoesNotExist", json!([])), plain(), vec![], false),
+        ("Gt", affinity("Gt", json!(["2"])), plain(), vec![], true),
+        ("Lt", affinity("Lt", json!(["3"])), plain(), vec![], false),
+        (
+            "port taken on all addresses",
+            port("", 80),
+            plain(),
+            vec![pod("o", with(port("127.0.0.1", 80), here()))],
+            false,
+        ),
+        (
+            "port on another address",
+            port("10.0.0.1", 80),
+            plain(),
+            vec![pod("o", with(port("127.0.0.1", 80), here()))],
+            true,
+        ),
+        ("another port", port("", 81), plain(), vec![pod("o", with(port("", 80), here()))], true),
+        (
+            "too many pods",
+            json!({}),
+            plain(),
+            vec![pod("a", here()), pod("b", here()), pod("c", here())],
+            false,
+        ),
+        ("near a pod", near("podAffinity", "o"), plain(), vec![pod("o", here())], true),
+        ("near nobody", near("podAffinity", "o"), plain(), vec![], false),
+        ("near its like, the first", near("podAffinity", "p"), plain(), vec![], true),
+        ("away from a pod", near("podAntiAffinity", "o"), plain(), vec![pod("o", here())], false),
+        ("away from others", near("podAntiAffinity", "x"), plain(), vec![pod("o", here())], true),
+        (
+            "the other wants distance",
+            json!({}),
+            plain(),
+            vec![pod("o", with(near("podAntiAffinity", "p"), here()))],
+            false,
+        ),
+    ];
+    for (why, spec, node, placed, fits) in cases {
+        let outcome = outcome(&pod("p", spec), &cluster(vec![node], &placed));
+        assert_eq!(outcome == "n1", fits, "{why}: {outcome}");
+    }
+}
+
+#[test]
+fn hard_spread_keeps_domains_within_the_skew() {
+    let spread = json!({ "topologySpreadConstraints": [{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": { "matchExpressions": [{ "key": "app", "operator": "In", "values": ["p", "q"] }] },
+    }] });
+    let nodes = || vec![node("n1", json!({})), node("n2", json!({}))];
+    let on = |name: &str, node: &str| pod(name, with(spread.clone(), json!({ "nodeName": node })));
+    let crowded = cluster(nodes(), &[on("q", "n1")]);
+    assert_eq!(outcome(&pod("p", spread.clone()), &crowded), "n2");
+    let closed = cluster(
+        vec![node("n1", json!({})), node("n2", json!({ "spec": { "unschedulable": true } }))],
+        &[on("q", "n1")],
+    );
+    let message = outcome(&pod("p", spread.clone()), &closed);
+    assert!(
+        message
+            .contains("1 node(s) didn't match pod topology spread constraints, 1 node(s) were unschedulable"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_emptier_node_wins_unless_a_preference_outweighs_it() {
+    let busy = pod("busy", with(wants("1", "2Gi"), json!({ "nodeName": "n1" })));
+    let nodes =
+        || vec![node("n1", json!({})), node("n2", json!({ "metadata": { "labels": { "zone": "b" } } }))];
+    let cluster = cluster(nodes(), &[busy]);
+    assert_eq!(outcome(&pod("p", wants("100m", "64Mi")), &cluster), "n2");
+    let prefers = json!({ "affinity": { "nodeAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [
+        { "weight": 100, "preference": { "matchExpressions": [{ "key": "zone", "operator": "In", "values": ["a"] }] } }] } } });
+    assert_eq!(outcome(&pod("p", prefers), &cluster), "n1");
+}
+
+#[test]
+fn a_pod_of_higher_priority_takes_the_place_of_the_fewest_and_least_important() {
+    let low = |name: &str, cpu: &str, priority: i32| {
+        pod(name, with(wants(cpu, "1Gi"), json!({ "nodeName": "n1", "priority": priority })))
+    };
+    let cluster = cluster(vec![node("n1", json!({}))], &[low("a", "1", 1), low("b", "900m", 5)]);
+    let high = |cpu: &str, priority: i32| pod("p", with(wants(cpu, "1Gi"), json!({ "priority": priority })));
+    assert_eq!(outcome(&high("500m", 10), &cluster), "preempts a on n1");
+    assert_eq!(outcome(&high("1500m", 10), &cluster), "preempts a b on n1".replace("a b", "b a"));
+    let message = outcome(&high("1500m", 3), &cluster);
+    assert!(message.contains("1 No preemption victims found for incoming pod."), "{message}");
+}
+
+#[test]
+fn requests_count_init_containers_sidecars_and_overhead() {
+    let container =
+        |name: &str, cpu: &str| json!({ "name": name, "resources": { "requests": { "cpu": cpu } } });
+    let mut sidecar = container("s", "100m");
+    sidecar["restartPolicy"] = "Always".into();
+    let spec = json!({
+        "containers": [container("a", "200m"), container("b", "300m")],
+        "initContainers": [container("i", "1"), sidecar, container("j", "700m")],
+        "overhead": { "cpu": "50m" },
+    });
+    let requests = requests(&pod("p", spec));
+    assert_eq!((requests.get("cpu"), requests.get("pods")), (1050, 1000));
+}
+
+#[test]
+fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
+    let mut queue = Queue::default();
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    queue.add("a", start);
+    assert!(queue.due(start).contains("a"));
+    queue.rest(&"a", start);
+    assert_eq!((queue.next_due(), queue.due(at(100)).len()), (None, 0));
+    queue.wake_all(start);
+    assert_eq!(queue.next_due(), Some(at(1)));
+    queue.rest(&"a", at(1));
+    queue.wake_all(at(1));
+    assert_eq!(queue.next_due(), Some(at(3)));
+    for _ in 0..10 {
+        queue.retry(&"a", at(3));
+    }
+    assert_eq!(queue.next_due(), Some(at(13)));
+    queue.remove(&"a");
+    assert_eq!(queue.keys(), Vec::<&str>::new());
+}

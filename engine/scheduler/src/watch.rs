@@ -1,0 +1,113 @@
+//! What changes in the cluster, as hints: the state itself is read from the store when a pod is tried.
+//!
+//! Reads: the store's watches of everything that placement depends on.
+
+use std::sync::Arc;
+
+use coracle_store::{Event, EventKind, Object, Reader, Watch, WatchError};
+use futures::{StreamExt, stream, stream::BoxStream};
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use crate::cluster::{is_finished, node_name, scope};
+
+/// A change that the scheduler cares about.
+pub enum Hint {
+    /// A pod that waits for a node is there or was changed.
+    Waiting(Arc<Object>),
+    /// A pod no longer waits. What its going or its coming to a node means is said by `Freed`.
+    Settled(Arc<Object>),
+    /// Room, nodes, labels or volumes changed: whoever waits may fit now.
+    Freed,
+}
+
+const RESOURCES: [&str; 6] = [
+    "pods",
+    "nodes",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "storageclasses.storage.k8s.io",
+    "namespaces",
+];
+
+/// Ends when the store is closed.
+pub fn hints(reader: &Reader) -> BoxStream<'static, Hint> {
+    let streams = RESOURCES.map(|resource| changes(reader.clone(), resource));
+    stream::select_all(streams).flat_map(|(resource, event)| stream::iter(read(resource, &event))).boxed()
+}
+
+fn read(resource: &str, event: &Event) -> Vec<Hint> {
+    match resource {
+        "pods" => pod_hints(event),
+        "nodes" if !node_matters(event) => Vec::new(),
+        "namespaces" if labels_kept(event) => Vec::new(),
+        _ => vec![Hint::Freed],
+    }
+}
+
+fn pod_hints(event: &Event) -> Vec<Hint> {
+    let Ok(pod) = event.object.decode::<Pod>() else { return Vec::new() };
+    let before = event.previous.as_ref().and_then(|previous| previous.decode::<Pod>().ok());
+    let settled = || Hint::Settled(event.object.clone());
+    if event.kind == EventKind::Deleted {
+        return vec![settled(), Hint::Freed];
+    }
+    if is_finished(&pod) {
+        let was_running = before.is_none_or(|before| !is_finished(&before));
+        return if was_running { vec![settled(), Hint::Freed] } else { vec![settled()] };
+    }
+    let labels_changed = before.as_ref().is_some_and(|before| before.metadata.labels != pod.metadata.labels);
+    if !node_name(&pod).is_empty() {
+        let arrived = before.is_none_or(|before| node_name(&before).is_empty());
+        // A pod that arrives may be the one that another wants to be near to.
+        return if arrived || labels_changed { vec![settled(), Hint::Freed] } else { Vec::new() };
+    }
+    // Our own status writes are no news.
+    let same = before.is_some_and(|before| {
+        before.spec == pod.spec && before.metadata.deletion_timestamp == pod.metadata.deletion_timestamp
+    });
+    if same && !labels_changed { Vec::new() } else { vec![Hint::Waiting(event.object.clone())] }
+}
+
+fn node_matters(event: &Event) -> bool {
+    let Some(previous) = &event.previous else { return true };
+    let (Ok(now), Ok(before)) = (event.object.decode::<Node>(), previous.decode::<Node>()) else {
+        return true;
+    };
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    event.kind == EventKind::Deleted
+        || now.spec != before.spec
+        || now.metadata.labels != before.metadata.labels
+        || allocatable(&now) != allocatable(&before)
+}
+
+fn labels_kept(event: &Event) -> bool {
+    event.previous.as_ref().is_some_and(|previous| previous.meta.labels == event.object.meta.labels)
+}
+
+/// Everything there is, then every change. A watch that fell behind starts anew.
+fn changes(reader: Reader, resource: &'static str) -> BoxStream<'static, (&'static str, Arc<Event>)> {
+    let state: (Reader, Option<Watch>, Vec<Arc<Event>>) = (reader, None, Vec::new());
+    stream::unfold(state, move |(reader, mut watch, mut listed)| async move {
+        loop {
+            if let Some(event) = listed.pop() {
+                return Some(((resource, event), (reader, watch, listed)));
+            }
+            let Some(current) = &mut watch else {
+                let (snapshot, started) = reader.list_watch(scope(resource));
+                let added = |object: &Arc<Object>| {
+                    Arc::new(Event { kind: EventKind::Added, object: object.clone(), previous: None })
+                };
+                listed = snapshot.list(&scope(resource)).map(added).collect();
+                listed.reverse();
+                watch = Some(started);
+                continue;
+            };
+            match current.next().await {
+                Ok(event) => return Some(((resource, event), (reader, watch, listed))),
+                Err(WatchError::Compacted(_)) => watch = None,
+                Err(WatchError::Closed) => return None,
+            }
+        }
+    })
+    .boxed()
+}
