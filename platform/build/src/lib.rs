@@ -1,7 +1,21 @@
-//! Builds images from Dockerfiles without running anything.
-//! CONTRACT: public names and signatures below are what `bin` compiles against.
+//! Builds images from Dockerfiles without running anything: FROM, COPY, ADD, ENV, ARG, WORKDIR, USER, EXPOSE, LABEL,
+//! ENTRYPOINT, CMD and their kin, with several stages and `.dockerignore`.
+//!
+//! Invariant: an instruction that is not supported is an error with its line, before anything is stored.
+//! Source: <https://docs.docker.com/reference/dockerfile/>
+
+mod add;
+mod config;
+mod copy;
+mod dockerfile;
+mod ignore;
+mod layer;
+mod stage;
+mod view;
 
 use std::path::PathBuf;
+
+pub use stage::build;
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -42,7 +56,8 @@ pub trait Images {
     /// Pulls when absent.
     fn base(&self, reference: &str) -> Result<Base, String>;
     /// Stores configuration and layers under the tags; returns the image's id.
-    fn commit(&self, tags: &[String], config: &serde_json::Value, layers: &[Layer]) -> Result<String, String>;
+    fn commit(&self, tags: &[String], config: &serde_json::Value, layers: &[Layer])
+    -> Result<String, String>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +69,34 @@ pub enum BuildError {
     Failed { action: &'static str, subject: String, source: std::io::Error },
     #[error("{0}")]
     Images(String),
+    #[error("no stage `{0}` in the Dockerfile")]
+    NoSuchStage(String),
+    #[error("`--build-arg {0}` is not declared by an ARG")]
+    UnusedBuildArg(String),
 }
 
-/// Builds and commits; returns the image's id. `progress` gets one line a step.
-pub fn build(_request: &Request, _images: &dyn Images, _progress: &mut dyn FnMut(&str)) -> Result<String, BuildError> {
-    unimplemented!()
+/// What a step reports; the caller adds file and line.
+type StepResult<T> = Result<T, StepError>;
+
+/// Why one instruction failed.
+#[derive(Debug)]
+enum StepError {
+    Input(String),
+    Build(BuildError),
 }
+
+impl StepError {
+    fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> StepError {
+        let subject = path.display().to_string();
+        move |source| StepError::Build(BuildError::Failed { action, subject, source })
+    }
+}
+
+impl From<String> for StepError {
+    fn from(message: String) -> StepError {
+        StepError::Input(message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,9 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Annotations {
-        Annotations::read(&pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.to_string())).collect())
+        Annotations::read(
+            &pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.to_string())).collect(),
+        )
     }
 
     #[test]

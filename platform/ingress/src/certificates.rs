@@ -52,7 +52,10 @@ impl CertificateCache {
             .iter()
             .map(|secret| {
                 let metadata = &secret.metadata;
-                let key = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+                let key = (
+                    metadata.namespace.as_deref().unwrap_or_default(),
+                    metadata.name.as_deref().unwrap_or_default(),
+                );
                 (key, secret.as_ref())
             })
             .collect();
@@ -67,7 +70,10 @@ impl CertificateCache {
                 let version = secret.metadata.resource_version.clone().unwrap_or_default();
                 let parsed = match self.0.remove(&key) {
                     Some((known, parsed)) if known == version => parsed,
-                    _ => used.get(&key).map_or_else(|| parse(secret, namespace, name), |(_, parsed): &(String, _)| Option::clone(parsed)),
+                    _ => used.get(&key).map_or_else(
+                        || parse(secret, namespace, name),
+                        |(_, parsed): &(String, _)| Option::clone(parsed),
+                    ),
                 };
                 if let Some(certified) = &parsed {
                     for host in tls.hosts.iter().flatten() {
@@ -83,14 +89,19 @@ impl CertificateCache {
 }
 
 fn parse(secret: &Secret, namespace: &str, name: &str) -> Option<Arc<CertifiedKey>> {
-    let field = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    let field =
+        |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
     let certified = certified_key(field("tls.crt").unwrap_or_default(), field("tls.key").unwrap_or_default());
-    certified.inspect_err(|reason| warn!(namespace, secret = name, reason, "TLS Secret is not usable")).ok().map(Arc::new)
+    certified
+        .inspect_err(|reason| warn!(namespace, secret = name, reason, "TLS Secret is not usable"))
+        .ok()
+        .map(Arc::new)
 }
 
 fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|error| format!("tls.crt: {error}"))?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("tls.crt: {error}"))?;
     if chain.is_empty() {
         return Err("tls.crt holds no certificate".into());
     }

@@ -52,9 +52,17 @@ impl Forwarder {
         Forwarder { pool: Arc::default(), http_port, https_port, resolver: OnceCell::new() }
     }
 
-    pub async fn handle(&self, table: &Table, request: Request<Incoming>, peer: SocketAddr, tls: bool) -> Response<AnswerBody> {
+    pub async fn handle(
+        &self,
+        table: &Table,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        tls: bool,
+    ) -> Response<AnswerBody> {
         let host = host(&request);
-        let Some(route) = table.router.find(host, request.uri().path()) else { return respond::plain(StatusCode::NOT_FOUND) };
+        let Some(route) = table.router.find(host, request.uri().path()) else {
+            return respond::plain(StatusCode::NOT_FOUND);
+        };
         if route.redirect && !tls {
             return respond::redirect(&self.https_location(host, request.uri()));
         }
@@ -95,7 +103,12 @@ impl Forwarder {
         respond::plain(StatusCode::BAD_GATEWAY)
     }
 
-    fn answer(&self, mut response: Response<Incoming>, lease: Option<Lease>, client: Option<hyper::upgrade::OnUpgrade>) -> Response<AnswerBody> {
+    fn answer(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Option<Lease>,
+        client: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Response<AnswerBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             // The connection now belongs to the two ends.
             return match client {
@@ -114,7 +127,8 @@ impl Forwarder {
         address: SocketAddr,
         fresh: bool,
     ) -> Result<(Response<Incoming>, Option<Lease>), Failure> {
-        let lease = if fresh { self.pool.connect_http1(address).await } else { self.pool.http1(address).await };
+        let lease =
+            if fresh { self.pool.connect_http1(address).await } else { self.pool.http1(address).await };
         let mut lease = match lease {
             Ok(lease) => lease,
             Err(error) => {
@@ -169,10 +183,15 @@ impl Forwarder {
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
-        let resolver = self.resolver.get_or_try_init(|| async { TokioResolver::builder_tokio()?.build() }).await;
+        let resolver =
+            self.resolver.get_or_try_init(|| async { TokioResolver::builder_tokio()?.build() }).await;
         let resolver = resolver.inspect_err(|error| info!(%error, "resolver could not be set up")).ok()?;
-        let found = resolver.lookup_ip(host).await.inspect_err(|error| info!(host, %error, "backend's name could not be resolved"));
-        let addresses: Vec<SocketAddr> = found.ok()?.iter().map(|address| SocketAddr::new(address, port)).collect();
+        let found = resolver
+            .lookup_ip(host)
+            .await
+            .inspect_err(|error| info!(host, %error, "backend's name could not be resolved"));
+        let addresses: Vec<SocketAddr> =
+            found.ok()?.iter().map(|address| SocketAddr::new(address, port)).collect();
         (!addresses.is_empty()).then_some(addresses)
     }
 
@@ -199,7 +218,10 @@ fn upgrade_of(request: &mut Request<Incoming>) -> Option<hyper::upgrade::OnUpgra
 }
 
 fn replayable(request: &Request<UpstreamBody>) -> bool {
-    let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE);
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    );
     idempotent && matches!(request.body(), Either::Right(_))
 }
 
@@ -215,7 +237,8 @@ fn clone_head(request: &Request<UpstreamBody>) -> Request<UpstreamBody> {
 /// HTTP/2 names scheme and host in the address; gRPC wants trailers announced.
 fn to_http2(request: &mut Request<UpstreamBody>, address: SocketAddr) {
     let host = request.headers_mut().remove(header::HOST);
-    let authority = host.as_ref().and_then(|host| host.to_str().ok()).map_or_else(|| address.to_string(), str::to_string);
+    let authority =
+        host.as_ref().and_then(|host| host.to_str().ok()).map_or_else(|| address.to_string(), str::to_string);
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_string();
     if let Ok(uri) = Uri::builder().scheme("http").authority(authority).path_and_query(path).build() {
         *request.uri_mut() = uri;

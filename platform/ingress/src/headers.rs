@@ -13,8 +13,13 @@ pub struct Arrival {
     pub port: u16,
 }
 
-const HOP_BY_HOP: [HeaderName; 5] =
-    [header::CONNECTION, header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TRANSFER_ENCODING, header::UPGRADE];
+const HOP_BY_HOP: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -36,7 +41,8 @@ pub fn prepare(parts: &mut Parts, arrival: &Arrival, upgrade: bool) {
         parts.headers.insert(header::UPGRADE, protocol);
     }
     if !parts.headers.contains_key(header::HOST)
-        && let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+        && let Some(host) =
+            parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
     {
         parts.headers.insert(header::HOST, host);
     }
@@ -84,7 +90,8 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether a request wants to leave HTTP, e.g. for a WebSocket.
 pub fn is_upgrade<B>(request: &Request<B>) -> bool {
-    let connection = request.headers().get(header::CONNECTION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let connection =
+        request.headers().get(header::CONNECTION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.version() == Version::HTTP_11
         && request.headers().contains_key(header::UPGRADE)
         && connection.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
@@ -103,7 +110,10 @@ mod tests {
 
     #[test]
     fn a_client_cannot_claim_another_address() {
-        let parts = prepared(Request::get("/").header("x-forwarded-for", "10.0.0.1").header("host", "a.example"), false);
+        let parts = prepared(
+            Request::get("/").header("x-forwarded-for", "10.0.0.1").header("host", "a.example"),
+            false,
+        );
         assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(parts.headers["x-forwarded-proto"], "https");
         assert_eq!(parts.headers["x-forwarded-host"], "a.example");
@@ -111,7 +121,10 @@ mod tests {
 
     #[test]
     fn headers_of_one_hop_stay_behind() {
-        let request = Request::get("/").header("connection", "close, x-mine").header("x-mine", "1").header("keep-alive", "5");
+        let request = Request::get("/")
+            .header("connection", "close, x-mine")
+            .header("x-mine", "1")
+            .header("keep-alive", "5");
         let parts = prepared(request, false);
         for name in ["connection", "x-mine", "keep-alive"] {
             assert!(!parts.headers.contains_key(name), "{name}");
@@ -120,7 +133,10 @@ mod tests {
 
     #[test]
     fn an_upgrade_keeps_its_protocol() {
-        let parts = prepared(Request::get("/").header("connection", "keep-alive, Upgrade").header("upgrade", "websocket"), true);
+        let parts = prepared(
+            Request::get("/").header("connection", "keep-alive, Upgrade").header("upgrade", "websocket"),
+            true,
+        );
         assert_eq!(parts.headers["connection"], "upgrade");
         assert_eq!(parts.headers["upgrade"], "websocket");
     }

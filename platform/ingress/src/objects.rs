@@ -48,7 +48,10 @@ impl<'a> Index<'a> {
         }
         let services = objects.services.iter().map(|service| {
             let metadata = &service.metadata;
-            let key = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+            let key = (
+                metadata.namespace.as_deref().unwrap_or_default(),
+                metadata.name.as_deref().unwrap_or_default(),
+            );
             (key, service.as_ref())
         });
         Index { services: services.collect(), slices, cluster_suffix: format!(".svc.{cluster_domain}") }
@@ -62,7 +65,8 @@ impl<'a> Index<'a> {
     }
 
     fn resolve(&self, namespace: &str, name: &str, port: &ServiceBackendPort, hops: usize) -> Target {
-        let Some(spec) = self.services.get(&(namespace, name)).and_then(|service| service.spec.as_ref()) else {
+        let Some(spec) = self.services.get(&(namespace, name)).and_then(|service| service.spec.as_ref())
+        else {
             return Target::Absent;
         };
         let ports = spec.ports.as_deref().unwrap_or_default();
@@ -76,7 +80,9 @@ impl<'a> Index<'a> {
             return self.external(spec.external_name.as_deref().unwrap_or_default(), number, hops);
         }
         match found {
-            Some(found) => Target::Endpoints(self.endpoints(namespace, name, found.name.as_deref().unwrap_or_default())),
+            Some(found) => {
+                Target::Endpoints(self.endpoints(namespace, name, found.name.as_deref().unwrap_or_default()))
+            }
             None => Target::Absent,
         }
     }
@@ -105,7 +111,8 @@ impl<'a> Index<'a> {
             let port = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == port_name);
             let Some(number) = port.and_then(|port| u16::try_from(port.port?).ok()) else { continue };
             let ready = slice.endpoints.iter().flatten().filter(|endpoint| is_ready(endpoint));
-            let parsed = ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
+            let parsed =
+                ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
             addresses.extend(parsed.map(|address: IpAddr| SocketAddr::new(address, number)));
         }
         addresses.sort();

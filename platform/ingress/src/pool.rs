@@ -135,7 +135,9 @@ impl Pool {
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(|_| ConnectError::Timeout)??;
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        .await
+        .map_err(|_| ConnectError::Timeout)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

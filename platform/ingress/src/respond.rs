@@ -16,7 +16,10 @@ use crate::pool::{Lease, Pool, Return};
 /// The body of every answer.
 pub enum AnswerBody {
     /// From a backend; its connection returns to the pool at the end.
-    Backend { body: Incoming, back: Return },
+    Backend {
+        body: Incoming,
+        back: Return,
+    },
     Own(Option<Bytes>),
 }
 
@@ -34,7 +37,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             AnswerBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Backend { body, back } => {
@@ -59,7 +65,9 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            AnswerBody::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            AnswerBody::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             AnswerBody::Backend { body, .. } => body.size_hint(),
         }
     }
@@ -70,7 +78,9 @@ pub fn plain(status: StatusCode) -> Response<AnswerBody> {
     let text = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
     let mut response = Response::new(AnswerBody::Own(Some(text.into())));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -52,7 +52,11 @@ pub async fn tls(frontend: Arc<Frontend>, listener: TcpListener, stop: Cancellat
     .await;
 }
 
-async fn accept(listener: TcpListener, stop: CancellationToken, mut serve: impl FnMut(TcpStream, SocketAddr, CancellationToken)) {
+async fn accept(
+    listener: TcpListener,
+    stop: CancellationToken,
+    mut serve: impl FnMut(TcpStream, SocketAddr, CancellationToken),
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -72,8 +76,13 @@ async fn accept(listener: TcpListener, stop: CancellationToken, mut serve: impl 
     }
 }
 
-async fn connection<S>(frontend: Arc<Frontend>, stream: S, peer: SocketAddr, tls: bool, stop: CancellationToken)
-where
+async fn connection<S>(
+    frontend: Arc<Frontend>,
+    stream: S,
+    peer: SocketAddr,
+    tls: bool,
+    stop: CancellationToken,
+) where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {

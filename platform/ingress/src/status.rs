@@ -11,12 +11,19 @@ use serde_json::json;
 use tracing::warn;
 
 /// Writes `status.loadBalancer.ingress` of those Ingresses in `served` that say something else.
-pub async fn write(client: &kube::Client, ingresses: &[Arc<Ingress>], served: &[(String, String)], address: IpAddr) {
+pub async fn write(
+    client: &kube::Client,
+    ingresses: &[Arc<Ingress>],
+    served: &[(String, String)],
+    address: IpAddr,
+) {
     let address = address.to_string();
     for ingress in ingresses.iter().filter(|ingress| !says(ingress, &address)) {
         let name = ingress.metadata.name.clone().unwrap_or_default();
         let namespace = ingress.metadata.namespace.clone().unwrap_or_default();
-        if ingress.metadata.deletion_timestamp.is_some() || !served.contains(&(namespace.clone(), name.clone())) {
+        if ingress.metadata.deletion_timestamp.is_some()
+            || !served.contains(&(namespace.clone(), name.clone()))
+        {
             continue;
         }
         let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
@@ -25,7 +32,12 @@ pub async fn write(client: &kube::Client, ingresses: &[Arc<Ingress>], served: &[
             // Deleted meanwhile.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
-                warn!(namespace, ingress = name, error = &error as &dyn std::error::Error, "status could not be written")
+                warn!(
+                    namespace,
+                    ingress = name,
+                    error = &error as &dyn std::error::Error,
+                    "status could not be written"
+                )
             }
             Ok(_) => {}
         }

@@ -30,9 +30,19 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn build(objects: &Objects, class: &str, cluster_domain: &str, cache: &mut CertificateCache) -> Table {
+    pub fn build(
+        objects: &Objects,
+        class: &str,
+        cluster_domain: &str,
+        cache: &mut CertificateCache,
+    ) -> Table {
         let index = Index::new(objects, cluster_domain);
-        let mut served: Vec<&Ingress> = objects.ingresses.iter().map(Arc::as_ref).filter(|ingress| is_ours(ingress, objects, class)).collect();
+        let mut served: Vec<&Ingress> = objects
+            .ingresses
+            .iter()
+            .map(Arc::as_ref)
+            .filter(|ingress| is_ours(ingress, objects, class))
+            .collect();
         // Where two claim the same path, the older one has it.
         served.sort_by_key(|ingress| {
             let metadata = &ingress.metadata;
@@ -96,22 +106,25 @@ fn add(router: &mut Router, ingress: &Ingress, index: &Index<'_>) {
     let mut backends: HashMap<String, Arc<Backend>> = HashMap::new();
     let mut backend_of = |backend: &k8s_openapi::api::networking::v1::IngressBackend| {
         let key = format!("{:?}", backend.service);
-        let made = backends
-            .entry(key)
-            .or_insert_with(|| Arc::new(Backend::new(index.target(namespace, backend), annotations.protocol)));
+        let made = backends.entry(key).or_insert_with(|| {
+            Arc::new(Backend::new(index.target(namespace, backend), annotations.protocol))
+        });
         made.clone()
     };
     for rule in spec.rules.iter().flatten() {
         let host = rule.host.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let redirect = annotations.force_ssl_redirect
-            || (annotations.ssl_redirect && tls_hosts.contains(host.as_str()));
+        let redirect =
+            annotations.force_ssl_redirect || (annotations.ssl_redirect && tls_hosts.contains(host.as_str()));
         for path in rule.http.iter().flat_map(|http| &http.paths) {
             router.add(&host, route(path, backend_of(&path.backend), redirect));
         }
     }
     if let Some(backend) = &spec.default_backend {
         let redirect = annotations.force_ssl_redirect;
-        router.add("", Route { path: "/".into(), kind: PathKind::Prefix, backend: backend_of(backend), redirect });
+        router.add(
+            "",
+            Route { path: "/".into(), kind: PathKind::Prefix, backend: backend_of(backend), redirect },
+        );
     }
 }
 

@@ -4,7 +4,10 @@ use super::*;
 
 fn objects(ingress: serde_json::Value) -> Objects {
     let service = |name: &str, namespace: &str, spec: serde_json::Value| {
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec})).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec}))
+                .unwrap(),
+        )
     };
     let slice = json!({
         "metadata": {"name": "web-1", "namespace": "apps", "labels": {"kubernetes.io/service-name": "web"}},
@@ -20,8 +23,16 @@ fn objects(ingress: serde_json::Value) -> Objects {
         ingresses: vec![Arc::new(serde_json::from_value(ingress).unwrap())],
         services: vec![
             service("web", "apps", json!({"ports": [{"name": "http", "port": 80}]})),
-            service("alias", "default", json!({"type": "ExternalName", "externalName": "web.apps.svc.cluster.local"})),
-            service("circle", "default", json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"})),
+            service(
+                "alias",
+                "default",
+                json!({"type": "ExternalName", "externalName": "web.apps.svc.cluster.local"}),
+            ),
+            service(
+                "circle",
+                "default",
+                json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"}),
+            ),
             service("far", "default", json!({"type": "ExternalName", "externalName": "example.com"})),
         ],
         slices: vec![Arc::new(serde_json::from_value(slice).unwrap())],
@@ -50,7 +61,10 @@ fn build(ingress: serde_json::Value) -> Table {
 fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
     let table = build(ingress("alias", json!({})));
     let expected = ["10.42.0.5:8888", "10.42.0.7:8888"].map(|address| address.parse().unwrap());
-    assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, Target::Endpoints(expected.into()));
+    assert_eq!(
+        table.router.find("a.example", "/").unwrap().backend.target,
+        Target::Endpoints(expected.into())
+    );
 }
 
 #[test]

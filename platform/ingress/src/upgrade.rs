@@ -17,7 +17,8 @@ pub fn join(client: OnUpgrade, mut response: Response<Incoming>) -> Response<Ans
             Ok(both) => both,
             Err(error) => return debug!(%error, "connection did not switch protocols"),
         };
-        let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(backend)).await;
+        let copied =
+            tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(backend)).await;
         if let Err(error) = copied {
             debug!(%error, "switched connection ended");
         }

@@ -20,7 +20,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{Config, certificates::CertificateCache, objects::Objects, serve::Frontend, status, table::Table};
+use crate::{
+    Config, certificates::CertificateCache, objects::Objects, serve::Frontend, status, table::Table,
+};
 
 pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, stop: &CancellationToken) {
     let changed = Arc::new(Notify::new());
@@ -67,7 +69,11 @@ pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, st
 }
 
 /// A store of all objects of a kind, and the work that keeps it current.
-fn reflect<K>(client: &kube::Client, config: watcher::Config, changed: &Arc<Notify>) -> (Store<K>, impl Future<Output = ()> + use<K>)
+fn reflect<K>(
+    client: &kube::Client,
+    config: watcher::Config,
+    changed: &Arc<Notify>,
+) -> (Store<K>, impl Future<Output = ()> + use<K>)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + Hash + Clone,

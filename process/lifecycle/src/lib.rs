@@ -7,5 +7,5 @@
 mod readiness;
 mod stages;
 
-pub use readiness::{NotReady, ReadyHandle, Readiness};
+pub use readiness::{NotReady, Readiness, ReadyHandle};
 pub use stages::{Stage, Stages};

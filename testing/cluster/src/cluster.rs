@@ -90,7 +90,8 @@ impl Cluster {
     pub fn stop(&mut self) -> Result<Duration> {
         let mut daemon = self.daemon.take().context("coracle is not running")?;
         let started = std::time::Instant::now();
-        nix::sys::signal::kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM).context("signal coracle")?;
+        nix::sys::signal::kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM)
+            .context("signal coracle")?;
         daemon.wait().context("reap coracle")?;
         Ok(started.elapsed())
     }
@@ -140,7 +141,10 @@ impl Cluster {
         // An early exit closes the pipe; the outcome tells why.
         let _ = stdin.write_all(manifest.as_bytes());
         drop(stdin);
-        Outcome::new(format!("kubectl {line} -f -"), child.wait_with_output().expect("kubectl can be waited for"))
+        Outcome::new(
+            format!("kubectl {line} -f -"),
+            child.wait_with_output().expect("kubectl can be waited for"),
+        )
     }
 
     pub fn run(&self, command: &mut Command) -> Outcome {

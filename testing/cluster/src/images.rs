@@ -73,8 +73,12 @@ pub fn busybox(cluster: &Cluster) -> Result<()> {
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         image = image.link("busybox", &format!("/bin/{applet}"))?;
     }
-    image = image.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
-    image = image.text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")?.text("/tmp/.keep", "")?.text("/root/.keep", "")?;
+    image =
+        image.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
+    image = image
+        .text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")?
+        .text("/tmp/.keep", "")?
+        .text("/root/.keep", "")?;
     image.instruction("ENV PATH=/bin").instruction(r#"CMD ["/bin/sh"]"#).build(cluster)
 }
 

@@ -96,7 +96,11 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> Result<(u16, bool)> {
     if stream.read_line(&mut line).context("read the status")? == 0 {
         bail!("connection closed without an answer");
     }
-    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| format!("status line `{line}`"))?;
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .with_context(|| format!("status line `{line}`"))?;
     let (mut length, mut chunked, mut closes) = (0, false, false);
     loop {
         line.clear();
@@ -123,7 +127,8 @@ fn read_chunks(stream: &mut BufReader<TcpStream>) -> Result<()> {
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).context("read a chunk's size")?;
-        let size = usize::from_str_radix(line.trim_end(), 16).with_context(|| format!("chunk size `{line}`"))?;
+        let size =
+            usize::from_str_radix(line.trim_end(), 16).with_context(|| format!("chunk size `{line}`"))?;
         stream.read_exact(&mut vec![0; size + 2]).context("read a chunk")?;
         if size == 0 {
             return Ok(());

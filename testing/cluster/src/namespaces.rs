@@ -21,12 +21,14 @@ pub struct PeerNamespace(File);
 /// has `peer_ip/24` in a namespace of its own. `/run` is private; the cgroup2 mount of hybrid machines is gone.
 pub fn enter_private_namespaces(node_ip: &str, peer_ip: &str) -> Result<PeerNamespace> {
     let peer = PeerNamespace::new()?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).context("unshare namespaces (are you root?)")?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+        .context("unshare namespaces (are you root?)")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("make mounts private")?;
     // Absent on machines that are not hybrid.
     let _ = umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH);
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).context("mount a private /run")?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        .context("mount a private /run")?;
     ip(&["link", "set", "lo", "up"])?;
     ip(&["link", "add", "eth0", "type", "veth", "peer", "name", "peer0"])?;
     ip(&["link", "set", "peer0", "netns", &peer.path()])?;
@@ -57,7 +59,8 @@ impl PeerNamespace {
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         std::thread::scope(|scope| {
             let entered = scope.spawn(|| {
-                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).context("enter the peer's network namespace")?;
+                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET)
+                    .context("enter the peer's network namespace")?;
                 Ok(work())
             });
             entered.join().expect("the work does not panic")

@@ -11,7 +11,11 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    Case { line: "apply", manifest: "apiVersion: v1\nkind: ConfigMap\n metadata: {name: x}\n", says: "error parsing" },
+    Case {
+        line: "apply",
+        manifest: "apiVersion: v1\nkind: ConfigMap\n metadata: {name: x}\n",
+        says: "error parsing",
+    },
     Case {
         line: "apply",
         manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndatta: {}\n",
@@ -22,7 +26,11 @@ const CASES: &[Case] = &[
         manifest: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {replicas: three, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a}]}}}\n",
         says: "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
     },
-    Case { line: "create", manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", says: "name or generateName is required" },
+    Case {
+        line: "create",
+        manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n",
+        says: "name or generateName is required",
+    },
     Case {
         line: "create",
         manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Not_A_Name}\n",
@@ -81,14 +89,16 @@ fn requests(cluster: &Cluster) -> Result<()> {
 
 fn too_large(cluster: &Cluster) -> Result<()> {
     let data = "x".repeat(3 << 20);
-    let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: large}}\ndata: {{a: {data}}}\n");
+    let manifest =
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: large}}\ndata: {{a: {data}}}\n");
     let said = cluster.kubectl_with("create", &manifest).err()?;
     check(said.contains("Request entity too large: limit is 3145728"), said)
 }
 
 fn forbidden(cluster: &Cluster) -> Result<()> {
     let said = cluster.kubectl("get secrets --as=jane").err()?;
-    let says = "User \"jane\" cannot list resource \"secrets\" in API group \"\" in the namespace \"default\"";
+    let says =
+        "User \"jane\" cannot list resource \"secrets\" in API group \"\" in the namespace \"default\"";
     check(said.contains(says), said)
 }
 
@@ -106,18 +116,27 @@ fn an_image_that_does_not_exist_is_reported_and_retried() -> Result<()> {
     let cluster = Cluster::start()?;
     cluster.kubectl("run absent --image=127.0.0.1:9/absent:v1 --restart=Never").ok()?;
     eventually("the pod waits for its image", || {
-        let reason = cluster.kubectl("get pod absent -o jsonpath={.status.containerStatuses[0].state.waiting.reason}").ok()?;
-        check(["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str()), format!("reason is `{reason}`"))
+        let reason = cluster
+            .kubectl("get pod absent -o jsonpath={.status.containerStatuses[0].state.waiting.reason}")
+            .ok()?;
+        check(
+            ["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str()),
+            format!("reason is `{reason}`"),
+        )
     })?;
     cluster.kubectl("run never --image=absent:v1 --image-pull-policy=Never").ok()?;
     eventually("an image that may not be pulled is reported", || {
-        let reason = cluster.kubectl("get pod never -o jsonpath={.status.containerStatuses[0].state.waiting.reason}").ok()?;
+        let reason = cluster
+            .kubectl("get pod never -o jsonpath={.status.containerStatuses[0].state.waiting.reason}")
+            .ok()?;
         check(reason == "ErrImageNeverPull", format!("reason is `{reason}`"))
     })?;
     busybox(&cluster)?;
     cluster.kubectl("run wrong --image=busybox:test --restart=Never --command -- /no/such/program").ok()?;
     eventually("a program that does not exist is reported", || {
-        let message = cluster.kubectl("get pod wrong -o jsonpath={.status.containerStatuses[0].state.terminated.message}").ok()?;
+        let message = cluster
+            .kubectl("get pod wrong -o jsonpath={.status.containerStatuses[0].state.terminated.message}")
+            .ok()?;
         check(message.contains("/no/such/program"), format!("message is `{message}`"))
     })?;
     cluster.kubectl("delete pod absent never wrong --timeout=60s").ok().map(|_| ())

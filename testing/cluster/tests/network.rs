@@ -67,7 +67,9 @@ fn in_client(cluster: &Cluster, line: &str) -> Outcome {
 }
 
 fn from_peer(cluster: &Cluster, url: &str) -> Result<String> {
-    cluster.peer.enter(|| cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", url])).ok())?
+    cluster
+        .peer
+        .enter(|| cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", url])).ok())?
 }
 
 #[test]
@@ -78,9 +80,12 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
     cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
     cluster.kubectl("wait --for=condition=Ready pod/client --timeout=60s").ok()?;
     for name in ["web", "web.default", "web.default.svc.cluster.local", "elsewhere", "open"] {
-        eventually(&format!("{name} answers a pod"), || in_client(&cluster, &format!("wget -qO- -T 5 http://{name}/")).ok())?;
+        eventually(&format!("{name} answers a pod"), || {
+            in_client(&cluster, &format!("wget -qO- -T 5 http://{name}/")).ok()
+        })?;
     }
-    let sticky: Vec<String> = (0..5).map(|_| in_client(&cluster, "wget -qO- -T 5 http://sticky/").ok()).collect::<Result<_>>()?;
+    let sticky: Vec<String> =
+        (0..5).map(|_| in_client(&cluster, "wget -qO- -T 5 http://sticky/").ok()).collect::<Result<_>>()?;
     check(sticky.windows(2).all(|pair| pair[0] == pair[1]), format!("session affinity: {sticky:?}"))?;
     eventually("both pods are reached through the Service", || {
         let seen: std::collections::BTreeSet<String> =
@@ -89,19 +94,30 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
     })?;
     in_client(&cluster, "wget -qO- -T 5 http://nobody/").err()?;
     let headless = in_client(&cluster, "nslookup headless.default.svc.cluster.local").ok()?;
-    for address in cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?.split(' ') {
+    for address in
+        cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?.split(' ')
+    {
         check(headless.contains(address), format!("{address} is missing in {headless}"))?;
     }
     from_outside(&cluster)
 }
 
 fn from_outside(cluster: &Cluster) -> Result<()> {
-    let address = cluster.kubectl("get service balanced -o jsonpath={.status.loadBalancer.ingress[0].ip}").ok()?;
+    let address =
+        cluster.kubectl("get service balanced -o jsonpath={.status.loadBalancer.ingress[0].ip}").ok()?;
     check(address == NODE_IP, format!("the load balancer's address is `{address}`"))?;
     from_peer(cluster, &format!("http://{NODE_IP}:30080/"))?;
     from_peer(cluster, &format!("http://{NODE_IP}:8088/"))?;
     let cluster_ip = cluster.kubectl("get service web -o jsonpath={.spec.clusterIP}").ok()?;
-    cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", &format!("http://{cluster_ip}/")])).ok()?;
+    cluster
+        .run(cluster.client("curl").args([
+            "-sS",
+            "--fail",
+            "--max-time",
+            "5",
+            &format!("http://{cluster_ip}/"),
+        ]))
+        .ok()?;
     Ok(())
 }
 
@@ -129,9 +145,8 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
     cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
     cluster.kubectl_with("apply", INGRESS).ok()?;
     let ask = |arguments: &[&str]| {
-        let pins = ["plain", "a.wild", "secure"].map(|name| {
-            ["80", "443"].map(|port| format!("--resolve={name}.example.com:{port}:{NODE_IP}"))
-        });
+        let pins = ["plain", "a.wild", "secure"]
+            .map(|name| ["80", "443"].map(|port| format!("--resolve={name}.example.com:{port}:{NODE_IP}")));
         let mut command = cluster.client("curl");
         command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten()).args(arguments);
         cluster.run(&mut command)
@@ -142,9 +157,20 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
             check(said.starts_with("web-"), said)
         })?;
     }
-    let moved = ask(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "http://secure.example.com/x"]).ok()?;
+    let moved =
+        ask(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "http://secure.example.com/x"])
+            .ok()?;
     check(moved == "308 https://secure.example.com/x", moved)?;
-    let absent = ask(&["-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: unknown.example.com", &format!("http://{NODE_IP}/")]).ok()?;
+    let absent = ask(&[
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        "Host: unknown.example.com",
+        &format!("http://{NODE_IP}/"),
+    ])
+    .ok()?;
     check(absent == "404", absent)?;
     let status = "get ingress web -o jsonpath={.status.loadBalancer.ingress[0].ip}";
     eventually("the ingress has an address", || {

@@ -19,7 +19,10 @@ fn jsonpath(cluster: &Cluster, pod: &str, path: &str) -> Result<String> {
 fn phase_becomes(cluster: &Cluster, pod: &str, phase: &str) -> Result<()> {
     eventually(&format!("{pod} is {phase}"), || {
         let now = jsonpath(cluster, pod, ".status.phase")?;
-        check(now == phase, format!("phase is {now}\n{}", cluster.kubectl(&format!("describe pod {pod}")).stdout))
+        check(
+            now == phase,
+            format!("phase is {now}\n{}", cluster.kubectl(&format!("describe pod {pod}")).stdout),
+        )
     })
 }
 
@@ -84,10 +87,15 @@ fn a_pod_gets_all_that_it_asks_of_its_node() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl_with("apply", EVERYTHING).ok()?;
     cluster.kubectl("wait --for=condition=Ready pod/everything --timeout=60s").ok()?;
-    let main = |words: &[&str]| cluster.run(cluster.client("kubectl").args(["exec", "everything", "-c", "main", "--"]).args(words));
+    let main = |words: &[&str]| {
+        cluster.run(cluster.client("kubectl").args(["exec", "everything", "-c", "main", "--"]).args(words))
+    };
     let cases: &[(&[&str], &str)] = &[
         (&["cat", "/shared/order"], "one\ntwo\n"),
-        (&["sh", "-c", "echo $COLOUR $WORD $POD_NAME $LIMIT $JOINED $FROM_greeting"], "blue swordfish everything 32 blue-swordfish hello\n"),
+        (
+            &["sh", "-c", "echo $COLOUR $WORD $POD_NAME $LIMIT $JOINED $FROM_greeting"],
+            "blue swordfish everything 32 blue-swordfish hello\n",
+        ),
         (&["id", "-u"], "1000\n"),
         (&["id", "-g"], "2000\n"),
         (&["cat", "/etc/settings/colour"], "blue"),
@@ -148,10 +156,23 @@ fn containers_restart_as_their_policy_says() -> Result<()> {
     cluster.kubectl("run once --image=busybox:test --restart=Never --command -- sh -c true").ok()?;
     phase_becomes(&cluster, "once", "Succeeded")?;
     let mut failing = cluster.client("kubectl");
-    failing.args(["run", "fails", "--image=busybox:test", "--restart=Never", "--command", "--", "sh", "-c", "echo last words; exit 3"]);
+    failing.args([
+        "run",
+        "fails",
+        "--image=busybox:test",
+        "--restart=Never",
+        "--command",
+        "--",
+        "sh",
+        "-c",
+        "echo last words; exit 3",
+    ]);
     cluster.run(&mut failing).ok()?;
     phase_becomes(&cluster, "fails", "Failed")?;
-    check(jsonpath(&cluster, "fails", ".status.containerStatuses[0].state.terminated.exitCode")? == "3", "exit code")?;
+    check(
+        jsonpath(&cluster, "fails", ".status.containerStatuses[0].state.terminated.exitCode")? == "3",
+        "exit code",
+    )?;
     check(cluster.kubectl("logs fails").ok()? == "last words\n", "the log outlives the container")?;
     let mut crashing = cluster.client("kubectl");
     crashing.args(["run", "crashes", "--image=busybox:test", "--command", "--", "sh", "-c", "exit 1"]);
@@ -196,7 +217,8 @@ fn down_removes_every_trace() -> Result<()> {
     cluster.run(&mut cluster.coracle("down")).ok()?;
     let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
     let data = cluster.dir().join("data").to_string_lossy().into_owned();
-    let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&data) || line.contains("/run/coracle")).collect();
+    let left: Vec<&str> =
+        mounts.lines().filter(|line| line.contains(&data) || line.contains("/run/coracle")).collect();
     check(left.is_empty(), format!("mounts left: {left:?}"))?;
     let links = cluster.run(cluster.client("ip").args(["-o", "link"])).ok()?;
     check(!links.contains("coracle0") && !links.contains("veth"), format!("links left: {links}"))?;

@@ -14,7 +14,9 @@ fn repository() -> &'static Path {
 /// Builds the backend's image as a user does, from the repository's root.
 fn build_backend(cluster: &Cluster, tag: &str) -> Result<()> {
     let mut command = cluster.coracle("build");
-    command.args(["-t", tag, "-f", "examples/free4chat/infra/Dockerfile.backend", "."]).current_dir(repository());
+    command
+        .args(["-t", tag, "-f", "examples/free4chat/infra/Dockerfile.backend", "."])
+        .current_dir(repository());
     cluster.run(&mut command).ok().map(|_| ())
 }
 
@@ -108,7 +110,9 @@ fn forward_a_port(cluster: &Cluster, pod: &str) -> Result<()> {
 fn scale(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&format!("-n free4chat scale deployment/apifree4chat --replicas={replicas}")).ok()?;
     cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=60s").ok()?;
-    let ready = cluster.kubectl("-n free4chat get deployment apifree4chat -o jsonpath={.status.readyReplicas}").ok()?;
+    let ready = cluster
+        .kubectl("-n free4chat get deployment apifree4chat -o jsonpath={.status.readyReplicas}")
+        .ok()?;
     check(ready == replicas.to_string(), format!("{ready} replicas are ready, expected {replicas}"))
 }
 
@@ -120,14 +124,20 @@ fn update_under_load(cluster: &Cluster) -> Result<()> {
     cluster.kubectl("-n free4chat rollout undo deployment/apifree4chat").ok()?;
     cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=90s").ok()?;
     let tally = load.finish();
-    let image = "-n free4chat get deployment apifree4chat -o jsonpath={.spec.template.spec.containers[0].image}";
+    let image =
+        "-n free4chat get deployment apifree4chat -o jsonpath={.spec.template.spec.containers[0].image}";
     check(cluster.kubectl(image).ok()? == "free4chat-backend:v1", "undo brings the first image back")?;
     no_request_failed(tally)
 }
 
 fn no_request_failed(tally: coracle_cluster::Tally) -> Result<()> {
     if !tally.failures.is_empty() || tally.succeeded == 0 {
-        bail!("{} requests succeeded, {} failed: {:?}", tally.succeeded, tally.failures.len(), tally.failures.iter().take(5).collect::<Vec<_>>());
+        bail!(
+            "{} requests succeeded, {} failed: {:?}",
+            tally.succeeded,
+            tally.failures.len(),
+            tally.failures.iter().take(5).collect::<Vec<_>>()
+        );
     }
     Ok(())
 }
@@ -156,6 +166,8 @@ fn survive_a_kill_under_load(cluster: &mut Cluster) -> Result<()> {
 
 fn delete_everything(cluster: &Cluster) -> Result<()> {
     cluster.kubectl("delete namespace free4chat --timeout=90s").ok()?;
-    let left = cluster.kubectl("get pods,services,deployments,replicasets,configmaps,endpointslices -n free4chat -o name").ok()?;
+    let left = cluster
+        .kubectl("get pods,services,deployments,replicasets,configmaps,endpointslices -n free4chat -o name")
+        .ok()?;
     check(left.is_empty(), format!("left behind: {left}"))
 }

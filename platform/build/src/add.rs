@@ -1,0 +1,62 @@
+//! ADD: like COPY, and local archives (tar, tar.gz) are unpacked.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    path::Path,
+};
+
+use flate2::read::GzDecoder;
+
+use crate::{StepError, StepResult, copy, view::View};
+
+/// What the first bytes of a file say.
+enum Archive {
+    Tar,
+    Gzip,
+    No,
+}
+
+/// Unpacks `file` into `target` if it is an archive. False: it is a plain file.
+pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepResult<bool> {
+    let opened = File::open(file).map_err(StepError::io("read", file))?;
+    let kind = recognize(&opened).map_err(StepError::io("read", file))?;
+    let reader: Box<dyn Read> = match kind {
+        Archive::No => return Ok(false),
+        Archive::Tar => Box::new(opened),
+        Archive::Gzip => Box::new(GzDecoder::new(opened)),
+    };
+    copy::make_directories(layer, target, image, None)?;
+    let mut archive = tar::Archive::new(reader);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_ownerships(true);
+    // Entries that lead out of the target are skipped by the library.
+    archive.unpack(copy::layer_path(layer, target)).map_err(StepError::io("unpack", file))?;
+    Ok(true)
+}
+
+/// A gzip file counts as an archive if a tar is inside.
+fn recognize(mut file: &File) -> std::io::Result<Archive> {
+    let head = read_head(&mut file)?;
+    file.rewind()?;
+    if is_tar(&head) {
+        return Ok(Archive::Tar);
+    }
+    let inside = if head.starts_with(&[0x1f, 0x8b]) {
+        read_head(&mut GzDecoder::new(file)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    file.rewind()?;
+    Ok(if is_tar(&inside) { Archive::Gzip } else { Archive::No })
+}
+
+fn read_head(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(512).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn is_tar(head: &[u8]) -> bool {
+    head.len() == 512 && &head[257..262] == b"ustar"
+}

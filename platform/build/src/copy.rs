@@ -1,0 +1,248 @@
+//! COPY: files of the context, of another stage or of an image, into a directory that becomes the layer.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown, lchown, symlink},
+    path::{Path, PathBuf},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::{StepError, StepResult, ignore::Ignore, view::View};
+
+/// Where files come from.
+pub enum Source<'a> {
+    Context { root: &'a Path, ignore: &'a Ignore },
+    Stage(&'a View),
+}
+
+/// What the copied files get.
+#[derive(Default)]
+pub struct Attributes {
+    /// Default: root, or what the files of a stage have.
+    pub owner: Option<(u32, u32)>,
+    pub mode: Option<u32>,
+    pub exclude: Vec<GlobMatcher>,
+}
+
+/// One thing to copy: its path inside the source, and where it lies.
+struct Found {
+    inside: PathBuf,
+    place: PathBuf,
+}
+
+impl Source<'_> {
+    /// What a source argument names. Wildcards may give several, a plain path must exist.
+    fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
+        let inside = Path::new("/").join(argument.trim_start_matches('/'));
+        if argument.contains(['*', '?', '[']) {
+            let pattern = glob(&inside.to_string_lossy())?;
+            let mut found = Vec::new();
+            self.walk(Path::new("/"), &mut |inside, place| {
+                let matches = pattern.is_match(inside);
+                if matches {
+                    found.push(Found { inside: inside.to_path_buf(), place: place.to_path_buf() });
+                }
+                !matches
+            });
+            if found.is_empty() {
+                return Err(StepError::Input(format!("no file matches `{argument}`")));
+            }
+            return Ok(found);
+        }
+        match self.place(&inside)? {
+            Some((inside, place)) => Ok(vec![Found { inside, place }]),
+            None => Err(StepError::Input(format!("\"{}\": not found", inside.display()))),
+        }
+    }
+
+    /// Visits every entry below; `visit` says whether to go on inside a directory.
+    fn walk(&self, inside: &Path, visit: &mut dyn FnMut(&Path, &Path) -> bool) {
+        for (path, place) in self.entries(inside) {
+            if visit(&path, &place) && place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                self.walk(&path, visit);
+            }
+        }
+    }
+
+    fn place(&self, inside: &Path) -> StepResult<Option<(PathBuf, PathBuf)>> {
+        match self {
+            Source::Context { root, ignore } => {
+                let view = View(vec![root.to_path_buf()]);
+                let resolved = view.resolve(inside)?;
+                let relative = inside.strip_prefix("/").unwrap_or(inside);
+                let excluded =
+                    ignore.excludes(relative) && !(ignore.may_include_below() && view.is_dir(&resolved));
+                Ok(view.find(&resolved).filter(|_| !excluded).map(|place| (inside.to_path_buf(), place)))
+            }
+            Source::Stage(view) => {
+                let resolved = view.resolve(inside)?;
+                Ok(view.find(&resolved).map(|place| (resolved, place)))
+            }
+        }
+    }
+
+    fn entries(&self, inside: &Path) -> Vec<(PathBuf, PathBuf)> {
+        match self {
+            Source::Context { root, ignore } => {
+                let relative = inside.strip_prefix("/").unwrap_or(inside);
+                let mut entries: Vec<_> =
+                    fs::read_dir(root.join(relative)).into_iter().flatten().flatten().collect();
+                entries.sort_by_key(|entry| entry.file_name());
+                let kept = entries.into_iter().filter(|entry| {
+                    let keeps_below = ignore.may_include_below() && entry.path().is_dir();
+                    keeps_below || !ignore.excludes(&relative.join(entry.file_name()))
+                });
+                kept.map(|entry| (inside.join(entry.file_name()), entry.path())).collect()
+            }
+            Source::Stage(view) => {
+                view.entries(inside).into_iter().map(|(name, place)| (inside.join(name), place)).collect()
+            }
+        }
+    }
+
+    /// Files of the context belong to root, those of a stage keep their owner.
+    fn owner(&self, place: &Path) -> std::io::Result<(u32, u32)> {
+        use std::os::unix::fs::MetadataExt;
+        match self {
+            Source::Context { .. } => Ok((0, 0)),
+            Source::Stage(_) => place.symlink_metadata().map(|metadata| (metadata.uid(), metadata.gid())),
+        }
+    }
+}
+
+pub fn glob(pattern: &str) -> StepResult<GlobMatcher> {
+    let built = GlobBuilder::new(pattern).literal_separator(true).build();
+    built
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| StepError::Input(format!("bad pattern: {error}")))
+}
+
+/// Copies `sources` to `destination` (absolute in the image) below `layer`. `image` is the stage as it was before.
+/// `plain_file` sees each file first and may take it over (ADD unpacks archives).
+pub fn copy(
+    source: &Source<'_>,
+    sources: &[String],
+    destination: &Path,
+    attributes: &Attributes,
+    image: &View,
+    layer: &Path,
+    plain_file: &mut dyn FnMut(&Path, &Path) -> StepResult<bool>,
+) -> StepResult<()> {
+    let mut found = Vec::new();
+    for argument in sources {
+        found.extend(source.find(argument)?);
+    }
+    let named_directory = destination.to_string_lossy().ends_with('/');
+    if found.len() > 1 && !named_directory {
+        return Err(StepError::Input(
+            "When using COPY with more than one source file, the destination must be a directory and end with a /".into(),
+        ));
+    }
+    let target = image.resolve(destination)?;
+    let into_directory = named_directory || image.is_dir(&target) || layer_path(layer, &target).is_dir();
+    for Found { inside, place } in found {
+        let metadata = fs::symlink_metadata(&place).map_err(StepError::io("read", &place))?;
+        if metadata.is_dir() {
+            make_directories(layer, &target, image, attributes.owner)?;
+            copy_directory(source, &inside, &target, attributes, layer, image)?;
+            continue;
+        }
+        if plain_file(&place, &target)? {
+            continue;
+        }
+        let name = inside.file_name().unwrap_or_default();
+        let target = if into_directory { target.join(name) } else { target.clone() };
+        make_directories(layer, target.parent().unwrap_or(Path::new("/")), image, attributes.owner)?;
+        copy_entry(source, &place, &layer_path(layer, &target), attributes)?;
+    }
+    Ok(())
+}
+
+fn copy_directory(
+    source: &Source<'_>,
+    inside: &Path,
+    target: &Path,
+    attributes: &Attributes,
+    layer: &Path,
+    image: &View,
+) -> StepResult<()> {
+    for (path, place) in source.entries(inside) {
+        let relative = path.strip_prefix("/").unwrap_or(&path);
+        if attributes.exclude.iter().any(|pattern| pattern.is_match(relative)) {
+            continue;
+        }
+        let to = target.join(path.file_name().unwrap_or_default());
+        copy_entry(source, &place, &layer_path(layer, &to), attributes)?;
+        if place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            copy_directory(source, &path, &to, attributes, layer, image)?;
+        }
+    }
+    Ok(())
+}
+
+/// One file, link or (empty) directory.
+fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attributes) -> StepResult<()> {
+    let metadata = fs::symlink_metadata(from).map_err(StepError::io("read", from))?;
+    let owner = match attributes.owner {
+        Some(owner) => owner,
+        None => source.owner(from).map_err(StepError::io("read", from))?,
+    };
+    let kind = metadata.file_type();
+    let copied = || -> std::io::Result<()> {
+        if kind.is_symlink() {
+            let _ = fs::remove_file(to);
+            symlink(fs::read_link(from)?, to)?;
+            return lchown(to, Some(owner.0), Some(owner.1));
+        }
+        if kind.is_dir() {
+            fs::create_dir_all(to)?;
+        } else if kind.is_file() {
+            fs::copy(from, to)?;
+            fs::File::options().write(true).open(to)?.set_modified(metadata.modified()?)?;
+        } else {
+            // Sockets and devices have no content to copy.
+            return Ok(());
+        }
+        chown(to, Some(owner.0), Some(owner.1))?;
+        fs::set_permissions(
+            to,
+            Permissions::from_mode(attributes.mode.unwrap_or(metadata.permissions().mode() & 0o7777)),
+        )
+    };
+    copied().map_err(StepError::io("copy", from))
+}
+
+/// Parent directories that the image lacks belong to root (or `--chown`), mode 0755; those it has keep what they are.
+pub fn make_directories(
+    layer: &Path,
+    directory: &Path,
+    image: &View,
+    owner: Option<(u32, u32)>,
+) -> StepResult<()> {
+    use std::os::unix::fs::MetadataExt;
+    let mut inside = PathBuf::from("/");
+    for component in directory.components().skip(1) {
+        inside.push(component);
+        let place = layer_path(layer, &inside);
+        if place.is_dir() {
+            continue;
+        }
+        let make = || -> std::io::Result<()> {
+            fs::create_dir(&place)?;
+            let known = image.find(&inside).and_then(|below| below.symlink_metadata().ok());
+            let (uid, gid) =
+                known.as_ref().map(|known| (known.uid(), known.gid())).or(owner).unwrap_or((0, 0));
+            let mode = known.map_or(0o755, |known| known.mode() & 0o7777);
+            chown(&place, Some(uid), Some(gid))?;
+            fs::set_permissions(&place, Permissions::from_mode(mode))
+        };
+        make().map_err(StepError::io("make directory", &inside))?;
+    }
+    Ok(())
+}
+
+/// Where an absolute path of the image lies in the layer's directory.
+pub fn layer_path(layer: &Path, inside: &Path) -> PathBuf {
+    layer.join(inside.strip_prefix("/").unwrap_or(inside))
+}

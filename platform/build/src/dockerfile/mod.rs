@@ -1,0 +1,83 @@
+//! A Dockerfile as a list of instructions with their lines. Pure.
+
+mod expand;
+mod instruction;
+mod lines;
+mod words;
+
+pub use expand::expand;
+pub use instruction::{Command, Instruction, Transfer};
+use lines::lines;
+
+/// A message and the line it is about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParseError {
+    pub line: usize,
+    pub message: String,
+}
+
+/// Reads the whole file; the first mistake ends it.
+pub fn parse(text: &str) -> Result<Vec<(usize, Instruction)>, ParseError> {
+    let instructions = lines(text).into_iter().map(|line| {
+        let parsed =
+            instruction::parse(&line.text).map_err(|message| ParseError { line: line.number, message })?;
+        Ok((line.number, parsed))
+    });
+    let instructions: Vec<_> = instructions.collect::<Result<_, ParseError>>()?;
+    let first = instructions.iter().find(|(_, instruction)| !matches!(instruction, Instruction::Arg(_)));
+    match first {
+        Some((_, Instruction::From { .. })) => Ok(instructions),
+        Some((line, _)) => Err(ParseError {
+            line: *line,
+            message: "no build stage in current context: the first instruction must be FROM".into(),
+        }),
+        None => Err(ParseError { line: 1, message: "the Dockerfile has no FROM".into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> (usize, String) {
+        let error = parse(text).unwrap_err();
+        (error.line, error.message)
+    }
+
+    #[test]
+    fn what_is_not_supported_is_an_error_with_its_line() {
+        let cases = [
+            ("FROM scratch\n\nRUN make\n", 3, "RUN is not supported yet"),
+            ("FROM scratch\nONBUILD COPY . .\n", 2, "ONBUILD is not supported yet"),
+            ("FROM scratch\nCOPY <<EOF /x\nhi\nEOF\n", 2, "here-documents are not supported yet"),
+            ("FROM scratch\nCOPPY a b\n", 2, "unknown instruction: COPPY"),
+            ("FROM scratch\nCOPY a\n", 2, "COPY requires at least two arguments, but only one was provided"),
+            ("FROM scratch\nCOPY --nothing=1 a b\n", 2, "unknown flag: --nothing"),
+            ("COPY a b\n", 1, "no build stage in current context"),
+            ("", 1, "the Dockerfile has no FROM"),
+        ];
+        for (text, line, part) in cases {
+            let (found, said) = message(text);
+            assert!(found == line && said.contains(part), "{text:?}: line {found}: {said}");
+        }
+    }
+
+    #[test]
+    fn instructions_are_read_in_both_forms() {
+        let parsed = parse(
+            "FROM scratch AS base\nENV A=1 B=\"two words\"\nENV C three words\nCMD [\"/app\", \"-v\"]\nENTRYPOINT exec /app\n",
+        );
+        let kinds: Vec<_> = parsed.unwrap().into_iter().map(|(_, instruction)| instruction).collect();
+        let pair = |key: &str, value: &str| (key.to_string(), value.to_string());
+        assert_eq!(
+            kinds,
+            [
+                Instruction::From { image: "scratch".into(), name: Some("base".into()), platform: None },
+                Instruction::Env(vec![pair("A", "1"), pair("B", "\"two words\"")]),
+                Instruction::Env(vec![pair("C", "three words")]),
+                Instruction::Cmd(Command::Exec(vec!["/app".into(), "-v".into()])),
+                Instruction::Entrypoint(Command::Shell("exec /app".into())),
+            ]
+        );
+    }
+}

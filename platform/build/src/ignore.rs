@@ -1,0 +1,78 @@
+//! `.dockerignore`: which paths of the context do not exist for a build. The last pattern that matches decides.
+//! Source: <https://docs.docker.com/build/concepts/context/#dockerignore-files>
+
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+pub struct Ignore(Vec<Pattern>);
+
+struct Pattern {
+    path: GlobMatcher,
+    /// Everything below what the pattern names.
+    below: GlobMatcher,
+    /// `!pattern` takes paths back in.
+    include: bool,
+}
+
+impl Ignore {
+    /// `Dockerfile.dockerignore` beside the Dockerfile wins over `.dockerignore` in the context.
+    pub fn load(context: &Path, dockerfile: &Path) -> std::io::Result<Ignore> {
+        let mut own = dockerfile.as_os_str().to_owned();
+        own.push(".dockerignore");
+        let candidates = [PathBuf::from(own), context.join(".dockerignore")];
+        let Some(file) = candidates.iter().find(|path| path.is_file()) else { return Ok(Ignore(Vec::new())) };
+        Ignore::parse(&std::fs::read_to_string(file)?)
+    }
+
+    pub fn parse(text: &str) -> std::io::Result<Ignore> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(pattern).collect::<Result<_, _>>().map(Ignore).map_err(std::io::Error::other)
+    }
+
+    /// `path` is relative to the context.
+    pub fn excludes(&self, path: &Path) -> bool {
+        let matching =
+            self.0.iter().rev().find(|pattern| pattern.path.is_match(path) || pattern.below.is_match(path));
+        matching.is_some_and(|pattern| !pattern.include)
+    }
+
+    /// A directory that is excluded may still hold paths that are taken back in.
+    pub fn may_include_below(&self) -> bool {
+        self.0.iter().any(|pattern| pattern.include)
+    }
+}
+
+fn pattern(line: &str) -> Result<Pattern, globset::Error> {
+    let (include, text) = match line.strip_prefix('!') {
+        Some(rest) => (true, rest.trim()),
+        None => (false, line),
+    };
+    let text = text.trim_start_matches("./").trim_matches('/');
+    let glob = |text: &str| Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher());
+    Ok(Pattern { path: glob(text)?, below: glob(&format!("{text}/**"))?, include })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_matching_pattern_decides() {
+        let ignore = Ignore::parse("# comment\n*.md\n!README.md\n/target\n**/*.tmp\ndocs/*\n").unwrap();
+        let cases = [
+            ("a.md", true),
+            ("sub/a.md", false),
+            ("README.md", false),
+            ("target", true),
+            ("target/release/app", true),
+            ("a/b/c.tmp", true),
+            ("x.tmp", true),
+            ("docs/a", true),
+            ("src/main.rs", false),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(ignore.excludes(Path::new(path)), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A directory as a layer: an uncompressed tar with sorted entries, and its digest.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use ring::digest::{Context, SHA256};
+use tar::{Builder, EntryType, Header};
+
+use crate::Layer;
+
+const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// Writes `directory` to `file`.
+pub fn write(directory: &Path, file: PathBuf) -> io::Result<Layer> {
+    let mut tar = Builder::new(Hashing {
+        inner: BufWriter::new(File::create(&file)?),
+        context: Context::new(&SHA256),
+        written: 0,
+    });
+    append(&mut tar, directory, Path::new(""))?;
+    let mut hashing = tar.into_inner()?;
+    hashing.flush()?;
+    let digest = format!("sha256:{}", hex(hashing.context.finish().as_ref()));
+    Ok(Layer {
+        media_type: MEDIA_TYPE.into(),
+        digest: digest.clone(),
+        diff_id: digest,
+        size_bytes: hashing.written,
+        file: Some(file),
+    })
+}
+
+fn append<W: Write>(tar: &mut Builder<W>, directory: &Path, inside: &Path) -> io::Result<()> {
+    let mut names: Vec<OsString> = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<_>>()?;
+    names.sort();
+    for name in names {
+        let (place, inside) = (directory.join(&name), inside.join(&name));
+        let metadata = fs::symlink_metadata(&place)?;
+        let mut header = Header::new_gnu();
+        header.set_uid(metadata.uid().into());
+        header.set_gid(metadata.gid().into());
+        header.set_mode(metadata.mode() & 0o7777);
+        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+        if metadata.is_symlink() {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_size(0);
+            tar.append_link(&mut header, &inside, fs::read_link(&place)?)?;
+        } else if metadata.is_dir() {
+            header.set_entry_type(EntryType::Directory);
+            header.set_size(0);
+            let mut path = inside.as_os_str().as_bytes().to_vec();
+            path.push(b'/');
+            tar.append_data(&mut header, Path::new(std::ffi::OsStr::from_bytes(&path)), io::empty())?;
+            append(tar, &place, &inside)?;
+        } else {
+            header.set_entry_type(EntryType::Regular);
+            header.set_size(metadata.len());
+            tar.append_data(&mut header, &inside, File::open(&place)?)?;
+        }
+    }
+    Ok(())
+}
+
+struct Hashing<W> {
+    inner: W,
+    context: Context,
+    written: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.context.update(&bytes[..count]);
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,450 @@
+//! Carries the instructions out, stage by stage, and commits the last one.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Base, BuildError, Images, Layer, Request, StepError, StepResult, add,
+    config::{ImageConfig, architecture},
+    copy::{self, Attributes, Source},
+    dockerfile::{self, Command, Instruction, Transfer, expand},
+    ignore::Ignore,
+    layer,
+    view::View,
+};
+
+/// Builds and commits; returns the image's id. `progress` gets one line a step.
+///
+/// # Errors
+/// [`BuildError::Dockerfile`] names file and line. Nothing is committed then.
+pub fn build(
+    request: &Request,
+    images: &dyn Images,
+    progress: &mut dyn FnMut(&str),
+) -> Result<String, BuildError> {
+    let path = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
+    let file = path.display().to_string();
+    let failed = |action: &'static str, subject: &Path| {
+        let subject = subject.display().to_string();
+        move |source| BuildError::Failed { action, subject, source }
+    };
+    let text = std::fs::read_to_string(&path).map_err(failed("read", &path))?;
+    let context = request.context.canonicalize().map_err(failed("open context", &request.context))?;
+    let instructions = dockerfile::parse(&text).map_err(|error| BuildError::Dockerfile {
+        file: file.clone(),
+        line: error.line,
+        message: error.message,
+    })?;
+    let ignore = Ignore::load(&context, &path).map_err(failed("read .dockerignore in", &context))?;
+    let work = tempfile::tempdir().map_err(failed("make a directory in", &std::env::temp_dir()))?;
+    let mut build = Build {
+        request,
+        context,
+        ignore,
+        images,
+        work: work.path().into(),
+        globals: Vec::new(),
+        stages: Vec::new(),
+        used_args: Vec::new(),
+    };
+    let count = instructions.len();
+    for (step, (line, instruction)) in instructions.iter().enumerate() {
+        let is_from = matches!(instruction, Instruction::From { .. });
+        if is_from && build.target_is_complete() {
+            break;
+        }
+        let source_line = text.lines().nth(line - 1).unwrap_or_default().trim();
+        progress(&format!("[{}/{count}] {source_line}", step + 1));
+        build.step(instruction, source_line).map_err(|error| match error {
+            StepError::Input(message) => BuildError::Dockerfile { file: file.clone(), line: *line, message },
+            StepError::Build(error) => error,
+        })?;
+    }
+    build.commit()
+}
+
+struct Build<'a> {
+    request: &'a Request,
+    context: PathBuf,
+    ignore: Ignore,
+    images: &'a dyn Images,
+    work: PathBuf,
+    /// ARGs before the first FROM.
+    globals: Vec<(String, String)>,
+    stages: Vec<Stage>,
+    used_args: Vec<String>,
+}
+
+struct Stage {
+    name: Option<String>,
+    config: ImageConfig,
+    layers: Vec<Layer>,
+    view: View,
+    args: HashMap<String, String>,
+    shell: Vec<String>,
+    /// CMD of a base image is forgotten when ENTRYPOINT is set, one of this file is not.
+    own_cmd: bool,
+}
+
+impl Build<'_> {
+    fn step(&mut self, instruction: &Instruction, text: &str) -> StepResult<()> {
+        match instruction {
+            Instruction::From { image, name, platform } => {
+                self.from(image, name.clone(), platform.as_deref())
+            }
+            Instruction::Arg(arguments) => self.arg(arguments),
+            Instruction::Copy(transfer) => self.transfer(transfer, false, text),
+            Instruction::Add(transfer) => self.transfer(transfer, true, text),
+            Instruction::Workdir(directory) => self.workdir(directory, text),
+            other => {
+                let stage = self.stages.last_mut().ok_or_else(no_stage)?;
+                stage.configure(other)?;
+                stage.config.record(text, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn from(&mut self, image: &str, name: Option<String>, platform: Option<&str>) -> StepResult<()> {
+        let globals = self.globals.clone();
+        let lookup = |name: &str| {
+            globals
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+                .or_else(|| platform_arg(name))
+        };
+        let image = expand(image, &lookup)?;
+        if let Some(platform) = platform {
+            let wanted = expand(platform, &lookup)?;
+            if wanted != format!("linux/{}", architecture()) {
+                return Err(StepError::Input(format!(
+                    "platform {wanted} is not this machine's, linux/{}",
+                    architecture()
+                )));
+            }
+        }
+        let mut stage = Stage::scratch(name);
+        if let Some(earlier) = self
+            .stages
+            .iter()
+            .find(|stage| stage.name.as_deref() == Some(image.to_ascii_lowercase().as_str()))
+        {
+            stage.config = earlier.config.clone();
+            stage.layers = earlier.layers.clone();
+            stage.view = earlier.view.clone();
+            stage.shell = earlier.shell.clone();
+        } else if image != "scratch" {
+            let base =
+                self.images.base(&image).map_err(|message| StepError::Build(BuildError::Images(message)))?;
+            stage.start_from(&base);
+        }
+        self.stages.push(stage);
+        Ok(())
+    }
+
+    /// A value on the command line wins over the default. Inside a stage a global ARG must be named again.
+    fn arg(&mut self, arguments: &[(String, Option<String>)]) -> StepResult<()> {
+        for (name, default) in arguments {
+            let given =
+                self.request.build_args.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            if given.is_some() {
+                self.used_args.push(name.clone());
+            }
+            let global = self.globals.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            let default = match (default, self.stages.last()) {
+                (Some(text), Some(stage)) => Some(expand(text, &|name| stage.variable(name))?),
+                (Some(text), None) => Some(expand(text, &|name| self.global(name))?),
+                (None, _) => None,
+            };
+            let value = given.or(default).or(global).or_else(|| platform_arg(name));
+            match (self.stages.last_mut(), value) {
+                (Some(stage), Some(value)) => {
+                    stage.args.insert(name.clone(), value);
+                }
+                (None, Some(value)) => self.globals.push((name.clone(), value)),
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn global(&self, name: &str) -> Option<String> {
+        self.globals.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    fn transfer(&mut self, transfer: &Transfer, is_add: bool, text: &str) -> StepResult<()> {
+        let stage = self.stages.last().ok_or_else(no_stage)?;
+        let lookup = |name: &str| stage.variable(name);
+        let sources =
+            transfer.sources.iter().map(|source| expand(source, &lookup)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(remote) =
+            sources.iter().find(|source| source.contains("://") || source.starts_with("git@"))
+        {
+            return Err(StepError::Input(format!(
+                "ADD from an address is not supported yet: `{remote}`; fetch it before the build, and COPY it"
+            )));
+        }
+        let destination = stage.absolute(&expand(&transfer.destination, &lookup)?);
+        let from = transfer.from.as_deref().map(|from| expand(from, &lookup)).transpose()?;
+        let other = from.as_deref().map(|from| self.view_of(from)).transpose()?;
+        let attributes = Attributes {
+            owner: transfer
+                .chown
+                .as_deref()
+                .map(|owner| stage.owner(&expand(owner, &lookup)?))
+                .transpose()?,
+            mode: transfer.chmod.as_deref().map(|mode| parse_mode(&expand(mode, &lookup)?)).transpose()?,
+            exclude: transfer.exclude.iter().map(|pattern| copy::glob(pattern)).collect::<StepResult<_>>()?,
+        };
+        let source = match &other {
+            Some(view) => Source::Stage(view),
+            None => Source::Context { root: &self.context, ignore: &self.ignore },
+        };
+        let directory = self.new_layer_directory()?;
+        let image = &stage.view;
+        copy::copy(&source, &sources, &destination, &attributes, image, &directory, &mut |file, target| {
+            Ok(is_add && add::unpack(file, target, image, &directory)?)
+        })?;
+        self.add_layer(directory, text)
+    }
+
+    /// Made with its parents where the image lacks it.
+    fn workdir(&mut self, directory: &str, text: &str) -> StepResult<()> {
+        let stage = self.stages.last_mut().ok_or_else(no_stage)?;
+        let path = stage.absolute(&expand(directory, &|name| stage.variable(name))?);
+        let text_path = path.to_string_lossy().trim_end_matches('/').to_string();
+        stage.config.set("WorkingDir", if text_path.is_empty() { "/" } else { text_path.as_str() });
+        let resolved = stage.view.resolve(&path)?;
+        if resolved == Path::new("/") || stage.view.is_dir(&resolved) {
+            stage.config.record(text, None);
+            return Ok(());
+        }
+        let view = stage.view.clone();
+        let layer = self.new_layer_directory()?;
+        copy::make_directories(&layer, &resolved, &view, None)?;
+        self.add_layer(layer, text)
+    }
+
+    /// The file system of a stage by name or number, or of an image.
+    fn view_of(&self, from: &str) -> StepResult<View> {
+        let earlier = &self.stages[..self.stages.len() - 1];
+        let named =
+            earlier.iter().find(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
+        let numbered = || earlier.get(from.parse::<usize>().ok()?);
+        if let Some(stage) = named.or_else(numbered) {
+            return Ok(stage.view.clone());
+        }
+        let base = self.images.base(from).map_err(|message| StepError::Build(BuildError::Images(message)))?;
+        Ok(View(base.directories))
+    }
+
+    fn new_layer_directory(&self) -> StepResult<PathBuf> {
+        let made = tempfile::Builder::new().prefix("layer-").tempdir_in(&self.work);
+        made.map(tempfile::TempDir::keep).map_err(StepError::io("make a directory in", &self.work))
+    }
+
+    fn add_layer(&mut self, directory: PathBuf, text: &str) -> StepResult<()> {
+        let layer = layer::write(&directory, directory.with_extension("tar"))
+            .map_err(StepError::io("write layer of", &directory))?;
+        let stage = self.stages.last_mut().ok_or_else(no_stage)?;
+        stage.config.record(text, Some(&layer));
+        stage.layers.push(layer);
+        stage.view.0.push(directory);
+        Ok(())
+    }
+
+    fn target_is_complete(&self) -> bool {
+        let target = self.request.target.as_deref();
+        target.is_some_and(|target| {
+            self.stages.last().is_some_and(|stage| stage.is_named(target, self.stages.len() - 1))
+        })
+    }
+
+    fn commit(self) -> Result<String, BuildError> {
+        let given = self.request.build_args.iter().find(|(name, _)| !self.used_args.contains(name));
+        if let Some((name, _)) = given {
+            return Err(BuildError::UnusedBuildArg(name.clone()));
+        }
+        let last = self.stages.len().saturating_sub(1);
+        let stage = self.stages.last().ok_or_else(|| BuildError::NoSuchStage(String::new()))?;
+        if let Some(target) = &self.request.target
+            && !stage.is_named(target, last)
+        {
+            return Err(BuildError::NoSuchStage(target.clone()));
+        }
+        self.images.commit(&self.request.tags, stage.config.json(), &stage.layers).map_err(BuildError::Images)
+    }
+}
+
+impl Stage {
+    fn scratch(name: Option<String>) -> Stage {
+        Stage {
+            name,
+            config: ImageConfig::scratch(),
+            layers: Vec::new(),
+            view: View::default(),
+            args: HashMap::new(),
+            shell: vec!["/bin/sh".into(), "-c".into()],
+            own_cmd: false,
+        }
+    }
+
+    fn start_from(&mut self, base: &Base) {
+        self.config = ImageConfig::from_base(base);
+        self.layers = base.layers.clone();
+        self.view = View(base.directories.clone());
+        let shell = self.config.list("Shell");
+        if !shell.is_empty() {
+            self.shell = shell;
+        }
+    }
+
+    fn is_named(&self, target: &str, number: usize) -> bool {
+        self.name.as_deref() == Some(target.to_ascii_lowercase().as_str()) || target.parse() == Ok(number)
+    }
+
+    /// ENV wins over ARG.
+    fn variable(&self, name: &str) -> Option<String> {
+        self.config.env(name).or_else(|| self.args.get(name).cloned())
+    }
+
+    /// Relative paths are below WORKDIR; a trailing slash stays.
+    fn absolute(&self, path: &str) -> PathBuf {
+        let base = self.config.text("WorkingDir");
+        let joined = Path::new(if base.is_empty() { "/" } else { base }).join(path);
+        match path {
+            "." | "./" => PathBuf::from(
+                format!("{}/", joined.parent().unwrap_or(Path::new("/")).display()).replace("//", "/"),
+            ),
+            _ => joined,
+        }
+    }
+
+    /// `user[:group]` as numbers, names looked up in the image.
+    fn owner(&self, text: &str) -> StepResult<(u32, u32)> {
+        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        let uid = self.id(user, "/etc/passwd")?;
+        // As docker: without a group, the group has the user's number.
+        Ok((uid, group.map_or(Ok(uid), |group| self.id(group, "/etc/group"))?))
+    }
+
+    fn id(&self, name: &str, file: &str) -> StepResult<u32> {
+        if let Ok(number) = name.parse() {
+            return Ok(number);
+        }
+        let resolved = self.view.resolve(Path::new(file))?;
+        let text = self
+            .view
+            .find(&resolved)
+            .and_then(|place| std::fs::read_to_string(place).ok())
+            .unwrap_or_default();
+        let line = text.lines().find(|line| line.split(':').next() == Some(name));
+        let id = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
+        id.ok_or_else(|| StepError::Input(format!("`{name}` is not in the image's {file}")))
+    }
+
+    /// Instructions that change the configuration alone.
+    fn configure(&mut self, instruction: &Instruction) -> StepResult<()> {
+        let expanded = |stage: &Stage, text: &str| expand(text, &|name| stage.variable(name));
+        match instruction {
+            Instruction::Env(pairs) => {
+                // All values see the variables as they were before this instruction.
+                let pairs =
+                    pairs.iter().map(|(key, value)| Ok((expanded(self, key)?, expanded(self, value)?)));
+                for (key, value) in pairs.collect::<Result<Vec<_>, String>>()? {
+                    self.config.set_env(&key, &value);
+                }
+            }
+            Instruction::Label(pairs) => {
+                for (key, value) in pairs {
+                    let (key, value) = (expanded(self, key)?, expanded(self, value)?);
+                    self.config.label(&key, &value);
+                }
+            }
+            Instruction::User(user) => self.config.set("User", expanded(self, user)?),
+            Instruction::Expose(ports) => {
+                for port in ports {
+                    for port in exposed(&expanded(self, port)?)? {
+                        self.config.insert("ExposedPorts", &port);
+                    }
+                }
+            }
+            Instruction::Volume(paths) => {
+                for path in paths {
+                    self.config.insert("Volumes", &expanded(self, path)?);
+                }
+            }
+            Instruction::StopSignal(signal) => self.config.set("StopSignal", expanded(self, signal)?),
+            Instruction::Shell(shell) => {
+                self.config.set("Shell", shell.clone());
+                self.shell = shell.clone();
+            }
+            Instruction::Entrypoint(command) => {
+                self.config.set("Entrypoint", self.words(command));
+                if !self.own_cmd {
+                    self.config.set("Cmd", serde_json::Value::Null);
+                }
+            }
+            Instruction::Cmd(command) => {
+                self.config.set("Cmd", self.words(command));
+                self.own_cmd = true;
+            }
+            Instruction::Maintainer(name) => self.config.label("maintainer", name),
+            Instruction::HealthCheck(_) => {
+                return Err(StepError::Input(
+                    "HEALTHCHECK has no effect on Kubernetes: use a livenessProbe in the pod".into(),
+                ));
+            }
+            Instruction::From { .. }
+            | Instruction::Arg(_)
+            | Instruction::Copy(_)
+            | Instruction::Add(_)
+            | Instruction::Workdir(_) => {}
+        }
+        Ok(())
+    }
+
+    fn words(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.clone(),
+            Command::Shell(line) => self.shell.iter().cloned().chain([line.clone()]).collect(),
+        }
+    }
+}
+
+/// `80`, `80/udp`, `8000-8003/tcp`.
+fn exposed(text: &str) -> StepResult<Vec<String>> {
+    let bad = || StepError::Input(format!("invalid containerPort: {text}"));
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+    let protocol = protocol.to_ascii_lowercase();
+    if first > last || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn parse_mode(text: &str) -> StepResult<u32> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| StepError::Input(format!("--chmod takes octal digits, not `{text}`")))
+}
+
+/// The ARGs that a builder knows without being told.
+fn platform_arg(name: &str) -> Option<String> {
+    match name {
+        "TARGETPLATFORM" | "BUILDPLATFORM" => Some(format!("linux/{}", architecture())),
+        "TARGETOS" | "BUILDOS" => Some("linux".into()),
+        "TARGETARCH" | "BUILDARCH" => Some(architecture().into()),
+        _ => None,
+    }
+}
+
+fn no_stage() -> StepError {
+    StepError::Input("no build stage in current context".into())
+}

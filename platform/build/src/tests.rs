@@ -1,0 +1,154 @@
+use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{Base, BuildError, Images, Layer, Request, build};
+
+/// Keeps what was committed: the configuration, and every layer's paths.
+#[derive(Default)]
+struct Recorded {
+    committed: RefCell<Option<(Vec<String>, Value, Vec<Vec<String>>)>>,
+}
+
+impl Images for Recorded {
+    fn base(&self, reference: &str) -> Result<Base, String> {
+        Err(format!("no image `{reference}`"))
+    }
+
+    fn commit(&self, tags: &[String], config: &Value, layers: &[Layer]) -> Result<String, String> {
+        let paths = layers.iter().map(|layer| {
+            let mut tar = tar::Archive::new(fs::File::open(layer.file.as_ref().unwrap()).unwrap());
+            let entries = tar.entries().unwrap().map(|entry| {
+                let entry = entry.unwrap();
+                format!(
+                    "{} {:o} {}",
+                    entry.path().unwrap().display(),
+                    entry.header().mode().unwrap(),
+                    entry.header().uid().unwrap()
+                )
+            });
+            entries.collect()
+        });
+        *self.committed.borrow_mut() = Some((tags.to_vec(), config.clone(), paths.collect()));
+        Ok("sha256:id".into())
+    }
+}
+
+fn run(
+    dockerfile: &str,
+    files: &[(&str, u32)],
+    args: &[(&str, &str)],
+) -> Result<(Value, Vec<Vec<String>>), BuildError> {
+    let context = tempfile::tempdir().unwrap();
+    for (path, mode) in files {
+        let place = context.path().join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::set_permissions(place.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&place, path).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
+    }
+    fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let request = Request {
+        context: context.path().into(),
+        dockerfile: None,
+        tags: vec!["app:v1".into()],
+        build_args: args.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        target: None,
+    };
+    let images = Recorded::default();
+    build(&request, &images, &mut |_| {})?;
+    let (_, config, layers) = images.committed.into_inner().unwrap();
+    Ok((config, layers))
+}
+
+/// Files of the context are given to root, which only root can do.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    Path::new("/proc/self").metadata().unwrap().uid() == 0
+}
+
+#[test]
+fn an_image_is_built_in_stages() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let dockerfile = "ARG DIR=opt\nFROM scratch AS files\nARG DIR\nCOPY bin/app /$DIR/app\n\nFROM scratch\nARG VERSION=1\n\
+        COPY --from=files --chown=1000 --chmod=0555 /opt/app /usr/bin/\nCOPY conf /etc/conf\nENV VERSION=$VERSION NAME=\"a b\"\n\
+        EXPOSE 8888 9000-9001/udp\nWORKDIR /data\nUSER 1000\nLABEL a=b\nENTRYPOINT [\"/usr/bin/app\"]\nCMD serve\n";
+    let (config, layers) =
+        run(dockerfile, &[("bin/app", 0o755), ("conf/a", 0o644), ("conf/sub/b", 0o600)], &[("VERSION", "2")])
+            .unwrap();
+    assert_eq!(
+        layers,
+        [
+            vec!["usr/ 755 1000", "usr/bin/ 755 1000", "usr/bin/app 555 1000"],
+            vec![
+                "etc/ 755 0",
+                "etc/conf/ 755 0",
+                "etc/conf/a 644 0",
+                "etc/conf/sub/ 755 0",
+                "etc/conf/sub/b 600 0"
+            ],
+            vec!["data/ 755 0"],
+        ]
+    );
+    let expected = json!({
+        "Env": ["VERSION=2", "NAME=a b"],
+        "ExposedPorts": {"8888/tcp": {}, "9000/udp": {}, "9001/udp": {}},
+        "WorkingDir": "/data",
+        "User": "1000",
+        "Labels": {"a": "b"},
+        "Entrypoint": ["/usr/bin/app"],
+        "Cmd": ["/bin/sh", "-c", "serve"],
+    });
+    let mut found = config["config"].clone();
+    found.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    assert_eq!(found, expected);
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn mistakes_name_their_line() {
+    let cases: [(&str, &str); 4] = [
+        ("FROM scratch\nCOPY absent /\n", "Dockerfile:2: \"/absent\": not found"),
+        ("FROM scratch\nCOPY a b c\n", "Dockerfile:2: \"/a\": not found"),
+        (
+            "FROM scratch\nCOPY --chown=nobody Dockerfile /\n",
+            "Dockerfile:2: `nobody` is not in the image's /etc/passwd",
+        ),
+        (
+            "FROM scratch\nADD https://example.com/x /\n",
+            "Dockerfile:2: ADD from an address is not supported yet",
+        ),
+    ];
+    for (dockerfile, part) in cases {
+        let said = run(dockerfile, &[], &[]).unwrap_err().to_string();
+        assert!(said.contains(part), "{dockerfile:?}: {said}");
+    }
+    assert_eq!(run("FROM absent\n", &[], &[]).unwrap_err().to_string(), "no image `absent`");
+    assert!(matches!(run("FROM scratch\n", &[], &[("X", "1")]), Err(BuildError::UnusedBuildArg(_))));
+}
+
+#[test]
+fn ignored_files_do_not_exist() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let files = [("a.txt", 0o644), ("b.md", 0o644), (".dockerignore", 0o644)];
+    let context = tempfile::tempdir().unwrap();
+    for (path, _) in files {
+        fs::write(context.path().join(path), "*.md\n.dockerignore\nDockerfile\n").unwrap();
+    }
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+    let request = Request {
+        context: context.path().into(),
+        dockerfile: None,
+        tags: vec![],
+        build_args: vec![],
+        target: None,
+    };
+    let images = Recorded::default();
+    build(&request, &images, &mut |_| {}).unwrap();
+    let (_, _, layers) = images.committed.into_inner().unwrap();
+    assert_eq!(layers, [vec!["a.txt 644 0"]]);
+}

@@ -1,0 +1,149 @@
+//! The file system of a stage: directories on top of each other, as overlayfs shows them.
+//!
+//! Invariant: symbolic links are followed inside the view only; they never lead out of it.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::Metadata,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Component, Path, PathBuf},
+};
+
+/// As the kernel's limit on links in one path.
+const MAX_LINKS: usize = 40;
+
+/// Directories, lowest first. Deleted entries are character devices 0/0.
+#[derive(Clone, Default)]
+pub struct View(pub Vec<PathBuf>);
+
+impl View {
+    /// Where the entry lies on disk. `path` is absolute inside the view; its last component is not followed.
+    pub fn find(&self, path: &Path) -> Option<PathBuf> {
+        for directory in self.0.iter().rev() {
+            let mut place = directory.clone();
+            let mut hidden = false;
+            for name in components(path) {
+                place.push(name);
+                match place.symlink_metadata() {
+                    Ok(metadata) if is_whiteout(&metadata) => return None,
+                    Ok(_) => {}
+                    Err(_) => {
+                        hidden = true;
+                        break;
+                    }
+                }
+            }
+            if !hidden {
+                return Some(place);
+            }
+            if self.is_covered(directory, path) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A file or link of this layer stands where lower layers have a directory.
+    fn is_covered(&self, directory: &Path, path: &Path) -> bool {
+        let mut place = directory.to_path_buf();
+        for name in components(path) {
+            place.push(name);
+            match place.symlink_metadata() {
+                Ok(metadata) if !metadata.is_dir() => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Follows symbolic links; components that do not exist stay as they are.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, String> {
+        let mut resolved = PathBuf::from("/");
+        let mut pending: Vec<OsString> = components(path).map(OsString::from).collect();
+        pending.reverse();
+        let mut links = 0;
+        while let Some(name) = pending.pop() {
+            let candidate = resolved.join(&name);
+            let target = self.find(&candidate).and_then(|place| std::fs::read_link(place).ok());
+            let Some(target) = target else {
+                resolved = candidate;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(format!("too many symbolic links in `{}`", path.display()));
+            }
+            let absolute = if target.is_absolute() { target } else { resolved.join(target) };
+            let mut parts: Vec<OsString> = components(&absolute).map(OsString::from).collect();
+            parts.reverse();
+            pending.extend(parts);
+            resolved = PathBuf::from("/");
+        }
+        Ok(resolved)
+    }
+
+    pub fn is_dir(&self, path: &Path) -> bool {
+        self.find(path).is_some_and(|place| place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()))
+    }
+
+    /// Names in a directory and where each lies.
+    pub fn entries(&self, path: &Path) -> BTreeMap<OsString, PathBuf> {
+        let mut names: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+        for directory in &self.0 {
+            let mut place = directory.clone();
+            place.extend(components(path));
+            for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+                names.insert(entry.file_name(), entry.path());
+            }
+        }
+        names.retain(|name, _| self.find(&path.join(name)).is_some());
+        names
+    }
+}
+
+fn is_whiteout(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == 0
+}
+
+/// Normal components; `..` goes up, never above the root.
+fn components(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => parts.push(name),
+            Component::ParentDir => {
+                parts.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    parts.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn upper_directories_win_and_links_stay_inside() {
+        let (low, high) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(low.path().join("usr/lib")).unwrap();
+        std::fs::write(low.path().join("usr/lib/a"), "low").unwrap();
+        symlink("usr/lib", low.path().join("lib")).unwrap();
+        symlink("../../../../etc", low.path().join("out")).unwrap();
+        std::fs::create_dir_all(high.path().join("usr/lib")).unwrap();
+        std::fs::write(high.path().join("usr/lib/a"), "high").unwrap();
+        std::fs::write(high.path().join("usr/lib/b"), "").unwrap();
+        let view = View(vec![low.path().into(), high.path().into()]);
+        let resolved = view.resolve(Path::new("/lib/a")).unwrap();
+        assert_eq!(resolved, Path::new("/usr/lib/a"));
+        assert_eq!(std::fs::read_to_string(view.find(&resolved).unwrap()).unwrap(), "high");
+        assert_eq!(view.resolve(Path::new("/out/passwd")).unwrap(), Path::new("/etc/passwd"));
+        let names: Vec<_> = view.entries(Path::new("/usr/lib")).into_keys().collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+}
