@@ -96,7 +96,6 @@ impl Network {
 
 fn environment(config: &Config) -> service::Environment {
     service::Environment {
-        bridge: config.bridge.clone(),
         pod_cidr: config.pod_cidr,
         service_cidr: config.service_cidr,
         dns_ip: config.dns_ip,

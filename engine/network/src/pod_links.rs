@@ -29,12 +29,12 @@ struct Inner {
 }
 
 impl PodLinks {
-    /// Makes the bridge, reads the leases, removes links that no lease knows, stages what pods need in the table.
+    /// Makes the device `coracle0`, reads the leases, removes links that no lease knows, stages what pods need in the table.
     pub(crate) fn build(config: &Config, rules: Arc<Mutex<Rules>>) -> Result<PodLinks, NetworkError> {
         let bridge = links::bridge::ensure(config)?;
         let leases = Leases::open(config.state_dir.join("pod-addresses"), config.pod_cidr)?;
         let known: HashSet<String> = leases.iter().map(|(pod, _)| links::link_name(pod)).collect();
-        for stray in links::bridge::ports(&bridge)?.iter().filter(|name| !known.contains(*name)) {
+        for stray in links::bridge::pod_links()?.iter().filter(|name| !known.contains(*name)) {
             links::detach(stray)?;
         }
         rules.lock().stage(leases.iter().map(|(pod, lease)| (Owner::Pod(pod.clone()), plan_pod(lease))).collect());

@@ -1,14 +1,17 @@
-//! The bridge `coracle0`: the pods' gateway, the home of the DNS address, and the way of everything that goes to the
+//! The device `coracle0`: home of the pods' gateway address and of the DNS address, and the way of everything that goes to the
 //! service network, so that none of it ever finds the uplink.
 //!
 //! Reads:  the uplink's MTU.
-//! Writes: one link, its addresses, the route to the service network, `net.ipv4.ip_forward`.
+//! Writes: one link, its addresses, the routes of the service and pod networks, `net.ipv4.ip_forward`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
-use super::{mac_of, rtnl};
+use super::{
+    mac_of,
+    rtnl::{self, Via},
+};
 use crate::{
     Config, NetworkError,
     netlink::{Batch, Family, Refused, Socket},
@@ -17,10 +20,9 @@ use crate::{
 
 const ETHERNET_MTU: u32 = 1500;
 
+/// What links of pods need to know.
 #[derive(Clone, Debug)]
 pub struct Bridge {
-    pub name: String,
-    pub index: u32,
     pub gateway: Ipv4Addr,
     pub mtu: u32,
 }
@@ -30,7 +32,7 @@ pub fn gateway(pod_cidr: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from_bits(pod_cidr.network().to_bits() + 1)
 }
 
-/// Idempotent: an existing bridge is kept with its ports.
+/// Idempotent.
 pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     let socket = Socket::open(Family::Route)?;
     let gateway = gateway(config.pod_cidr);
@@ -47,35 +49,35 @@ pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     })?;
 
     let mut batch = Batch::default();
-    rtnl::add_address(&mut batch, index, net(gateway, config.pod_cidr.prefix_len()));
-    rtnl::add_address(&mut batch, index, net(config.dns_ip, 32));
-    let services = rtnl::Route { to: config.service_cidr, gateway: None, source: Some(gateway) };
-    rtnl::add_route(&mut batch, index, &services);
+    rtnl::add_address(&mut batch, index, Ipv4Net::from(gateway));
+    rtnl::add_address(&mut batch, index, Ipv4Net::from(config.dns_ip));
+    let services = rtnl::Route { to: config.service_cidr, via: Via::Link(index), source: Some(gateway) };
+    rtnl::set_route(&mut batch, &services);
+    // Pods have longer routes; addresses of no pod are answered at once and never leave the machine.
+    rtnl::set_route(&mut batch, &rtnl::Route { to: config.pod_cidr, via: Via::Nowhere, source: None });
     socket.execute(&batch)?;
 
     sysctl::set("net/ipv4/ip_forward", "1")?;
-    // Replies to connections from the node's 127.0.0.1 to a host port; the table drops what pods send to 127.0.0.0/8.
-    sysctl::set(&format!("net/ipv4/conf/{}/route_localnet", config.bridge), "1")?;
-    Ok(Bridge { name: config.bridge.clone(), index, gateway, mtu })
+    Ok(Bridge { gateway, mtu })
 }
 
-/// Deletes the bridge and the links of all pods.
+/// Deletes the device, the links of all pods and the routes.
 pub fn remove(config: &Config) -> Result<(), NetworkError> {
     let socket = Socket::open(Family::Route)?;
-    let Some(bridge) = rtnl::link(&socket, &config.bridge)? else { return Ok(()) };
     let mut batch = Batch::default();
-    for port in rtnl::links(&socket)?.iter().filter(|link| link.master == Some(bridge.index)) {
-        rtnl::delete_link(&mut batch, &port.name);
+    for link in rtnl::links(&socket)?.iter().filter(|link| link.group == rtnl::POD_LINKS_GROUP) {
+        rtnl::delete_link(&mut batch, &link.name);
     }
     rtnl::delete_link(&mut batch, &config.bridge);
+    rtnl::delete_unreachable_route(&mut batch, config.pod_cidr);
     socket.execute(&batch)?;
     Ok(())
 }
 
-/// Names of the links on the bridge.
-pub fn ports(bridge: &Bridge) -> Result<Vec<String>, NetworkError> {
+/// Names of the pods' links.
+pub fn pod_links() -> Result<Vec<String>, NetworkError> {
     let links = rtnl::links(&Socket::open(Family::Route)?)?;
-    Ok(links.into_iter().filter(|link| link.master == Some(bridge.index)).map(|link| link.name).collect())
+    Ok(links.into_iter().filter(|link| link.group == rtnl::POD_LINKS_GROUP).map(|link| link.name).collect())
 }
 
 fn uplink_mtu(socket: &Socket, node_ip: IpAddr) -> Result<u32, NetworkError> {
@@ -84,8 +86,4 @@ fn uplink_mtu(socket: &Socket, node_ip: IpAddr) -> Result<u32, NetworkError> {
     let mtu = rtnl::links(socket)?.into_iter().find(|link| Some(link.index) == index).map(|link| link.mtu);
     // The loopback's 64 KiB is no uplink's.
     Ok(mtu.filter(|mtu| *mtu < 65_536).unwrap_or(ETHERNET_MTU))
-}
-
-fn net(address: Ipv4Addr, prefix_len: u8) -> Ipv4Net {
-    Ipv4Net::new(address, prefix_len).unwrap_or_else(|_| Ipv4Net::from(address))
 }

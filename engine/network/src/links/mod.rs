@@ -1,9 +1,13 @@
-//! Layer 2 and 3: the bridge, one veth pair and one address per pod.
+//! Layer 2 and 3: one veth pair, one address and one route per pod, and the device `coracle0`.
 //!
-//! Every pod has a /32 address and reaches everything, its neighbours too, through the bridge's own address; bridge ports are
-//! isolated from each other. So every packet passes the node's IP stack, where Services and policies are, and every
-//! reply passes it again: connection tracking sees both directions without br_netfilter, also when a pod reaches
-//! itself or its neighbour through a Service.
+//! Pods share no segment. Each has a /32 address and a link of its own to the node, which routes between them. So every packet
+//! passes the node's IP stack, where Services and policies are, and so does every reply: connection tracking sees both
+//! directions, also when a pod reaches itself or its neighbour through a Service.
+//!
+//! Why not ports of the bridge: a bridge forwards between its ports below that stack. A reply between two pods would
+//! bypass the translation; with br_netfilter it would not, but then translated packets are bridged around port isolation
+//! and policies, and whether br_netfilter is there is decided by others (Docker loads it). `coracle0` is
+//! a bridge without ports: the one kind of virtual device that every kernel has that can run containers.
 
 pub mod bridge;
 mod lease;
@@ -13,6 +17,7 @@ mod rtnl;
 
 pub use lease::{Lease, Leases};
 pub use pod::{Attachment, attach, detach, link_name};
+pub use rtnl::POD_LINKS_GROUP;
 
 use std::net::Ipv4Addr;
 

@@ -1,10 +1,14 @@
-//! A pod's link: `vethXXXXXXXX` on the bridge, `eth0` in the pod.
+//! A pod's link: `vethXXXXXXXX` on the node, `eth0` in the pod.
 
 use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd, path::Path};
 
 use ipnet::Ipv4Net;
 
-use super::{bridge::Bridge, mac_of, netns, rtnl};
+use super::{
+    bridge::Bridge,
+    mac_of, netns,
+    rtnl::{self, Via},
+};
 use crate::{
     NetworkError,
     netlink::{Batch, Family, Socket},
@@ -36,34 +40,58 @@ pub fn attach(bridge: &Bridge, pod: &Attachment<'_>) -> Result<(), NetworkError>
         let mut batch = Batch::default();
         // Of an earlier sandbox of this pod.
         rtnl::delete_link(&mut batch, pod.link);
-        let peer = rtnl::Peer { name: POD_LINK, mac, netns_fd: file.as_raw_fd() };
-        rtnl::add_veth(&mut batch, pod.link, bridge.index, bridge.mtu, &peer);
+        let veth = rtnl::Veth {
+            name: pod.link,
+            mac: mac_of(bridge.gateway),
+            peer_name: POD_LINK,
+            peer_mac: mac,
+            netns_fd: file.as_raw_fd(),
+            mtu: bridge.mtu,
+        };
+        rtnl::add_veth(&mut batch, &veth);
         rtnl::without_ipv6_addresses(&mut batch, pod.link);
-        rtnl::isolate_port(&mut batch, pod.link);
+        rtnl::harden_pod_link(&mut batch, pod.link);
         rtnl::set_up(&mut batch, pod.link);
         host.execute(&batch)?;
     }
+    route_to(&host, bridge.gateway, pod)?;
     configure(&inside, bridge.gateway, pod.address)
+}
+
+/// The node's way to the pod.
+fn route_to(host: &Socket, gateway: Ipv4Addr, pod: &Attachment<'_>) -> Result<(), NetworkError> {
+    let index = existing_index(host, pod.link)?;
+    let mut batch = Batch::default();
+    let route = rtnl::Route { to: Ipv4Net::from(pod.address), via: Via::Link(index), source: Some(gateway) };
+    rtnl::set_route(&mut batch, &route);
+    rtnl::set_neighbour(&mut batch, index, pod.address, mac_of(pod.address));
+    host.execute(&batch)?;
+    Ok(())
 }
 
 /// The pod's own side.
 fn configure(inside: &Socket, gateway: Ipv4Addr, address: Ipv4Addr) -> Result<(), NetworkError> {
-    let Some(link) = rtnl::link(inside, POD_LINK)? else {
-        return Err(NetworkError::Failed {
-            action: "find link of pod",
-            subject: POD_LINK.to_owned(),
-            source: std::io::Error::from_raw_os_error(libc::ENODEV),
-        });
-    };
+    let index = existing_index(inside, POD_LINK)?;
     let mut batch = Batch::default();
     rtnl::set_up(&mut batch, LOOPBACK);
     rtnl::without_ipv6_addresses(&mut batch, POD_LINK);
     rtnl::set_up(&mut batch, POD_LINK);
-    rtnl::add_address(&mut batch, link.index, Ipv4Net::from(address));
-    rtnl::add_route(&mut batch, link.index, &rtnl::Route { to: Ipv4Net::from(gateway), ..Default::default() });
-    rtnl::add_route(&mut batch, link.index, &rtnl::Route { gateway: Some(gateway), ..Default::default() });
+    rtnl::add_address(&mut batch, index, Ipv4Net::from(address));
+    rtnl::set_neighbour(&mut batch, index, gateway, mac_of(gateway));
+    let to_gateway = rtnl::Route { to: Ipv4Net::from(gateway), via: Via::Link(index), source: None };
+    rtnl::set_route(&mut batch, &to_gateway);
+    let default = rtnl::Route { to: Ipv4Net::default(), via: Via::Gateway(index, gateway), source: None };
+    rtnl::set_route(&mut batch, &default);
     inside.execute(&batch)?;
     Ok(())
+}
+
+fn existing_index(socket: &Socket, name: &str) -> Result<u32, NetworkError> {
+    rtnl::link(socket, name)?.map(|link| link.index).ok_or_else(|| NetworkError::Failed {
+        action: "find link",
+        subject: name.to_owned(),
+        source: std::io::Error::from_raw_os_error(libc::ENODEV),
+    })
 }
 
 /// Deletes the link; the pod's side goes with it.

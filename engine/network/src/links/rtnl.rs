@@ -12,9 +12,15 @@ const CREATE: i32 = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
 const EXISTS: &[i32] = &[libc::EEXIST];
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
-const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_SEND_REDIRECTS: u16 = 6;
+const IPV4_DEVCONF_RP_FILTER: u16 = 8;
+const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+/// The device group of pods' links on the node: what rules know them by.
+pub const POD_LINKS_GROUP: u32 = 0x0c0_4ac1;
 
 /// `ifinfomsg`
 fn link_header(index: u32, flags: i32, change: i32) -> [u8; 16] {
@@ -40,23 +46,44 @@ pub fn add_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) {
         .tolerate(EXISTS);
 }
 
-/// The peer of a veth pair, as it appears in the pod.
-pub struct Peer<'a> {
+/// A veth pair: one end on the node, the other, `eth0`, in the pod.
+pub struct Veth<'a> {
     pub name: &'a str,
     pub mac: [u8; 6],
+    pub peer_name: &'a str,
+    pub peer_mac: [u8; 6],
     pub netns_fd: i32,
+    pub mtu: u32,
 }
 
-pub fn add_veth(batch: &mut Batch, name: &str, master: u32, mtu: u32, peer: &Peer<'_>) {
-    batch.message(("create link", name), libc::RTM_NEWLINK, CREATE, &link_header(0, 0, 0), |a| {
-        a.text(libc::IFLA_IFNAME, name).u32(libc::IFLA_MTU, mtu).u32(libc::IFLA_MASTER, master);
+pub fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
+    batch.message(("create link", veth.name), libc::RTM_NEWLINK, CREATE, &link_header(0, 0, 0), |a| {
+        a.text(libc::IFLA_IFNAME, veth.name).u32(libc::IFLA_MTU, veth.mtu);
+        a.bytes(libc::IFLA_ADDRESS, &veth.mac).u32(libc::IFLA_GROUP, POD_LINKS_GROUP);
         a.nest(libc::IFLA_LINKINFO, |a| {
             a.text(libc::IFLA_INFO_KIND, "veth");
             a.nest(libc::IFLA_INFO_DATA, |a| {
                 a.nest(VETH_INFO_PEER, |a| {
                     a.raw(&link_header(0, 0, 0));
-                    a.text(libc::IFLA_IFNAME, peer.name).u32(libc::IFLA_MTU, mtu);
-                    a.bytes(libc::IFLA_ADDRESS, &peer.mac).u32(libc::IFLA_NET_NS_FD, peer.netns_fd as u32);
+                    a.text(libc::IFLA_IFNAME, veth.peer_name).u32(libc::IFLA_MTU, veth.mtu);
+                    a.bytes(libc::IFLA_ADDRESS, &veth.peer_mac).u32(libc::IFLA_NET_NS_FD, veth.netns_fd as u32);
+                });
+            });
+        });
+    });
+}
+
+/// The node's end accepts only the pod's own address as source, tells of no better ways, and takes answers to the
+/// node's 127.0.0.1 (host ports; the table drops what pods send there on their own).
+pub fn harden_pod_link(batch: &mut Batch, name: &str) {
+    batch.message(("configure link", name), libc::RTM_NEWLINK, libc::NLM_F_ACK, &link_header(0, 0, 0), |a| {
+        a.text(libc::IFLA_IFNAME, name);
+        a.nest(libc::IFLA_AF_SPEC, |a| {
+            a.nest(libc::AF_INET as u16, |a| {
+                a.nest(IFLA_INET_CONF, |a| {
+                    a.u32(IPV4_DEVCONF_SEND_REDIRECTS, 0);
+                    a.u32(IPV4_DEVCONF_RP_FILTER, 1);
+                    a.u32(IPV4_DEVCONF_ROUTE_LOCALNET, 1);
                 });
             });
         });
@@ -76,18 +103,6 @@ pub fn without_ipv6_addresses(batch: &mut Batch, name: &str) {
         })
         // A kernel without IPv6.
         .tolerate(&[libc::EAFNOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL]);
-}
-
-pub fn isolate_port(batch: &mut Batch, name: &str) {
-    batch.message(("isolate bridge port", name), libc::RTM_NEWLINK, libc::NLM_F_ACK, &link_header(0, 0, 0), |a| {
-        a.text(libc::IFLA_IFNAME, name);
-        a.nest(libc::IFLA_LINKINFO, |a| {
-            a.text(libc::IFLA_INFO_SLAVE_KIND, "bridge");
-            a.nest(libc::IFLA_INFO_SLAVE_DATA, |a| {
-                a.u8(IFLA_BRPORT_ISOLATED, 1);
-            });
-        });
-    });
 }
 
 pub fn set_up(batch: &mut Batch, name: &str) {
@@ -115,43 +130,73 @@ pub fn add_address(batch: &mut Batch, index: u32, address: Ipv4Net) {
         .tolerate(EXISTS);
 }
 
-#[derive(Default)]
 pub struct Route {
     pub to: Ipv4Net,
-    pub gateway: Option<Ipv4Addr>,
+    pub via: Via,
     pub source: Option<Ipv4Addr>,
 }
 
-pub fn add_route(batch: &mut Batch, index: u32, route: &Route) {
-    let scope = if route.gateway.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
-    let header = [
-        libc::AF_INET as u8,
-        route.to.prefix_len(),
-        0,
-        0,
-        libc::RT_TABLE_MAIN,
-        libc::RTPROT_BOOT,
-        scope,
-        libc::RTN_UNICAST,
-        0,
-        0,
-        0,
-        0,
-    ];
+pub enum Via {
+    /// A neighbour on the link.
+    Link(u32),
+    Gateway(u32, Ipv4Addr),
+    /// Answered with "host unreachable".
+    Nowhere,
+}
+
+/// An equal route is kept, another one to the same destination is replaced.
+pub fn set_route(batch: &mut Batch, route: &Route) {
+    let (scope, kind) = match route.via {
+        Via::Link(_) => (libc::RT_SCOPE_LINK, libc::RTN_UNICAST),
+        Via::Gateway(..) => (libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST),
+        Via::Nowhere => (libc::RT_SCOPE_UNIVERSE, libc::RTN_UNREACHABLE),
+    };
+    let mut header = [0; 12];
+    header[0] = libc::AF_INET as u8;
+    header[1] = route.to.prefix_len();
+    header[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, kind]);
+    let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    batch.message(("add route", route.to.to_string()), libc::RTM_NEWROUTE, flags, &header, |a| {
+        if route.to.prefix_len() > 0 {
+            a.bytes(libc::RTA_DST, &route.to.network().octets());
+        }
+        match route.via {
+            Via::Link(index) => {
+                a.u32(libc::RTA_OIF, index);
+            }
+            Via::Gateway(index, gateway) => {
+                a.bytes(libc::RTA_GATEWAY, &gateway.octets()).u32(libc::RTA_OIF, index);
+            }
+            Via::Nowhere => {}
+        }
+        if let Some(source) = route.source {
+            a.bytes(libc::RTA_PREFSRC, &source.octets());
+        }
+    });
+}
+
+pub fn delete_unreachable_route(batch: &mut Batch, to: Ipv4Net) {
+    let mut header = [0; 12];
+    header[0] = libc::AF_INET as u8;
+    header[1] = to.prefix_len();
+    header[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNREACHABLE]);
     batch
-        .message(("add route", route.to.to_string()), libc::RTM_NEWROUTE, CREATE, &header, |a| {
-            if route.to.prefix_len() > 0 {
-                a.bytes(libc::RTA_DST, &route.to.network().octets());
-            }
-            if let Some(gateway) = route.gateway {
-                a.bytes(libc::RTA_GATEWAY, &gateway.octets());
-            }
-            if let Some(source) = route.source {
-                a.bytes(libc::RTA_PREFSRC, &source.octets());
-            }
-            a.u32(libc::RTA_OIF, index);
+        .message(("delete route", to.to_string()), libc::RTM_DELROUTE, libc::NLM_F_ACK, &header, |a| {
+            a.bytes(libc::RTA_DST, &to.network().octets());
         })
-        .tolerate(EXISTS);
+        .tolerate(&[libc::ESRCH]);
+}
+
+/// The neighbour's MAC address for good: nobody has to ask for it.
+pub fn set_neighbour(batch: &mut Batch, index: u32, address: Ipv4Addr, mac: [u8; 6]) {
+    let mut header = [0; 12];
+    header[0] = libc::AF_INET as u8;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
+    let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    batch.message(("add neighbour", address.to_string()), libc::RTM_NEWNEIGH, flags, &header, |a| {
+        a.bytes(libc::NDA_DST, &address.octets()).bytes(libc::NDA_LLADDR, &mac);
+    });
 }
 
 /// What the kernel says of a link.
@@ -160,7 +205,7 @@ pub struct Link {
     pub index: u32,
     pub name: String,
     pub mtu: u32,
-    pub master: Option<u32>,
+    pub group: u32,
     pub mac: Vec<u8>,
 }
 
@@ -199,12 +244,12 @@ fn parse_link(reply: &Reply) -> Option<Link> {
         return None;
     }
     let word = |value: &[u8]| value.try_into().map(u32::from_ne_bytes).ok();
-    let mut link = Link { index: word(reply.payload.get(4..8)?)?, name: String::new(), mtu: 0, master: None, mac: vec![] };
+    let mut link = Link { index: word(reply.payload.get(4..8)?)?, name: String::new(), mtu: 0, group: 0, mac: vec![] };
     for (kind, value) in attributes(reply.payload.get(16..)?) {
         match kind {
             libc::IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
             libc::IFLA_MTU => link.mtu = word(value)?,
-            libc::IFLA_MASTER => link.master = word(value),
+            libc::IFLA_GROUP => link.group = word(value)?,
             libc::IFLA_ADDRESS => link.mac = value.to_vec(),
             _ => {}
         }

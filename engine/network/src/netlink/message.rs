@@ -17,11 +17,7 @@ pub(super) struct Entry {
 const HEADER_LEN: usize = 16;
 
 impl Batch {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
+    pub fn message_count(&self) -> usize {
         self.entries.len()
     }
 

@@ -17,15 +17,16 @@ impl Register {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Drop,
-    Return,
     Jump(String),
     Goto(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meta {
-    IifName,
     OifName,
+    /// The device group that a packet comes from.
+    IifGroup,
+    OifGroup,
     NfProto,
     L4Proto,
 }
@@ -80,6 +81,7 @@ pub enum Expression {
     Load { to: Register, value: Vec<u8> },
     Verdict(Verdict),
     Dnat { address: Register, port: Register },
+    Snat { address: Register },
     Masquerade { fully_random: bool },
     RejectWithTcpReset,
     RejectWithPortUnreachable,
@@ -99,7 +101,7 @@ impl Expression {
             Expression::Contains { .. } | Expression::Map { .. } | Expression::VerdictMap { .. } => "lookup",
             Expression::Random { .. } => "numgen",
             Expression::Load { .. } | Expression::Verdict(_) => "immediate",
-            Expression::Dnat { .. } => "nat",
+            Expression::Dnat { .. } | Expression::Snat { .. } => "nat",
             Expression::Masquerade { .. } => "masq",
             Expression::RejectWithTcpReset | Expression::RejectWithPortUnreachable => "reject",
             Expression::Remember { .. } => "dynset",
@@ -116,10 +118,11 @@ impl Expression {
         match self {
             Expression::Meta { key, to } => {
                 let key = match key {
-                    Meta::IifName => 6,
                     Meta::OifName => 7,
                     Meta::NfProto => 15,
                     Meta::L4Proto => 16,
+                    Meta::IifGroup => 21,
+                    Meta::OifGroup => 22,
                 };
                 a.be32(1, to.number()).be32(2, key);
             }
@@ -162,6 +165,9 @@ impl Expression {
             }
             Expression::Dnat { address, port } => {
                 a.be32(1, 1).be32(2, libc::NFPROTO_IPV4 as u32).be32(3, address.number()).be32(5, port.number());
+            }
+            Expression::Snat { address } => {
+                a.be32(1, 0).be32(2, libc::NFPROTO_IPV4 as u32).be32(3, address.number());
             }
             Expression::Masquerade { fully_random } => {
                 if *fully_random {
@@ -216,7 +222,6 @@ pub(super) fn verdict(a: &mut Attributes<'_>, verdict: &Verdict) {
         Verdict::Drop => (0, None),
         Verdict::Jump(chain) => (-3, Some(chain)),
         Verdict::Goto(chain) => (-4, Some(chain)),
-        Verdict::Return => (-5, None),
     };
     a.nest(2, |a| {
         a.be32(1, code as u32);

@@ -47,8 +47,16 @@ impl Rule {
         self.then(load).then(Expression::Compare { register: SCRATCH, how, value })
     }
 
-    pub fn interface(self, key: Meta, equal: bool, name: &str) -> Rule {
-        self.matching(Expression::Meta { key, to: SCRATCH }, equal, interface_name(name))
+    pub fn not_to_interface(self, name: &str) -> Rule {
+        self.matching(Expression::Meta { key: Meta::OifName, to: SCRATCH }, false, interface_name(name))
+    }
+
+    pub fn from_group(self, group: u32) -> Rule {
+        self.matching(Expression::Meta { key: Meta::IifGroup, to: SCRATCH }, true, group.to_ne_bytes().to_vec())
+    }
+
+    pub fn to_group(self, group: u32) -> Rule {
+        self.matching(Expression::Meta { key: Meta::OifGroup, to: SCRATCH }, true, group.to_ne_bytes().to_vec())
     }
 
     pub fn protocol(self, protocol: u8) -> Rule {
@@ -157,8 +165,14 @@ impl Rule {
         rule
     }
 
-    pub fn masquerade(self, fully_random: bool) -> Rule {
-        self.then(Expression::Masquerade { fully_random })
+    pub fn snat(self, address: Ipv4Addr) -> Rule {
+        self.then(Expression::Load { to: TARGET, value: address.octets().to_vec() })
+            .then(Expression::Snat { address: TARGET })
+    }
+
+    /// To the address of the link that the packet leaves by; ports at random, so that many clients do not race for one.
+    pub fn masquerade(self) -> Rule {
+        self.then(Expression::Masquerade { fully_random: true })
     }
 
     pub fn reject_with_tcp_reset(self) -> Rule {

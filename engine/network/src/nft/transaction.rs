@@ -97,7 +97,7 @@ impl<'a> Transaction<'a> {
 
     /// Whether nothing was asked.
     pub fn is_empty(&self) -> bool {
-        self.batch.len() == 1
+        self.batch.message_count() == 1
     }
 
     pub fn commit(mut self, socket: &Socket) -> Result<(), Refused> {

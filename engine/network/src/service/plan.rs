@@ -23,7 +23,6 @@ use crate::{
 /// What does not change while Coracle runs.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    pub bridge: String,
     pub pod_cidr: Ipv4Net,
     pub service_cidr: Ipv4Net,
     pub dns_ip: Ipv4Addr,

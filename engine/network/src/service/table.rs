@@ -7,7 +7,10 @@
 use ipnet::Ipv4Net;
 
 use super::plan::Environment;
-use crate::nft::{Address, BaseChain, FibAddress, Hook, Kind, Meta, Rule, SetSpec, Transaction, Type};
+use crate::{
+    links::{self, POD_LINKS_GROUP},
+    nft::{Address, BaseChain, FibAddress, Hook, Kind, Rule, SetSpec, Transaction, Type},
+};
 
 /// The maps and sets whose elements come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +105,8 @@ pub fn recreate(t: &mut Transaction<'_>, env: &Environment) {
 }
 
 fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
-    let bridge = env.bridge.as_str();
+    // Links of pods have no address of their own on the node.
+    let gateway = links::bridge::gateway(env.pod_cidr);
     let loopback = Ipv4Net::new_assert([127, 0, 0, 0].into(), 8);
     let to = Address::Destination;
     let to_node = || Rule::ipv4().local(FibAddress::Destination);
@@ -117,43 +121,32 @@ fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
         (SERVICES_CHAIN, to_service().dnat_to_loaded_in(Map::HostPortsAt.name())),
         (SERVICES_CHAIN, to_node().load_port().dnat_to_loaded_in(Map::HostPorts.name())),
         // A pod that reaches itself through a Service must not see its own address as the client's.
-        (
-            POSTROUTING.name,
-            Rule::ipv4()
-                .interface(Meta::OifName, true, bridge)
-                .load_addresses()
-                .loaded_is_in(Map::Hairpin.name())
-                .masquerade(false),
-        ),
-        (
-            POSTROUTING.name,
-            Rule::ipv4().interface(Meta::OifName, true, bridge).address(Address::Source, true, loopback).masquerade(false),
-        ),
+        (POSTROUTING.name, Rule::ipv4().load_addresses().loaded_is_in(Map::Hairpin.name()).snat(gateway)),
+        (POSTROUTING.name, to_pod().address(Address::Source, true, loopback).snat(gateway)),
         (
             POSTROUTING.name,
             Rule::ipv4()
                 .connection_has_dnat()
                 .load_address_and_port()
                 .loaded_is_in(Map::RemoteEndpoints.name())
-                .masquerade(true),
+                .masquerade(),
         ),
         (
             POSTROUTING.name,
             Rule::ipv4()
                 .address(Address::Source, true, env.pod_cidr)
                 .address(to, false, env.pod_cidr)
-                .interface(Meta::OifName, false, bridge)
-                .interface(Meta::OifName, false, "lo")
-                .masquerade(true),
+                .not_to_interface("lo")
+                .masquerade(),
         ),
-        // `route_localnet` is on for the bridge, so that host ports work on 127.0.0.1: pods must not reach it.
-        (ANTI_SPOOF.name, from_bridge(bridge).address(to, true, loopback).drop()),
-        (ANTI_SPOOF.name, from_bridge(bridge).address(Address::Source, true, loopback).drop()),
-        (FORWARD.name, from_bridge(bridge).connection_is_invalid().drop()),
+        // `route_localnet` is on for pods' links, so that host ports work on 127.0.0.1: pods must not reach it.
+        (ANTI_SPOOF.name, from_pod().address(to, true, loopback).drop()),
+        (ANTI_SPOOF.name, from_pod().address(Address::Source, true, loopback).drop()),
+        (FORWARD.name, from_pod().connection_is_invalid().drop()),
         (FORWARD.name, Rule::any().jump(REFUSALS_CHAIN)),
         (INPUT.name, Rule::any().jump(REFUSALS_CHAIN)),
-        // Pods reach each other through the bridge on purpose: no better way to tell them of.
-        (OUTPUT.name, Rule::ipv4().interface(Meta::OifName, true, bridge).icmp_redirect().drop()),
+        // A pod that reaches itself through a Service comes in and goes out by one link, and that is right.
+        (OUTPUT.name, to_pod().icmp_redirect().drop()),
         (OUTPUT.name, Rule::any().jump(REFUSALS_CHAIN)),
         (REFUSALS_CHAIN, to_service().verdict_of_loaded(Map::NoEndpoints.name())),
         (REFUSALS_CHAIN, to_node_port().verdict_of_loaded(Map::NoEndpointNodePorts.name())),
@@ -169,6 +162,10 @@ fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
     ]
 }
 
-fn from_bridge(bridge: &str) -> Rule {
-    Rule::ipv4().interface(Meta::IifName, true, bridge)
+fn from_pod() -> Rule {
+    Rule::ipv4().from_group(POD_LINKS_GROUP)
+}
+
+fn to_pod() -> Rule {
+    Rule::ipv4().to_group(POD_LINKS_GROUP)
 }

@@ -134,6 +134,7 @@ pub fn enter_private_network() -> Machine {
     ip("link add up0 type veth peer name eth0");
     ip(&format!("addr add {NODE_IP}/24 dev up0"));
     ip("link set up0 up");
+    ip(&format!("route add default via {CLIENT_IP}"));
     let path = format!("/proc/{}/fd/{}", std::process::id(), client.0.as_raw_fd());
     ip(&format!("link set eth0 netns {path}"));
     client.run(|| {

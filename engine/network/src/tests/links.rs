@@ -42,7 +42,7 @@ fn a_restart_keeps_links_and_addresses_and_removes_strays() {
         let (a, a_ip) = node.pod("a", 8080);
         let (b, b_ip) = node.pod("b", 8080);
         super::host::ip("link add veth0000dead type veth peer name stray");
-        super::host::ip("link set veth0000dead master coracle0");
+        super::host::ip(&format!("link set veth0000dead group {}", crate::links::POD_LINKS_GROUP));
         node.restart();
         assert_eq!(veths(), 2);
         assert_eq!(node.attach(&uid("a"), &a, &[]), a_ip);
@@ -100,6 +100,6 @@ fn a_missing_network_namespace_says_what_was_tried() {
 }
 
 fn veths() -> usize {
-    let output = std::process::Command::new("ip").args(["-br", "link", "show", "master", "coracle0"]).output().unwrap();
+    let output = std::process::Command::new("ip").args(["-br", "link", "show", "group", &crate::links::POD_LINKS_GROUP.to_string()]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
