@@ -28,6 +28,8 @@ const MAX_GROUP_LEN: usize = 2 << 20;
 /// How far the ceiling is set ahead: a volatile commit costs a write once in so many.
 const CEILING_STEP: u64 = 1000;
 
+// Nearly all are commits: a box would be one more allocation for each.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Request {
     Commit {
         write: Write,
@@ -257,10 +259,9 @@ impl WriterThread {
 
     /// Volatile state is kept over a proper end, and the count of revisions goes on where it was.
     fn finish(&mut self) {
-        if !self.unwritten.is_empty() || self.log.ceiling != self.working.revision {
-            if let Err(error) = self.write_rest() {
-                tracing::warn!(%error, "volatile objects were not written at the end");
-            }
+        let changed = !self.unwritten.is_empty() || self.log.ceiling != self.working.revision;
+        if changed && let Err(error) = self.write_rest() {
+            tracing::warn!(%error, "volatile objects were not written at the end");
         }
         self.log.close();
         if let Some(checkpoint) = self.checkpoint.take() {

@@ -78,6 +78,20 @@ async fn a_disk_that_is_full_during_a_write_keeps_what_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_refused_write_is_not_left_behind_when_the_log_goes_on_elsewhere() {
+    let disk = SimDisk::default();
+    let store = open(&disk).await;
+    let writer = store.writer();
+    for n in 0..20 {
+        create(&writer, &format!("pods/a/{n:03}"), "small").await.unwrap();
+        disk.fail_at(disk.operations() + 1, Fault::Fail(ErrorKind::StorageFull));
+        assert!(create(&writer, &format!("pods/b/{n:03}"), &"x".repeat(700)).await.is_err());
+        create(&writer, &format!("pods/c/{n:03}"), &"x".repeat(1800)).await.unwrap();
+        assert_eq!(contents(&open(&disk.after_power_loss(&mut Rng(n))).await), contents(&store));
+    }
+}
+
+#[tokio::test]
 async fn volatile_commits_cost_no_disk_operations_and_their_revisions_are_not_given_again() {
     let disk = SimDisk::default();
     let store = open(&disk).await;
