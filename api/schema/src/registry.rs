@@ -5,8 +5,8 @@ use crate::schema::Schema;
 use crate::table::{Table, TypeId};
 use std::sync::OnceLock;
 
-const TYPES: &str = include_str!("../data/types.txt");
-const RESOURCES: &str = include_str!("../data/resources.txt");
+pub(crate) const TYPES: &str = include_str!("../data/types.txt");
+pub(crate) const RESOURCES: &str = include_str!("../data/resources.txt");
 
 /// All kinds that are known: the generated table.
 pub struct Registry {
@@ -60,7 +60,7 @@ impl Registry {
         &self.table
     }
 
-    fn type_id(&self, gvk: &GroupVersionKind) -> Option<TypeId> {
+    pub(crate) fn type_id(&self, gvk: &GroupVersionKind) -> Option<TypeId> {
         let kind: &str = &gvk.kind;
         let is_meta = &*gvk.version == "v1" && matches!(&*gvk.group, "" | "meta.k8s.io");
         if SHARED_KINDS.contains(&kind) || is_meta && META_KINDS.contains(&kind) {
