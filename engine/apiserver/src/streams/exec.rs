@@ -1,0 +1,303 @@
+//! `pods/exec` and `pods/attach`: a process in the container, its input and output as streams of the client.
+//!
+//! The last stream, `error`, says how it ended: a `Status` as JSON (from protocol v4 on), plain text before.
+//! Source: https://github.com/kubernetes/kubernetes/tree/master/staging/src/k8s.io/kubelet/pkg/cri/streaming/remotecommand
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::{self, Either};
+use http::Request as HttpRequest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::{
+    Context,
+    channels::{self, Codec},
+    containers,
+    mux::{Gone, Incoming, Out, Outgoing, QUEUE},
+    options::Options,
+    run_upgraded,
+    spdy::{self, NewStream},
+    upgrade::{Transport, Upgrade},
+};
+use crate::{
+    ExecRequest, PodAccessError, Session,
+    status::Status,
+    types::{Body, Response},
+};
+
+const WEBSOCKET: [&str; 6] = [
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v5.base64.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+];
+const SPDY: [&str; 3] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"];
+/// How long a SPDY client may take to open its streams.
+const STREAMS_TIMEOUT: Duration = Duration::from_secs(30);
+
+const STDIN: u32 = 0;
+const STDOUT: u32 = 1;
+const STDERR: u32 = 2;
+const ERROR: u32 = 3;
+const RESIZE: u32 = 4;
+const CHANNELS: [(&str, u32); 5] =
+    [("stdin", STDIN), ("stdout", STDOUT), ("stderr", STDERR), ("error", ERROR), ("resize", RESIZE)];
+
+pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -> Result<Response, Status> {
+    let exec = exec_request(&context, attach)?;
+    context.require_host()?;
+    let upgrade = Upgrade::negotiate(request, &WEBSOCKET, &SPDY)?;
+    let starting =
+        if attach { context.access.attach(exec.clone()) } else { context.access.exec(exec.clone()) };
+    let session = starting.await?;
+    let (transport, protocol) = (upgrade.transport, upgrade.protocol);
+    let ending = Ending {
+        attach,
+        json: protocol.starts_with("v4.") || protocol.starts_with("v5."),
+        command: exec.command.clone(),
+    };
+    let (response, pending) = upgrade.accept();
+    run_upgraded(context.stop.clone(), async move {
+        match transport {
+            Transport::WebSocket => {
+                let Some(socket) = pending.websocket().await else { return };
+                let (terminal, inbox, outbox) = websocket_terminal(&exec);
+                let close = terminal.error.queue.clone();
+                let driver = channels::drive(socket, Codec::of(protocol), inbox, outbox);
+                attend(driver, close, terminal.run(session, ending)).await;
+            }
+            Transport::Spdy => {
+                let Some(socket) = pending.socket().await else { return };
+                let (queues, streams, close) = spdy::queues();
+                let resizes = exec.tty && !protocol.starts_with("v2.");
+                let handler = async {
+                    if let Ok(Some(terminal)) =
+                        tokio::time::timeout(STREAMS_TIMEOUT, collect(streams, &exec, resizes)).await
+                    {
+                        terminal.run(session, ending).await;
+                    }
+                };
+                attend(spdy::drive(socket, queues), close, handler).await;
+            }
+        }
+    });
+    Ok(response)
+}
+
+/// Runs the handler while the driver carries its streams; then closes in order. Ends at once when the client leaves.
+pub async fn attend(
+    driver: impl Future<Output = ()>,
+    close: mpsc::Sender<Out>,
+    handler: impl Future<Output = ()>,
+) {
+    let driver = std::pin::pin!(driver);
+    let handler = std::pin::pin!(async move {
+        handler.await;
+        let _ = close.send(Out::Close).await;
+    });
+    if let Either::Right(((), driver)) = future::select(driver, handler).await {
+        driver.await;
+    }
+}
+
+fn exec_request(context: &Context, attach: bool) -> Result<ExecRequest, Status> {
+    let options = Options(&context.query);
+    let container = containers::choose(&context.pod, options.text("container"))?;
+    let tty = options.flag("tty");
+    let request = ExecRequest {
+        pod_uid: context.pod_uid(),
+        container,
+        command: if attach { Vec::new() } else { options.all("command") },
+        stdin: options.flag("stdin"),
+        stdout: options.flag("stdout"),
+        stderr: options.flag("stderr"),
+        tty,
+    };
+    if !attach && request.command.is_empty() {
+        return Err(Status::bad_request("you must specify at least 1 command for the container"));
+    }
+    if tty && request.stderr {
+        return Err(Status::bad_request("tty and stderr cannot both be true"));
+    }
+    if !request.stdin && !request.stdout && !request.stderr {
+        return Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+    }
+    Ok(request)
+}
+
+/// The client's side of a process.
+struct Terminal {
+    stdin: Option<Incoming>,
+    resize: Option<Incoming>,
+    stdout: Option<Outgoing>,
+    stderr: Option<Outgoing>,
+    error: Outgoing,
+}
+
+/// How the end is told.
+struct Ending {
+    attach: bool,
+    json: bool,
+    command: Vec<String>,
+}
+
+fn websocket_terminal(
+    exec: &ExecRequest,
+) -> (Terminal, Vec<Option<mpsc::Sender<bytes::Bytes>>>, mpsc::Receiver<Out>) {
+    let (queue, outbox) = mpsc::channel(QUEUE);
+    let mut inbox: Vec<Option<mpsc::Sender<bytes::Bytes>>> = CHANNELS.map(|_| None).into();
+    let mut incoming = |wanted: bool, channel: u32| {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        inbox[channel as usize] = wanted.then_some(sender);
+        wanted.then_some(receiver)
+    };
+    let outgoing = |stream| Outgoing { stream, queue: queue.clone() };
+    let terminal = Terminal {
+        stdin: incoming(exec.stdin, STDIN),
+        resize: incoming(exec.tty, RESIZE),
+        stdout: exec.stdout.then(|| outgoing(STDOUT)),
+        stderr: exec.stderr.then(|| outgoing(STDERR)),
+        error: outgoing(ERROR),
+    };
+    (terminal, inbox, outbox)
+}
+
+/// Waits until the client opened every stream that it asked for; `None` when it leaves before.
+async fn collect(
+    mut streams: mpsc::Receiver<NewStream>,
+    exec: &ExecRequest,
+    resizes: bool,
+) -> Option<Terminal> {
+    let expected = expected(exec, resizes);
+    let mut found: HashMap<u32, NewStream> = HashMap::new();
+    while found.len() < expected.len() {
+        let stream = streams.recv().await?;
+        if let Some(channel) = channel(&expected, stream.headers.get("streamtype")) {
+            found.insert(channel, stream);
+        }
+    }
+    let mut take = |channel: u32| found.remove(&channel);
+    Some(Terminal {
+        stdin: take(STDIN).map(|stream| stream.incoming),
+        resize: take(RESIZE).map(|stream| stream.incoming),
+        stdout: take(STDOUT).map(|stream| stream.outgoing),
+        stderr: take(STDERR).map(|stream| stream.outgoing),
+        error: take(ERROR)?.outgoing,
+    })
+}
+
+fn expected(exec: &ExecRequest, resizes: bool) -> Vec<(&'static str, u32)> {
+    let wanted = [exec.stdin, exec.stdout, exec.stderr, true, resizes];
+    CHANNELS.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(channel, _)| channel).collect()
+}
+
+fn channel(expected: &[(&str, u32)], kind: &str) -> Option<u32> {
+    expected.iter().find(|(name, _)| *name == kind).map(|(_, channel)| *channel)
+}
+
+impl Terminal {
+    async fn run(self, session: Session, ending: Ending) {
+        let Terminal { stdin, resize, stdout, stderr, error } = self;
+        let input = future::join(feed(stdin, session.stdin), resizes(resize, session.resize));
+        let output = async {
+            let stdout = pass(stdout.as_ref(), Some(session.stdout));
+            let stderr = pass(stderr.as_ref(), session.stderr);
+            // The exit counts once everything written before it has been sent.
+            let (stdout, stderr, exit) = future::join3(stdout, stderr, session.exit).await;
+            stdout.and(stderr).map(|()| exit)
+        };
+        let (input, output) = (std::pin::pin!(input), std::pin::pin!(output));
+        let exit = match future::select(output, input).await {
+            Either::Left((exit, _)) => exit,
+            Either::Right((_, output)) => output.await,
+        };
+        let Ok(exit) = exit else { return };
+        let _ = tell([stdout.clone(), stderr.clone()], &error, ending.message(exit)).await;
+    }
+}
+
+async fn tell(outputs: [Option<Outgoing>; 2], error: &Outgoing, message: Option<String>) -> Result<(), Gone> {
+    if let Some(message) = message {
+        error.send(message).await?;
+    }
+    for stream in outputs.into_iter().flatten() {
+        stream.finish().await?;
+    }
+    error.finish().await
+}
+
+async fn feed(stdin: Option<Incoming>, process: Option<Box<dyn AsyncWrite + Send + Unpin>>) {
+    let (Some(mut stdin), Some(mut process)) = (stdin, process) else { return };
+    while let Some(bytes) = stdin.recv().await {
+        if process.write_all(&bytes).await.is_err() || process.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = process.shutdown().await;
+}
+
+async fn resizes(resize: Option<Incoming>, process: mpsc::Sender<(u16, u16)>) {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Size {
+        width: u16,
+        height: u16,
+    }
+    let Some(mut resize) = resize else { return };
+    while let Some(bytes) = resize.recv().await {
+        let sizes: Vec<Size> =
+            serde_json::Deserializer::from_slice(&bytes).into_iter().map_while(Result::ok).collect();
+        for size in sizes {
+            if process.send((size.width, size.height)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Sends what the process writes; output that the client did not ask for is read all the same, else the process would stand still.
+async fn pass(
+    to: Option<&Outgoing>,
+    from: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+) -> Result<(), Gone> {
+    match (to, from) {
+        (Some(to), Some(from)) => to.copy_from(from).await,
+        (None, Some(mut from)) => {
+            let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+            Ok(())
+        }
+        (_, None) => Ok(()),
+    }
+}
+
+impl Ending {
+    /// What the error stream says; nothing for a good end in the old protocols. The exit code is told of exec alone.
+    fn message(&self, exit: Result<i32, PodAccessError>) -> Option<String> {
+        let status = match exit {
+            Ok(code) if code != 0 && !self.attach => self.non_zero(code),
+            Ok(_) if self.json => json!({"metadata": {}, "status": "Success"}),
+            Ok(_) => return None,
+            Err(error) => Status::from(error).to_json(),
+        };
+        let text = status["message"].as_str().filter(|_| !self.json).map(str::to_owned);
+        Some(text.unwrap_or_else(|| status.to_string()))
+    }
+
+    fn non_zero(&self, code: i32) -> Value {
+        let command = self.command.join(" ");
+        json!({
+            "metadata": {},
+            "status": "Failure",
+            "message": format!("command terminated with non-zero exit code: error executing command [{command}], exit code {code}"),
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        })
+    }
+}
