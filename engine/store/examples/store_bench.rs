@@ -109,13 +109,13 @@ impl Load {
     }
 }
 
-/// Bytes that do not compress, different each time.
+/// Letters that do not compress well, different each time.
 fn value(number: u64, n: u64) -> Vec<u8> {
     let mut state = number << 32 | n;
     let mut value = Vec::with_capacity(VALUE_LEN);
     while value.len() < VALUE_LEN {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        value.extend_from_slice(format!("{:016x}", state).as_bytes());
+        value.extend((state ^ state >> 32).to_le_bytes().map(|byte| b'A' + byte % 26));
     }
     value
 }

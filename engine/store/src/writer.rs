@@ -128,8 +128,10 @@ impl WriterThread {
             Err(error) => {
                 self.working = before;
                 let reason = error.to_string();
-                tracing::warn!(%reason, "the disk refused a commit");
-                *self.published.read_only.write() = Some(reason.clone());
+                let known = self.published.read_only.write().replace(reason.clone());
+                if known.as_ref() != Some(&reason) {
+                    tracing::warn!(%reason, "the disk refused a commit");
+                }
                 for (reply, _) in replies {
                     _ = reply.send(Err(CommitError::ReadOnly { reason: reason.clone() }));
                 }
