@@ -118,7 +118,8 @@ fn host_ports_of_host_network(pod: &mut Object) {
 
 /// `serviceAccount` is the deprecated name of `serviceAccountName`.
 fn service_account_alias(spec: &mut Object) {
-    let (name, alias) = (text(spec, "serviceAccountName").to_string(), text(spec, "serviceAccount").to_string());
+    let (name, alias) =
+        (text(spec, "serviceAccountName").to_string(), text(spec, "serviceAccount").to_string());
     if name.is_empty() && !alias.is_empty() {
         spec.insert("serviceAccountName".to_string(), Value::from(alias));
     } else if name != alias {
@@ -134,7 +135,10 @@ fn image_pull_policy(container: &mut Object) {
         let last = name.rsplit('/').next().unwrap_or_default();
         let tag = last.split_once(':').map(|(_, tag)| tag);
         let latest = tag == Some("latest") || tag.is_none() && !digest;
-        container.insert("imagePullPolicy".to_string(), Value::from(if latest { "Always" } else { "IfNotPresent" }));
+        container.insert(
+            "imagePullPolicy".to_string(),
+            Value::from(if latest { "Always" } else { "IfNotPresent" }),
+        );
     }
 }
 
@@ -145,7 +149,13 @@ fn empty_dir(volume: &mut Object) {
 }
 
 fn template_labels(object: &Object) -> Option<&Object> {
-    object.get("spec")?.get("template")?.get("metadata")?.get("labels")?.as_object().filter(|labels| !labels.is_empty())
+    object
+        .get("spec")?
+        .get("template")?
+        .get("metadata")?
+        .get("labels")?
+        .as_object()
+        .filter(|labels| !labels.is_empty())
 }
 
 fn labels_from_template(object: &mut Object) {
@@ -169,7 +179,9 @@ fn selector_from_template(controller: &mut Object) {
 fn session_affinity_timeout(spec: &mut Object) {
     match text(spec, "sessionAffinity") {
         "ClientIP" => {
-            if let Some(client_ip) = child(spec, "sessionAffinityConfig").and_then(|config| child(config, "clientIP")) {
+            if let Some(client_ip) =
+                child(spec, "sessionAffinityConfig").and_then(|config| child(config, "clientIP"))
+            {
                 set_unset(client_ip, "timeoutSeconds", || json!(10800));
             }
         }
@@ -289,7 +301,9 @@ fn job_backoff_limit(job: &mut Object) {
 fn job_pod_replacement_policy(job: &mut Object) {
     let Some(spec) = child(job, "spec") else { return };
     let failed_only = !is_unset(spec, "podFailurePolicy");
-    set_unset(spec, "podReplacementPolicy", || json!(if failed_only { "Failed" } else { "TerminatingOrFailed" }));
+    set_unset(spec, "podReplacementPolicy", || {
+        json!(if failed_only { "Failed" } else { "TerminatingOrFailed" })
+    });
 }
 
 fn policy_types(spec: &mut Object) {
@@ -298,9 +312,11 @@ fn policy_types(spec: &mut Object) {
 }
 
 fn default_metrics(spec: &mut Object) {
-    set_unset(spec, "metrics", || {
-        json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}])
-    });
+    set_unset(
+        spec,
+        "metrics",
+        || json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]),
+    );
 }
 
 fn subject_group(subject: &mut Object) {
@@ -318,7 +334,9 @@ fn custom_resource_names(names: &mut Object) {
 }
 
 fn device_count(request: &mut Object) {
-    if text(request, "allocationMode") == "ExactCount" && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0 {
+    if text(request, "allocationMode") == "ExactCount"
+        && request.get("count").and_then(Value::as_i64).unwrap_or(0) == 0
+    {
         request.insert("count".to_string(), json!(1));
     }
 }

@@ -175,7 +175,8 @@ mod tests {
                 let mut at = id;
                 for part in path {
                     let ty = at.unwrap_or_else(|| panic!("{line}"));
-                    let position = table.position(ty, part, 0).unwrap_or_else(|| panic!("{line}: no field `{part}`"));
+                    let position =
+                        table.position(ty, part, 0).unwrap_or_else(|| panic!("{line}: no field `{part}`"));
                     at = innermost(table, table.fields_of(ty)[position].ty);
                 }
             } else {

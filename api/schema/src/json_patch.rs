@@ -32,7 +32,9 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
             Value::Bool(_) => "bool",
             _ => "null",
         };
-        let text = format!("error decoding patch: json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch");
+        let text = format!(
+            "error decoding patch: json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch"
+        );
         return Err(PatchError::Invalid(text));
     };
     let mut changed = target.clone();
@@ -53,7 +55,9 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
         Some(text) => Ok(text),
         None => Err(PatchError::Invalid(format!("missing or invalid `{name}` of JSON patch operation"))),
     };
-    let Some(name) = text("op") else { return Err(PatchError::Invalid("Unexpected kind: unknown".to_string())) };
+    let Some(name) = text("op") else {
+        return Err(PatchError::Invalid("Unexpected kind: unknown".to_string()));
+    };
     let path = needed("path")?;
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     match name {
@@ -68,7 +72,9 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
         "copy" => {
             let from = needed("from")?;
             let Some(copied) = lookup(target, from).cloned() else {
-                return not_applicable(format!("copy operation does not apply: doc is missing from path: {from}: missing value"));
+                return not_applicable(format!(
+                    "copy operation does not apply: doc is missing from path: {from}: missing value"
+                ));
             };
             add(target, path, copied, name)
         }
@@ -98,8 +104,16 @@ fn lookup<'a>(target: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 /// The container that a path's last part is in, and that part.
-fn parent<'a>(target: &'a mut Value, path: &str, operation: &str) -> Result<(&'a mut Value, String), PatchError> {
-    let missing = || PatchError::NotApplicable(format!("{operation} operation does not apply: doc is missing path: \"{path}\": missing value"));
+fn parent<'a>(
+    target: &'a mut Value,
+    path: &str,
+    operation: &str,
+) -> Result<(&'a mut Value, String), PatchError> {
+    let missing = || {
+        PatchError::NotApplicable(format!(
+            "{operation} operation does not apply: doc is missing path: \"{path}\": missing value"
+        ))
+    };
     let (before, last) = path.rsplit_once('/').ok_or_else(missing)?;
     let container = target.pointer_mut(before).ok_or_else(missing)?;
     Ok((container, last.replace("~1", "/").replace("~0", "~")))
@@ -107,7 +121,9 @@ fn parent<'a>(target: &'a mut Value, path: &str, operation: &str) -> Result<(&'a
 
 fn index(part: &str, len: usize, operation: &str, path: &str) -> Result<usize, PatchError> {
     let parsed = part.parse::<i64>().map_err(|_| {
-        PatchError::NotApplicable(format!("error in {operation} for path: '{path}': strconv.Atoi: parsing \"{part}\": invalid syntax"))
+        PatchError::NotApplicable(format!(
+            "error in {operation} for path: '{path}': strconv.Atoi: parsing \"{part}\": invalid syntax"
+        ))
     })?;
     let at = if parsed < 0 { parsed + len as i64 } else { parsed };
     usize::try_from(at).ok().filter(|at| *at <= len).ok_or_else(|| {
@@ -129,19 +145,28 @@ fn add(target: &mut Value, path: &str, value: Value, operation: &str) -> Result<
             let at = index(&key, items.len(), operation, path)?;
             items.insert(at, value);
         }
-        _ => return not_applicable(format!("{operation} operation does not apply: doc is missing path: \"{path}\": missing value")),
+        _ => {
+            return not_applicable(format!(
+                "{operation} operation does not apply: doc is missing path: \"{path}\": missing value"
+            ));
+        }
     }
     Ok(())
 }
 
 fn remove(target: &mut Value, path: &str, operation: &str) -> Result<Value, PatchError> {
-    let gone = format!("error in {operation} for path: '{path}': Unable to remove nonexistent key: {}: missing value", path.rsplit('/').next().unwrap_or_default());
+    let gone = format!(
+        "error in {operation} for path: '{path}': Unable to remove nonexistent key: {}: missing value",
+        path.rsplit('/').next().unwrap_or_default()
+    );
     match parent(target, path, operation)? {
         (Value::Object(map), key) => map.shift_remove(&key).map_or_else(|| not_applicable(gone), Ok),
         (Value::Array(items), key) => {
             let at = index(&key, items.len(), operation, path)?;
             if at == items.len() {
-                return not_applicable(format!("error in {operation} for path: '{path}': Unable to access invalid index: {at}: invalid index referenced"));
+                return not_applicable(format!(
+                    "error in {operation} for path: '{path}': Unable to access invalid index: {at}: invalid index referenced"
+                ));
             }
             Ok(items.remove(at))
         }
@@ -200,11 +225,23 @@ mod tests {
     #[test]
     fn operations_apply_in_order() {
         for (target, patch, expected) in [
-            (json!({"a": [1, 2]}), json!([{"op": "add", "path": "/a/1", "value": 9}]), json!({"a": [1, 9, 2]})),
+            (
+                json!({"a": [1, 2]}),
+                json!([{"op": "add", "path": "/a/1", "value": 9}]),
+                json!({"a": [1, 9, 2]}),
+            ),
             (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 9}]), json!({"a": [1, 9]})),
             (json!({"a/b": 1}), json!([{"op": "remove", "path": "/a~1b"}]), json!({})),
-            (json!({"a": 1}), json!([{"op": "test", "path": "/a", "value": 1}, {"op": "replace", "path": "/a", "value": 2}]), json!({"a": 2})),
-            (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}, {"op": "copy", "from": "/b", "path": "/c"}]), json!({"b": 1, "c": 1})),
+            (
+                json!({"a": 1}),
+                json!([{"op": "test", "path": "/a", "value": 1}, {"op": "replace", "path": "/a", "value": 2}]),
+                json!({"a": 2}),
+            ),
+            (
+                json!({"a": 1}),
+                json!([{"op": "move", "from": "/a", "path": "/b"}, {"op": "copy", "from": "/b", "path": "/c"}]),
+                json!({"b": 1, "c": 1}),
+            ),
         ] {
             let mut result = target.clone();
             json_patch(&mut result, &patch).unwrap();

@@ -2,7 +2,11 @@
 
 /// The canonical text, or what Go's `time.Parse` says about it.
 pub fn canonical(text: &str, micro: bool) -> Result<String, String> {
-    let fail = || format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\"");
+    let fail = || {
+        format!(
+            "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
+        )
+    };
     parse(text).map(|(seconds, nanos)| print(seconds, micro.then_some(nanos / 1000))).ok_or_else(fail)
 }
 
@@ -17,7 +21,9 @@ fn parse(text: &str) -> Option<(i64, u32)> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| -> Option<i64> {
         let part = bytes.get(from..to)?;
-        part.iter().all(u8::is_ascii_digit).then(|| part.iter().fold(0, |all, digit| all * 10 + i64::from(digit - b'0')))
+        part.iter()
+            .all(u8::is_ascii_digit)
+            .then(|| part.iter().fold(0, |all, digit| all * 10 + i64::from(digit - b'0')))
     };
     let separator = |at: usize, byte: u8| (bytes.get(at) == Some(&byte)).then_some(());
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);

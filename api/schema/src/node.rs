@@ -72,7 +72,11 @@ impl<'a> Struct<'a> {
     /// `GROUP/VERSION/KIND`, where it is a kind of its own.
     pub fn group_version_kind(self) -> Option<(&'a str, &'a str, &'a str)> {
         let mut parts = self.table.str(self.def().gvk).split('/');
-        parts.next().zip(parts.next()).zip(parts.next()).map(|((group, version), kind)| (group, version, kind))
+        parts
+            .next()
+            .zip(parts.next())
+            .zip(parts.next())
+            .map(|((group, version), kind)| (group, version, kind))
     }
 
     /// To server-side apply, one value without parts.

@@ -7,13 +7,15 @@ use std::fmt;
 
 /// Parses JSON. Duplicate keys are reported as issues, the last one wins.
 pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
-    let parsed: Parsed = serde_json::from_slice(bytes).map_err(|error| DecodeError::Syntax(go_message(bytes, &error)))?;
+    let parsed: Parsed =
+        serde_json::from_slice(bytes).map_err(|error| DecodeError::Syntax(go_message(bytes, &error)))?;
     Ok((parsed.value, parsed.issues))
 }
 
 /// Parses one YAML document into the JSON it stands for.
 pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
-    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough };
+    let options =
+        serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough };
     let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, options)
         .map_err(|error| DecodeError::Syntax(format!("error converting YAML to JSON: yaml: {error}")))?;
     Ok((parsed.value, parsed.issues))
@@ -143,9 +145,11 @@ fn go_message(bytes: &[u8], error: &serde_json::Error) -> String {
     if place == "in literal " {
         let before = &line[..error.column().saturating_sub(1).min(line.len())];
         let start = before.iter().rposition(|byte| !byte.is_ascii_alphabetic()).map_or(0, |at| at + 1);
-        let literal = ["true", "false", "null"].into_iter().find(|word| word.as_bytes().first() == before.get(start));
+        let literal =
+            ["true", "false", "null"].into_iter().find(|word| word.as_bytes().first() == before.get(start));
         let literal = literal.unwrap_or_default();
-        let expected = literal.get(before.len() - start..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+        let expected =
+            literal.get(before.len() - start..).and_then(|rest| rest.chars().next()).unwrap_or_default();
         return format!("invalid character {shown} in literal {literal} (expecting '{expected}')");
     }
     format!("invalid character {shown} {place}")

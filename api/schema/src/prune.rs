@@ -9,7 +9,8 @@ use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
 
 /// Lists that Go prints even when they are empty, although they are optional.
-const KEPT_WHEN_EMPTY: &[(&str, &str)] = &[("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
+const KEPT_WHEN_EMPTY: &[(&str, &str)] =
+    &[("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
 
 type Issues = Vec<FieldIssue>;
 type Outcome = Result<(), Box<Failure>>;
@@ -58,7 +59,9 @@ impl Failure {
             Failure::Type { found, expected, owner: Some(owner), mut fields } => {
                 fields.reverse();
                 let path = fields.join(".");
-                format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}")
+                format!(
+                    "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}"
+                )
             }
         }
     }
@@ -97,7 +100,8 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
         let field = &fields[at];
         if !value.is_null() {
             let before = issues.len();
-            prune_value(table, field.ty, value, issues).map_err(|failure| failure.through(table, id, field))?;
+            prune_value(table, field.ty, value, issues)
+                .map_err(|failure| failure.through(table, id, field))?;
             for issue in &mut issues[before..] {
                 issue.prefix(format_args!("{}", table.str(field.name)));
             }
@@ -196,7 +200,8 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
         },
         Scalar::Int32 | Scalar::Int64 => match value {
             Value::Number(number) => {
-                let fits = number.as_i64().is_some_and(|n| scalar == Scalar::Int64 || i32::try_from(n).is_ok());
+                let fits =
+                    number.as_i64().is_some_and(|n| scalar == Scalar::Int64 || i32::try_from(n).is_ok());
                 if fits { Ok(()) } else { Err(wrong_number(number, table.go_type(Type::Scalar(scalar)))) }
             }
             other => mismatch(other),
@@ -260,7 +265,9 @@ fn prune_time(value: &mut Value, micro: bool) -> Outcome {
     let Value::String(text) = value else {
         let mut failure = Failure::mismatch(value, "string".to_string());
         if let Failure::Type { found, expected, .. } = &*failure {
-            failure = Box::new(Failure::Text(format!("json: cannot unmarshal {found} into Go value of type {expected}")));
+            failure = Box::new(Failure::Text(format!(
+                "json: cannot unmarshal {found} into Go value of type {expected}"
+            )));
         }
         return Err(failure);
     };
@@ -286,7 +293,9 @@ fn prune_schema_or(table: &Table, scalar: Scalar, value: &mut Value, issues: &mu
             Some(schema) => prune_value(table, schema, value, issues),
             None => Ok(()),
         },
-        (_, Scalar::SchemaOrBool) => Err(Box::new(Failure::Text("boolean or JSON schema expected".to_string()))),
+        (_, Scalar::SchemaOrBool) => {
+            Err(Box::new(Failure::Text("boolean or JSON schema expected".to_string())))
+        }
         (other, _) => Err(Failure::mismatch(other, table.go_type(Type::Scalar(scalar)))),
     }
 }
@@ -298,11 +307,12 @@ fn check_base64(text: &mut String) -> Outcome {
     }
     let bytes = text.as_bytes();
     let body = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
-    let wrong = bytes[..body].iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'/'));
+    let wrong =
+        bytes[..body].iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'/'));
     let padding = bytes.len() - body;
     let at = match wrong {
         Some(at) => at,
-        None if bytes.len() % 4 == 0 && padding <= 2 => return Ok(()),
+        None if bytes.len().is_multiple_of(4) && padding <= 2 => return Ok(()),
         None => body.max(bytes.len() - bytes.len() % 4).min(bytes.len()),
     };
     Err(Box::new(Failure::Text(format!("illegal base64 data at input byte {at}"))))

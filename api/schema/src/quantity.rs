@@ -37,7 +37,11 @@ fn parse(text: &str) -> Option<(i128, Family)> {
     }
     let (family, binary, exponent) = read_suffix(suffix)?;
     let digits = format!("{whole}{fraction}");
-    let mantissa: i128 = digits.trim_start_matches('0').parse().or_else(|_| if digits.trim_start_matches('0').is_empty() { Ok(0) } else { Err(()) }).ok()?;
+    let mantissa: i128 = digits
+        .trim_start_matches('0')
+        .parse()
+        .or_else(|_| if digits.trim_start_matches('0').is_empty() { Ok(0) } else { Err(()) })
+        .ok()?;
     let scaled = mantissa.checked_mul(1i128 << binary)?;
     let power = 9 + exponent - i32::try_from(fraction.len()).ok()?;
     let nanos = if power >= 0 {
@@ -96,10 +100,27 @@ mod tests {
     #[test]
     fn quantities_are_brought_into_canonical_form() {
         for (text, expected) in [
-            ("0.5", "500m"), ("1024Mi", "1Gi"), ("1000m", "1"), ("100m", "100m"), ("1.5Gi", "1536Mi"), ("0", "0"),
-            ("0Gi", "0"), ("100000", "100k"), ("0.5Ki", "512"), ("1e3", "1e3"), ("1500e0", "1500"), ("-1.5", "-1500m"),
-            ("1E", "1E"), ("123Ki", "123Ki"), ("2048", "2048"), ("0.0000000001", "1n"), (".5", "500m"), ("5.", "5"),
-            ("+1", "1"), ("12e6", "12e6"), ("1Ei", "1Ei"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1000m", "1"),
+            ("100m", "100m"),
+            ("1.5Gi", "1536Mi"),
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("100000", "100k"),
+            ("0.5Ki", "512"),
+            ("1e3", "1e3"),
+            ("1500e0", "1500"),
+            ("-1.5", "-1500m"),
+            ("1E", "1E"),
+            ("123Ki", "123Ki"),
+            ("2048", "2048"),
+            ("0.0000000001", "1n"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("+1", "1"),
+            ("12e6", "12e6"),
+            ("1Ei", "1Ei"),
         ] {
             assert_eq!(canonical_quantity(text).as_deref(), Some(expected), "{text}");
         }

@@ -17,12 +17,27 @@ pub struct Registry {
 }
 
 /// Kinds of `meta/v1` that every group version knows.
-const SHARED_KINDS: &[&str] =
-    &["CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions", "WatchEvent"];
+const SHARED_KINDS: &[&str] = &[
+    "CreateOptions",
+    "DeleteOptions",
+    "GetOptions",
+    "ListOptions",
+    "PatchOptions",
+    "UpdateOptions",
+    "WatchEvent",
+];
 
 /// Kinds of `meta/v1` that go by `v1` and `meta.k8s.io/v1`.
-const META_KINDS: &[&str] =
-    &["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status", "PartialObjectMetadata", "PartialObjectMetadataList", "TableOptions"];
+const META_KINDS: &[&str] = &[
+    "APIGroup",
+    "APIGroupList",
+    "APIResourceList",
+    "APIVersions",
+    "Status",
+    "PartialObjectMetadata",
+    "PartialObjectMetadataList",
+    "TableOptions",
+];
 
 pub(crate) const META_PACKAGE: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 

@@ -15,7 +15,9 @@ type Object = Map<String, Value>;
 
 pub(crate) fn merge(shape: Struct<'_>, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let Value::Object(patch) = patch else {
-        return Err(PatchError::Invalid("strategic merge patch format is invalid: not an object".to_string()));
+        return Err(PatchError::Invalid(
+            "strategic merge patch format is invalid: not an object".to_string(),
+        ));
     };
     if !target.is_object() {
         *target = Value::Object(Object::new());
@@ -31,13 +33,20 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, PatchError> {
 fn directive(patch: &Object) -> Result<Option<&str>, PatchError> {
     match patch.get(DIRECTIVE) {
         None => Ok(None),
-        Some(Value::String(name)) if matches!(name.as_str(), "replace" | "delete" | "merge") => Ok(Some(name)),
-        Some(other) => invalid(format!("Unknown patch type found: {}", other.as_str().unwrap_or(&other.to_string()))),
+        Some(Value::String(name)) if matches!(name.as_str(), "replace" | "delete" | "merge") => {
+            Ok(Some(name))
+        }
+        Some(other) => {
+            invalid(format!("Unknown patch type found: {}", other.as_str().unwrap_or(&other.to_string())))
+        }
     }
 }
 
 fn is_directive(key: &str) -> bool {
-    key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(DELETE_PRIMITIVES) || key.starts_with(ELEMENT_ORDER)
+    key == DIRECTIVE
+        || key == RETAIN_KEYS
+        || key.starts_with(DELETE_PRIMITIVES)
+        || key.starts_with(ELEMENT_ORDER)
 }
 
 /// `shape` is missing below a map or raw JSON: plain merging then.
@@ -127,7 +136,9 @@ fn merge_node(node: Option<Node<'_>>, target: &mut Object, patch: &Object) -> Re
             for (key, value) in patch.iter().filter(|(key, _)| !is_directive(key)) {
                 match (target.get_mut(key), value) {
                     (_, Value::Null) => drop(target.shift_remove(key)),
-                    (Some(Value::Object(existing)), Value::Object(value)) => merge_object(element.as_struct(), existing, value)?,
+                    (Some(Value::Object(existing)), Value::Object(value)) => {
+                        merge_object(element.as_struct(), existing, value)?
+                    }
                     (_, value) => drop(target.insert(key.clone(), value.clone())),
                 }
             }
@@ -165,7 +176,10 @@ fn merge_list(
             return invalid(format!("map: {item} does not contain declared merge key: {merge_key}"));
         };
         let Some(key) = item.get(merge_key) else {
-            return invalid(format!("map: {} does not contain declared merge key: {merge_key}", Value::Object(item.clone())));
+            return invalid(format!(
+                "map: {} does not contain declared merge key: {merge_key}",
+                Value::Object(item.clone())
+            ));
         };
         let matches = |candidate: &Value| candidate.get(merge_key) == Some(key);
         if directive(item)? == Some("delete") {
@@ -194,7 +208,8 @@ fn set_order(
     };
     let rank = |item: &Value| order.iter().position(|wanted| key_of(wanted) == key_of(item));
     let items = std::mem::take(target);
-    let (mut ordered, others): (Vec<_>, Vec<_>) = items.into_iter().enumerate().partition(|(_, item)| rank(item).is_some());
+    let (mut ordered, others): (Vec<_>, Vec<_>) =
+        items.into_iter().enumerate().partition(|(_, item)| rank(item).is_some());
     ordered.sort_by_key(|(_, item)| rank(item));
     let mut others = others.into_iter().peekable();
     for (at, item) in ordered {
@@ -245,6 +260,7 @@ fn cleaned_object(patch: &Object) -> Object {
 }
 
 fn cleaned_items(patch: &[Value]) -> Vec<Value> {
-    let is_mark = |item: &&Value| !item.as_object().is_some_and(|map| map.len() == 1 && map.contains_key(DIRECTIVE));
+    let is_mark =
+        |item: &&Value| !item.as_object().is_some_and(|map| map.len() == 1 && map.contains_key(DIRECTIVE));
     patch.iter().filter(is_mark).filter_map(cleaned).collect()
 }

@@ -142,7 +142,8 @@ impl Table {
     }
 
     pub(crate) fn find(&self, package: &str, name: &str) -> Option<TypeId> {
-        let at = self.types.iter().position(|ty| self.str(ty.name) == name && self.str(ty.package) == package)?;
+        let at =
+            self.types.iter().position(|ty| self.str(ty.name) == name && self.str(ty.package) == package)?;
         TypeId::try_from(at).ok()
     }
 
@@ -217,9 +218,13 @@ impl Table {
     }
 }
 
+fn short(package: &str) -> &str {
+    package.strip_prefix("io.k8s.").unwrap_or(package)
+}
+
 struct Reader<'a> {
     text: &'a str,
-    /// Type numbers by package and name: references may point forwards.
+    /// Type numbers by package (without `io.k8s.`) and name: references may point forwards.
     ids: HashMap<(&'a str, &'a str), TypeId>,
 }
 
@@ -229,7 +234,7 @@ impl<'a> Reader<'a> {
         let mut package = "";
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("P ") {
-                package = name;
+                package = short(name);
             } else if let Some(rest) = line.strip_prefix("T ") {
                 let id = ids.len() as TypeId;
                 ids.insert((package, rest.split(' ').next().unwrap_or_default()), id);
@@ -339,13 +344,8 @@ impl<'a> Reader<'a> {
             ("*", of) => return Some(Type::List(element(of)?)),
             ("%", of) => return Some(Type::Map(element(of)?)),
             ("@", path) => {
-                let id = match path.split_once(':') {
-                    Some((package, name)) => {
-                        let found = self.ids.iter().find(|((p, n), _)| *n == name && p.strip_prefix("io.k8s.") == Some(package));
-                        found.map(|(_, id)| *id)
-                    }
-                    None => self.ids.get(&(package, path)).copied(),
-                };
+                let (package, name) = path.split_once(':').unwrap_or((short(package), path));
+                let id = self.ids.get(&(package, name)).copied();
                 return Some(Type::Ref(id?));
             }
             ("s", _) => Scalar::String,

@@ -17,36 +17,48 @@ fn defaulted(group: &str, version: &str, kind: &str, mut object: Value) -> Value
 
 #[test]
 fn pod() {
-    let pod = defaulted("", "v1", "Pod", json!({"spec": {
-        "containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}],
-            "resources": {"limits": {"cpu": "1"}},
-            "livenessProbe": {"httpGet": {"port": 80}, "timeoutSeconds": 0}},
-            {"name": "b", "image": "localhost:5000/x:1.0"}],
-        "volumes": [{"name": "v"}, {"name": "s", "secret": {"secretName": "s"}}],
-    }}));
-    assert_eq!(pod, json!({"spec": {
-        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "s", "defaultMode": 420}}],
-        "containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80, "protocol": "TCP"}],
-            "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
-            "livenessProbe": {"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"},
-                "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
-            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-            "imagePullPolicy": "Always"},
-            {"name": "b", "image": "localhost:5000/x:1.0", "resources": {},
-            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-            "imagePullPolicy": "IfNotPresent"}],
-        "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
-        "securityContext": {}, "schedulerName": "default-scheduler", "enableServiceLinks": true,
-    }}));
+    let pod = defaulted(
+        "",
+        "v1",
+        "Pod",
+        json!({"spec": {
+            "containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80}],
+                "resources": {"limits": {"cpu": "1"}},
+                "livenessProbe": {"httpGet": {"port": 80}, "timeoutSeconds": 0}},
+                {"name": "b", "image": "localhost:5000/x:1.0"}],
+            "volumes": [{"name": "v"}, {"name": "s", "secret": {"secretName": "s"}}],
+        }}),
+    );
+    assert_eq!(
+        pod,
+        json!({"spec": {
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "s", "defaultMode": 420}}],
+            "containers": [{"name": "a", "image": "nginx", "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
+                "livenessProbe": {"httpGet": {"path": "/", "port": 80, "scheme": "HTTP"},
+                    "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+                "imagePullPolicy": "Always"},
+                {"name": "b", "image": "localhost:5000/x:1.0", "resources": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+                "imagePullPolicy": "IfNotPresent"}],
+            "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+            "securityContext": {}, "schedulerName": "default-scheduler", "enableServiceLinks": true,
+        }})
+    );
 }
 
 #[test]
 fn service() {
-    let service = defaulted("", "v1", "Service", json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}}));
-    assert_eq!(service, json!({"spec": {
+    let service =
+        defaulted("", "v1", "Service", json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}}));
+    assert_eq!(
+        service,
+        json!({"spec": {
         "ports": [{"protocol": "TCP", "port": 80, "targetPort": 80}], "sessionAffinity": "None", "type": "NodePort",
         "externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster",
-    }, "status": {"loadBalancer": {}}}));
+    }, "status": {"loadBalancer": {}}})
+    );
 }
 
 #[test]
@@ -55,17 +67,29 @@ fn workloads() {
     let deployment = defaulted("apps", "v1", "Deployment", json!({"spec": {"template": template}}));
     let spec = &deployment["spec"];
     assert_eq!(spec["replicas"], 1);
-    assert_eq!(spec["strategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}));
+    assert_eq!(
+        spec["strategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}})
+    );
     assert_eq!((&spec["revisionHistoryLimit"], &spec["progressDeadlineSeconds"]), (&json!(10), &json!(600)));
     assert_eq!(spec["template"]["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1"}}));
     assert_eq!(spec["template"]["spec"].get("enableServiceLinks"), None);
 
     let set = defaulted("apps", "v1", "StatefulSet", json!({"spec": {"template": template}}));
-    assert_eq!(set["spec"]["updateStrategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
-    assert_eq!(set["spec"]["persistentVolumeClaimRetentionPolicy"], json!({"whenDeleted": "Retain", "whenScaled": "Retain"}));
+    assert_eq!(
+        set["spec"]["updateStrategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})
+    );
+    assert_eq!(
+        set["spec"]["persistentVolumeClaimRetentionPolicy"],
+        json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
+    );
 
     let daemons = defaulted("apps", "v1", "DaemonSet", json!({"spec": {"template": template}}));
-    assert_eq!(daemons["spec"]["updateStrategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}));
+    assert_eq!(
+        daemons["spec"]["updateStrategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})
+    );
 
     let job = defaulted("batch", "v1", "Job", json!({"spec": {"template": template}}));
     let expected = json!({"parallelism": 1, "completions": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": false,
@@ -78,21 +102,63 @@ fn workloads() {
 #[test]
 fn others() {
     for (group, version, kind, object, expected) in [
-        ("", "v1", "Secret", json!({"data": {"a": "YQ=="}}), json!({"data": {"a": "YQ=="}, "type": "Opaque"})),
-        ("", "v1", "Namespace", json!({"metadata": {"name": "a"}}),
-            json!({"metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}}, "status": {"phase": "Active"}})),
-        ("", "v1", "PersistentVolumeClaim", json!({"spec": {}}), json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}})),
-        ("rbac.authorization.k8s.io", "v1", "RoleBinding",
+        (
+            "",
+            "v1",
+            "Secret",
+            json!({"data": {"a": "YQ=="}}),
+            json!({"data": {"a": "YQ=="}, "type": "Opaque"}),
+        ),
+        (
+            "",
+            "v1",
+            "Namespace",
+            json!({"metadata": {"name": "a"}}),
+            json!({"metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}}, "status": {"phase": "Active"}}),
+        ),
+        (
+            "",
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"spec": {}}),
+            json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}}),
+        ),
+        (
+            "rbac.authorization.k8s.io",
+            "v1",
+            "RoleBinding",
             json!({"subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "name": "s"}], "roleRef": {"kind": "Role", "name": "r"}}),
             json!({"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "u"}, {"kind": "ServiceAccount", "name": "s"}],
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}})),
-        ("networking.k8s.io", "v1", "NetworkPolicy", json!({"spec": {"podSelector": {}, "egress": [{}]}}),
-            json!({"spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Ingress", "Egress"]}})),
-        ("storage.k8s.io", "v1", "StorageClass", json!({"provisioner": "p"}),
-            json!({"provisioner": "p", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})),
-        ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", json!({"spec": {"group": "g", "names": {"plural": "foos", "kind": "Foo"}}}),
-            json!({"spec": {"group": "g", "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}, "conversion": {"strategy": "None"}}})),
-        ("scheduling.k8s.io", "v1", "PriorityClass", json!({"value": 1}), json!({"value": 1, "preemptionPolicy": "PreemptLowerPriority"})),
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}}),
+        ),
+        (
+            "networking.k8s.io",
+            "v1",
+            "NetworkPolicy",
+            json!({"spec": {"podSelector": {}, "egress": [{}]}}),
+            json!({"spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Ingress", "Egress"]}}),
+        ),
+        (
+            "storage.k8s.io",
+            "v1",
+            "StorageClass",
+            json!({"provisioner": "p"}),
+            json!({"provisioner": "p", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}),
+        ),
+        (
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            json!({"spec": {"group": "g", "names": {"plural": "foos", "kind": "Foo"}}}),
+            json!({"spec": {"group": "g", "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}, "conversion": {"strategy": "None"}}}),
+        ),
+        (
+            "scheduling.k8s.io",
+            "v1",
+            "PriorityClass",
+            json!({"value": 1}),
+            json!({"value": 1, "preemptionPolicy": "PreemptLowerPriority"}),
+        ),
     ] {
         assert_eq!(defaulted(group, version, kind, object), expected, "{kind}");
     }

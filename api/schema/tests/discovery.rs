@@ -31,9 +31,15 @@ fn resources_are_those_of_the_reference_documents() {
         return;
     }
     let resources = Registry::builtin().resources();
-    let groups = std::collections::BTreeSet::from_iter(resources.iter().map(|r| (r.gvk.group.clone(), r.gvk.version.clone())));
+    let groups = std::collections::BTreeSet::from_iter(
+        resources.iter().map(|r| (r.gvk.group.clone(), r.gvk.version.clone())),
+    );
     for (group, version) in groups {
-        let file = if group.is_empty() { format!("api__{version}.json") } else { format!("apis__{group}__{version}.json") };
+        let file = if group.is_empty() {
+            format!("api__{version}.json")
+        } else {
+            format!("apis__{group}__{version}.json")
+        };
         let document: Value = serde_json::from_slice(&std::fs::read(folder.join(&file)).unwrap()).unwrap();
         let mut expected: Vec<Value> = Vec::new();
         for resource in resources.iter().filter(|r| r.gvk.group == group && r.gvk.version == version) {

@@ -68,32 +68,60 @@ fn unknown_fields_are_removed_and_named() {
         {"name": "a", "imagee": "x"}, {"name": "b", "env": [{"name": "n", "valu": 1}]}]}}}, "extra": {}});
     let issues = schema("apps", "v1", "Deployment").prune(&mut deployment).unwrap();
     let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
-    assert_eq!(issues, [
-        "unknown field \"spec.replica\"",
-        "unknown field \"spec.template.spec.containers[0].imagee\"",
-        "unknown field \"spec.template.spec.containers[1].env[0].valu\"",
-        "unknown field \"extra\"",
-    ]);
-    assert_eq!(deployment, json!({"spec": {"template": {"spec": {"containers": [
-        {"name": "a"}, {"name": "b", "env": [{"name": "n"}]}]}}}}));
+    assert_eq!(
+        issues,
+        [
+            "unknown field \"spec.replica\"",
+            "unknown field \"spec.template.spec.containers[0].imagee\"",
+            "unknown field \"spec.template.spec.containers[1].env[0].valu\"",
+            "unknown field \"extra\"",
+        ]
+    );
+    assert_eq!(
+        deployment,
+        json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "a"}, {"name": "b", "env": [{"name": "n"}]}]}}}})
+    );
 }
 
 #[test]
 fn type_errors_read_as_those_of_a_stock_server() {
     for (kind, object, message) in [
-        ("apps/v1/Deployment", json!({"spec": {"replicas": "three"}}),
-            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        ("apps/v1/Deployment", json!({"spec": {"replicas": 1.5}}),
-            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        ("/v1/ConfigMap", json!({"data": {"a": 1}}),
-            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
-        ("/v1/Pod", json!({"metadata": {"labels": {"a": true}}}),
-            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"),
-        ("/v1/Pod", json!({"spec": {"containers": {}}}),
-            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"),
-        ("/v1/Pod", json!({"spec": []}), "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"),
-        ("/v1/Pod", json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1 core"}}}]}}),
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        (
+            "apps/v1/Deployment",
+            json!({"spec": {"replicas": "three"}}),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "apps/v1/Deployment",
+            json!({"spec": {"replicas": 1.5}}),
+            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "/v1/ConfigMap",
+            json!({"data": {"a": 1}}),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            "/v1/Pod",
+            json!({"metadata": {"labels": {"a": true}}}),
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
+        (
+            "/v1/Pod",
+            json!({"spec": {"containers": {}}}),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+        ),
+        (
+            "/v1/Pod",
+            json!({"spec": []}),
+            "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec",
+        ),
+        (
+            "/v1/Pod",
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1 core"}}}]}}),
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
         ("/v1/Secret", json!({"data": {"a": "b!!!"}}), "illegal base64 data at input byte 1"),
         ("/v1/Pod", json!([]), "json: cannot unmarshal array into Go value of type v1.Pod"),
     ] {
@@ -118,13 +146,17 @@ fn values_are_brought_into_canonical_form() {
         "apiVersion": "v1", "kind": "Pod",
     });
     assert_eq!(schema("", "v1", "Pod").prune(&mut pod).unwrap(), []);
-    assert_eq!(pod.to_string(), json!({
-        "kind": "Pod", "apiVersion": "v1",
-        "metadata": {"name": "p", "labels": {"a": "", "b": "1"}},
-        "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{
-            "name": "a", "image": "x", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
-        }]},
-    }).to_string());
+    assert_eq!(
+        pod.to_string(),
+        json!({
+            "kind": "Pod", "apiVersion": "v1",
+            "metadata": {"name": "p", "labels": {"a": "", "b": "1"}},
+            "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{
+                "name": "a", "image": "x", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
+            }]},
+        })
+        .to_string()
+    );
 }
 
 #[test]
@@ -164,8 +196,16 @@ fn every_served_kind_has_a_schema() {
             assert!(registry.schema(gvk).is_some(), "{gvk:?}");
         }
     }
-    for (group, kind) in [("", "Status"), ("apps", "DeleteOptions"), ("", "WatchEvent"), ("autoscaling", "Scale"),
-        ("policy", "Eviction"), ("authentication.k8s.io", "TokenRequest"), ("", "PodList"), ("apps", "DeploymentList")] {
+    for (group, kind) in [
+        ("", "Status"),
+        ("apps", "DeleteOptions"),
+        ("", "WatchEvent"),
+        ("autoscaling", "Scale"),
+        ("policy", "Eviction"),
+        ("authentication.k8s.io", "TokenRequest"),
+        ("", "PodList"),
+        ("apps", "DeploymentList"),
+    ] {
         assert!(registry.schema(&GroupVersionKind::new(group, "v1", kind)).is_some(), "{group} {kind}");
     }
 }

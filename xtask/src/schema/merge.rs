@@ -35,7 +35,8 @@ const MESSAGE_KINDS: &[(&str, &str)] = &[
 ];
 
 /// Kinds of `meta/v1` that carry `kind` and `apiVersion`.
-const META_KINDS: &[&str] = &["DeleteOptions", "Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"];
+const META_KINDS: &[&str] =
+    &["DeleteOptions", "Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"];
 
 /// Protobuf numbers of fields that 1.36 has and the messages of `k8s-pb` do not.
 const NEWER: &[(&str, &str, u32)] = &[
@@ -52,23 +53,26 @@ const NEWER: &[(&str, &str, u32)] = &[
 ];
 
 /// Types that came to a stable version after `k8s-pb` was made, with the messages of their beta version.
-const PROMOTED: (&str, &str) = ("io.k8s.api.admissionregistration.v1", "io.k8s.api.admissionregistration.v1beta1");
+const PROMOTED: (&str, &str) =
+    ("io.k8s.api.admissionregistration.v1", "io.k8s.api.admissionregistration.v1beta1");
 
 type Messages<'a> = HashMap<(String, String), &'a Message>;
 
 pub fn merge(open: &[OpenType], messages: &[Message]) -> Result<Vec<Type>> {
-    let index: Messages =
-        messages.iter().map(|m| ((m.package.clone(), normalized(&m.name)), m)).collect();
+    let index: Messages = messages.iter().map(|m| ((m.package.clone(), normalized(&m.name)), m)).collect();
     let mut types = Vec::new();
     for ty in open {
         let find = |package: &str| index.get(&(package.to_string(), normalized(&ty.name))).copied();
         let promoted = || if ty.package == PROMOTED.0 { find(PROMOTED.1) } else { None };
         let message = find(&ty.package).or_else(promoted);
-        types.push(merge_type(ty, message, &index).with_context(|| format!("merge `{}.{}`", ty.package, ty.name))?);
+        types.push(
+            merge_type(ty, message, &index).with_context(|| format!("merge `{}.{}`", ty.package, ty.name))?,
+        );
         types.extend(ty.list_kind.as_ref().map(|kind| list_type(ty, kind, &index)));
     }
     for (package, name) in MESSAGE_KINDS {
-        let message = index.get(&(package.to_string(), normalized(name))).with_context(|| format!("find `{name}`"))?;
+        let message =
+            index.get(&(package.to_string(), normalized(name))).with_context(|| format!("find `{name}`"))?;
         types.push(message_type(package, name, message));
     }
     types.sort_by(|a, b| (&a.package, &a.name).cmp(&(&b.package, &b.name)));
@@ -78,9 +82,11 @@ pub fn merge(open: &[OpenType], messages: &[Message]) -> Result<Vec<Type>> {
 }
 
 fn merge_type(ty: &OpenType, message: Option<&Message>, index: &Messages) -> Result<Type> {
-    let mut by_name: HashMap<String, &OpenField> = ty.fields.iter().map(|f| (normalized(&f.json), f)).collect();
+    let mut by_name: HashMap<String, &OpenField> =
+        ty.fields.iter().map(|f| (normalized(&f.json), f)).collect();
     let mut fields = Vec::new();
-    let is_kind = ty.group_version_kind.is_some() || META_KINDS.contains(&ty.name.as_str()) && ty.package == META;
+    let is_kind =
+        ty.group_version_kind.is_some() || META_KINDS.contains(&ty.name.as_str()) && ty.package == META;
     if is_kind {
         by_name.remove("kind");
         by_name.remove("apiversion");
@@ -90,8 +96,9 @@ fn merge_type(ty: &OpenType, message: Option<&Message>, index: &Messages) -> Res
         place_fields(message, &[], index, &mut by_name, &mut fields)?;
     }
     let left = ty.fields.iter().filter(|field| by_name.contains_key(&normalized(&field.json)));
-    let mut newer: Vec<Field> =
-        left.map(|field| plain_field(&field.json, &field.description, field.ty.clone(), field.required)).collect();
+    let mut newer: Vec<Field> = left
+        .map(|field| plain_field(&field.json, &field.description, field.ty.clone(), field.required))
+        .collect();
     for field in &mut newer {
         let known = NEWER.iter().find(|(of, json, _)| *of == ty.name && *json == field.json);
         field.numbers.extend(known.map(|(_, _, number)| *number));
@@ -122,7 +129,8 @@ fn place_fields(
         } else if GONE.contains(&field.name.as_str()) {
             continue;
         } else if let Ty::Ref { package, name } = &field.ty {
-            let embedded = index.get(&(package.clone(), normalized(name))).with_context(|| format!("find `{name}`"))?;
+            let embedded =
+                index.get(&(package.clone(), normalized(name))).with_context(|| format!("find `{name}`"))?;
             place_fields(embedded, &numbers, index, by_name, fields)?;
         } else {
             bail!("`{}.{}` has no JSON name", message.name, field.name);
@@ -145,10 +153,12 @@ fn merge_field(open: &OpenField, field: &MessageField, numbers: Vec<u32>) -> Fie
     merged.numbers = numbers;
     merged.list_type = field.markers("listType").next().map(String::from);
     merged.list_keys = field.markers("listMapKey").map(String::from).collect();
-    merged.map_atomic = field.markers("mapType").chain(field.markers("structType")).any(|value| value == "atomic");
+    merged.map_atomic =
+        field.markers("mapType").chain(field.markers("structType")).any(|value| value == "atomic");
     merged.patch_strategy = field.markers("patchStrategy").next().map(String::from);
     merged.patch_merge_key = field.markers("patchMergeKey").next().map(String::from);
-    merged.default = field.markers("default").next().filter(|value| !value.starts_with("ref(")).map(String::from);
+    merged.default =
+        field.markers("default").next().filter(|value| !value.starts_with("ref(")).map(String::from);
     merged
 }
 
@@ -217,7 +227,9 @@ fn message_type(package: &str, name: &str, message: &Message) -> Type {
         let open = OpenField { json, ty, required: false, description: prose(&field.docs) };
         merge_field(&open, field, vec![field.number])
     });
-    let newer = NEWER.iter().filter(|(of, json, _)| *of == name && !message.fields.iter().any(|f| normalized(&f.name) == normalized(json)));
+    let newer = NEWER.iter().filter(|(of, json, _)| {
+        *of == name && !message.fields.iter().any(|f| normalized(&f.name) == normalized(json))
+    });
     let newer = newer.map(|(_, json, number)| {
         let mut field = plain_field(json, "", Ty::Scalar('s'), false);
         field.numbers = vec![*number];
@@ -282,7 +294,9 @@ fn drop_unreachable(types: &mut Vec<Type>) {
     let position: HashMap<(String, String), usize> =
         types.iter().enumerate().map(|(i, ty)| ((ty.package.clone(), ty.name.clone()), i)).collect();
     let is_root = |ty: &Type| {
-        ty.group_version_kind.is_some() || ty.package == META && META_KINDS.contains(&ty.name.as_str()) || ty.name == "Info"
+        ty.group_version_kind.is_some()
+            || ty.package == META && META_KINDS.contains(&ty.name.as_str())
+            || ty.name == "Info"
     };
     let mut pending: Vec<usize> = (0..types.len()).filter(|&i| is_root(&types[i])).collect();
     let mut seen: HashSet<usize> = pending.iter().copied().collect();
@@ -303,7 +317,8 @@ fn drop_unreachable(types: &mut Vec<Type>) {
 }
 
 fn check_references(types: &[Type]) -> Result<()> {
-    let known: BTreeSet<(&str, &str)> = types.iter().map(|ty| (ty.package.as_str(), ty.name.as_str())).collect();
+    let known: BTreeSet<(&str, &str)> =
+        types.iter().map(|ty| (ty.package.as_str(), ty.name.as_str())).collect();
     for ty in types {
         for field in &ty.fields {
             if let Some((package, name)) = reference(&field.ty)

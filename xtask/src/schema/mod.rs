@@ -27,7 +27,8 @@ pub fn write() -> Result<()> {
     let data = data_dir();
     let generated = generate()?;
     std::fs::write(data.join("types.txt"), generated.types).context("write `types.txt`")?;
-    std::fs::write(data.join("descriptions.zlib"), generated.descriptions).context("write `descriptions.zlib`")?;
+    std::fs::write(data.join("descriptions.zlib"), generated.descriptions)
+        .context("write `descriptions.zlib`")?;
     Ok(())
 }
 
@@ -48,7 +49,8 @@ fn data_dir() -> PathBuf {
 
 /// The folders (`api/apps/v1` …) whose types are read: the served group versions and what all of them share.
 fn served_packages() -> Result<Vec<String>> {
-    let resources = std::fs::read_to_string(data_dir().join("resources.txt")).context("read `resources.txt`")?;
+    let resources =
+        std::fs::read_to_string(data_dir().join("resources.txt")).context("read `resources.txt`")?;
     let mut packages: Vec<String> = [
         "apimachinery/pkg/apis/meta/v1",
         "apimachinery/pkg/runtime",
@@ -84,7 +86,8 @@ fn crate_sources() -> Result<Sources> {
         .output()
         .context("run `cargo metadata`")?;
     anyhow::ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("read cargo's metadata")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("read cargo's metadata")?;
     let find = |name: &str| {
         metadata["packages"]
             .as_array()
@@ -105,7 +108,10 @@ mod tests {
     fn checked_in_files_are_what_the_sources_give() {
         let generated = generate().unwrap();
         let read = |name: &str| std::fs::read(data_dir().join(name)).unwrap();
-        assert!(generated.types.as_bytes() == read("types.txt"), "types.txt is stale: run `cargo xtask schema`");
+        assert!(
+            generated.types.as_bytes() == read("types.txt"),
+            "types.txt is stale: run `cargo xtask schema`"
+        );
         assert!(generated.descriptions == read("descriptions.zlib"), "descriptions.zlib is stale");
     }
 }

@@ -24,7 +24,8 @@ pub fn read(root: &Path, packages: &[String]) -> Result<Vec<OpenType>> {
 fn read_type(package: &str, text: &str) -> Result<Option<OpenType>> {
     let declaration = &text[..text.find("\nimpl").unwrap_or(text.len())];
     let items = syn::parse_file(declaration)?.items;
-    let Some(syn::Item::Struct(item)) = items.into_iter().find(|item| matches!(item, syn::Item::Struct(_))) else {
+    let Some(syn::Item::Struct(item)) = items.into_iter().find(|item| matches!(item, syn::Item::Struct(_)))
+    else {
         return Ok(None);
     };
     if !matches!(item.fields, syn::Fields::Named(_)) || !item.generics.params.is_empty() {
@@ -127,7 +128,9 @@ fn read_ty(ty: &syn::Type) -> Result<Ty> {
     let segments: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
     let last = path.path.segments.last().context("empty path")?;
     let argument = |index: usize| -> Result<Ty> {
-        let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else { anyhow::bail!("no arguments") };
+        let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            anyhow::bail!("no arguments")
+        };
         match arguments.args.iter().nth(index) {
             Some(syn::GenericArgument::Type(ty)) => read_ty(ty),
             _ => anyhow::bail!("no type argument"),

@@ -11,7 +11,8 @@ pub fn read(root: &Path, packages: &[String]) -> Result<Vec<Message>> {
         let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
         for item in syn::parse_file(&text)?.items {
             if let syn::Item::Struct(item) = item {
-                messages.push(read_message(package, &item).with_context(|| format!("read `{}`", item.ident))?);
+                messages
+                    .push(read_message(package, &item).with_context(|| format!("read `{}`", item.ident))?);
             }
         }
     }
@@ -29,13 +30,20 @@ fn read_message(package: &str, item: &syn::ItemStruct) -> Result<Message> {
             name: ident.trim_start_matches("r#").to_string(),
         });
     }
-    Ok(Message { package: package_name(package), name: item.ident.to_string(), docs: docs(&item.attrs), fields })
+    Ok(Message {
+        package: package_name(package),
+        name: item.ident.to_string(),
+        docs: docs(&item.attrs),
+        fields,
+    })
 }
 
 fn docs(attributes: &[syn::Attribute]) -> Vec<String> {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         syn::Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value().trim().to_string()),
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => {
+                Some(text.value().trim().to_string())
+            }
             _ => None,
         },
         _ => None,
@@ -79,7 +87,8 @@ fn read_ty(package: &str, ty: &syn::Type) -> Result<Ty> {
         "f64" => Ty::Scalar('d'),
         name => {
             let mut folder: Vec<&str> = package.split('/').collect();
-            let segments: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            let segments: Vec<String> =
+                path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             for segment in &segments[..segments.len() - 1] {
                 match segment.as_str() {
                     "super" => drop(folder.pop()),

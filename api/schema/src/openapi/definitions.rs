@@ -72,7 +72,8 @@ impl Definitions {
             schema.insert("description".into(), description.into());
         }
         schema.insert("type".into(), "object".into());
-        let required: Vec<Value> = shape.fields().filter(|field| field.required()).map(|field| field.name().into()).collect();
+        let required: Vec<Value> =
+            shape.fields().filter(|field| field.required()).map(|field| field.name().into()).collect();
         if !required.is_empty() {
             schema.insert("required".into(), required.into());
         }
@@ -91,15 +92,21 @@ impl Definitions {
 
     fn kinds(&self, shape: Struct<'_>) -> Vec<Value> {
         if shape.package() == META_PACKAGE && OF_EVERY_GROUP.contains(&shape.name()) {
-            let groups: BTreeSet<_> =
-                self.registry.resources().iter().map(|resource| (&resource.gvk.group, &resource.gvk.version)).collect();
-            let kinds = groups.into_iter().map(|(group, version)| {
-                json!({ "group": &**group, "kind": shape.name(), "version": &**version })
-            });
+            let groups: BTreeSet<_> = self
+                .registry
+                .resources()
+                .iter()
+                .map(|resource| (&resource.gvk.group, &resource.gvk.version))
+                .collect();
+            let kinds = groups.into_iter().map(
+                |(group, version)| json!({ "group": &**group, "kind": shape.name(), "version": &**version }),
+            );
             return kinds.collect();
         }
         let gvk = shape.group_version_kind();
-        gvk.map(|(group, version, kind)| gvk_value(&GroupVersionKind::new(group, version, kind))).into_iter().collect()
+        gvk.map(|(group, version, kind)| gvk_value(&GroupVersionKind::new(group, version, kind)))
+            .into_iter()
+            .collect()
     }
 
     fn render_field(&self, field: FieldRef<'_>, description: &str) -> Value {
@@ -128,8 +135,13 @@ impl Definitions {
         if let Some(key) = field.patch_merge_key() {
             schema.insert("x-kubernetes-patch-merge-key".into(), key.into());
         }
-        let strategies = [(field.patch_merge(), "merge"), (field.patch_retain_keys(), "retainKeys"), (field.patch_replace(), "replace")];
-        let strategies: Vec<&str> = strategies.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+        let strategies = [
+            (field.patch_merge(), "merge"),
+            (field.patch_retain_keys(), "retainKeys"),
+            (field.patch_replace(), "replace"),
+        ];
+        let strategies: Vec<&str> =
+            strategies.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
         if !strategies.is_empty() {
             schema.insert("x-kubernetes-patch-strategy".into(), strategies.join(",").into());
         }
@@ -140,12 +152,18 @@ impl Definitions {
     fn render_node(&self, node: Node<'_>, of_field: bool) -> Map<String, Value> {
         let reference = |definition: &str| {
             let reference = self.dialect.reference(definition);
-            let wrapped = if of_field && self.dialect == Dialect::V3 { json!({ "allOf": [reference] }) } else { reference };
+            let wrapped = if of_field && self.dialect == Dialect::V3 {
+                json!({ "allOf": [reference] })
+            } else {
+                reference
+            };
             object(wrapped)
         };
         match node.shape() {
             Shape::Struct(shape) => reference(&shape.definition()),
-            Shape::List(element) => object(json!({ "type": "array", "items": self.render_node(element, false) })),
+            Shape::List(element) => {
+                object(json!({ "type": "array", "items": self.render_node(element, false) }))
+            }
             Shape::Map(element) => {
                 object(json!({ "type": "object", "additionalProperties": self.render_node(element, false) }))
             }
@@ -168,7 +186,9 @@ fn innermost(node: Node<'_>) -> Option<TypeId> {
     match node.shape() {
         Shape::Struct(shape) => Some(shape.id),
         Shape::List(element) | Shape::Map(element) => innermost(element),
-        Shape::Scalar(Scalar::SchemaOrArray | Scalar::SchemaOrBool | Scalar::SchemaOrStrings) => node.table.json_schema_props,
+        Shape::Scalar(Scalar::SchemaOrArray | Scalar::SchemaOrBool | Scalar::SchemaOrStrings) => {
+            node.table.json_schema_props
+        }
         Shape::Scalar(_) => None,
     }
 }
@@ -206,9 +226,10 @@ fn named_scalar(scalar: Scalar, dialect: Dialect) -> Option<(&'static str, Value
     ];
     let v2 = dialect == Dialect::V2;
     Some(match scalar {
-        Scalar::Quantity if v2 => {
-            ("io.k8s.apimachinery.pkg.api.resource.Quantity", json!({ "description": QUANTITY, "type": "string" }))
-        }
+        Scalar::Quantity if v2 => (
+            "io.k8s.apimachinery.pkg.api.resource.Quantity",
+            json!({ "description": QUANTITY, "type": "string" }),
+        ),
         Scalar::Quantity => (
             "io.k8s.apimachinery.pkg.api.resource.Quantity",
             json!({ "description": QUANTITY, "oneOf": [{ "type": "string" }, { "type": "number" }] }),
@@ -249,13 +270,20 @@ fn named_scalar(scalar: Scalar, dialect: Dialect) -> Option<(&'static str, Value
             EXTENSIONS[2],
             json!({ "description": "JSONSchemaPropsOrBool represents JSONSchemaProps or a boolean value. Defaults to true for the boolean property." }),
         ),
-        Scalar::SchemaOrStrings => {
-            (EXTENSIONS[3], json!({ "description": "JSONSchemaPropsOrStringArray represents a JSONSchemaProps or a string array." }))
-        }
+        Scalar::SchemaOrStrings => (
+            EXTENSIONS[3],
+            json!({ "description": "JSONSchemaPropsOrStringArray represents a JSONSchemaProps or a string array." }),
+        ),
         Scalar::Empty => (
             EXTENSIONS[4],
             json!({ "description": "CustomResourceSubresourceStatus defines how to serve the status subresource for CustomResources.", "type": "object" }),
         ),
-        Scalar::String | Scalar::Bool | Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::Bytes | Scalar::Strings => return None,
+        Scalar::String
+        | Scalar::Bool
+        | Scalar::Int32
+        | Scalar::Int64
+        | Scalar::Double
+        | Scalar::Bytes
+        | Scalar::Strings => return None,
     })
 }

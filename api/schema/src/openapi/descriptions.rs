@@ -30,7 +30,8 @@ impl Descriptions {
     }
 
     fn at(&self, index: usize) -> &str {
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize + 1);
+        let start =
+            index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize + 1);
         let end = self.ends.get(index).map_or(start, |end| *end as usize);
         self.text.get(start..end).unwrap_or_default()
     }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 /// Gives the name of a kind's definition.
 pub(super) type Definition<'a> = &'a mut dyn FnMut(&GroupVersionKind) -> Option<String>;
 
-const MEDIA_TYPES: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const MEDIA_TYPES: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 const PATCH_TYPES: [&str; 5] = [
     "application/apply-patch+yaml",
@@ -20,35 +21,87 @@ const PATCH_TYPES: [&str; 5] = [
 /// Name, type, description.
 type Parameter = (&'static str, &'static str, &'static str);
 
-const PRETTY: Parameter = ("pretty", "string", "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).");
+const PRETTY: Parameter = (
+    "pretty",
+    "string",
+    "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).",
+);
 const WRITE: [Parameter; 3] = [
-    ("dryRun", "string", "When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed"),
-    ("fieldManager", "string", "fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint."),
-    ("fieldValidation", "string", "fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: Ignore, Warn and Strict."),
+    (
+        "dryRun",
+        "string",
+        "When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed",
+    ),
+    (
+        "fieldManager",
+        "string",
+        "fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.",
+    ),
+    (
+        "fieldValidation",
+        "string",
+        "fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: Ignore, Warn and Strict.",
+    ),
 ];
-const FORCE: Parameter = ("force", "boolean", "Force is going to \"force\" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.");
+const FORCE: Parameter = (
+    "force",
+    "boolean",
+    "Force is going to \"force\" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.",
+);
 const LIST: [Parameter; 10] = [
     ("allowWatchBookmarks", "boolean", "allowWatchBookmarks requests watch events with type \"BOOKMARK\"."),
     ("continue", "string", "The continue option should be set when retrieving more results from the server."),
-    ("fieldSelector", "string", "A selector to restrict the list of returned objects by their fields. Defaults to everything."),
-    ("labelSelector", "string", "A selector to restrict the list of returned objects by their labels. Defaults to everything."),
+    (
+        "fieldSelector",
+        "string",
+        "A selector to restrict the list of returned objects by their fields. Defaults to everything.",
+    ),
+    (
+        "labelSelector",
+        "string",
+        "A selector to restrict the list of returned objects by their labels. Defaults to everything.",
+    ),
     ("limit", "integer", "limit is a maximum number of responses to return for a list call."),
-    ("resourceVersion", "string", "resourceVersion sets a constraint on what resource versions a request may be served from."),
-    ("resourceVersionMatch", "string", "resourceVersionMatch determines how resourceVersion is applied to list calls."),
+    (
+        "resourceVersion",
+        "string",
+        "resourceVersion sets a constraint on what resource versions a request may be served from.",
+    ),
+    (
+        "resourceVersionMatch",
+        "string",
+        "resourceVersionMatch determines how resourceVersion is applied to list calls.",
+    ),
     ("sendInitialEvents", "boolean", "`sendInitialEvents=true` may be set together with `watch=true`."),
     ("timeoutSeconds", "integer", "Timeout for the list/watch call."),
-    ("watch", "boolean", "Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion."),
+    (
+        "watch",
+        "boolean",
+        "Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.",
+    ),
 ];
 const DELETE: [Parameter; 5] = [
     ("dryRun", "string", "When present, indicates that modifications should not be persisted."),
     ("gracePeriodSeconds", "integer", "The duration in seconds before the object should be deleted."),
-    ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", "if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error."),
-    ("orphanDependents", "boolean", "Deprecated: please use the PropagationPolicy. Should the dependent objects be orphaned."),
+    (
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "boolean",
+        "if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error.",
+    ),
+    (
+        "orphanDependents",
+        "boolean",
+        "Deprecated: please use the PropagationPolicy. Should the dependent objects be orphaned.",
+    ),
     ("propagationPolicy", "string", "Whether and how garbage collection will be performed."),
 ];
 
 /// The paths of a resource that is not built in, e.g. a CRD's. `definition` and `list_definition` name its schemas.
-pub fn openapi_v3_paths(resource: &ApiResource, definition: &str, list_definition: &str) -> Map<String, Value> {
+pub fn openapi_v3_paths(
+    resource: &ApiResource,
+    definition: &str,
+    list_definition: &str,
+) -> Map<String, Value> {
     let list_kind = format!("{}List", resource.gvk.kind);
     of(Dialect::V3, resource, &mut |gvk| {
         let is_meta = gvk.group.is_empty() && matches!(&*gvk.kind, "Status" | "DeleteOptions" | "Patch");
@@ -78,13 +131,18 @@ pub(super) fn of(dialect: Dialect, resource: &ApiResource, definition: Definitio
         let item = writer.item(&["list"], gvk, "ForAllNamespaces", false, false);
         paths.insert(format!("{root}/{}", resource.plural), item);
     }
-    let on_collection: Vec<&str> = ["list", "create", "deletecollection"].into_iter().filter(|verb| has(verb)).collect();
+    let on_collection: Vec<&str> =
+        ["list", "create", "deletecollection"].into_iter().filter(|verb| has(verb)).collect();
     if !on_collection.is_empty() {
         paths.insert(collection.clone(), writer.item(&on_collection, gvk, "", resource.namespaced, false));
     }
-    let on_object: Vec<&str> = ["get", "update", "delete", "patch"].into_iter().filter(|verb| has(verb)).collect();
+    let on_object: Vec<&str> =
+        ["get", "update", "delete", "patch"].into_iter().filter(|verb| has(verb)).collect();
     if !on_object.is_empty() {
-        paths.insert(format!("{collection}/{{name}}"), writer.item(&on_object, gvk, "", resource.namespaced, true));
+        paths.insert(
+            format!("{collection}/{{name}}"),
+            writer.item(&on_object, gvk, "", resource.namespaced, true),
+        );
     }
     for subresource in &resource.subresources {
         let verbs: Vec<&str> = subresource.verbs.iter().map(|verb| &**verb).collect();
@@ -107,7 +165,14 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn item(&mut self, verbs: &[&str], gvk: &GroupVersionKind, suffix: &str, namespaced: bool, named: bool) -> Value {
+    fn item(
+        &mut self,
+        verbs: &[&str],
+        gvk: &GroupVersionKind,
+        suffix: &str,
+        namespaced: bool,
+        named: bool,
+    ) -> Value {
         let mut item = Map::new();
         for verb in verbs {
             let (method, action) = match *verb {
@@ -127,14 +192,26 @@ impl Writer<'_> {
             parameters.push(self.path_parameter("name", &format!("name of the {}", self.resource.gvk.kind)));
         }
         if namespaced {
-            parameters.push(self.path_parameter("namespace", "object name and auth scope, such as for teams and projects"));
+            parameters.push(
+                self.path_parameter(
+                    "namespace",
+                    "object name and auth scope, such as for teams and projects",
+                ),
+            );
         }
         parameters.push(self.parameter(&PRETTY));
         item.insert("parameters".to_string(), parameters.into());
         item.into()
     }
 
-    fn operation(&mut self, verb: &str, action: &str, gvk: &GroupVersionKind, scope: &str, suffix: &str) -> Value {
+    fn operation(
+        &mut self,
+        verb: &str,
+        action: &str,
+        gvk: &GroupVersionKind,
+        scope: &str,
+        suffix: &str,
+    ) -> Value {
         let kind = &self.resource.gvk.kind;
         let group = capitalized(match &*self.resource.gvk.group {
             "" => "core",
@@ -159,13 +236,18 @@ impl Writer<'_> {
         let mut operation = Map::new();
         operation.insert("description".into(), done.into());
         operation.insert("operationId".into(), format!("{word}{group}{version}{scope}{kind}{suffix}").into());
-        operation.insert("tags".into(), json!([format!("{}_{}", group.to_lowercase(), self.resource.gvk.version)]));
+        operation.insert(
+            "tags".into(),
+            json!([format!("{}_{}", group.to_lowercase(), self.resource.gvk.version)]),
+        );
         let mut parameters: Vec<Value> = match verb {
             "list" => LIST.iter().map(|parameter| self.parameter(parameter)).collect(),
             "create" | "update" => WRITE.iter().map(|parameter| self.parameter(parameter)).collect(),
             "patch" => WRITE.iter().chain([&FORCE]).map(|parameter| self.parameter(parameter)).collect(),
             "delete" => DELETE.iter().map(|parameter| self.parameter(parameter)).collect(),
-            "deletecollection" => DELETE.iter().chain(&LIST[1..7]).map(|parameter| self.parameter(parameter)).collect(),
+            "deletecollection" => {
+                DELETE.iter().chain(&LIST[1..7]).map(|parameter| self.parameter(parameter)).collect()
+            }
             _ => Vec::new(),
         };
         self.body(verb, gvk, &mut operation, &mut parameters);
@@ -178,11 +260,19 @@ impl Writer<'_> {
         operation.into()
     }
 
-    fn body(&mut self, verb: &str, gvk: &GroupVersionKind, operation: &mut Map<String, Value>, parameters: &mut Vec<Value>) {
+    fn body(
+        &mut self,
+        verb: &str,
+        gvk: &GroupVersionKind,
+        operation: &mut Map<String, Value>,
+        parameters: &mut Vec<Value>,
+    ) {
         let meta = |kind: &str| GroupVersionKind::new("", "v1", kind);
         let schema = match verb {
             "create" | "update" => (self.definition)(gvk).map(|name| self.dialect.reference(&name)),
-            "delete" | "deletecollection" => (self.definition)(&meta("DeleteOptions")).map(|name| self.dialect.reference(&name)),
+            "delete" | "deletecollection" => {
+                (self.definition)(&meta("DeleteOptions")).map(|name| self.dialect.reference(&name))
+            }
             "patch" => Some(json!({ "type": "object" })),
             _ => None,
         };
@@ -238,15 +328,23 @@ impl Writer<'_> {
 
     fn path_parameter(&self, name: &str, description: &str) -> Value {
         match self.dialect {
-            Dialect::V2 => json!({ "name": name, "in": "path", "description": description, "required": true, "type": "string", "uniqueItems": true }),
-            Dialect::V3 => json!({ "name": name, "in": "path", "description": description, "required": true, "schema": { "type": "string", "uniqueItems": true } }),
+            Dialect::V2 => {
+                json!({ "name": name, "in": "path", "description": description, "required": true, "type": "string", "uniqueItems": true })
+            }
+            Dialect::V3 => {
+                json!({ "name": name, "in": "path", "description": description, "required": true, "schema": { "type": "string", "uniqueItems": true } })
+            }
         }
     }
 
     fn parameter(&self, (name, ty, description): &Parameter) -> Value {
         match self.dialect {
-            Dialect::V2 => json!({ "name": name, "in": "query", "description": description, "type": ty, "uniqueItems": true }),
-            Dialect::V3 => json!({ "name": name, "in": "query", "description": description, "schema": { "type": ty, "uniqueItems": true } }),
+            Dialect::V2 => {
+                json!({ "name": name, "in": "query", "description": description, "type": ty, "uniqueItems": true })
+            }
+            Dialect::V3 => {
+                json!({ "name": name, "in": "query", "description": description, "schema": { "type": ty, "uniqueItems": true } })
+            }
         }
     }
 }
