@@ -2,12 +2,14 @@
 //! API server of this process, and what every client of it needs: Events, references, selectors, status patches.
 
 mod events;
+mod in_process;
 mod kubeconfig;
 mod reference;
 pub mod selector;
 mod status;
 
 pub use events::{EventRecorder, EventType};
+pub use in_process::in_process;
 pub use kubeconfig::{KubeconfigError, from_kubeconfig};
 pub use reference::{api_message, is_reason, object_reference};
 pub use status::{merge_difference, patch_status};

@@ -28,6 +28,8 @@ pub struct StatusDetails {
     pub uid: String,
     pub causes: Vec<Cause>,
     pub retry_after_seconds: u32,
+    /// Of an expired list: how to go on without exactness. Shown in `metadata.continue`.
+    pub continue_token: String,
 }
 
 /// One thing that is wrong with one field.
@@ -238,7 +240,11 @@ impl Status {
             status.as_object_mut().map(|fields| fields.shift_remove("reason"));
         }
         if let Some(details) = &self.details {
-            status["details"] = details.to_json();
+            if details.continue_token.is_empty() {
+                status["details"] = details.to_json();
+            } else {
+                status["metadata"]["continue"] = details.continue_token.as_str().into();
+            }
         }
         status["code"] = self.code.into();
         status

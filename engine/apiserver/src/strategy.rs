@@ -4,8 +4,8 @@
 //! what the kind's own strategy in the stock server adds. One small file per kind under `kinds/`, looked up by
 //! `kinds::strategy`; a kind without a file gets [`Generic`].
 //!
-//! Order on create: schema (prune, default) → generic prepare → `prepare_create` → admission → `validate` → commit → `after_create`.
-//! Order on update: schema → generic prepare → `prepare_update` → admission → `validate_update` → commit → `after_update`.
+//! Order on create: schema (prune, default) → mutating admission → `prepare_create` → `validate` → validating admission → commit.
+//! Order on update: the same with `prepare_update` and `validate_update`, then `after_update`.
 
 use serde_json::Value;
 
@@ -75,14 +75,22 @@ pub trait Strategy: Send + Sync {
         NameRule::Subdomain
     }
 
-    /// Whether `metadata.generation` counts changes of the spec; by default for kinds with a status subresource.
-    fn counts_generation(&self, has_status: bool) -> bool {
-        has_status
-    }
-
     /// How deletion goes when the request names no grace period.
     fn deletion_grace_seconds(&self, _object: &Value, _asked: Option<i64>) -> i64 {
         0
+    }
+
+    /// Changes an object on which a deletion begins (Namespace: `status.phase`).
+    fn mark_deleting(&self, _object: &mut Value) {}
+
+    /// Whether something beside `metadata.finalizers` holds a deleting object (Namespace: `spec.finalizers`).
+    fn is_held(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Whether deletion answers with the object instead of a `Status`.
+    fn returns_deleted_object(&self) -> bool {
+        false
     }
 
     /// The finalizer that deletion leaves in place when no propagation policy is given: false for most kinds

@@ -1,0 +1,112 @@
+//! ServiceAccount: every pod has an account; its token, the cluster's CA and the namespace are mounted into it.
+//!
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go
+
+use coracle_store::{Key, Resource};
+use serde_json::{Value, json};
+
+use super::{Operation, Request};
+use crate::{names, status::Status};
+
+const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// An hour and a bit: the kubelet renews it before, and tokens of an hour's age are not refused over clock skew.
+const TOKEN_SECONDS: i64 = 3607;
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
+    if request.operation != Operation::Create || !request.is("", "pods") || !pod["spec"].is_object() {
+        return Ok(());
+    }
+    if pod["metadata"]["annotations"][MIRROR].is_string() {
+        return Ok(());
+    }
+    let spec = &mut pod["spec"];
+    let asked = [&spec["serviceAccountName"], &spec["serviceAccount"]]
+        .into_iter()
+        .find_map(|value| value.as_str().filter(|name| !name.is_empty()));
+    let name = asked.unwrap_or("default").to_owned();
+    let account = find(request, &name, crate::object::name(pod))?;
+    let spec = &mut pod["spec"];
+    spec["serviceAccountName"] = name.as_str().into();
+    spec["serviceAccount"] = name.as_str().into();
+    if wants_token(spec, &account) {
+        mount_token(spec);
+    }
+    let own_secrets = spec["imagePullSecrets"].as_array().is_none_or(Vec::is_empty);
+    if let (true, Some(secrets)) = (own_secrets, account["imagePullSecrets"].as_array().filter(|list| !list.is_empty())) {
+        spec["imagePullSecrets"] = secrets.clone().into();
+    }
+    Ok(())
+}
+
+fn find(request: &Request<'_>, name: &str, pod: &str) -> Result<Value, Status> {
+    let key = Key {
+        resource: Resource("serviceaccounts".into()),
+        namespace: request.target.namespace.as_str().into(),
+        name: name.into(),
+    };
+    match request.state.reader.get(&key) {
+        Some(account) => crate::verbs::decode(&account),
+        None => {
+            let why = format!(
+                "error looking up service account {}/{name}: serviceaccount \"{name}\" not found",
+                request.target.namespace
+            );
+            Err(Status::forbidden(request.target.served.group_resource(), pod, why))
+        }
+    }
+}
+
+/// The pod's word counts before the account's.
+fn wants_token(spec: &Value, account: &Value) -> bool {
+    let asked = |object: &Value| object["automountServiceAccountToken"].as_bool();
+    asked(spec).or(asked(account)).unwrap_or(true)
+}
+
+fn mount_token(spec: &mut Value) {
+    let existing = spec["volumes"].as_array().into_iter().flatten().find_map(|volume| {
+        let name = volume["name"].as_str()?;
+        let projected = volume["projected"].is_object() && name.starts_with("kube-api-access-");
+        projected.then(|| name.to_owned())
+    });
+    let is_new = existing.is_none();
+    let name = existing.unwrap_or_else(|| format!("kube-api-access-{}", names::random(5)));
+    let mut used = false;
+    for list in ["initContainers", "containers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let mounts = container["volumeMounts"].as_array();
+            if mounts.into_iter().flatten().any(|mount| mount["mountPath"] == MOUNT_PATH) {
+                continue;
+            }
+            used = true;
+            push(&mut container["volumeMounts"], json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+        }
+    }
+    if used && is_new {
+        push(&mut spec["volumes"], volume(&name));
+    }
+}
+
+fn push(list: &mut Value, item: Value) {
+    match list {
+        Value::Array(items) => items.push(item),
+        slot => *slot = json!([item]),
+    }
+}
+
+fn volume(name: &str) -> Value {
+    json!({
+        "name": name,
+        "projected": {
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{
+                    "path": "namespace",
+                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+                }]}}
+            ],
+            "defaultMode": 420
+        }
+    })
+}

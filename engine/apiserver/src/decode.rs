@@ -1,0 +1,155 @@
+//! From a request's bytes to an object of the expected kind: parse, check kind and version, prune, default.
+//!
+//! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/create.go and rest.go (`transformDecodeError`)
+
+use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema};
+use serde_json::Value;
+
+use crate::{options::FieldValidation, registry::api_version, status::Status};
+
+/// A parsed body with what was odd about its syntax.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    pub value: Value,
+    pub issues: Vec<FieldIssue>,
+}
+
+impl From<Value> for Decoded {
+    fn from(value: Value) -> Decoded {
+        Decoded { value, issues: Vec::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Yaml,
+}
+
+/// What is accepted in bodies of objects.
+pub const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+
+/// The format of a body by its Content-Type; absent is JSON.
+pub fn format_of(content_type: Option<&str>) -> Result<Format, Status> {
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match media_type.to_ascii_lowercase().as_str() {
+        "" | "application/json" | "*/*" => Ok(Format::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        _ => Err(Status::unsupported_media_type(&ACCEPTED)),
+    }
+}
+
+/// `expected` is the kind that the path takes.
+pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Result<Decoded, Status> {
+    let parsed = match format {
+        Format::Json => coracle_schema::parse_json(bytes),
+        Format::Yaml => coracle_schema::parse_yaml(bytes),
+    };
+    let (value, issues) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
+    if !value.is_object() {
+        let error = DecodeError::Syntax(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            go_type(&value)
+        ));
+        return Err(unrecognized(expected, &error, bytes));
+    }
+    Ok(Decoded { value, issues })
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        _ => "null",
+    }
+}
+
+fn unrecognized(expected: &GroupVersionKind, error: &DecodeError, bytes: &[u8]) -> Status {
+    let text = error.to_string();
+    let text = match error {
+        DecodeError::Syntax(_) if !text.starts_with("couldn't get") => {
+            format!("couldn't get version/kind; json parse error: {text}")
+        }
+        _ => text,
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {text} ({})",
+        expected.kind,
+        summary(bytes)
+    ))
+}
+
+/// The start of a body for messages: text when it looks like JSON, hex otherwise.
+fn summary(bytes: &[u8]) -> String {
+    const MAX: usize = 30;
+    let start = &bytes[..bytes.len().min(MAX)];
+    let more = if bytes.len() > MAX { " ..." } else { "" };
+    match bytes.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(start)),
+        Some(_) => {
+            let hex: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{hex}{more}")
+        }
+    }
+}
+
+/// Checks kind and version (filling them in when absent), removes unknown fields, checks types and fills in defaults.
+/// Returns the warnings for the response.
+pub fn shape(
+    schema: &Schema,
+    expected: &GroupVersionKind,
+    decoded: &mut Decoded,
+    validation: FieldValidation,
+) -> Result<Vec<String>, Status> {
+    check_kind(expected, &mut decoded.value)?;
+    let mut issues = std::mem::take(&mut decoded.issues);
+    issues.extend(schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?);
+    let texts: Vec<String> = issues.iter().map(issue_text).collect();
+    if validation == FieldValidation::Strict && !texts.is_empty() {
+        return Err(cannot_be_handled(expected, &format!("strict decoding error: {}", texts.join(", "))));
+    }
+    schema.default(&mut decoded.value);
+    Ok(if validation == FieldValidation::Warn { texts } else { Vec::new() })
+}
+
+fn issue_text(issue: &FieldIssue) -> String {
+    match issue {
+        FieldIssue::Unknown { path } => format!("unknown field \"{path}\""),
+        FieldIssue::Duplicate { path } => format!("duplicate field \"{path}\""),
+    }
+}
+
+fn cannot_be_handled(gvk: &GroupVersionKind, why: &str) -> Status {
+    Status::bad_request(format!("{} in version \"{}\" cannot be handled as a {}: {why}", gvk.kind, gvk.version, gvk.kind))
+}
+
+fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {
+    let wanted_version = api_version(&expected.group, &expected.version);
+    for (field, wanted) in [("kind", &*expected.kind), ("apiVersion", &*wanted_version)] {
+        match &object[field] {
+            Value::Null => object[field] = wanted.into(),
+            Value::String(text) if text.is_empty() => object[field] = wanted.into(),
+            _ => {}
+        }
+    }
+    let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if version != wanted_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted_version})"
+        )));
+    }
+    if kind != *expected.kind {
+        let (_, short) = version.rsplit_once('/').unwrap_or(("", &version));
+        let group = if expected.group.is_empty() { "core" } else { &*expected.group };
+        let package = group.split('.').next().unwrap_or(group);
+        return Err(Status::bad_request(format!(
+            "{kind} in version \"{short}\" cannot be handled as a {}: converting ({version}.{kind}) to ({package}.{}): unknown conversion",
+            expected.kind, expected.kind
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! What this server serves, as clients ask for it: the legacy documents and the aggregated one.
+//!
+//! Reads: the registry of served resources.
+//! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+
+mod aggregated;
+mod legacy;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+use crate::{
+    negotiate::{clauses, negotiate},
+    options::Query,
+    registry::Served,
+    status::Status,
+    types::{Response, State, json_response},
+};
+
+pub fn serve(state: &State, segments: &[&str], headers: &HeaderMap) -> Result<Response, Status> {
+    if segments.len() == 1 && wants_aggregated(headers) {
+        return Ok(aggregated::response(state, segments[0] == "api", headers));
+    }
+    let document = match segments {
+        ["api"] => legacy::versions(state),
+        ["apis"] => legacy::groups(state),
+        ["api", version] => legacy::resources(state, "", version).ok_or_else(Status::unknown_path)?,
+        ["apis", group] => legacy::group(state, group).ok_or_else(Status::unknown_path)?,
+        ["apis", group, version] => legacy::resources(state, group, version).ok_or_else(Status::unknown_path)?,
+        _ => return Err(Status::unknown_path()),
+    };
+    let encoding = negotiate(headers, &Query::default(), false)?.encoding;
+    crate::http::resource::encode(encoding, StatusCode::OK, &document)
+}
+
+/// Whether the first clause that this server understands asks for the aggregated form.
+fn wants_aggregated(headers: &HeaderMap) -> bool {
+    for clause in clauses(headers) {
+        if clause.media_type != "application/json" && clause.media_type != "*/*" {
+            continue;
+        }
+        match clause.parameter("as") {
+            None => return false,
+            Some("APIGroupDiscoveryList") => {
+                if clause.parameter("g") == Some("apidiscovery.k8s.io") && clause.parameter("v") == Some("v2") {
+                    return true;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    false
+}
+
+/// The groups in order, each with its versions in order.
+fn group_versions(state: &State) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for served in state.resources.all() {
+        let gvk = &served.api.gvk;
+        let at = match groups.iter().position(|(group, _)| **group == *gvk.group) {
+            Some(at) => at,
+            None => {
+                groups.push((gvk.group.to_string(), Vec::new()));
+                groups.len() - 1
+            }
+        };
+        let versions = &mut groups[at].1;
+        if !versions.iter().any(|version| **version == *gvk.version) {
+            versions.push(gvk.version.to_string());
+        }
+    }
+    groups
+}
+
+fn of_version<'a>(state: &'a State, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Served> {
+    state
+        .resources
+        .all()
+        .iter()
+        .map(|served| &**served)
+        .filter(move |served| *served.api.gvk.group == *group && *served.api.gvk.version == *version)
+}
+
+fn strings(values: &[std::sync::Arc<str>]) -> Value {
+    values.iter().map(|value| Value::from(&**value)).collect()
+}
+
+fn with_etag(mut response: Response, etag: &str, content_type: &'static str) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(value) = HeaderValue::from_str(etag) {
+        headers.insert(header::ETAG, value);
+    }
+    response
+}
+
+fn document_response(document: &Value) -> Response {
+    json_response(StatusCode::OK, document)
+}

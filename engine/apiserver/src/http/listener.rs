@@ -1,0 +1,121 @@
+//! The one socket: TLS, HTTP/1.1 and HTTP/2, bounded connections, an orderly end.
+//!
+//! Invariant: a connection that does nothing useful (no handshake, no request) is closed; at stop every connection ends
+//! within [`GRACE`].
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::PeerCertificate;
+use crate::types::{Body, State};
+
+/// Clients of one machine and its users; beyond it new ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 4096;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEADERS: Duration = Duration::from_secs(30);
+/// How often an idle HTTP/2 peer is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+/// As on a stock server.
+const MAX_STREAMS: u32 = 250;
+const GRACE: Duration = Duration::from_secs(2);
+/// After an error of accept (too many open files), before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub async fn serve(state: Arc<State>, listener: TcpListener, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(state.pki.server_tls());
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let permit = tokio::select! {
+            () = stop.cancelled() => break,
+            permit = slots.clone().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (state, acceptor, stop) = (state.clone(), acceptor.clone(), stop.clone());
+                connections.spawn(connection(state, acceptor, stream, stop, permit));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        tracing::debug!("connections did not end in time");
+        connections.shutdown().await;
+    }
+}
+
+async fn connection(
+    state: Arc<State>,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    stop: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
+    let _ = stream.set_nodelay(true);
+    let tls = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!("TLS handshake timed out"),
+    };
+    let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let peer = certificate.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
+    let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+        let (state, peer) = (state.clone(), peer.clone());
+        async move {
+            let mut request = request.map(|body| -> Body { body.map_err(Into::into).boxed_unsync() });
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            Ok::<_, Infallible>(super::handle(state, request).await)
+        }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING))
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(64 * 1024);
+    builder
+}

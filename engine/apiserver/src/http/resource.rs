@@ -1,0 +1,259 @@
+//! Requests for resources: finds what is served under the path and hands the request to its verb.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+use super::body;
+use crate::{
+    decode,
+    negotiate::{Accepted, Encoding, negotiate},
+    options::{DeleteOptions, ListOptions, Query, WriteOptions},
+    present::{Form, Presenter},
+    registry::Served,
+    request_info::RequestInfo,
+    reviews,
+    status::Status,
+    subresources,
+    types::{Request, Response, State, UserInfo, body_from, json_bytes_response, json_response},
+    verbs::{self, Answer, Outcome, Target, patch::PatchType},
+};
+
+pub async fn serve(
+    state: Arc<State>,
+    user: UserInfo,
+    info: RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let served = state.resources.get(&info.group, &info.version, &info.resource).cloned();
+    let served = served.ok_or_else(Status::unknown_path)?;
+    if !info.namespace.is_empty() && !served.api.namespaced && info.resource != "namespaces" {
+        return Err(Status::unknown_path());
+    }
+    let target = Target::of(served, &info);
+    if !info.subresource.is_empty() {
+        return subresources::serve(&state, &user, &info, target, request).await;
+    }
+    let verb = info.verb.as_str();
+    if !target.served.allows(verb) {
+        return Err(Status::method_not_allowed());
+    }
+    if verb == "create" && !info.name.is_empty() {
+        return Err(Status::method_not_allowed());
+    }
+    let needs_namespace = target.served.api.namespaced && target.namespace.is_empty();
+    if needs_namespace && !matches!(verb, "list" | "watch") && !is_clusterwide_create(&target, verb) {
+        return Err(Status::unknown_path());
+    }
+    match verb {
+        "get" => get(&state, &target, &request),
+        "list" => list(&state, &target, &request),
+        "watch" => watch(&state, &target, &request),
+        "create" => create(&state, &user, &target, request).await,
+        "update" => update(&state, &user, &target, request).await,
+        "patch" => patch(&state, &user, &target, request).await,
+        "delete" => delete(&state, &user, &target, request).await,
+        "deletecollection" => delete_collection(&state, &user, &target, request).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Nothing namespaced is created without its namespace in the path.
+fn is_clusterwide_create(_target: &Target, _verb: &str) -> bool {
+    false
+}
+
+fn query(request: &Request) -> Query {
+    Query::parse(request.uri().query())
+}
+
+fn get(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
+    let query = query(request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let answer = verbs::get(state, target, query.text("resourceVersion"))?;
+    respond(&target.served, accepted, StatusCode::OK, answer)
+}
+
+fn list(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
+    let query = query(request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?)?;
+    respond_list(&target.served, accepted, listed)
+}
+
+fn respond_list(
+    served: &Arc<Served>,
+    accepted: Accepted,
+    listed: verbs::list::Listed,
+) -> Result<Response, Status> {
+    if accepted.form == Form::Object && accepted.encoding == Encoding::Json {
+        let mut response = http::Response::new(listed.into_body(served)?);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return Ok(response);
+    }
+    let objects = listed.objects.iter().map(|object| verbs::decode_as(served, object)).collect::<Result<_, _>>()?;
+    let list = if accepted.form == Form::Object {
+        serde_json::json!({
+            "kind": format!("{}List", served.api.gvk.kind),
+            "apiVersion": served.api_version(),
+            "metadata": listed.metadata(),
+            "items": Value::Array(objects),
+        })
+    } else {
+        Presenter { served: served.clone(), form: accepted.form }.list(listed.metadata(), objects)
+    };
+    encode(accepted.encoding, StatusCode::OK, &list)
+}
+
+fn watch(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
+    let query = query(request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    if accepted.encoding != Encoding::Json {
+        return Err(Status::not_acceptable(&["application/json;stream=watch"]));
+    }
+    let mut options = ListOptions::parse(&query, true)?;
+    if !target.name.is_empty() && options.field_selector.is_empty() {
+        options.field_selector = format!("metadata.name={}", target.name);
+    }
+    let presenter = Presenter { served: target.served.clone(), form: accepted.form };
+    let body = verbs::watch::watch(state, target, &options, presenter)?;
+    let mut response = http::Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(response)
+}
+
+async fn create(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = query(&request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let options = WriteOptions::parse(&query, "CreateOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let api = &target.served.api;
+    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &api.gvk)?;
+    let virtual_answer = reviews::create(
+        state,
+        user,
+        &api.gvk.group,
+        &api.plural,
+        &target.namespace,
+        &target.name,
+        decoded.value.clone(),
+    );
+    if let Some(answer) = virtual_answer {
+        return respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer?));
+    }
+    if &*api.plural == "bindings" && api.gvk.group.is_empty() {
+        let status = subresources::binding::bind(state, user, target, decoded.value, options.dry_run).await?;
+        return Ok(json_response(StatusCode::CREATED, &status));
+    }
+    let outcome = verbs::create(state, user, target, decoded, &options).await?;
+    respond_write(&target.served, accepted, outcome)
+}
+
+async fn update(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = query(&request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let options = WriteOptions::parse(&query, "UpdateOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &target.served.api.gvk)?;
+    let outcome = verbs::update(state, user, target, decoded, &options).await?;
+    respond_write(&target.served, accepted, outcome)
+}
+
+pub async fn patch(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
+    let query = query(&request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let options = WriteOptions::parse(&query, "PatchOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let kind = PatchType::parse(content_type.as_deref())?;
+    let patch = verbs::patch::parse_body(kind, &bytes)?;
+    let outcome = verbs::patch::patch(state, user, target, kind, &patch, &options).await?;
+    respond_write(&target.served, accepted, outcome)
+}
+
+/// Update of the object itself or of `/status` and the like.
+pub async fn put(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    update(state, user, target, request).await
+}
+
+async fn delete_options(query: &Query, request: Request) -> Result<DeleteOptions, Status> {
+    let (content_type, bytes) = body::read(request).await?;
+    if bytes.is_empty() {
+        return DeleteOptions::parse(query, &Value::Null);
+    }
+    let format = decode::format_of(content_type.as_deref())?;
+    let gvk = coracle_schema::GroupVersionKind { group: "".into(), version: "v1".into(), kind: "DeleteOptions".into() };
+    let decoded = decode::parse(&bytes, format, &gvk)?;
+    DeleteOptions::parse(query, &decoded.value)
+}
+
+async fn delete(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = query(&request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let options = delete_options(&query, request).await?;
+    let deleted = verbs::delete(state, user, target, &options).await?;
+    let answer = verbs::delete::success(target, deleted);
+    let is_status = matches!(&answer, Answer::Value(value) if value["kind"] == "Status");
+    if is_status {
+        return encode(accepted.encoding, StatusCode::OK, &answer.into_value()?);
+    }
+    respond(&target.served, accepted, StatusCode::OK, answer)
+}
+
+async fn delete_collection(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
+    let query = query(&request);
+    let accepted = negotiate(request.headers(), &query, true)?;
+    let list = ListOptions::parse(&query, false)?;
+    let options = delete_options(&query, request).await?;
+    let listed = verbs::delete_collection(state, user, target, &list, &options).await?;
+    respond_list(&target.served, accepted, listed)
+}
+
+pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
+    let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = respond(served, accepted, code, outcome.answer)?;
+    for warning in outcome.warnings {
+        let text = format!("299 - {}", crate::status::quote(&warning));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+pub fn respond(
+    served: &Arc<Served>,
+    accepted: Accepted,
+    code: StatusCode,
+    answer: Answer,
+) -> Result<Response, Status> {
+    match (accepted.form, accepted.encoding) {
+        (Form::Object, Encoding::Json) => Ok(json_bytes_response(code, answer.into_bytes())),
+        (form, encoding) => {
+            let presenter = Presenter { served: served.clone(), form };
+            encode(encoding, code, &presenter.served_value(answer.into_value()?))
+        }
+    }
+}
+
+pub fn encode(encoding: Encoding, code: StatusCode, value: &Value) -> Result<Response, Status> {
+    if encoding == Encoding::Json {
+        return Ok(json_response(code, value));
+    }
+    let text = serde_saphyr::to_string(value).map_err(Status::internal)?;
+    let mut response = http::Response::new(body_from(text));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    Ok(response)
+}

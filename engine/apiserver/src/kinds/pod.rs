@@ -1,0 +1,96 @@
+//! Pod: phase, quality of service, graceful deletion.
+//!
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/pod/strategy.go
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    status::Status,
+    strategy::{Context, Strategy},
+};
+
+pub struct Pod;
+
+impl Strategy for Pod {
+    fn prepare_create(&self, _context: Context<'_>, pod: &mut Value) -> Result<(), Status> {
+        pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
+        Ok(())
+    }
+
+    fn prepare_update(&self, context: Context<'_>, pod: &mut Value, old: &Value) -> Result<(), Status> {
+        if context.subresource == "status" && pod["status"]["qosClass"].is_null() {
+            pod["status"]["qosClass"] = old["status"]["qosClass"].clone();
+        }
+        Ok(())
+    }
+
+    /// A pod that no node runs, or that has ended, needs no grace.
+    fn deletion_grace_seconds(&self, pod: &Value, asked: Option<i64>) -> i64 {
+        let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+        let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if !assigned || ended {
+            return 0;
+        }
+        match asked.or(pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or_default() {
+            ..0 => 1,
+            seconds => seconds,
+        }
+    }
+
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+}
+
+/// Guaranteed when every container limits cpu and memory to what it requests, BestEffort when none asks for anything.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let resources: Vec<&Value> = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+        .map(|container| &container["resources"])
+        .chain(pod["spec"].get("resources"))
+        .collect();
+    let asked = |part: &Value, name: &str| {
+        part[name].as_str().filter(|text| !is_zero(text)).map(String::from)
+    };
+    let any = resources.iter().any(|own| {
+        ["requests", "limits"].iter().any(|part| ["cpu", "memory"].iter().any(|name| asked(&own[*part], name).is_some()))
+    });
+    if !any {
+        return "BestEffort";
+    }
+    let empty = Value::Object(Map::new());
+    let guaranteed = resources.iter().all(|own| {
+        ["cpu", "memory"].iter().all(|name| {
+            let limit = asked(own.get("limits").unwrap_or(&empty), name);
+            let request = asked(own.get("requests").unwrap_or(&empty), name);
+            limit.is_some() && (request.is_none() || request == limit)
+        })
+    });
+    if guaranteed { "Guaranteed" } else { "Burstable" }
+}
+
+fn is_zero(quantity: &str) -> bool {
+    let digits: String = quantity.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    digits.parse::<f64>().is_ok_and(|number| number == 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_follows_requests_and_limits() {
+        let pod = |resources: Value| json!({"spec": {"containers": [{"resources": resources}]}});
+        let full = json!({"cpu": "1", "memory": "1Gi"});
+        for (resources, class) in [
+            (json!({}), "BestEffort"),
+            (json!({"requests": {"cpu": "1"}}), "Burstable"),
+            (json!({"requests": full, "limits": full}), "Guaranteed"),
+            (json!({"limits": full}), "Guaranteed"),
+            (json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": full}), "Burstable"),
+        ] {
+            assert_eq!(qos_class(&pod(resources.clone())), class, "{resources}");
+        }
+    }
+}

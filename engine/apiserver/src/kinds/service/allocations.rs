@@ -1,0 +1,253 @@
+//! Which cluster addresses and node ports are taken.
+//!
+//! The lower end of the address range is kept for addresses that users choose, as on a stock server; the server itself
+//! chooses at random from the rest, so that an address is not used again right after its Service is gone.
+//! Source: https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
+
+use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{
+    claims::Claims,
+    fields::{is_headless, needs_cluster_ip, needs_node_ports},
+};
+use crate::status::Cause;
+
+pub struct Allocations {
+    cidr: ipnet::Ipv4Net,
+    ports: RangeInclusive<u16>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    addresses: HashSet<Ipv4Addr>,
+    ports: HashSet<u16>,
+}
+
+impl Allocations {
+    /// `services` are those that exist.
+    pub fn new<'a>(
+        cidr: ipnet::Ipv4Net,
+        ports: RangeInclusive<u16>,
+        services: impl Iterator<Item = &'a Value>,
+    ) -> Allocations {
+        let mut taken = Taken::default();
+        for claims in services.map(Claims::of) {
+            taken.addresses.extend(claims.addresses);
+            taken.ports.extend(claims.ports);
+        }
+        Allocations { cidr, ports, taken: Mutex::new(taken) }
+    }
+
+    pub fn free(&self, claims: &Claims) {
+        let mut taken = self.taken.lock();
+        for address in &claims.addresses {
+            taken.addresses.remove(address);
+        }
+        for port in &claims.ports {
+            taken.ports.remove(port);
+        }
+    }
+
+    /// Fills in and takes what `service` needs; `held` it has already. All or nothing.
+    pub fn allocate(&self, service: &mut Value, held: &Claims) -> Result<(), Cause> {
+        let mut taken = self.taken.lock();
+        let mut new = Claims::default();
+        let result = self
+            .address(&mut taken, service, held, &mut new)
+            .and_then(|()| self.node_ports(&mut taken, service, held, &mut new));
+        if result.is_err() {
+            for address in &new.addresses {
+                taken.addresses.remove(address);
+            }
+            for port in &new.ports {
+                taken.ports.remove(port);
+            }
+        }
+        result
+    }
+
+    fn address(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+        if !needs_cluster_ip(service) || is_headless(service) {
+            return Ok(());
+        }
+        let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+        if asked.is_empty() {
+            let address = self.free_address(taken).ok_or_else(|| {
+                Cause::new("InternalError", "spec.clusterIPs", "Internal error: failed to allocate a serviceIP: range is full")
+            })?;
+            taken.addresses.insert(address);
+            new.addresses.push(address);
+            service["spec"]["clusterIP"] = address.to_string().into();
+            service["spec"]["clusterIPs"] = vec![address.to_string()].into();
+            return Ok(());
+        }
+        let refuse = |why: String| {
+            Err(Cause::invalid("spec.clusterIPs", vec![asked.clone()], &format!("failed to allocate IP {asked}: {why}")))
+        };
+        // What is no address is for validation to refuse.
+        let Ok(address) = asked.parse::<Ipv4Addr>() else { return Ok(()) };
+        if held.addresses.contains(&address) {
+            return Ok(());
+        }
+        let usable = self.cidr.contains(&address) && address != self.cidr.network() && address != self.cidr.broadcast();
+        if !usable {
+            return refuse(format!(
+                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
+                self.cidr
+            ));
+        }
+        if !taken.addresses.insert(address) {
+            return refuse("provided IP is already allocated".into());
+        }
+        new.addresses.push(address);
+        Ok(())
+    }
+
+    fn free_address(&self, taken: &Taken) -> Option<Ipv4Addr> {
+        let first = u32::from(self.cidr.network()) + 1;
+        let count = u32::from(self.cidr.broadcast()).checked_sub(first)?;
+        let band = (count / 16).clamp(16, 256).min(count);
+        let upper = pick(band..count, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at)));
+        let at = upper.or_else(|| pick(0..band, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at))))?;
+        Some(Ipv4Addr::from(first + at))
+    }
+
+    fn node_ports(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+        if !needs_node_ports(service) {
+            return Ok(());
+        }
+        let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
+        // One number may serve several protocols of one Service.
+        let mut own: Vec<(u16, String)> = Vec::new();
+        for at in 0..count {
+            let port = &service["spec"]["ports"][at];
+            let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
+            let number = port["port"].clone();
+            let asked = port["nodePort"].as_u64().unwrap_or_default() as u16;
+            let sibling = service["spec"]["ports"].as_array().into_iter().flatten().take(at).find_map(|other| {
+                let same = other["port"] == number && other["protocol"] != *protocol;
+                same.then(|| other["nodePort"].as_u64()).flatten()
+            });
+            let chosen = match (asked, sibling) {
+                (0, Some(sibling)) => sibling as u16,
+                (0, None) => self.free_port(taken, at, new)?,
+                (asked, _) => {
+                    let shared = own.iter().any(|(port, other)| *port == asked && *other != protocol);
+                    if !shared && !held.ports.contains(&asked) {
+                        self.take_port(taken, asked, at, new)?;
+                    }
+                    asked
+                }
+            };
+            own.push((chosen, protocol));
+            service["spec"]["ports"][at]["nodePort"] = chosen.into();
+        }
+        self.health_port(taken, service, held, new)
+    }
+
+    fn health_port(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+        let spec = &service["spec"];
+        if spec["type"] != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local" {
+            return Ok(());
+        }
+        let asked = spec["healthCheckNodePort"].as_u64().unwrap_or_default() as u16;
+        if asked == 0 {
+            service["spec"]["healthCheckNodePort"] = self.free_port(taken, 0, new)?.into();
+        } else if !held.ports.contains(&asked) {
+            self.take_port(taken, asked, 0, new)?;
+        }
+        Ok(())
+    }
+
+    fn free_port(&self, taken: &mut Taken, at: usize, new: &mut Claims) -> Result<u16, Cause> {
+        let (low, high) = (u32::from(*self.ports.start()), u32::from(*self.ports.end()));
+        let port = pick(low..high + 1, |port| !taken.ports.contains(&(port as u16))).ok_or_else(|| {
+            Cause::new(
+                "InternalError",
+                format!("spec.ports[{at}].nodePort"),
+                "Internal error: failed to allocate a nodePort: range is full",
+            )
+        })? as u16;
+        taken.ports.insert(port);
+        new.ports.push(port);
+        Ok(port)
+    }
+
+    fn take_port(&self, taken: &mut Taken, port: u16, at: usize, new: &mut Claims) -> Result<(), Cause> {
+        let field = format!("spec.ports[{at}].nodePort");
+        if !self.ports.contains(&port) {
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                self.ports.start(),
+                self.ports.end()
+            );
+            return Err(Cause::invalid(field, port, &why));
+        }
+        if !taken.ports.insert(port) {
+            return Err(Cause::invalid(field, port, "provided port is already allocated"));
+        }
+        new.ports.push(port);
+        Ok(())
+    }
+}
+
+/// One of the range that is free, from a random start.
+fn pick(range: std::ops::Range<u32>, is_free: impl Fn(u32) -> bool) -> Option<u32> {
+    let count = range.end.checked_sub(range.start).filter(|count| *count > 0)?;
+    let random = uuid::Uuid::new_v4().into_bytes();
+    let offset = u32::from_le_bytes([random[0], random[1], random[2], random[3]]) % count;
+    (0..count).map(|step| range.start + (offset + step) % count).find(|at| is_free(*at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn allocations() -> Allocations {
+        Allocations::new("10.43.0.0/16".parse().expect("cidr"), 30000..=30001, std::iter::empty())
+    }
+
+    fn service(spec: Value) -> Value {
+        json!({"spec": spec})
+    }
+
+    #[test]
+    fn an_open_address_is_filled_in_and_a_taken_or_foreign_one_refused() {
+        let all = allocations();
+        let mut first = service(json!({"type": "ClusterIP"}));
+        all.allocate(&mut first, &Claims::default()).expect("allocates");
+        let address = first["spec"]["clusterIP"].as_str().expect("filled").to_owned();
+        let mut again = service(json!({"type": "ClusterIP", "clusterIP": address}));
+        let cause = all.allocate(&mut again, &Claims::default()).expect_err("taken");
+        assert!(cause.message.ends_with("provided IP is already allocated"), "{cause}");
+        all.free(&Claims::of(&first));
+        all.allocate(&mut again, &Claims::default()).expect("free again");
+        let mut foreign = service(json!({"type": "ClusterIP", "clusterIP": "1.2.3.4"}));
+        let cause = all.allocate(&mut foreign, &Claims::default()).expect_err("foreign");
+        assert!(cause.message.contains("The range of valid IPs is 10.43.0.0/16"), "{cause}");
+    }
+
+    #[test]
+    fn a_failed_allocation_takes_nothing() {
+        let all = allocations();
+        let ports = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}, {"port": 3, "protocol": "TCP"}]);
+        let mut three = service(json!({"type": "NodePort", "ports": ports}));
+        assert!(all.allocate(&mut three, &Claims::default()).is_err());
+        let two = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}]);
+        all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default()).expect("both are free");
+    }
+
+    #[test]
+    fn protocols_of_one_port_share_a_node_port() {
+        let all = allocations();
+        let ports = json!([{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]);
+        let mut dns = service(json!({"type": "NodePort", "ports": ports}));
+        all.allocate(&mut dns, &Claims::default()).expect("allocates");
+        assert_eq!(dns["spec"]["ports"][0]["nodePort"], dns["spec"]["ports"][1]["nodePort"]);
+    }
+}

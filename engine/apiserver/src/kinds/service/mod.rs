@@ -1,0 +1,85 @@
+//! Service: cluster addresses, node ports, address families, the fields that depend on the type.
+//!
+//! Invariant: an address or port belongs to at most one Service; what a failed write took goes back.
+//! Writes: [`Allocations`] of the state, in memory; they are rebuilt from the stored Services at start.
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/service/storage/alloc.go
+
+mod allocations;
+mod claims;
+mod fields;
+mod validation;
+
+use serde_json::Value;
+
+pub use allocations::Allocations;
+
+use crate::{
+    status::{Cause, GroupResource, Status},
+    strategy::{Context, NameRule, Strategy},
+    types::State,
+};
+use claims::Claims;
+
+pub struct Service;
+
+impl Strategy for Service {
+    fn prepare_create(&self, context: Context<'_>, service: &mut Value) -> Result<(), Status> {
+        fields::normalize(service);
+        service["status"] = serde_json::json!({"loadBalancer": {}});
+        fields::families(service);
+        allocate(context.state, service, None)
+    }
+
+    fn prepare_update(&self, context: Context<'_>, service: &mut Value, old: &Value) -> Result<(), Status> {
+        if !context.subresource.is_empty() {
+            return Ok(());
+        }
+        fields::carry_over(service, old);
+        fields::normalize(service);
+        fields::drop_unneeded(service, old);
+        fields::families(service);
+        allocate(context.state, service, Some(old))
+    }
+
+    fn validate(&self, _context: Context<'_>, service: &Value) -> Vec<Cause> {
+        validation::validate(service)
+    }
+
+    fn validate_update(&self, context: Context<'_>, service: &Value, old: &Value) -> Vec<Cause> {
+        if !context.subresource.is_empty() {
+            return Vec::new();
+        }
+        let mut causes = validation::validate_update(service, old);
+        causes.extend(validation::validate(service));
+        causes
+    }
+
+    fn release(&self, context: Context<'_>, service: &Value, old: Option<&Value>) {
+        let kept = old.map(Claims::of).unwrap_or_default();
+        context.state.services.free(&Claims::of(service).without(&kept));
+    }
+
+    fn after_update(&self, context: Context<'_>, service: &Value, old: &Value) {
+        context.state.services.free(&Claims::of(old).without(&Claims::of(service)));
+    }
+
+    fn after_delete(&self, state: &State, service: &Value) {
+        state.services.free(&Claims::of(service));
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::Rfc1035Label
+    }
+
+    fn returns_deleted_object(&self) -> bool {
+        true
+    }
+}
+
+/// Takes what the Service asks for and does not hold yet, and chooses what it leaves open.
+fn allocate(state: &State, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    let held = old.map(Claims::of).unwrap_or_default();
+    state.services.allocate(service, &held).map_err(|cause| {
+        Status::invalid(GroupResource::new("", "Service"), crate::object::name(service), vec![cause])
+    })
+}

@@ -1,0 +1,175 @@
+//! The server's life: built (keys, bootstrap objects, bound socket), then served until told to stop.
+//!
+//! Writes: at build, the bootstrap objects that are missing or lack something.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use coracle_client::Identity;
+use coracle_store::{Scope, Store};
+use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, PodAccess, authn, authz, bootstrap,
+    http::{listener, service::ApiService},
+    kinds::service::Allocations,
+    object, pki,
+    registry::{Resources, store_resource},
+    status::Status,
+    types::{State, UserInfo},
+    verbs::{self, Target, WriteOptions},
+};
+
+/// How many bootstrap objects are written at the same time: they share syncs of the store.
+const PARALLEL: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("open keys and certificates")]
+    Pki(#[from] pki::PkiError),
+    #[error("open the key of service account tokens")]
+    Tokens(#[from] authn::TokenError),
+    #[error("bind `{address}`")]
+    Bind { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("bootstrap object {kind} `{name}` is of no served kind")]
+    UnknownKind { kind: String, name: String },
+    #[error("create bootstrap object {kind} `{name}`")]
+    Bootstrap { kind: String, name: String, source: Status },
+}
+
+/// Built: keys and bootstrap objects exist, the socket is bound, nothing is served over the network yet.
+pub struct ApiServer {
+    state: Arc<State>,
+    /// Taken by `serve`.
+    listener: Mutex<Option<TcpListener>>,
+    address: std::net::SocketAddr,
+}
+
+impl ApiServer {
+    pub async fn build(mut config: Config, store: &Store) -> Result<ApiServer, BuildError> {
+        let address = config.bind;
+        let bind_failed = |source| BuildError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind_failed)?;
+        let address = listener.local_addr().map_err(bind_failed)?;
+        config.bind = address;
+        let state = Arc::new(state(config, store)?);
+        bootstrap(&state).await?;
+        Ok(ApiServer { state, listener: Mutex::new(Some(listener)), address })
+    }
+
+    /// Where the socket is bound; interesting when the configured port was 0.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// A client straight into this server; works before `serve`.
+    pub fn client(&self, identity: Identity) -> kube::Client {
+        coracle_client::in_process(ApiService { state: self.state.clone() }, identity)
+    }
+
+    /// The server as a tower service; requests without an identity in their extensions are authenticated.
+    pub fn service(&self) -> ApiService {
+        ApiService { state: self.state.clone() }
+    }
+
+    pub fn set_pod_access(&self, access: Arc<dyn PodAccess>) {
+        *self.state.pod_access.write() = Some(access);
+    }
+
+    /// A kubeconfig (YAML) with a client certificate of the group `system:masters`. The certificate is valid for
+    /// `expiry`, by default a year.
+    pub fn admin_kubeconfig(&self, expiry: Option<Duration>, namespace: Option<&str>) -> Result<String, BuildError> {
+        let server = format!("https://{}", std::net::SocketAddr::new(self.state.config.node_ip, self.address.port()));
+        Ok(self.state.pki.admin_kubeconfig(&server, expiry, namespace)?)
+    }
+
+    /// PEM of the cluster's certificate authority.
+    pub fn ca_pem(&self) -> String {
+        self.state.pki.ca_pem().to_owned()
+    }
+
+    /// Serves until `stop`, then lets requests in flight end (watches are closed at once).
+    pub async fn serve(self: Arc<Self>, stop: CancellationToken) {
+        let Some(listener) = self.listener.lock().take() else {
+            return tracing::error!("API server is served already");
+        };
+        let serving = listener::serve(self.state.clone(), listener, stop.clone());
+        let closing = async {
+            stop.cancelled().await;
+            self.state.stop.cancel();
+        };
+        tokio::join!(serving, closing);
+    }
+}
+
+fn state(config: Config, store: &Store) -> Result<State, BuildError> {
+    let schema = coracle_schema::Registry::builtin();
+    let reader = store.reader();
+    let pki = pki::Pki::open(&config)?;
+    let tokens = authn::Tokens::open(&config, &pki)?;
+    let snapshot = reader.snapshot();
+    let scope = Scope { resource: store_resource("", "services"), namespace: None, name: None };
+    let services: Vec<Value> = snapshot.list(&scope).filter_map(|service| verbs::decode(service).ok()).collect();
+    let services = Allocations::new(config.service_cidr, config.node_port_range.clone(), services.iter());
+    Ok(State {
+        authorizer: authz::Authorizer::new(reader.clone()),
+        reader,
+        writer: store.writer(),
+        schema,
+        pki,
+        tokens,
+        pod_access: RwLock::new(None),
+        resources: Resources::new(schema),
+        pinned: verbs::pinned::Pinned::default(),
+        services,
+        stop: CancellationToken::new(),
+        config,
+    })
+}
+
+async fn bootstrap(state: &State) -> Result<(), BuildError> {
+    let (namespaces, others): (Vec<Value>, Vec<Value>) =
+        bootstrap::objects(&state.config).into_iter().partition(|object| object["kind"] == "Namespace");
+    for batch in [namespaces, others] {
+        stream::iter(batch)
+            .map(|object| ensure(state, object))
+            .buffer_unordered(PARALLEL)
+            .try_collect::<Vec<()>>()
+            .await?;
+    }
+    Ok(())
+}
+
+/// Creates the object, or brings back what the existing one lacks.
+async fn ensure(state: &State, wanted: Value) -> Result<(), BuildError> {
+    let text = |field: &str| wanted[field].as_str().unwrap_or_default().to_owned();
+    let (kind, name) = (text("kind"), object::name(&wanted).to_owned());
+    let served = state.resources.find_kind(&text("apiVersion"), &kind).cloned();
+    let served = served.ok_or_else(|| BuildError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
+    let target = Target::new(served, object::meta_str(&wanted, "namespace"), &name);
+    write(state, &target, wanted).await.map_err(|source| BuildError::Bootstrap { kind, name, source })
+}
+
+async fn write(state: &State, target: &Target, wanted: Value) -> Result<(), Status> {
+    let (user, options) = (UserInfo::apiserver(), WriteOptions::default());
+    let Some(existing) = state.reader.get(&target.key()) else {
+        return verbs::create(state, &user, target, wanted, &options).await.map(drop);
+    };
+    match bootstrap::reconcile(&verbs::decode(&existing)?, &wanted) {
+        Some(next) => verbs::update(state, &user, target, next, &options).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Makes a kubeconfig for an admin from the keys in `data_dir/pki` alone, without a running server (`coracle kubeconfig`).
+pub fn admin_kubeconfig_from(
+    data_dir: &Path,
+    server: &str,
+    expiry: Option<Duration>,
+    namespace: Option<&str>,
+) -> Result<String, BuildError> {
+    Ok(pki::admin_kubeconfig_from(data_dir, server, expiry, namespace)?)
+}

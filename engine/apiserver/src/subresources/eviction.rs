@@ -1,0 +1,121 @@
+//! `/eviction`: a deletion that respects PodDisruptionBudgets.
+//!
+//! Writes: the budget's `status.disruptionsAllowed` and `disruptedPods`, then the pod's deletion. Invariant: a pod goes
+//! only after its budget was charged.
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/pod/storage/eviction.go
+
+use coracle_schema::GroupVersionKind;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    decode,
+    http::body,
+    object,
+    options::{DeleteOptions, Query, WriteOptions},
+    selector::LabelSelector,
+    status::{Cause, Status},
+    types::{Request, Response, State, UserInfo, json_response},
+    verbs::{
+        self, Target,
+        update::{Change1, modify},
+    },
+};
+
+const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
+const RETRY_SECONDS: u32 = 10;
+
+pub async fn serve(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = Query::parse(request.uri().query());
+    let write = WriteOptions::parse(&query, "CreateOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let gvk = GroupVersionKind { group: "policy".into(), version: "v1".into(), kind: "Eviction".into() };
+    let eviction = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?.value;
+    let name = object::name(&eviction);
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options = DeleteOptions::parse(&query, &eviction["deleteOptions"])?;
+    options.dry_run |= write.dry_run;
+    let pod = verbs::decode(&*state.reader.get(&target.key()).ok_or_else(|| target.not_found())?)?;
+    if needs_budget(&pod) {
+        charge(state, user, target, &pod, options.dry_run).await?;
+    }
+    let pod_target = Target { subresource: String::new(), ..target.clone() };
+    verbs::delete(state, user, &pod_target, &options).await?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(json_response(StatusCode::CREATED, &status))
+}
+
+fn needs_budget(pod: &Value) -> bool {
+    !object::is_deleting(pod) && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
+}
+
+async fn charge(state: &State, user: &UserInfo, target: &Target, pod: &Value, dry_run: bool) -> Result<(), Status> {
+    let Some(served) = state.resources.get("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
+    let snapshot = state.reader.snapshot();
+    let mut matching = Vec::new();
+    for budget in snapshot.list(&served.scope(&target.namespace, None)) {
+        let value = verbs::decode(budget)?;
+        let selector = LabelSelector::from_object(&value["spec"]["selector"]);
+        if selector.is_some_and(|selector| selector.matches_map(&pod["metadata"]["labels"])) {
+            matching.push(value);
+        }
+    }
+    let budget = match &matching[..] {
+        [] => return Ok(()),
+        [budget] => budget,
+        _ => {
+            return Err(Status::new(
+                500,
+                "InternalError",
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
+        }
+    };
+    if is_unready_beyond_budget(pod, budget) {
+        return Ok(());
+    }
+    let mut budget_target = Target::new(served.clone(), &target.namespace, object::name(budget));
+    budget_target.subresource = "status".into();
+    let options = WriteOptions { dry_run, ..WriteOptions::default() };
+    modify(state, user, &budget_target, &options, |budget| spend(budget, &target.name)).await.map(drop)
+}
+
+/// A pod that is not ready counts for nothing while enough others are healthy.
+fn is_unready_beyond_budget(pod: &Value, budget: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let ready = conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True");
+    if ready {
+        return false;
+    }
+    if budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" {
+        return true;
+    }
+    let number = |field: &str| budget["status"][field].as_i64().unwrap_or_default();
+    number("desiredHealthy") > 0 && number("currentHealthy") >= number("desiredHealthy")
+}
+
+fn spend(budget: &Value, pod: &str) -> Result<Change1, Status> {
+    let name = object::name(budget);
+    let status = &budget["status"];
+    let number = |field: &str| status[field].as_i64().unwrap_or_default();
+    let refuse = |message: String| {
+        Err(Status::too_many_requests(REFUSED, RETRY_SECONDS).with_cause(Cause::new("DisruptionBudget", "", message)))
+    };
+    if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or_default() {
+        return refuse(format!("The disruption budget {name} is still being processed by the server."));
+    }
+    let allowed = number("disruptionsAllowed");
+    if allowed <= 0 {
+        return refuse(format!(
+            "The disruption budget {name} needs {} healthy pods and has {} currently",
+            number("desiredHealthy"),
+            number("currentHealthy")
+        ));
+    }
+    let mut budget = budget.clone();
+    budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
+    budget["status"]["disruptedPods"][pod] = object::now().into();
+    Ok(Change1::Patched(budget.into()))
+}

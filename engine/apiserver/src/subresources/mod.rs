@@ -1,0 +1,80 @@
+//! Subresources: the parts and actions of an object that have a path of their own.
+
+pub mod binding;
+pub mod eviction;
+pub mod scale;
+
+
+use http::StatusCode;
+
+use crate::{
+    decode,
+    http::{body, resource},
+    negotiate::negotiate,
+    options::Query,
+    request_info::RequestInfo,
+    reviews,
+    status::Status,
+    streams,
+    types::{Request, Response, State, UserInfo, json_response},
+    verbs::{self, Target},
+};
+
+pub async fn serve(
+    state: &State,
+    user: &UserInfo,
+    info: &RequestInfo,
+    target: Target,
+    request: Request,
+) -> Result<Response, Status> {
+    let subresource = target.served.subresource(&info.subresource).ok_or_else(Status::unknown_path)?;
+    if !subresource.verbs.iter().any(|verb| **verb == *info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    if target.served.api.namespaced && target.namespace.is_empty() {
+        return Err(Status::unknown_path());
+    }
+    match &*info.subresource {
+        "scale" => scale::serve(state, user, &target, info, request).await,
+        "binding" => binding::serve(state, user, &target, request).await,
+        "eviction" => eviction::serve(state, user, &target, request).await,
+        "log" | "exec" | "attach" | "portforward" => {
+            let pod = state.reader.get(&target.key()).ok_or_else(|| target.not_found())?;
+            Ok(streams::serve(state, user, pod, &info.subresource, request).await)
+        }
+        "token" => token(state, user, &target, request).await,
+        "proxy" => Err(Status::new(501, "NotImplemented", "the proxy subresource is not supported by this server")),
+        _ => part(state, user, &target, info, request).await,
+    }
+}
+
+/// `/status`, `/finalize` and other views of the same object.
+async fn part(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    info: &RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    match info.verb.as_str() {
+        "get" => {
+            let query = Query::parse(request.uri().query());
+            let accepted = negotiate(request.headers(), &query, true)?;
+            let answer = verbs::get(state, target, query.text("resourceVersion"))?;
+            resource::respond(&target.served, accepted, StatusCode::OK, answer)
+        }
+        "update" => resource::put(state, user, target, request).await,
+        "patch" => resource::patch(state, user, target, request).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn token(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+    let (content_type, bytes) = body::read(request).await?;
+    let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
+    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    let answer =
+        reviews::create(state, user, "", "serviceaccounts/token", &target.namespace, &target.name, decoded.value);
+    let answer = answer.ok_or_else(Status::unknown_path)??;
+    Ok(json_response(StatusCode::CREATED, &answer))
+}

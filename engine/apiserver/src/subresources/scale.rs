@@ -1,0 +1,178 @@
+//! `/scale`: replicas and selector of a workload as autoscaling/v1 Scale.
+//!
+//! Writes: `spec.replicas` of the workload.
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/apps/deployment/storage/storage.go (`ScaleREST`)
+
+use coracle_schema::GroupVersionKind;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    decode,
+    http::{body, resource},
+    negotiate::{Encoding, negotiate},
+    object,
+    options::{Query, WriteOptions},
+    request_info::RequestInfo,
+    status::{Cause, GroupResource, Status},
+    types::{Request, Response, State, UserInfo},
+    verbs::{
+        self, Target,
+        patch::{self, PatchType},
+        update::{Change1, modify},
+    },
+};
+
+fn gvk() -> GroupVersionKind {
+    GroupVersionKind { group: "autoscaling".into(), version: "v1".into(), kind: "Scale".into() }
+}
+
+pub async fn serve(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    info: &RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let query = Query::parse(request.uri().query());
+    let encoding = negotiate(request.headers(), &query, false)?.encoding;
+    match info.verb.as_str() {
+        "get" => get(state, target, encoding),
+        "update" => update(state, user, target, &query, encoding, request).await,
+        _ => patched(state, user, target, &query, encoding, request).await,
+    }
+}
+
+fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
+    let workload = verbs::get(state, target, "")?.into_value()?;
+    resource::encode(encoding, StatusCode::OK, &scale_of(&workload))
+}
+
+async fn update(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    query: &Query,
+    encoding: Encoding,
+    request: Request,
+) -> Result<Response, Status> {
+    let options = WriteOptions::parse(query, "UpdateOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk())?;
+    if let Some(schema) = state.schema.schema(&gvk()) {
+        decode::shape(&schema, &gvk(), &mut decoded, options.field_validation)?;
+    }
+    let scale = decoded.value;
+    let name = object::name(&scale);
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    let outcome = modify(state, user, target, &options, |workload| apply(target, workload, &scale)).await?;
+    resource::encode(encoding, StatusCode::OK, &scale_of(&outcome.answer.into_value()?))
+}
+
+async fn patched(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    query: &Query,
+    encoding: Encoding,
+    request: Request,
+) -> Result<Response, Status> {
+    let options = WriteOptions::parse(query, "PatchOptions")?;
+    let (content_type, bytes) = body::read(request).await?;
+    let kind = PatchType::parse(content_type.as_deref())?;
+    let change = patch::parse_body(kind, &bytes)?;
+    let outcome = modify(state, user, target, &options, |workload| {
+        let mut scale = scale_of(workload);
+        // Scale has no lists: a strategic merge patch is a merge patch.
+        let kind = if kind == PatchType::Strategic { PatchType::Merge } else { kind };
+        patch::apply(target, kind, &change, &mut scale)?;
+        apply(target, workload, &scale)
+    })
+    .await?;
+    resource::encode(encoding, StatusCode::OK, &scale_of(&outcome.answer.into_value()?))
+}
+
+fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Change1, Status> {
+    let revision = object::meta_str(scale, "resourceVersion");
+    if !revision.is_empty() && revision != object::meta_str(workload, "resourceVersion") {
+        return Err(Status::stale(target.served.group_resource(), &target.name));
+    }
+    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
+    if replicas < 0 {
+        let cause = Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid(GroupResource::new("autoscaling", "Scale"), &target.name, vec![cause]));
+    }
+    let mut changed = workload.clone();
+    changed["spec"]["replicas"] = replicas.into();
+    Ok(Change1::Patched(changed.into()))
+}
+
+fn scale_of(workload: &Value) -> Value {
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if !workload["metadata"][field].is_null() {
+            metadata[field] = workload["metadata"][field].clone();
+        }
+    }
+    let mut spec = json!({});
+    if let Some(replicas) = workload["spec"]["replicas"].as_i64().filter(|replicas| *replicas != 0) {
+        spec["replicas"] = replicas.into();
+    }
+    let mut status = json!({"replicas": workload["status"]["replicas"].as_i64().unwrap_or_default()});
+    let selector = selector_text(&workload["spec"]["selector"]);
+    if !selector.is_empty() {
+        status["selector"] = selector.into();
+    }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status})
+}
+
+/// A selector in the query form, `a=b,c in (d,e)`.
+pub fn selector_text(selector: &Value) -> String {
+    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    let labels = if structured { &selector["matchLabels"] } else { selector };
+    let mut terms: Vec<(String, String)> = labels
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())))
+        .collect();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let mut values = object::strings(&expression["values"]);
+        values.sort_unstable();
+        let values = values.join(",");
+        let term = match expression["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            _ => format!("!{key}"),
+        };
+        terms.push((key.to_owned(), term));
+    }
+    terms.sort();
+    terms.into_iter().map(|(_, term)| term).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_written_in_the_query_form() {
+        for (selector, text) in [
+            (json!({"matchLabels": {"b": "2", "a": "1"}}), "a=1,b=2"),
+            (json!({"app": "web"}), "app=web"),
+            (
+                json!({"matchExpressions": [{"key": "z", "operator": "In", "values": ["y", "x"]}, {"key": "a", "operator": "Exists"}]}),
+                "a,z in (x,y)",
+            ),
+        ] {
+            assert_eq!(selector_text(&selector), text);
+        }
+    }
+}

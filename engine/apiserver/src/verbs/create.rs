@@ -1,0 +1,172 @@
+//! Create: shape, admission, prepare, validate, commit.
+//!
+//! Writes: one object that must not exist yet. Invariant: what the server decides (uid, creationTimestamp, generation,
+//! status) never comes from the client.
+//! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/registry/rest/create.go
+
+use coracle_store::{Change, CommitError, Expect, Object, Write};
+use serde_json::Value;
+use std::sync::Arc;
+
+use super::{Answer, CreateOptions, Outcome, Target, commit_failed, durability};
+use crate::{
+    admission::{self, Operation},
+    conversion, decode,
+    decode::Decoded,
+    metadata, names, object,
+    status::Status,
+    types::{State, UserInfo},
+};
+
+/// How often a generated name that is taken is replaced by another.
+const GENERATE_NAME_ATTEMPTS: usize = 8;
+
+pub async fn create(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    decoded: impl Into<Decoded>,
+    options: &CreateOptions,
+) -> Result<Outcome, Status> {
+    let served = &target.served;
+    let mut decoded = decoded.into();
+    let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+    let warnings = decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)?;
+    let mut value = decoded.value;
+    match_namespace(target, &mut value)?;
+    if !object::meta_str(&value, "resourceVersion").is_empty() {
+        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+    }
+    let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
+    reset(served, &mut value);
+    let base = value;
+    for attempt in 1.. {
+        let mut value = base.clone();
+        if generated {
+            let name = names::generate(object::meta_str(&base, "generateName"));
+            object::metadata_mut(&mut value).insert("name".into(), name.into());
+        }
+        let result = create_once(state, user, target, value, options).await;
+        match result {
+            Err(Failure::Exists(_)) if generated && attempt < GENERATE_NAME_ATTEMPTS => {}
+            Err(Failure::Exists(name)) if generated => {
+                return Err(Status::generate_name_conflict(served.group_resource(), &name));
+            }
+            Err(Failure::Exists(name)) => return Err(Status::already_exists(served.group_resource(), &name)),
+            Err(Failure::Status(status)) => return Err(status),
+            Ok((answer, more)) => {
+                let warnings = warnings.into_iter().chain(more).collect();
+                return Ok(Outcome { answer, warnings, created: true });
+            }
+        }
+    }
+    unreachable!("the loop returns")
+}
+
+enum Failure {
+    Exists(String),
+    Status(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::Status(status)
+    }
+}
+
+async fn create_once(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    mut value: Value,
+    options: &CreateOptions,
+) -> Result<(Answer, Vec<String>), Failure> {
+    let served = &target.served;
+    let strategy = served.strategy;
+    let context = target.context(state, user, options.dry_run);
+    admission::mutate(state, user, target, Operation::Create, &mut value, None)?;
+    stamp(&mut value);
+    strategy.prepare_create(context, &mut value)?;
+    // From here on what the strategy reserved goes back unless the commit happens.
+    let outcome = async {
+        let mut causes = metadata::validate(served, &value);
+        causes.extend(strategy.validate(context, &value));
+        if !causes.is_empty() {
+            return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
+        }
+        admission::validate(state, user, target, Operation::Create, Some(&value), None)?;
+        let warnings = strategy.warnings(&value);
+        let mut stored = value.clone();
+        conversion::to_storage(served, &mut stored);
+        if options.dry_run {
+            let key = served.key(&target.namespace, object::name(&value));
+            if state.reader.get(&key).is_some() {
+                return Err(Failure::Exists(object::name(&value).into()));
+            }
+            return Ok((Answer::Value(value.clone()), warnings));
+        }
+        let committed = commit(state, target, &stored).await?;
+        Ok((super::answer(served, committed)?, warnings))
+    }
+    .await;
+    if options.dry_run || outcome.is_err() {
+        strategy.release(context, &value, None);
+    }
+    outcome
+}
+
+async fn commit(state: &State, target: &Target, value: &Value) -> Result<Arc<Object>, Failure> {
+    let key = target.served.key(&target.namespace, object::name(value));
+    let durability = durability(&key);
+    let change = Change::Put { meta: object::meta(value), body: object::encode(value) };
+    let write = Write { key, expect: Expect::Absent, change, durability };
+    state.writer.commit(write).await.map_err(|error| match error {
+        CommitError::Conflict { .. } => Failure::Exists(object::name(value).into()),
+        other => commit_failed(other).into(),
+    })
+}
+
+/// The namespace of the path and of the object are one.
+pub(super) fn match_namespace(target: &Target, value: &mut Value) -> Result<(), Status> {
+    let own = object::meta_str(value, "namespace");
+    if own == target.namespace {
+        return Ok(());
+    }
+    if target.namespace.is_empty() {
+        object::metadata_mut(value).shift_remove("namespace");
+    } else if own.is_empty() {
+        object::metadata_mut(value).insert("namespace".into(), target.namespace.clone().into());
+    } else {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Removes what only the server may set.
+fn reset(served: &crate::registry::Served, value: &mut Value) {
+    let metadata = object::metadata_mut(value);
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "creationTimestamp"] {
+        metadata.shift_remove(field);
+    }
+    for field in ["managedFields", "generation", "resourceVersion"] {
+        metadata.shift_remove(field);
+    }
+    if served.counts_generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+    if served.has_status {
+        object::remove(value, "status");
+        value["status"] = Value::Object(Default::default());
+        if let Some(schema) = &served.schema {
+            schema.default(value);
+        }
+    }
+}
+
+fn stamp(value: &mut Value) {
+    let metadata = object::metadata_mut(value);
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".into(), object::now().into());
+}

@@ -1,0 +1,101 @@
+//! Patch: JSON patch, JSON merge patch, strategic merge patch over the current object.
+//!
+//! Writes: one object, as update does; tried again when another write came first.
+//! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go
+
+use coracle_schema::{PatchError, json_merge_patch, json_patch};
+use serde_json::Value;
+
+use super::{
+    Outcome, Target, WriteOptions,
+    update::{Change1, modify},
+};
+use crate::{
+    decode::Decoded,
+    status::Status,
+    types::{State, UserInfo},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// What `Content-Type` may say of a patch. (Server-side apply is not offered yet.)
+pub const ACCEPTED: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+impl PatchType {
+    pub fn parse(content_type: Option<&str>) -> Result<PatchType, Status> {
+        let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        match media_type {
+            "application/json-patch+json" => Ok(PatchType::Json),
+            "application/merge-patch+json" => Ok(PatchType::Merge),
+            "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
+            _ => Err(Status::unsupported_media_type(&ACCEPTED)),
+        }
+    }
+}
+
+/// The body as JSON, refused with the stock text when it is none or of the wrong shape.
+pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
+    let (patch, _) = coracle_schema::parse_json(bytes)
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    match (kind, &patch) {
+        (PatchType::Json, Value::Array(_)) | (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => Ok(patch),
+        (PatchType::Json, _) => Err(Status::bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        )),
+        (_, Value::Array(_)) => Err(Status::bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        )),
+        _ => Err(Status::bad_request("error decoding patch: expected an object")),
+    }
+}
+
+/// Applies a patch to `target` in place.
+pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value) -> Result<(), Status> {
+    let served = &target.served;
+    let result = match kind {
+        PatchType::Json => json_patch(object, patch),
+        PatchType::Merge => {
+            json_merge_patch(object, patch);
+            Ok(())
+        }
+        PatchType::Strategic => match &served.schema {
+            Some(schema) => schema.strategic_merge(object, patch),
+            None => return Err(Status::unsupported_media_type(&ACCEPTED[..2])),
+        },
+    };
+    result.map_err(|error| match error {
+        PatchError::Invalid(text) => Status::bad_request(text),
+        PatchError::NotApplicable(text) => {
+            Status::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {text}"))
+        }
+    })
+}
+
+pub async fn patch(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    kind: PatchType,
+    patch: &Value,
+    options: &WriteOptions,
+) -> Result<Outcome, Status> {
+    modify(state, user, target, options, |current| {
+        let mut patched = current.clone();
+        apply(target, kind, patch, &mut patched)?;
+        if patched["metadata"]["name"] != current["metadata"]["name"] {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                patched["metadata"]["name"].as_str().unwrap_or_default(),
+                target.name
+            )));
+        }
+        Ok(Change1::Patched(Decoded::from(patched)))
+    })
+    .await
+}

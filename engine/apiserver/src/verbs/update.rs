@@ -1,0 +1,284 @@
+//! Update: read, change, shape, admission, prepare, validate, commit against the revision that was read.
+//!
+//! Writes: one object. Invariant: an update that changes nothing commits nothing; of a deleting object whose last
+//! finalizer goes, nothing remains.
+//! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/registry/rest/update.go
+
+use std::sync::Arc;
+
+use coracle_store::{Change, CommitError, Expect, Object, Write};
+use serde_json::Value;
+
+use super::{Answer, Outcome, Target, WriteOptions, commit_failed, durability};
+use crate::{
+    admission::{self, Operation},
+    conversion, decode,
+    decode::Decoded,
+    metadata, object,
+    options::parse_revision,
+    registry::Served,
+    status::{Cause, Status},
+    types::{State, UserInfo},
+};
+
+/// How often a change that names no resourceVersion is tried again when others write in between.
+const ATTEMPTS: usize = 20;
+
+pub async fn update(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    decoded: impl Into<Decoded>,
+    options: &WriteOptions,
+) -> Result<Outcome, Status> {
+    let decoded = decoded.into();
+    let name = object::name(&decoded.value).to_owned();
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    if state.reader.get(&target.key()).is_none() && target.served.strategy.create_on_update() {
+        return super::create(state, user, target, decoded, options).await;
+    }
+    modify(state, user, target, options, |_| Ok(Change1::Whole(decoded.clone()))).await
+}
+
+/// What a change function made of the current object.
+pub enum Change1 {
+    /// A new object from the client: its resourceVersion must be the current one, or empty where that is allowed.
+    Whole(Decoded),
+    /// The current object with changes applied.
+    Patched(Decoded),
+}
+
+/// Reads the object, applies `change` to it (in the request's version) and commits; again when another write came first
+/// and the change does not insist on a resourceVersion.
+pub async fn modify(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    options: &WriteOptions,
+    mut change: impl FnMut(&Value) -> Result<Change1, Status>,
+) -> Result<Outcome, Status> {
+    let key = target.key();
+    for attempt in 1.. {
+        let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
+        let old = super::decode_as(&target.served, &current)?;
+        let (decoded, whole) = match change(&old)? {
+            Change1::Whole(decoded) => (decoded, true),
+            Change1::Patched(decoded) => (decoded, false),
+        };
+        let insists = check_revision(target, &decoded.value, &current, whole)?;
+        match modify_once(state, user, target, options, &current, old, decoded).await {
+            Err(Failure::Conflict) if !insists && attempt < ATTEMPTS => {}
+            Err(Failure::Conflict) => {
+                // Deleted in between: say so.
+                if state.reader.get(&key).is_none() {
+                    return Err(target.not_found());
+                }
+                return Err(Status::stale(target.served.group_resource(), &target.name));
+            }
+            Err(Failure::Status(status)) => return Err(status),
+            Ok(outcome) => return Ok(outcome),
+        }
+    }
+    unreachable!("the loop returns")
+}
+
+enum Failure {
+    Conflict,
+    Status(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::Status(status)
+    }
+}
+
+/// Compares the resourceVersion of the change with the current one; true when the change insists on it.
+fn check_revision(target: &Target, value: &Value, current: &Object, whole: bool) -> Result<bool, Status> {
+    let asked = object::meta_str(value, "resourceVersion");
+    let served = &target.served;
+    if asked.is_empty() || asked == "0" {
+        if whole && !served.strategy.unconditional_update() {
+            let cause = Cause::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            return Err(Status::invalid(served.group_kind(), &target.name, vec![cause]));
+        }
+        return Ok(false);
+    }
+    if parse_revision(asked)? != current.revision.0 {
+        return Err(Status::stale(served.group_resource(), &target.name));
+    }
+    // A patch carries the current revision unless it changed it: no insistence.
+    Ok(whole)
+}
+
+async fn modify_once(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    options: &WriteOptions,
+    current: &Arc<Object>,
+    old: Value,
+    mut decoded: Decoded,
+) -> Result<Outcome, Failure> {
+    let served = &target.served;
+    let strategy = served.strategy;
+    let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+    let context = target.context(state, user, options.dry_run);
+    let mut warnings = decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)?;
+    let mut value = decoded.value;
+    super::create::match_namespace(target, &mut value)?;
+    let uid = object::meta_str(&value, "uid");
+    if !uid.is_empty() && uid != &*current.meta.uid {
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", current.meta.uid);
+        return Err(Status::conflict(served.group_resource(), &target.name, why).into());
+    }
+    keep(target, &mut value, &old);
+    admission::mutate(state, user, target, Operation::Update, &mut value, Some(&old))?;
+    keep(target, &mut value, &old);
+    strategy.prepare_update(context, &mut value, &old)?;
+    count_generation(target, &mut value, &old);
+    let outcome = async {
+        let mut causes = metadata::validate_update(served, &value, &old);
+        causes.extend(strategy.validate_update(context, &value, &old));
+        if !causes.is_empty() {
+            return Err(Status::invalid(served.group_kind(), &target.name, causes).into());
+        }
+        admission::validate(state, user, target, Operation::Update, Some(&value), Some(&old))?;
+        warnings.extend(strategy.warnings(&value));
+        let answer = if options.dry_run {
+            Answer::Value(value.clone())
+        } else {
+            let mut stored = value.clone();
+            conversion::to_storage(served, &mut stored);
+            super::answer(served, commit(state, served, current, &stored).await?)?
+        };
+        Ok(Outcome { answer, warnings, created: false })
+    }
+    .await;
+    if options.dry_run || outcome.is_err() {
+        strategy.release(context, &value, Some(&old));
+    } else {
+        strategy.after_update(context, &value, &old);
+        if should_vanish(served, &value) {
+            strategy.after_delete(state, &value);
+        }
+    }
+    outcome
+}
+
+/// The object is being deleted and nothing holds it any more.
+fn should_vanish(served: &Served, value: &Value) -> bool {
+    object::is_deleting(value)
+        && object::finalizers(value).is_empty()
+        && value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or_default() == 0
+        && !served.strategy.is_held(value)
+}
+
+async fn commit(state: &State, served: &Served, current: &Arc<Object>, value: &Value) -> Result<Arc<Object>, Failure> {
+    let body = object::encode(value);
+    let change = if should_vanish(served, value) {
+        Change::Delete { body }
+    } else if super::decode(current)? == with_revision(value, current) {
+        return Ok(current.clone());
+    } else {
+        Change::Put { meta: object::meta(value), body }
+    };
+    let key = current.key.clone();
+    let durability = durability(&key);
+    let write = Write { key, expect: Expect::Revision(current.revision), change, durability };
+    state.writer.commit(write).await.map_err(|error| match error {
+        CommitError::Conflict { .. } => Failure::Conflict,
+        other => commit_failed(other).into(),
+    })
+}
+
+/// With the revision of the stored object, so that both can be compared.
+fn with_revision(value: &Value, current: &Object) -> Value {
+    let mut value = value.clone();
+    object::metadata_mut(&mut value).insert("resourceVersion".into(), current.revision.0.to_string().into());
+    value
+}
+
+/// Parts of metadata that only the server changes.
+const KEPT_METADATA: [&str; 6] =
+    ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"];
+
+/// Keeps what this request may not change: system metadata always; the status, or everything but the status.
+fn keep(target: &Target, value: &mut Value, old: &Value) {
+    let metadata = object::metadata_mut(value);
+    metadata.shift_remove("managedFields");
+    for field in KEPT_METADATA {
+        match &old["metadata"][field] {
+            Value::Null => metadata.shift_remove(field),
+            kept => metadata.insert(field.into(), kept.clone()),
+        };
+    }
+    for field in ["name", "generateName", "namespace"] {
+        if let (None, Some(kept)) = (metadata.get(field), old["metadata"].get(field)) {
+            metadata.insert(field.into(), kept.clone());
+        }
+    }
+    match target.subresource.as_str() {
+        "status" | "approval" => return keep_all_but_status(value, old),
+        // Sets spec and status in one commit; the server itself made the change.
+        "binding" => return,
+        _ => {}
+    }
+    if target.served.has_status {
+        match old.get("status") {
+            Some(status) => value["status"] = status.clone(),
+            None => drop(object::remove(value, "status")),
+        }
+    }
+}
+
+fn keep_all_but_status(value: &mut Value, old: &Value) {
+    let status = object::remove(value, "status");
+    let metadata = object::remove(value, "metadata");
+    let mut merged = old.clone();
+    if let Some(mut metadata) = metadata {
+        for field in ["ownerReferences", "finalizers"] {
+            if let Some(fields) = metadata.as_object_mut() {
+                match old["metadata"].get(field) {
+                    Some(kept) => fields.insert(field.into(), kept.clone()),
+                    None => fields.shift_remove(field),
+                };
+            }
+        }
+        merged["metadata"] = metadata;
+    }
+    match status {
+        Some(status) => merged["status"] = status,
+        None => drop(object::remove(&mut merged, "status")),
+    }
+    *value = merged;
+}
+
+/// Generation counts changes of everything but metadata and status.
+fn count_generation(target: &Target, value: &mut Value, old: &Value) {
+    let served = &target.served;
+    if !served.counts_generation || target.subresource == "binding" {
+        return;
+    }
+    let intent = |object: &Value| -> Vec<(String, Value)> {
+        let mut fields: Vec<_> = object
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status" | "kind" | "apiVersion"))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields
+    };
+    if intent(value) != intent(old) {
+        let next = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
+        object::metadata_mut(value).insert("generation".into(), next.into());
+    }
+}

@@ -1,0 +1,236 @@
+//! Watch: events of a scope as JSON lines, from a revision or from the current state.
+//!
+//! Reads: the store's watch. Invariant: the bytes of a stored object are shared by all watchers, not copied; nothing is
+//! lost between the initial state and the first event; a watcher that falls behind is told with 410.
+//! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use coracle_store::{Event, EventKind, Object, Revision, Watch, WatchError};
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Target;
+use crate::{
+    object,
+    options::{ListOptions, parse_revision},
+    present::Presenter,
+    registry::api_version,
+    selector::Selector,
+    status::Status,
+    types::{BoxError, Body, State},
+};
+
+/// As often as the stock server's watch cache sends them.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// Without `timeoutSeconds` a watch ends after this time and up to twice as long.
+const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+pub fn watch(state: &State, target: &Target, options: &ListOptions, presenter: Presenter) -> Result<Body, Status> {
+    let (scope, selector) = super::list::scope(target, options)?;
+    let asked = parse_revision(&options.resource_version)?;
+    let from_state = options.send_initial_events.unwrap_or(asked == 0);
+    if options.send_initial_events == Some(true) {
+        super::list::not_in_the_future(state, asked)?;
+    }
+    let now = state.reader.revision();
+    let (initial, watch, sent) = if from_state {
+        let (snapshot, watch) = state.reader.list_watch(scope.clone());
+        let initial: Vec<_> = snapshot.list(&scope).filter(|object| selector.matches(object)).cloned().collect();
+        (initial, Some(watch), snapshot.revision())
+    } else {
+        let after = if asked == 0 { now } else { Revision(asked.min(now.0)) };
+        match state.reader.watch(scope, after) {
+            Ok(watch) => (Vec::new(), Some(watch), after),
+            Err(gone) => {
+                let text = format!("too old resource version: {} ({})", gone.asked, gone.oldest);
+                let error = error_line(&Status::expired(text));
+                return Ok(crate::types::body_from(error));
+            }
+        }
+    };
+    let stream = Stream {
+        queue: VecDeque::new(),
+        initial: initial.into_iter().collect(),
+        announce_end: options.send_initial_events == Some(true) && options.allow_bookmarks,
+        watch,
+        skip_until: Revision(asked.max(sent.0)),
+        selector,
+        presenter,
+        gvk: (api_version(&target.served.api.gvk.group, &target.served.api.gvk.version), target.served.api.gvk.kind.clone()),
+        bookmarked: sent,
+        next_bookmark: options.allow_bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
+        deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
+        stop: state.stop.clone(),
+    };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let frame = stream.next().await?;
+        Some((Ok::<_, BoxError>(Frame::data(frame)), stream))
+    });
+    Ok(StreamBody::new(frames).boxed_unsync())
+}
+
+/// Spread, so that the watches of one start do not all end together.
+fn default_timeout() -> Duration {
+    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    MIN_TIMEOUT + Duration::from_secs(MIN_TIMEOUT.as_secs() * spread / 256)
+}
+
+struct Stream {
+    /// Frames that are ready.
+    queue: VecDeque<Bytes>,
+    initial: VecDeque<Arc<Object>>,
+    /// Whether the end of the initial state is announced by a bookmark.
+    announce_end: bool,
+    /// None once the watch is over.
+    watch: Option<Watch>,
+    /// Events up to here were not asked for.
+    skip_until: Revision,
+    selector: Selector,
+    presenter: Presenter,
+    gvk: (String, Arc<str>),
+    /// The revision that the client knows to have seen everything of.
+    bookmarked: Revision,
+    next_bookmark: Option<Instant>,
+    deadline: Instant,
+    stop: CancellationToken,
+}
+
+enum Wake {
+    Event(Result<Arc<Event>, WatchError>),
+    Bookmark,
+    End,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.queue.pop_front() {
+                return Some(frame);
+            }
+            if let Some(object) = self.initial.pop_front() {
+                self.push("ADDED", &object);
+                continue;
+            }
+            if std::mem::take(&mut self.announce_end) {
+                let line = self.bookmark(self.bookmarked, true);
+                self.queue.push_back(line);
+                continue;
+            }
+            match self.wake().await? {
+                Wake::Event(Ok(event)) => self.event(&event),
+                Wake::Event(Err(WatchError::Compacted(gone))) => {
+                    self.watch = None;
+                    let text = format!("too old resource version: {} ({})", gone.asked, gone.oldest);
+                    self.queue.push_back(error_line(&Status::expired(text)));
+                }
+                Wake::Bookmark => self.progress(),
+                Wake::Event(Err(WatchError::Closed)) | Wake::End => return None,
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Option<Wake> {
+        let watch = self.watch.as_mut()?;
+        let bookmark_at = self.next_bookmark.unwrap_or(self.deadline);
+        let wake = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::End,
+            event = watch.next() => Wake::Event(event),
+            () = tokio::time::sleep_until(bookmark_at.min(self.deadline)) => {
+                if Instant::now() >= self.deadline { Wake::End } else { Wake::Bookmark }
+            }
+        };
+        Some(wake)
+    }
+
+    fn progress(&mut self) {
+        self.next_bookmark = Some(Instant::now() + BOOKMARK_PERIOD);
+        let progress = self.watch.as_ref().map_or(self.bookmarked, Watch::progress);
+        if progress > self.bookmarked {
+            let line = self.bookmark(progress, false);
+            self.queue.push_back(line);
+            self.bookmarked = progress;
+        }
+    }
+
+    /// What the change means to someone who sees only what the selector matches.
+    fn event(&mut self, event: &Event) {
+        if event.object.revision <= self.skip_until {
+            return;
+        }
+        self.bookmarked = event.object.revision;
+        if self.selector.is_everything() {
+            let kind = match event.kind {
+                EventKind::Added => "ADDED",
+                EventKind::Modified => "MODIFIED",
+                EventKind::Deleted => "DELETED",
+            };
+            return self.push(kind, &event.object);
+        }
+        let before = event.previous.as_ref().is_some_and(|previous| self.selector.matches(previous));
+        let after = event.kind != EventKind::Deleted && self.selector.matches(&event.object);
+        match (before, after) {
+            (false, true) => self.push("ADDED", &event.object),
+            (true, true) => self.push("MODIFIED", &event.object),
+            (true, false) if event.kind == EventKind::Deleted => self.push("DELETED", &event.object),
+            (true, false) => self.push_departed(event),
+            (false, false) => {}
+        }
+    }
+
+    /// The object still exists but no longer matches: its last matching state, at this revision.
+    fn push_departed(&mut self, event: &Event) {
+        let Some(previous) = &event.previous else { return };
+        let Ok(mut value) = super::decode(previous) else { return };
+        let revision = event.object.revision.0.to_string();
+        object::metadata_mut(&mut value).insert("resourceVersion".into(), revision.into());
+        match self.presenter.value(value) {
+            Ok(bytes) => self.line("DELETED", bytes),
+            Err(status) => self.fail(&status),
+        }
+    }
+
+    fn push(&mut self, kind: &'static str, object: &Arc<Object>) {
+        match self.presenter.stored(object) {
+            Ok(bytes) => self.line(kind, bytes),
+            Err(status) => self.fail(&status),
+        }
+    }
+
+    fn fail(&mut self, status: &Status) {
+        self.watch = None;
+        self.queue.push_back(error_line(status));
+    }
+
+    fn line(&mut self, kind: &'static str, object: Bytes) {
+        let head: &'static [u8] = match kind {
+            "ADDED" => b"{\"type\":\"ADDED\",\"object\":",
+            "MODIFIED" => b"{\"type\":\"MODIFIED\",\"object\":",
+            _ => b"{\"type\":\"DELETED\",\"object\":",
+        };
+        self.queue.extend([Bytes::from_static(head), object, Bytes::from_static(b"}\n")]);
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let (api_version, kind) = &self.gvk;
+        let mut metadata = json!({"resourceVersion": revision.0.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+        }
+        let object = json!({"kind": &**kind, "apiVersion": api_version, "metadata": metadata});
+        let object = self.presenter.bookmark(object);
+        format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
+    }
+}
+
+fn error_line(status: &Status) -> Bytes {
+    let event: Value = json!({"type": "ERROR", "object": status.to_json()});
+    format!("{event}\n").into()
+}

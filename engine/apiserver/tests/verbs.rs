@@ -1,0 +1,287 @@
+//! Each verb on a real store, in process.
+
+mod harness;
+
+use harness::Harness;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn map(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+}
+
+#[tokio::test]
+async fn a_typed_client_creates_reads_changes_and_deletes() {
+    let harness = Harness::start().await;
+    let api: Api<ConfigMap> = Api::namespaced(harness.client(), "default");
+    let object: ConfigMap = serde_json::from_value(map("a", json!({"k": "v"}))).expect("config map");
+    let created = api.create(&PostParams::default(), &object).await.expect("creates");
+    assert!(created.metadata.uid.is_some() && created.metadata.resource_version.is_some());
+    let patch = json!({"data": {"k": "w"}});
+    let patched = api.patch("a", &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patches");
+    assert_eq!(patched.data.expect("data")["k"], "w");
+    assert_eq!(api.list(&ListParams::default()).await.expect("lists").items.len(), 1);
+    let stale = api.replace("a", &PostParams::default(), &created).await.expect_err("stale");
+    assert!(stale.to_string().contains("the object has been modified"), "{stale}");
+    api.delete("a", &DeleteParams::default()).await.expect("deletes");
+    assert!(api.get_opt("a").await.expect("asks").is_none());
+}
+
+#[tokio::test]
+async fn namespaces_are_there_and_carry_their_label_and_finalizer() {
+    let harness = Harness::start().await;
+    let api: Api<Namespace> = Api::all(harness.client());
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        let namespace = api.get(name).await.expect(name);
+        assert_eq!(namespace.spec.and_then(|spec| spec.finalizers), Some(vec!["kubernetes".to_owned()]));
+        assert_eq!(namespace.metadata.labels.expect("labels")["kubernetes.io/metadata.name"], name);
+    }
+}
+
+#[tokio::test]
+async fn errors_have_the_stock_code_reason_and_text() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("taken", json!({}))).await.expect(201);
+    let rows: Vec<(&str, String, Value, u16, &str, &str)> = vec![
+        ("GET", format!("{MAPS}/x"), Value::Null, 404, "NotFound", "configmaps \"x\" not found"),
+        ("POST", MAPS.into(), map("taken", json!({})), 409, "AlreadyExists", "configmaps \"taken\" already exists"),
+        ("POST", "/api/v1/namespaces/none/configmaps".into(), map("a", json!({})), 404, "NotFound", "namespaces \"none\" not found"),
+        ("PUT", format!("{MAPS}/x"), map("x", json!({})), 404, "NotFound", "configmaps \"x\" not found"),
+        ("PUT", format!("{MAPS}/taken"), map("other", json!({})), 400, "BadRequest", "the name of the object (other) does not match the name on the URL (taken)"),
+        ("POST", MAPS.into(), json!({"metadata": {}}), 422, "Invalid", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"),
+        ("GET", "/api/v1/nothings".into(), Value::Null, 404, "NotFound", "the server could not find the requested resource"),
+        ("PUT", MAPS.into(), map("a", json!({})), 405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
+        ("GET", format!("{MAPS}?labelSelector=a%3D%3D%3Db"), Value::Null, 400, "BadRequest", "unable to parse requirement: found '=', expected: identifier"),
+        ("GET", format!("{MAPS}?limit=x"), Value::Null, 400, "BadRequest", "strconv.ParseInt: parsing \"x\": invalid syntax"),
+        ("DELETE", "/api/v1/namespaces/default".into(), Value::Null, 403, "Forbidden", "namespaces \"default\" is forbidden: this namespace may not be deleted"),
+        ("POST", format!("{MAPS}?fieldValidation=Strict"), json!({"metadata": {"name": "s"}, "foo": 1}), 400, "BadRequest", "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"foo\""),
+    ];
+    for (method, path, body, code, reason, message) in rows {
+        let answer = harness.ask(method, &path, body).await;
+        let seen = answer.json();
+        assert_eq!((answer.code, seen["reason"].as_str(), seen["message"].as_str()), (code, Some(reason), Some(message)), "{method} {path}");
+        assert_eq!(seen["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_of_known_types() {
+    let harness = Harness::start().await;
+    let json = [("content-type", "application/json")];
+    let large = harness.ask_with("POST", MAPS, &json, vec![b' '; 3 * 1024 * 1024 + 1]).await;
+    assert_eq!((large.code, large.message().as_str()), (413, "Request entity too large: limit is 3145728"));
+    let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
+    assert_eq!(harness.ask_with("POST", MAPS, &protobuf, "k8s").await.code, 415);
+    let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+    assert_eq!(harness.ask_with("GET", MAPS, &accept, "").await.code, 406);
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    assert_eq!(harness.ask_with("PATCH", &format!("{MAPS}/a"), &apply, "{}").await.code, 415);
+    let yaml = [("content-type", "application/yaml")];
+    let created = harness.ask_with("POST", MAPS, &yaml, "metadata:\n  name: y\ndata:\n  a: b\n").await.expect(201);
+    assert_eq!(created["data"]["a"], "b");
+    let broken = harness.ask_with("POST", MAPS, &json, "{\"a\":").await;
+    assert_eq!(broken.code, 400);
+    assert!(broken.message().starts_with("the object provided is unrecognized (must be of type ConfigMap)"), "{}", broken.text);
+}
+
+#[tokio::test]
+async fn unknown_fields_are_warned_about_and_dropped() {
+    let harness = Harness::start().await;
+    let answer = harness.post(MAPS, json!({"metadata": {"name": "w"}, "foo": 1})).await;
+    assert_eq!(answer.headers["warning"], "299 - \"unknown field \\\"foo\\\"\"");
+    assert!(answer.json().get("foo").is_none());
+}
+
+#[tokio::test]
+async fn a_dry_run_leaves_nothing_behind() {
+    let harness = Harness::start().await;
+    let dry = format!("{MAPS}?dryRun=All");
+    harness.post(&dry, map("d", json!({}))).await.expect(201);
+    assert_eq!(harness.get(&format!("{MAPS}/d")).await.code, 404);
+    harness.post(MAPS, map("d", json!({"a": "1"}))).await.expect(201);
+    harness.ask("PATCH", &format!("{MAPS}/d?dryRun=All"), json!({"data": {"a": "2"}})).await.expect(200);
+    harness.ask("DELETE", &format!("{MAPS}/d?dryRun=All"), Value::Null).await.expect(200);
+    assert_eq!(harness.get(&format!("{MAPS}/d")).await.expect(200)["data"]["a"], "1");
+}
+
+#[tokio::test]
+async fn generated_names_get_five_letters_of_the_stock_alphabet() {
+    let harness = Harness::start().await;
+    let created = harness.post(MAPS, json!({"metadata": {"generateName": "g-"}})).await.expect(201);
+    let name = created["metadata"]["name"].as_str().expect("name");
+    let random = name.strip_prefix("g-").expect("prefix");
+    assert!(random.len() == 5 && random.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c)), "{name}");
+}
+
+#[tokio::test]
+async fn lists_go_in_chunks_of_one_revision() {
+    let harness = Harness::start().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        harness.post(MAPS, map(name, json!({}))).await.expect(201);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        list["items"].as_array().expect("items").iter().map(|item| item["metadata"]["name"].as_str().expect("name").into()).collect()
+    };
+    let first = harness.get(&format!("{MAPS}?limit=2")).await.expect(200);
+    assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a".into(), "b".into()], &json!(3)));
+    harness.ask("DELETE", &format!("{MAPS}/c"), Value::Null).await.expect(200);
+    let token = first["metadata"]["continue"].as_str().expect("token");
+    let second = harness.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
+    assert_eq!(names(&second), ["c", "d"], "the deleted one is still in this list");
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let token = second["metadata"]["continue"].as_str().expect("token");
+    let third = harness.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
+    assert_eq!((names(&third), third["metadata"].get("continue")), (vec!["e".into()], None));
+    assert_eq!(names(&harness.get(MAPS).await.expect(200)), ["a", "b", "d", "e"]);
+    assert_eq!(harness.get(&format!("{MAPS}?continue=x")).await.code, 400);
+}
+
+#[tokio::test]
+async fn list_versions_follow_the_rules() {
+    let harness = Harness::start().await;
+    let list = harness.get(MAPS).await.expect(200);
+    let revision: u64 = list["metadata"]["resourceVersion"].as_str().expect("revision").parse().expect("number");
+    for (query, code, part) in [
+        ("resourceVersionMatch=Exact".to_owned(), 422, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+        ("resourceVersion=0&resourceVersionMatch=Exact".into(), 422, "resourceVersionMatch \\\"exact\\\" is forbidden for resourceVersion \\\"0\\\""),
+        ("resourceVersion=1&resourceVersionMatch=Foo".into(), 422, "Unsupported value: \\\"Foo\\\": supported values: \\\"Exact\\\", \\\"NotOlderThan\\\""),
+        (format!("resourceVersion={}", revision + 1000), 504, "Too large resource version"),
+        (format!("resourceVersion={revision}&resourceVersionMatch=Exact"), 200, "ConfigMapList"),
+        ("resourceVersion=x".into(), 400, "invalid syntax"),
+    ] {
+        let answer = harness.get(&format!("{MAPS}?{query}")).await;
+        assert_eq!(answer.code, code, "{query}: {}", answer.text);
+        assert!(answer.text.contains(part), "{query}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_every_change_from_where_it_starts() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    let list = harness.get(MAPS).await.expect(200);
+    let revision = list["metadata"]["resourceVersion"].as_str().expect("revision").to_owned();
+    let mut from_now = harness.watch(&format!("{MAPS}?watch=1&resourceVersion={revision}")).await;
+    let mut from_state = harness.watch(&format!("{MAPS}?watch=1")).await;
+    assert_eq!(from_state.brief().await, "ADDED a");
+    harness.post(MAPS, map("b", json!({}))).await.expect(201);
+    harness.ask("PATCH", &format!("{MAPS}/b"), json!({"data": {"x": "y"}})).await.expect(200);
+    harness.ask("DELETE", &format!("{MAPS}/b"), Value::Null).await.expect(200);
+    for expected in ["ADDED b", "MODIFIED b", "DELETED b"] {
+        assert_eq!(from_now.brief().await, expected);
+        assert_eq!(from_state.brief().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_with_a_selector_sees_objects_come_and_go() {
+    let harness = Harness::start().await;
+    let mut watch = harness.watch(&format!("{MAPS}?watch=1&labelSelector=app%3Dweb")).await;
+    let labelled = |value: &str| json!({"metadata": {"labels": {"app": value}}});
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    for value in ["web", "web", "db", "web"] {
+        let mut patch = labelled(value);
+        patch["data"] = json!({"n": uuid::Uuid::new_v4().to_string()});
+        harness.ask("PATCH", &format!("{MAPS}/a"), patch).await.expect(200);
+    }
+    harness.ask("DELETE", &format!("{MAPS}/a"), Value::Null).await.expect(200);
+    for expected in ["ADDED a", "MODIFIED a", "DELETED a", "ADDED a", "DELETED a"] {
+        assert_eq!(watch.brief().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn initial_events_end_with_an_annotated_bookmark() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = harness.watch(&format!("{MAPS}?{query}")).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    let bookmark = watch.next().await.expect("bookmark");
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let wrong = harness.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await;
+    assert_eq!(wrong.code, 422, "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn a_watch_ends_after_its_timeout() {
+    let harness = Harness::start().await;
+    let mut watch = harness.watch(&format!("{MAPS}?watch=1&timeoutSeconds=1")).await;
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_is_no_write() {
+    let harness = Harness::start().await;
+    let created = harness.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201);
+    let again = harness.ask("PUT", &format!("{MAPS}/a"), created.clone()).await.expect(200);
+    assert_eq!(again["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn finalizers_hold_a_deleted_object_until_they_are_gone() {
+    let harness = Harness::start().await;
+    let mut object = map("a", json!({}));
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    harness.post(MAPS, object).await.expect(201);
+    let path = format!("{MAPS}/a");
+    let deleting = harness.ask("DELETE", &path, Value::Null).await.expect(200);
+    assert!(deleting["metadata"]["deletionTimestamp"].is_string(), "{deleting}");
+    let more = harness.ask("PATCH", &path, json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}})).await;
+    assert_eq!(more.code, 422);
+    assert!(more.message().contains("no new finalizers can be added if the object is being deleted, found new finalizers []string{\"example.com/more\"}"), "{}", more.text);
+    harness.ask("PATCH", &path, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    assert_eq!(harness.get(&path).await.code, 404);
+}
+
+#[tokio::test]
+async fn propagation_policies_become_finalizers_and_preconditions_hold() {
+    let harness = Harness::start().await;
+    let path = format!("{MAPS}/a");
+    for (policy, finalizer) in [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")] {
+        let created = harness.post(MAPS, map("a", json!({}))).await.expect(201);
+        let wrong = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "other"}});
+        let refused = harness.ask("DELETE", &path, wrong).await;
+        let uid = created["metadata"]["uid"].as_str().expect("uid");
+        assert_eq!(refused.code, 409);
+        assert!(refused.message().contains(&format!("the UID in the precondition (other) does not match the UID in record ({uid})")));
+        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
+        let deleting = harness.ask("DELETE", &path, body).await.expect(200);
+        assert_eq!(deleting["metadata"]["finalizers"], json!([finalizer]));
+        harness.ask("PATCH", &path, json!({"metadata": {"finalizers": []}})).await.expect(200);
+    }
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    let gone = harness.ask("DELETE", &path, Value::Null).await.expect(200);
+    assert_eq!((&gone["kind"], &gone["status"], &gone["details"]["kind"]), (&json!("Status"), &json!("Success"), &json!("configmaps")));
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_selector() {
+    let harness = Harness::start().await;
+    for (name, app) in [("a", "x"), ("b", "x"), ("c", "y")] {
+        let mut object = map(name, json!({}));
+        object["metadata"]["labels"] = json!({"app": app});
+        harness.post(MAPS, object).await.expect(201);
+    }
+    harness.ask("DELETE", &format!("{MAPS}?labelSelector=app%3Dx"), Value::Null).await.expect(200);
+    let left = harness.get(MAPS).await.expect(200);
+    assert_eq!(left["items"].as_array().expect("items").len(), 1);
+}
+
+#[tokio::test]
+async fn tables_and_metadata_only_forms_are_given_on_request() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("a", json!({"k": "v"}))).await.expect(201);
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let list = harness.ask_with("GET", MAPS, &table, "").await.expect(200);
+    assert_eq!((&list["kind"], &list["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+    assert_eq!(list["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let metadata = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
+    let list = harness.ask_with("GET", MAPS, &metadata, "").await.expect(200);
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert!(list["items"][0].get("data").is_none());
+}
