@@ -162,7 +162,7 @@ pub enum RuntimeEvent {
     SandboxLost { pod_uid: PodUid },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ExecSpec {
     pub argv: Vec<String>,
     pub tty: bool,

@@ -1,8 +1,14 @@
 //! Sandboxes, containers and images of this node. Containers live in per-pod shim processes and outlive this process.
-//! CONTRACT: public names and signatures below are what the kubelet and `bin` compile against.
 
 pub mod api;
-pub mod images;
+mod cgroup;
 pub mod containers;
+mod create;
+pub mod images;
+mod protocol;
+mod record;
+mod seccomp;
+mod shim;
 
 pub use api::*;
+pub use containers::{Runtime, RuntimeConfig, dispatch};

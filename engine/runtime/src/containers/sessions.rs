@@ -1,0 +1,231 @@
+//! Exec, attach and connections into a pod.
+//!
+//! Kept true: a session's streams go directly between this process and the container's; the shim tells the end only.
+#![allow(unsafe_code)]
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    os::fd::{AsRawFd, OwnedFd},
+    path::PathBuf,
+};
+
+use futures::FutureExt;
+use tokio::{
+    net::unix::pipe,
+    sync::{mpsc, oneshot},
+};
+
+use super::{Runtime, failed, link::Link, random_id, terminal::Terminal, unexpected};
+use crate::api::*;
+use crate::protocol::{self, Reply, Request};
+
+/// (the other side's end, ours), close-on-exec. Only ours must not block: the modes are apart.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Our ends of a session without TTY, and the descriptors for the shim: stdout, stderr, stdin.
+struct Pipes {
+    stdin: Option<pipe::Sender>,
+    stdout: pipe::Receiver,
+    stderr: pipe::Receiver,
+}
+
+impl Pipes {
+    fn new(stdin: bool) -> io::Result<(Self, Vec<OwnedFd>)> {
+        let (stdout, stdout_theirs) = pipe()?;
+        let (stderr, stderr_theirs) = pipe()?;
+        let mut theirs = vec![stdout_theirs, stderr_theirs];
+        let mut input = None;
+        if stdin {
+            let (stdin_theirs, stdin) = pipe()?;
+            theirs.push(stdin_theirs);
+            input = Some(pipe::Sender::from_owned_fd(stdin)?);
+        }
+        let (stdout, stderr) = (pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?);
+        Ok((Self { stdin: input, stdout, stderr }, theirs))
+    }
+}
+
+impl Runtime {
+    pub async fn exec(&self, id: &ContainerId, spec: ExecSpec) -> Result<Session, RuntimeError> {
+        let (_, sandbox) = self.find(id)?;
+        let failed = |error| failed("exec in container", &id.0)(error);
+        let request = Request::Exec { id: id.0.to_string(), spec: spec.clone() };
+        let mut link = Link::connect(&sandbox.run).map_err(failed)?;
+        if spec.tty {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+            started(id, &mut link, &request, vec![theirs.into()]).await?;
+            let terminal = receive_master(&ours).and_then(Terminal::new).map_err(failed)?;
+            return Ok(self.terminal_session(link, terminal, spec.stdin));
+        }
+        let (pipes, theirs) = Pipes::new(spec.stdin).map_err(failed)?;
+        started(id, &mut link, &request, theirs).await?;
+        let (resize, resizes) = mpsc::channel(1);
+        Ok(self.session(link, pipes, resize, Resizes::Ignored(resizes), true))
+    }
+
+    pub async fn attach(&self, id: &ContainerId, stdin: bool, tty: bool) -> Result<Session, RuntimeError> {
+        let (_, sandbox) = self.find(id)?;
+        let failed = |error| failed("attach to container", &id.0)(error);
+        let mut link = Link::connect(&sandbox.run).map_err(failed)?;
+        let (pipes, theirs) = Pipes::new(stdin).map_err(failed)?;
+        let request = Request::Attach { id: id.0.to_string(), stdin };
+        link.send(&request, &theirs).await.map_err(failed)?;
+        drop(theirs);
+        match link.receive().await.map_err(failed)? {
+            Some(Reply::Done) => {}
+            // Ended already: there is nothing to see but its code.
+            Some(Reply::Code { code }) => {
+                let (resize, _) = mpsc::channel(1);
+                let (stdin, stdout) = (None, Box::new(pipes.stdout));
+                return Ok(Session { stdin, stdout, stderr: None, resize, exit: async move { Ok(code) }.boxed() });
+            }
+            other => return Err(unexpected("attach to container", &id.0, other.ok_or_else(ended))),
+        }
+        let (resize, resizes) = mpsc::channel(1);
+        Ok(self.session(link, pipes, resize, Resizes::Shim(resizes), !tty))
+    }
+
+    fn session(
+        &self,
+        link: Link,
+        pipes: Pipes,
+        resize: mpsc::Sender<(u16, u16)>,
+        resizes: Resizes,
+        stderr: bool,
+    ) -> Session {
+        Session {
+            stdin: pipes.stdin.map(|stdin| Box::new(stdin) as _),
+            stdout: Box::new(pipes.stdout),
+            stderr: stderr.then(|| Box::new(pipes.stderr) as _),
+            resize,
+            exit: self.follow(link, resizes),
+        }
+    }
+
+    fn terminal_session(&self, link: Link, terminal: Terminal, stdin: bool) -> Session {
+        let (resize, resizes) = mpsc::channel(1);
+        Session {
+            stdin: stdin.then(|| Box::new(terminal.clone()) as _),
+            stdout: Box::new(terminal.clone()),
+            stderr: None,
+            resize,
+            exit: self.follow(link, Resizes::Terminal(resizes, terminal)),
+        }
+    }
+
+    /// Waits for the end in a task, so that resizing works while nobody waits. Without a waiter the session ends.
+    fn follow(
+        &self,
+        mut link: Link,
+        mut resizes: Resizes,
+    ) -> futures::future::BoxFuture<'static, Result<i32, RuntimeError>> {
+        let (mut sender, receiver) = oneshot::channel();
+        self.spawn(async move {
+            let result = loop {
+                tokio::select! {
+                    reply = link.receive() => break match reply {
+                        Ok(Some(Reply::Code { code })) => Ok(code),
+                        Ok(Some(Reply::Failed { message })) => Err(RuntimeError::Refused { message }),
+                        Ok(Some(_)) => continue,
+                        Ok(None) => Err(failed("follow session in", "container")(ended())),
+                        Err(error) => Err(failed("follow session in", "container")(error)),
+                    },
+                    Some((columns, rows)) = resizes.next() => resizes.apply(&mut link, columns, rows).await,
+                    () = sender.closed() => return,
+                }
+            };
+            let _ = sender.send(result);
+        });
+        async move { receiver.await.unwrap_or_else(|_| Err(failed("follow session in", "container")(ended()))) }.boxed()
+    }
+
+    /// A TCP connection to `127.0.0.1:port` (then `::1`) inside the pod's network namespace.
+    pub async fn connect(&self, pod: &PodUid, port: u16) -> Result<tokio::net::TcpStream, RuntimeError> {
+        let netns = self.with_pod(pod, |pod| pod.info().netns)?;
+        let (sender, receiver) = oneshot::channel();
+        // A thread of its own, which ends: it changes its network namespace.
+        std::thread::Builder::new()
+            .name("pod-connect".to_owned())
+            .stack_size(64 << 10)
+            .spawn(move || drop(sender.send(connect(netns, port))))
+            .map_err(failed("start a thread for", &pod.0))?;
+        let stream = receiver.await.unwrap_or_else(|_| Err(ended()));
+        stream
+            .and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                tokio::net::TcpStream::from_std(stream)
+            })
+            .map_err(failed("connect into pod", &pod.0))
+    }
+}
+
+enum Resizes {
+    /// There is no terminal.
+    Ignored(mpsc::Receiver<(u16, u16)>),
+    /// The shim has the terminal.
+    Shim(mpsc::Receiver<(u16, u16)>),
+    Terminal(mpsc::Receiver<(u16, u16)>, Terminal),
+}
+
+impl Resizes {
+    async fn next(&mut self) -> Option<(u16, u16)> {
+        match self {
+            Self::Ignored(receiver) | Self::Shim(receiver) | Self::Terminal(receiver, _) => receiver.recv().await,
+        }
+    }
+
+    async fn apply(&self, link: &mut Link, columns: u16, rows: u16) {
+        match self {
+            Self::Ignored(_) => {}
+            // A shim that is gone ends the session anyway.
+            Self::Shim(_) => drop(link.send(&Request::Resize { columns, rows }, &[]).await),
+            Self::Terminal(_, terminal) => terminal.resize(columns, rows),
+        }
+    }
+}
+
+async fn started(
+    id: &ContainerId,
+    link: &mut Link,
+    request: &Request,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(), RuntimeError> {
+    link.send(request, &descriptors).await.map_err(failed("exec in container", &id.0))?;
+    drop(descriptors);
+    match link.receive().await.map_err(failed("exec in container", &id.0))? {
+        Some(Reply::Done) => Ok(()),
+        // The words of a stock node.
+        Some(Reply::Failed { message }) => Err(RuntimeError::Refused {
+            message: format!(
+                "failed to exec in container: failed to start exec \"{}\": OCI runtime exec failed: exec failed: \
+                 unable to start container process: {message}: unknown",
+                random_id()
+            ),
+        }),
+        other => Err(unexpected("exec in container", &id.0, other.ok_or_else(ended))),
+    }
+}
+
+fn receive_master(socket: &std::os::unix::net::UnixStream) -> io::Result<OwnedFd> {
+    let mut descriptors = Vec::new();
+    protocol::receive(socket.as_raw_fd(), &mut [0; 1], &mut descriptors)?;
+    descriptors.pop().ok_or_else(ended)
+}
+
+fn ended() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
+fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<TcpStream> {
+    if let Some(path) = netns {
+        let namespace = std::fs::File::open(path)?;
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
+    }
+    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    // What the first address says is what users expect to read.
+    TcpStream::connect(v4).or_else(|error| TcpStream::connect(v6).map_err(|_| error))
+}

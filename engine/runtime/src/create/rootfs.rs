@@ -1,0 +1,158 @@
+//! The root file system of a container, mounted in the mount namespace of `coracle create` only: the container's own
+//! namespace is copied from it, so nothing is left to unmount when the container is gone.
+//!
+//! Writes: `upper`, `work` and `rootfs` in the container's directory.
+//! Source: https://docs.kernel.org/filesystems/overlayfs.html, mount_namespaces(7)
+#![allow(unsafe_code)]
+
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::{Component, Path, PathBuf},
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+use crate::{
+    api::{ContainerSpec, Propagation},
+    record::ContainerRecord,
+};
+
+#[derive(Debug, thiserror::Error)]
+#[error("{action} `{}`", path.display())]
+pub struct RootfsError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RootfsError {
+    let path = path.to_owned();
+    move |source| RootfsError { action, path, source }
+}
+
+/// Leaves the machine's mounts and mounts the container's layers. Returns the mount point.
+/// Volumes that propagate mounts to the machine are staged first, and their host paths in `spec` replaced.
+pub fn prepare(directory: &Path, record: &mut ContainerRecord) -> Result<PathBuf, RootfsError> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|error| failed("leave the mount namespace of", directory)(error.into()))?;
+    let shared = |spec: &ContainerSpec, kind| spec.mounts.iter().any(|mount| mount.propagation == kind);
+    let propagates =
+        shared(&record.spec, Propagation::Bidirectional) || shared(&record.spec, Propagation::HostToContainer);
+    let staged = clone_bidirectional(&record.spec)?;
+    let kind = if propagates { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
+    change(Path::new("/"), MsFlags::MS_REC | kind)?;
+    for (index, tree) in staged {
+        let target = directory.join(format!("shared-{index}"));
+        attach(&tree, &target, &record.spec.mounts[index].host_path)?;
+        record.spec.mounts[index].host_path = target;
+    }
+    let rootfs = directory.join("rootfs");
+    mount_layers(directory, &rootfs, &record.layers)?;
+    make_working_directory(&rootfs, &record.spec.working_dir);
+    Ok(rootfs)
+}
+
+fn change(path: &Path, flags: MsFlags) -> Result<(), RootfsError> {
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
+        .map_err(|error| failed("change the propagation of", path)(error.into()))
+}
+
+fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(), RootfsError> {
+    for name in ["upper", "work", "rootfs"] {
+        let path = directory.join(name);
+        fs::create_dir_all(&path).map_err(failed("create", &path))?;
+    }
+    let upper = directory.join("upper");
+    if let Some(top) = layers.last() {
+        // The root directory of a container has the mode and owner that its image gives it.
+        copy_owner(top, &upper).map_err(failed("set mode and owner of", &upper))?;
+    }
+    // Layers are named relative to a common directory: the options of a mount fit in one page.
+    let parent = layers.last().and_then(|layer| layer.parent()).unwrap_or(Path::new("/"));
+    std::env::set_current_dir(parent).map_err(failed("enter", parent))?;
+    let lower: Vec<String> = layers
+        .iter()
+        .rev()
+        .map(|layer| layer.strip_prefix(parent).unwrap_or(layer).to_string_lossy().into_owned())
+        .collect();
+    let options = |extra: &str| {
+        let (upper, work) = (upper.display(), directory.join("work"));
+        format!("lowerdir={},upperdir={upper},workdir={}{extra}", lower.join(":"), work.display())
+    };
+    let overlay = |extra: &str| {
+        mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options(extra).as_str()))
+    };
+    // `volatile`: what a container writes outside its volumes is gone with it, so it is never synced. Linux 5.10.
+    overlay(",volatile")
+        .or_else(|_| overlay(""))
+        .map_err(|error| failed("mount layers at", rootfs)(error.into()))?;
+    std::env::set_current_dir("/").map_err(failed("enter", Path::new("/")))
+}
+
+fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let metadata = fs::metadata(from)?;
+    chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+    fs::set_permissions(to, metadata.permissions())
+}
+
+/// Made as root if the image lacks it, as runc does. Links inside the image are not followed out of it: a path with
+/// one is left alone, and then the container says that its directory is missing.
+fn make_working_directory(rootfs: &Path, working_dir: &str) {
+    let mut path = rootfs.to_owned();
+    for component in Path::new(working_dir).components() {
+        let Component::Normal(name) = component else { continue };
+        path.push(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return,
+            Err(_) if fs::create_dir(&path).is_err() => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Copies of the trees whose mounts go both ways, taken while they still belong to the machine's peer groups.
+fn clone_bidirectional(spec: &ContainerSpec) -> Result<Vec<(usize, OwnedFd)>, RootfsError> {
+    let both = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.propagation == Propagation::Bidirectional);
+    both.map(|(index, mount)| {
+        let tree = open_tree(&mount.host_path).map_err(failed("take the mounts of", &mount.host_path))?;
+        Ok((index, tree))
+    })
+    .collect()
+}
+
+fn open_tree(path: &Path) -> io::Result<OwnedFd> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as libc::c_uint;
+    // SAFETY: `path` is a C string that lives through the call.
+    let descriptor = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+fn attach(tree: &OwnedFd, target: &Path, source: &Path) -> Result<(), RootfsError> {
+    const FROM_EMPTY_PATH: libc::c_uint = 4;
+    if source.is_dir() {
+        fs::create_dir_all(target).map_err(failed("create", target))?;
+    } else {
+        fs::write(target, "").map_err(failed("create", target))?;
+    }
+    let path = std::ffi::CString::new(target.as_os_str().as_encoded_bytes())
+        .map_err(|error| failed("attach mounts at", target)(error.into()))?;
+    let (empty, from) = (c"".as_ptr(), tree.as_raw_fd());
+    // SAFETY: both paths are C strings that live through the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_move_mount, from, empty, libc::AT_FDCWD, path.as_ptr(), FROM_EMPTY_PATH)
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(failed("attach mounts at", target)(io::Error::last_os_error())),
+    }
+}

@@ -1,0 +1,178 @@
+//! From creation to removal.
+
+use std::time::Instant;
+
+use coracle_runtime::*;
+
+use crate::{harness::*, tests};
+
+tests!(
+    a_container_runs_and_its_words_and_code_are_kept,
+    environment_directory_and_host_name_are_as_specified,
+    nothing_is_left_after_removal,
+    a_program_that_is_missing_is_told_in_the_words_of_a_stock_node,
+    logs_are_rotated,
+    volumes_are_mounted_with_their_access,
+    containers_of_a_pod_share_network_ipc_and_shm,
+    a_pod_can_share_its_processes,
+    host_network_and_host_pid_are_the_nodes,
+    creating_and_starting_is_fast,
+);
+
+async fn a_container_runs_and_its_words_and_code_are_kept() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let id = node.start(node.spec(&["sh", "-c", "echo out; echo err >&2; exit 7"])).await;
+    let exit = node.ended(&id).await;
+    assert_eq!((exit.code, exit.signal, exit.oom_killed), (7, None, false));
+    assert!(exit.started_at_unix_ms > 0 && exit.finished_at_unix_ms >= exit.started_at_unix_ms);
+    let log = std::fs::read_to_string(node.log_path("app")).unwrap();
+    assert!(log.contains(" stdout F out\n") && log.contains(" stderr F err\n"), "{log}");
+    assert_eq!(node.info(&id).await.state, ContainerState::Exited(exit));
+}
+
+async fn environment_directory_and_host_name_are_as_specified() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh", "-c", "echo $GREETING $HOSTNAME $HOME; pwd; hostname; echo $$; ulimit -n"]);
+    spec.working_dir = "/made/for it".into();
+    let (code, log) = node.output(spec).await;
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!((code, &lines[..4]), (0, &["hello web-0 /root", "/made/for it", "web-0", "1"][..]), "{log}");
+}
+
+async fn nothing_is_left_after_removal() {
+    let node = Node::new().await;
+    let before = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    node.sandbox().await;
+    let id = node.start(node.spec(&["sleep", "1000"])).await;
+    let _never_started = node.runtime().create_container(node.spec(&["true"])).await.unwrap();
+    let ContainerState::Running { pid, .. } = node.info(&id).await.state else { panic!("runs") };
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+    node.runtime().remove_container(&id).await.unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert_eq!(std::fs::read_to_string("/proc/self/mounts").unwrap(), before);
+    for directory in [&node.config.state_dir, &node.config.run_dir] {
+        assert_eq!(std::fs::read_dir(directory.join("pods")).unwrap().count(), 0);
+    }
+    for mount in cgroup_mounts() {
+        let root = mount.join(node.config.cgroup_root.trim_start_matches('/'));
+        assert!(!root.join("burstable/pod5f1f-uid").exists());
+    }
+    assert!(node.log_path("app").exists(), "logs stay");
+}
+
+async fn a_program_that_is_missing_is_told_in_the_words_of_a_stock_node() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let cases = [
+        ("foo", r#"exec: "foo": executable file not found in $PATH"#),
+        ("/etc/notprogram", r#"exec: "/etc/notprogram": permission denied"#),
+        ("/no", r#"exec: "/no": stat /no: no such file or directory"#),
+    ];
+    for (program, words) in cases {
+        let info = node.runtime().create_container(node.spec(&[program])).await.unwrap();
+        let error = node.runtime().start_container(&info.id).await.unwrap_err().to_string();
+        let expected = format!(
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: \
+             unable to start container process: error during container init: {words}: unknown"
+        );
+        assert_eq!(error, expected);
+        let exit = node.ended(&info.id).await;
+        assert_eq!((exit.code, exit.start_error.as_deref()), (128, Some(expected.as_str())));
+        node.runtime().remove_container(&info.id).await.unwrap();
+    }
+}
+
+async fn logs_are_rotated() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let id = node.start(node.spec(&["seq", "1", "9000"])).await;
+    node.ended(&id).await;
+    let directory = node.log_path("app").parent().unwrap().to_owned();
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 3);
+    assert!(words(&node.log_path("app")).ends_with("\n9000"));
+}
+
+async fn volumes_are_mounted_with_their_access() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let volume = node.directory.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join("file"), "content").unwrap();
+    let mut spec = node.spec(&["sh", "-c", "cat /data/file /single; touch /data/x; touch /rw/y; touch /z"]);
+    let mount = |host: std::path::PathBuf, container: &str, read_only, propagation| Mount {
+        host_path: host,
+        container_path: container.into(),
+        read_only,
+        propagation,
+    };
+    spec.read_only_root = true;
+    spec.mounts = vec![
+        mount(volume.clone(), "/data", true, Propagation::Private),
+        mount(volume.clone(), "/rw", false, Propagation::HostToContainer),
+        mount(volume.join("file"), "/single", true, Propagation::Private),
+    ];
+    let (_, log) = node.output(spec).await;
+    assert!(log.starts_with("contentcontent"), "{log}");
+    assert_eq!(log.matches("Read-only file system").count(), 2, "{log}");
+    assert!(volume.join("y").exists() && !volume.join("x").exists());
+}
+
+async fn containers_of_a_pod_share_network_ipc_and_shm() {
+    let mut node = Node::new().await;
+    let info = node.sandbox().await;
+    let netns = std::fs::metadata(info.netns.unwrap()).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    let mut first = node.spec(&["sh", "-c", "echo shared > /dev/shm/x; nc -l -p 4000 -e echo found"]);
+    first.name = "first".into();
+    node.start(first).await;
+    let (_, log) = node
+        .shell("ls -l /proc/self/ns/net; until nc -w 1 127.0.0.1 4000 2>/dev/null; do sleep 0.05; done; cat /dev/shm/x; df /dev/shm")
+        .await;
+    assert!(log.contains(&format!("net:[{}]", netns.ino())) && log.contains("found\nshared"), "{log}");
+    assert!(log.contains("65536"), "{log}");
+}
+
+async fn a_pod_can_share_its_processes() {
+    let mut node = Node::new().await;
+    let mut spec = node.sandbox_spec();
+    spec.share_process_namespace = true;
+    node.runtime().create_sandbox(spec).await.unwrap();
+    let mut other = node.spec(&["sleep", "1234"]);
+    other.name = "other".into();
+    let id = node.start(other).await;
+    let (code, log) = node.shell("until ps | grep -q 'sleep 1[2]34'; do sleep 0.05; done; sleep 99 & ps; kill -9 $$").await;
+    assert!(log.contains("sleep 1234") && code == 137, "{code} {log}");
+    node.runtime().signal_container(&id, 15).await.unwrap();
+    assert_eq!(node.ended(&id).await.code, 143);
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+}
+
+async fn host_network_and_host_pid_are_the_nodes() {
+    let mut node = Node::new().await;
+    let mut spec = node.sandbox_spec();
+    (spec.private_network, spec.host_pid, spec.host_ipc) = (false, true, true);
+    let info = node.runtime().create_sandbox(spec).await.unwrap();
+    assert_eq!(info.netns, None);
+    let (_, log) = node.shell("ls -l /proc/self/ns/net /proc/self/ns/pid; hostname").await;
+    let own = |kind: &str| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap();
+    assert!(log.contains(own("net").to_str().unwrap()) && log.contains(own("pid").to_str().unwrap()), "{log}");
+}
+
+async fn creating_and_starting_is_fast() {
+    let mut node = Node::new().await;
+    let begun = Instant::now();
+    node.sandbox().await;
+    let sandbox = begun.elapsed();
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let id = node.start(node.spec(&["true"])).await;
+        all.push(begun.elapsed());
+        node.ended(&id).await;
+        node.runtime().remove_container(&id).await.unwrap();
+    }
+    println!("  sandbox {sandbox:?}, create and start {all:?}");
+}

@@ -1,0 +1,160 @@
+//! Exec, attach, connections into a pod.
+
+use coracle_runtime::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{harness::*, tests};
+
+tests!(
+    exec_has_streams_and_a_code,
+    exec_of_what_is_not_there_is_refused_in_the_usual_words,
+    execs_run_side_by_side,
+    exec_with_a_terminal_can_be_resized,
+    dropping_a_session_ends_its_process,
+    attach_sees_output_and_feeds_input,
+    attach_to_a_terminal_is_interactive,
+    a_port_of_a_pod_can_be_reached,
+);
+
+/// Code and standard output of an exec.
+pub async fn run(node: &Node, id: &ContainerId, argv: &[&str]) -> (i32, String) {
+    let mut session = node.runtime().exec(id, spec(argv, false, false)).await.unwrap();
+    let mut output = String::new();
+    session.stdout.read_to_string(&mut output).await.unwrap();
+    (session.exit.await.unwrap(), output)
+}
+
+fn spec(argv: &[&str], tty: bool, stdin: bool) -> ExecSpec {
+    ExecSpec { argv: argv.iter().map(|word| (*word).to_owned()).collect(), tty, stdin }
+}
+
+async fn sleeper() -> (Node, ContainerId) {
+    let node = Node::new().await;
+    node.sandbox().await;
+    let id = node.start(node.spec(&["sleep", "1000"])).await;
+    (node, id)
+}
+
+/// Reads until the text was seen.
+async fn expect(stream: &mut (impl tokio::io::AsyncRead + Unpin), text: &str) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 256];
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "`{text}` is not in {:?}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+async fn exec_has_streams_and_a_code() {
+    let (node, id) = sleeper().await;
+    let script = "cat; echo problem >&2; echo $GREETING; exit 9";
+    let mut session = node.runtime().exec(&id, spec(&["sh", "-c", script], false, true)).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    stdin.write_all(&vec![b'x'; 60_000]).await.ok();
+    drop(stdin);
+    let (mut out, mut err) = (String::new(), String::new());
+    session.stdout.read_to_string(&mut out).await.unwrap();
+    session.stderr.unwrap().read_to_string(&mut err).await.unwrap();
+    assert_eq!(session.exit.await.unwrap(), 9);
+    assert!(out.ends_with("xhello\n"), "{}", out.len());
+    assert_eq!(err, "problem\n");
+}
+
+async fn exec_of_what_is_not_there_is_refused_in_the_usual_words() {
+    let (node, id) = sleeper().await;
+    let error = node.runtime().exec(&id, spec(&["foo"], false, false)).await.err().unwrap().to_string();
+    assert!(error.starts_with("failed to exec in container: failed to start exec"), "{error}");
+    let words = r#"unable to start container process: exec: "foo": executable file not found in $PATH: unknown"#;
+    assert!(error.ends_with(words), "{error}");
+    assert_eq!(run(&node, &id, &["sh", "-c", "nonsense"]).await.0, 127);
+    assert_eq!(run(&node, &id, &["sh", "-c", "/etc/passwd"]).await.0, 126);
+}
+
+async fn execs_run_side_by_side() {
+    let (node, id) = sleeper().await;
+    let all = (0..5).map(|number| {
+        let (node, id) = (&node, &id);
+        async move { run(node, id, &["sh", "-c", &format!("sleep 0.1; echo {number}; exit {number}")]).await }
+    });
+    let results = futures::future::join_all(all).await;
+    assert_eq!(results, (0..5).map(|number| (number, format!("{number}\n"))).collect::<Vec<_>>());
+}
+
+async fn exec_with_a_terminal_can_be_resized() {
+    let (node, id) = sleeper().await;
+    let mut session = node.runtime().exec(&id, spec(&["sh"], true, true)).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    session.resize.send((123, 45)).await.unwrap();
+    stdin.write_all(b"tty; while [ \"$(stty size)\" != '45 123' ]; do sleep 0.02; done; echo is-$TERM; exit 4\n").await.unwrap();
+    let seen = expect(&mut session.stdout, "is-xterm").await;
+    assert!(seen.contains("/dev/pts/"), "{seen}");
+    assert_eq!(session.exit.await.unwrap(), 4);
+}
+
+async fn dropping_a_session_ends_its_process() {
+    let (node, id) = sleeper().await;
+    let mut session = node.runtime().exec(&id, spec(&["sh", "-c", "echo up; sleep 4321"], false, false)).await.unwrap();
+    expect(&mut session.stdout, "up").await;
+    drop(session);
+    for _ in 0..200 {
+        let (_, list) = run(&node, &id, &["ps"]).await;
+        if !list.contains("sleep 4321") {
+            return;
+        }
+    }
+    panic!("the process lives on");
+}
+
+async fn attach_sees_output_and_feeds_input() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh", "-c", "cat; echo end; exit 6"]);
+    (spec.stdin, spec.stdin_once) = (true, true);
+    let id = node.start(spec).await;
+    let mut session = node.runtime().attach(&id, true, false).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    stdin.write_all(b"line\n").await.unwrap();
+    expect(&mut session.stdout, "line").await;
+    drop(stdin);
+    expect(&mut session.stdout, "end").await;
+    assert_eq!(session.exit.await.unwrap(), 6);
+    assert_eq!(node.ended(&id).await.code, 6);
+    assert_eq!(words(&node.log_path("app")), "line\nend");
+}
+
+async fn attach_to_a_terminal_is_interactive() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh"]);
+    (spec.stdin, spec.tty) = (true, true);
+    let id = node.start(spec).await;
+    let mut session = node.runtime().attach(&id, true, true).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    session.resize.send((80, 24)).await.unwrap();
+    stdin.write_all(b"while [ \"$(stty size)\" != '24 80' ]; do sleep 0.02; done; tty; echo $((6*7)); exit 2\n").await.unwrap();
+    let seen = expect(&mut session.stdout, "42\r\n").await;
+    assert!(seen.contains("/dev/pts/0") || seen.contains("/dev/console"), "{seen}");
+    assert_eq!(session.exit.await.unwrap(), 2);
+    assert_eq!(node.ended(&id).await.code, 2);
+}
+
+async fn a_port_of_a_pod_can_be_reached() {
+    let node = Node::new().await;
+    node.sandbox().await;
+    node.start(node.spec(&["sh", "-c", "nc -l -p 8080 -e cat & echo up; wait"])).await;
+    node.log_contains("app", "up").await;
+    let mut stream = loop {
+        if let Ok(stream) = node.runtime().connect(&node.uid, 8080).await {
+            break stream;
+        }
+        tokio::task::yield_now().await;
+    };
+    stream.write_all(b"ping").await.unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"ping");
+    let refused = node.runtime().connect(&node.uid, 9).await.unwrap_err();
+    assert!(matches!(refused, RuntimeError::Failed { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused));
+}
