@@ -54,7 +54,7 @@ const MUTATING: &[Mutator] = &[
     priority::admit,
 ];
 
-const VALIDATING: &[Validator] = &[namespace_lifecycle::validate, node_restriction::validate];
+const VALIDATING: &[Validator] = &[namespace_lifecycle::validate, node_restriction::validate, crate::authz::validate_escalation];
 
 pub fn mutate(
     state: &State,

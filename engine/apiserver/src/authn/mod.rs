@@ -19,6 +19,7 @@ use http::{header, request::Parts};
 use rustls::pki_types::CertificateDer;
 
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
+pub(crate) use self::tokens::{find, unix_now};
 use crate::{
     status::Status,
     types::{State, UserInfo},

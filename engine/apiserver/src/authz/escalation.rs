@@ -6,23 +6,25 @@
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
 
-use super::{Attributes, Authorizer, MASTERS, decide, rules, rules_of, source::Source};
+use super::{Attributes, MASTERS, decide, rules, rules_of, source::Source};
 use crate::{
+    admission,
     status::{GroupResource, Status},
     types::UserInfo,
 };
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Run before a Role, ClusterRole, RoleBinding or ClusterRoleBinding (`resource`) is created (`old` absent) or changed.
-pub fn escalation_check(
-    authorizer: &Authorizer,
-    user: &UserInfo,
-    resource: &str,
-    object: &Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    check(&authorizer.source.now(), user, resource, object, old)
+/// The admission plugin: a Role, ClusterRole, RoleBinding or ClusterRoleBinding is about to be created or changed.
+pub fn validate(request: &admission::Request<'_>, object: Option<&Value>) -> Result<(), Status> {
+    let api = &request.target.served.api;
+    match object {
+        Some(object) if &*api.gvk.group == GROUP => {
+            let source = request.state.authorizer.source.now();
+            check(&source, request.user, &api.plural, object, request.old)
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn check(

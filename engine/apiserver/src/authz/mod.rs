@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use coracle_store::Reader;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-pub use self::escalation::escalation_check;
+pub use self::escalation::validate as validate_escalation;
 use self::{resolve::visit_rules, source::StoreSource};
 use crate::{
     status::{GroupResource, Status},

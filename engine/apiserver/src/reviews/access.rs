@@ -1,0 +1,113 @@
+//! SubjectAccessReview and its kin (`kubectl auth can-i`): may somebody do something.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use serde_json::{Value, json};
+
+use super::{answered, text, texts};
+use crate::{
+    authz::{Attributes, Authorizer},
+    status::{Cause, GroupResource, Status},
+    types::UserInfo,
+};
+
+const GROUP: &str = "authorization.k8s.io";
+
+pub fn myself(authorizer: &Authorizer, user: &UserInfo, object: Value) -> Result<Value, Status> {
+    let attributes = attributes(&object, "SelfSubjectAccessReview", Vec::new())?;
+    Ok(decide(authorizer, user, &attributes, object))
+}
+
+pub fn subject(authorizer: &Authorizer, object: Value) -> Result<Value, Status> {
+    let user = named(&object["spec"]);
+    let attributes = attributes(&object, "SubjectAccessReview", nobody(&user))?;
+    Ok(decide(authorizer, &user, &attributes, object))
+}
+
+pub fn local(authorizer: &Authorizer, namespace: &str, object: Value) -> Result<Value, Status> {
+    let user = named(&object["spec"]);
+    let mut causes = nobody(&user);
+    if !object["spec"]["nonResourceAttributes"].is_null() {
+        causes.push(Cause::forbidden("spec.nonResourceAttributes", "disallowed on this kind of request"));
+    }
+    let attributes = attributes(&object, "LocalSubjectAccessReview", causes)?;
+    if attributes.namespace != namespace {
+        let text = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
+        return Err(Status::bad_request(text));
+    }
+    Ok(decide(authorizer, &user, &attributes, object))
+}
+
+pub fn rules(authorizer: &Authorizer, user: &UserInfo, object: Value) -> Result<Value, Status> {
+    let namespace = text(&object["spec"], "namespace").to_owned();
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
+    let (rules, errors) = authorizer.rules_for(user, &namespace);
+    let (resource, other): (Vec<&PolicyRule>, Vec<&PolicyRule>) =
+        rules.iter().partition(|rule| rule.non_resource_urls.as_ref().is_none_or(Vec::is_empty));
+    let mut status = json!({"resourceRules": resource, "nonResourceRules": other, "incomplete": !errors.is_empty()});
+    if !errors.is_empty() {
+        status["evaluationError"] = errors.join(", ").into();
+    }
+    Ok(answered(object, status))
+}
+
+fn named(spec: &Value) -> UserInfo {
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    UserInfo {
+        name: text(spec, "user").to_owned(),
+        uid: text(spec, "uid").to_owned(),
+        groups: texts(spec, "groups"),
+        extra: extra.map(|(key, _)| (key.clone(), texts(&spec["extra"], key))).collect(),
+    }
+}
+
+fn nobody(user: &UserInfo) -> Vec<Cause> {
+    if user.name.is_empty() && user.groups.is_empty() {
+        return vec![Cause::invalid("spec.user", "", "at least one of user or group must be specified")];
+    }
+    Vec::new()
+}
+
+fn attributes(object: &Value, kind: &str, mut causes: Vec<Cause>) -> Result<Attributes, Status> {
+    let (resource, path) = (&object["spec"]["resourceAttributes"], &object["spec"]["nonResourceAttributes"]);
+    match (resource.is_null(), path.is_null()) {
+        (false, false) => causes.push(Cause::new(
+            "FieldValueInvalid",
+            "spec.nonResourceAttributes",
+            format!("Invalid value: {path}: cannot be specified in combination with resourceAttributes"),
+        )),
+        (true, true) => causes.push(Cause::new(
+            "FieldValueInvalid",
+            "spec.resourceAttributes",
+            "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        _ => {}
+    }
+    if !causes.is_empty() {
+        return Err(Status::invalid(GroupResource::new(GROUP, kind), "", causes));
+    }
+    if resource.is_null() {
+        let (verb, path) = (text(path, "verb").to_owned(), Some(text(path, "path").to_owned()));
+        return Ok(Attributes { verb, path, ..Attributes::default() });
+    }
+    Ok(Attributes {
+        verb: text(resource, "verb").into(),
+        group: text(resource, "group").into(),
+        version: text(resource, "version").into(),
+        resource: text(resource, "resource").into(),
+        subresource: text(resource, "subresource").into(),
+        namespace: text(resource, "namespace").into(),
+        name: text(resource, "name").into(),
+        path: None,
+    })
+}
+
+fn decide(authorizer: &Authorizer, user: &UserInfo, attributes: &Attributes, object: Value) -> Value {
+    let decision = authorizer.authorize(user, attributes);
+    let mut status = json!({"allowed": decision.allowed});
+    if !decision.reason.is_empty() {
+        status["reason"] = decision.reason.into();
+    }
+    answered(object, status)
+}

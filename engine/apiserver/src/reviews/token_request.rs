@@ -1,0 +1,101 @@
+//! TokenRequest (`kubectl create token`, and the kubelet for projected volumes): a new token for a service account.
+//!
+//! Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+
+use std::sync::Arc;
+
+use coracle_store::{Object, Reader};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::{answered, text, texts};
+use crate::{
+    authn::{Bound, ObjectRef, find, unix_now},
+    status::{Cause, GroupResource, Status},
+    types::State,
+};
+
+const DEFAULT_SECONDS: i64 = 3600;
+const MIN_SECONDS: i64 = 600;
+const MAX_SECONDS: i64 = 1 << 32;
+
+pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> Result<Value, Status> {
+    let of = GroupResource::new("", "serviceaccounts");
+    let account = find(&state.reader, of.resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
+    let seconds = seconds(&object)?;
+    let mut audiences = texts(&object["spec"], "audiences");
+    if audiences.is_empty() {
+        audiences.push(state.tokens.issuer().to_owned());
+    }
+    let account = reference(&account);
+    let bound = Bound { namespace: namespace.to_owned(), serviceaccount: account, ..Bound::default() };
+    let bound = bind(&state.reader, bound, &object["spec"]["boundObjectRef"])?;
+    let now = unix_now();
+    let issued = state.tokens.issue(bound, &audiences, seconds, now).map_err(Status::internal)?;
+
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["namespace"] = namespace.into();
+    object["metadata"]["creationTimestamp"] = rfc3339(now).into();
+    object["spec"]["audiences"] = json!(audiences);
+    object["spec"]["expirationSeconds"] = seconds.into();
+    Ok(answered(object, json!({"token": issued.token, "expirationTimestamp": rfc3339(issued.expires)})))
+}
+
+pub(super) fn seconds(object: &Value) -> Result<i64, Status> {
+    let seconds = object["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
+    let why = match seconds {
+        ..MIN_SECONDS => "may not specify a duration less than 10 minutes",
+        MIN_SECONDS..=MAX_SECONDS => return Ok(seconds),
+        _ => "may not specify a duration larger than 2^32 seconds",
+    };
+    let kind = GroupResource::new("authentication.k8s.io", "TokenRequest");
+    Err(Status::invalid(kind, "", vec![Cause::invalid("spec.expirationSeconds", seconds, why)]))
+}
+
+fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+fn reference(object: &Object) -> ObjectRef {
+    ObjectRef { name: object.key.name.to_string(), uid: object.meta.uid.to_string() }
+}
+
+/// Adds what the token shall be bound to; it must exist, and a Pod must run as this account.
+fn bind(reader: &Reader, mut bound: Bound, wanted: &Value) -> Result<Bound, Status> {
+    if wanted.is_null() {
+        return Ok(bound);
+    }
+    let (kind, name, uid) = (text(wanted, "kind"), text(wanted, "name"), text(wanted, "uid"));
+    let get = |resource: &'static str, namespace: &str| -> Result<Arc<Object>, Status> {
+        let of = GroupResource::new("", resource);
+        let object = find(reader, resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
+        if !uid.is_empty() && uid != &*object.meta.uid {
+            return Err(Status::conflict(of, name, format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated")));
+        }
+        Ok(object)
+    };
+    let namespace = bound.namespace.clone();
+    match (text(wanted, "apiVersion"), kind) {
+        ("v1" | "", "Pod") => {
+            let object = get("pods", &namespace)?;
+            let pod = object.decode::<Pod>().map_err(Status::internal)?;
+            let spec = pod.spec.as_ref();
+            let runs_as = spec.and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default();
+            let account = &bound.serviceaccount.name;
+            if runs_as != account {
+                return Err(Status::bad_request(format!(
+                    "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+                )));
+            }
+            let node = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+            bound.node = find(reader, "nodes", "", node).map(|node| reference(&node));
+            bound.pod = Some(reference(&object));
+        }
+        ("v1" | "", "Secret") => bound.secret = Some(reference(&*get("secrets", &namespace)?)),
+        ("v1" | "", "Node") => bound.node = Some(reference(&*get("nodes", "")?)),
+        (version, kind) => {
+            return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+        }
+    }
+    Ok(bound)
+}
