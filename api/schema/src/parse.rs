@@ -14,10 +14,23 @@ pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError>
 
 /// Parses one YAML document into the JSON it stands for.
 pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
-    let options =
-        serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough };
-    let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, options)
-        .map_err(|error| DecodeError::Syntax(format!("error converting YAML to JSON: yaml: {error}")))?;
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+        with_snippet: false,
+    };
+    let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        let text = error.to_string();
+        let text = text.lines().next().unwrap_or_default();
+        // The place is said once, as Go's YAML library says it.
+        let text = text.strip_prefix("error: ").unwrap_or(text);
+        let text = match text.split_once(": ") {
+            Some((place, rest)) if place.starts_with("line ") => rest,
+            _ => text,
+        };
+        let text = text.split(" at line ").next().unwrap_or(text);
+        DecodeError::Syntax(format!("error converting YAML to JSON: yaml: line {line}: {text}"))
+    })?;
     Ok((parsed.value, parsed.issues))
 }
 

@@ -209,3 +209,26 @@ fn every_served_kind_has_a_schema() {
         assert!(registry.schema(&GroupVersionKind::new(group, "v1", kind)).is_some(), "{group} {kind}");
     }
 }
+
+#[test]
+fn yaml_scalars_stand_for_what_kubectl_makes_of_them() {
+    for (text, expected) in [
+        ("a: {80: x, true: z}", json!({"a": {"80": "x", "true": "z"}})),
+        ("a: \"yes\"", json!({"a": "yes"})),
+        ("a: 0x10\nb: 1.5\nc: ~\nd: 2024-01-01", json!({"a": 16, "b": 1.5, "c": null, "d": "2024-01-01"})),
+        ("a: |\n  x\n  y\n", json!({"a": "x\ny\n"})),
+        ("---\na: &x {b: 1}\nc: *x\n", json!({"a": {"b": 1}, "c": {"b": 1}})),
+        ("a: 1Gi\nb: 100m\nc: 1e3", json!({"a": "1Gi", "b": "100m", "c": 1000.0})),
+        ("", json!(null)),
+    ] {
+        match parse_yaml(text.as_bytes()) {
+            Ok((value, _)) => assert_eq!(value, expected, "{text}"),
+            Err(error) => panic!("{text}: {error}"),
+        }
+    }
+    let error = parse_yaml(b"a: b: c\n").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "error converting YAML to JSON: yaml: line 1: mapping values are not allowed in this context"
+    );
+}
