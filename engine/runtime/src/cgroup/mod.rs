@@ -1,7 +1,7 @@
 //! The control groups of pods and containers, on cgroup v1, v2 and hybrid machines.
 //!
 //! Kept true: a group exists in every hierarchy that we use or in none; removal is idempotent and leaves nothing.
-//! Reads:     `/proc/self/mountinfo`, the groups' files.  Writes: directories and limits below `cgroup_root`.
+//! Reads:     the mount table, the groups' files.  Writes: directories and limits below `cgroup_root`.
 //! Source:    https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/
 
 pub mod device_filter;
@@ -28,16 +28,12 @@ pub struct Cgroups {
 
 impl Cgroups {
     pub fn detect() -> io::Result<Self> {
-        let hierarchies = hierarchy::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        let hierarchies = hierarchy::parse(&fs::read_to_string("/proc/thread-self/mountinfo")?);
         if hierarchies.is_empty() {
             let text = "no cgroup file system with the memory and cpu controllers is mounted";
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         Ok(Self { unified: hierarchies[0].unified, hierarchies })
-    }
-
-    pub fn is_unified(&self) -> bool {
-        self.unified
     }
 
     /// Makes the group everywhere, with all controllers usable in it. `path` is absolute inside the hierarchies.

@@ -236,15 +236,23 @@ impl Drop for Node {
                 busy |= !clean(&mount.join(name.trim_start_matches('/')));
             }
             if !busy {
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+        for mount in cgroup_mounts() {
+            let _ = std::fs::remove_dir(mount.join("coracle-test"));
+        }
+        let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        for point in points.filter(|point| point.starts_with(self.directory.path())) {
+            let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
         }
     }
 }
 
 pub fn cgroup_mounts() -> Vec<PathBuf> {
-    let text = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let text = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
     let cgroups = text.lines().filter(|line| line.contains(" cgroup ") || line.contains(" cgroup2 "));
     cgroups.map(|line| line.split(' ').nth(1).unwrap().into()).collect()
 }

@@ -17,6 +17,7 @@ tests!(
     a_pod_can_share_its_processes,
     host_network_and_host_pid_are_the_nodes,
     creating_and_starting_is_fast,
+    a_unified_machine_works_too,
 );
 
 async fn a_container_runs_and_its_words_and_code_are_kept() {
@@ -43,7 +44,7 @@ async fn environment_directory_and_host_name_are_as_specified() {
 
 async fn nothing_is_left_after_removal() {
     let node = Node::new().await;
-    let before = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let before = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
     node.sandbox().await;
     let id = node.start(node.spec(&["sleep", "1000"])).await;
     let _never_started = node.runtime().create_container(node.spec(&["true"])).await.unwrap();
@@ -52,7 +53,7 @@ async fn nothing_is_left_after_removal() {
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
     node.runtime().remove_container(&id).await.unwrap();
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
-    assert_eq!(std::fs::read_to_string("/proc/self/mounts").unwrap(), before);
+    assert_eq!(std::fs::read_to_string("/proc/thread-self/mounts").unwrap(), before);
     for directory in [&node.config.state_dir, &node.config.run_dir] {
         assert_eq!(std::fs::read_dir(directory.join("pods")).unwrap().count(), 0);
     }
@@ -115,7 +116,7 @@ async fn volumes_are_mounted_with_their_access() {
         mount(volume.join("file"), "/single", true, Propagation::Private),
     ];
     let (_, log) = node.output(spec).await;
-    assert!(log.starts_with("contentcontent"), "{log}");
+    assert!(log.contains("contentcontent"), "{log}");
     assert_eq!(log.matches("Read-only file system").count(), 2, "{log}");
     assert!(volume.join("y").exists() && !volume.join("x").exists());
 }
@@ -175,4 +176,28 @@ async fn creating_and_starting_is_fast() {
         node.runtime().remove_container(&id).await.unwrap();
     }
     println!("  sandbox {sandbox:?}, create and start {all:?}");
+}
+
+/// The controllers stay with v1 on a hybrid machine, so this shows the way of a v2 machine without its limits.
+async fn a_unified_machine_works_too() {
+    for mount in cgroup_mounts() {
+        nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
+    let none = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), none, None::<&str>).unwrap();
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let script = "mknod /disk b 254 0 && head -c 1 /disk; head -c 3 /dev/zero | wc -c; cat /proc/self/cgroup; \
+                  ls /sys/fs/cgroup/cgroup.procs; sleep 1000 & exit 3";
+    let (code, log) = node.shell(script).await;
+    assert_eq!(code, 3);
+    assert!(log.contains("/disk: Operation not permitted") && log.contains("0::/\n"), "{log}");
+    assert!(log.contains("\n3\n") || log.starts_with("3\n"), "{log}");
+    assert!(log.ends_with("/sys/fs/cgroup/cgroup.procs"), "{log}");
+    let id = node.start(node.spec(&["sh", "-c", "sleep 1000 & sleep 1000"])).await;
+    node.runtime().signal_container(&id, 9).await.unwrap();
+    assert_eq!(node.ended(&id).await.code, 137);
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+    let root = std::path::Path::new("/sys/fs/cgroup").join(node.config.cgroup_root.trim_start_matches('/'));
+    assert!(root.exists() && !root.join("burstable/pod5f1f-uid").exists());
 }
