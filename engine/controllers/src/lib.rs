@@ -1,15 +1,27 @@
 //! The built-in controllers, one folder each.
 
+mod cluster_role_aggregation;
 mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod garbage_collector;
+mod namespace;
+mod pod_gc;
+mod replica_set;
+mod root_ca;
+mod service_account;
+mod service_load_balancer;
+
 mod error;
 mod freshness;
 mod key;
+mod kinds;
 mod ownership;
 mod pods;
 mod queue;
 mod read;
-mod replica_set;
 mod run;
 mod runner;
+mod service_ports;
 
 pub use run::{Dependencies, run};

@@ -7,9 +7,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cluster_role_aggregation::ClusterRoleAggregationController,
     deployment::DeploymentController,
+    endpoint_slice::EndpointSliceController,
+    endpoints::EndpointsController,
+    garbage_collector::GarbageCollector,
+    namespace::NamespaceController,
+    pod_gc::PodGcController,
     replica_set::ReplicaSetController,
+    root_ca::RootCaController,
     runner::{self, Controller},
+    service_account::ServiceAccountController,
+    service_load_balancer::ServiceLoadBalancerController,
 };
 
 /// What a controller works with: it reads the store, and writes through the API as its own identity.
@@ -29,6 +38,20 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     let mut roles = Roles { dependencies: Arc::new(dependencies), stop, tasks: JoinSet::new() };
     roles.start("deployment-controller", DeploymentController::new);
     roles.start("replicaset-controller", ReplicaSetController::new);
+    roles.start("endpoint-controller", EndpointsController::new);
+    roles.start("endpointslice-controller", EndpointSliceController::new);
+    roles.start("namespace-controller", NamespaceController::new);
+    roles.start("service-account-controller", ServiceAccountController::new);
+    roles.start("generic-garbage-collector", GarbageCollector::new);
+    roles.start("pod-garbage-collector", PodGcController::new);
+    roles.start("clusterrole-aggregation-controller", ClusterRoleAggregationController::new);
+    let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
+    roles.start("root-ca-cert-publisher", move |reader, client| {
+        RootCaController::new(reader, client, ca_pem.clone())
+    });
+    roles.start("service-controller", move |reader, client| {
+        ServiceLoadBalancerController::new(reader, client, node_ip)
+    });
     while roles.tasks.join_next().await.is_some() {}
 }
 
@@ -39,27 +62,19 @@ struct Roles {
 }
 
 impl Roles {
-    /// A controller that needs no more than the store and a client.
+    /// `identity` names the service account in `kube-system` that the controller acts as.
     fn start<C: Controller>(
         &mut self,
         identity: &'static str,
         make: impl Fn(coracle_store::Reader, kube::Client) -> C + Send + Sync + 'static,
     ) {
-        let dependencies = self.dependencies.clone();
-        self.start_with(C::NAME, move || {
-            make(dependencies.store.clone(), (dependencies.client_for)(identity))
-        });
-    }
-
-    fn start_with<C: Controller>(
-        &mut self,
-        name: &'static str,
-        make: impl Fn() -> C + Send + Sync + 'static,
-    ) {
-        let (reader, stop) = (self.dependencies.store.clone(), self.stop.clone());
-        self.tasks.spawn(supervise(name, stop.clone(), move || {
-            runner::run(Arc::new(make()), reader.clone(), stop.clone())
-        }));
+        let (dependencies, stop) = (self.dependencies.clone(), self.stop.clone());
+        let role = move || {
+            let client = (dependencies.client_for)(identity);
+            let controller = Arc::new(make(dependencies.store.clone(), client));
+            runner::run(controller, dependencies.store.clone(), stop.clone())
+        };
+        self.tasks.spawn(supervise(C::NAME, self.stop.clone(), role));
     }
 }
 

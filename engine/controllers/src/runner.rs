@@ -5,7 +5,7 @@
 //!            runs again later. At rest nothing wakes up: no timers, no polling.
 //! Source:    https://github.com/kubernetes-sigs/controller-runtime/blob/main/pkg/reconcile/reconcile.go (contract)
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, future::Future, hash::Hash, sync::Arc, time::Duration};
 
 use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -24,19 +24,21 @@ pub enum Requeue {
 }
 
 /// The keys that a change concerns. Called with each object that exists at the start as if it had just been added.
-pub type KeyMap = Box<dyn Fn(&Event) -> Vec<ObjectKey> + Send + Sync>;
+pub type KeyMap<K> = Box<dyn Fn(&Event) -> Vec<K> + Send + Sync>;
 
 /// One watched resource.
-pub struct Source {
+pub struct Source<K = ObjectKey> {
     pub resource: Resource,
-    pub keys: KeyMap,
+    pub keys: KeyMap<K>,
+}
+
+impl<K> Source<K> {
+    pub fn new(resource: &str, keys: impl Fn(&Event) -> Vec<K> + Send + Sync + 'static) -> Source<K> {
+        Source { resource: Resource(resource.into()), keys: Box::new(keys) }
+    }
 }
 
 impl Source {
-    pub fn new(resource: &str, keys: impl Fn(&Event) -> Vec<ObjectKey> + Send + Sync + 'static) -> Source {
-        Source { resource: Resource(resource.into()), keys: Box::new(keys) }
-    }
-
     /// The resource a controller is about: its objects are the keys.
     pub fn primary(resource: &str) -> Source {
         Source::new(resource, |event| vec![ObjectKey::of(&event.object.key)])
@@ -44,26 +46,33 @@ impl Source {
 }
 
 pub trait Controller: Send + Sync + 'static {
+    /// What a pass is about.
+    type Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static;
     /// As it stands in logs, e.g. `replicaset-controller`.
     const NAME: &'static str;
     /// Passes at a time, over different keys.
     const WORKERS: usize = 2;
 
-    fn sources(&self) -> Vec<Source>;
+    fn sources(&self) -> Vec<Source<Self::Key>>;
+
+    /// A watch fell behind and its resource was listed anew: keys that may have missed a deletion.
+    fn relisted(&self) -> Vec<Self::Key> {
+        Vec::new()
+    }
 
     /// One idempotent pass over `key`, which may be gone by now.
-    fn reconcile(&self, key: &ObjectKey) -> impl Future<Output = Result<Requeue, ControllerError>> + Send;
+    fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Requeue, ControllerError>> + Send;
 }
 
 /// Runs `controller` until `stop`, or until the store is closed.
 pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: CancellationToken) {
-    let sources: Arc<[Source]> = controller.sources().into();
+    let sources: Arc<[Source<C::Key>]> = controller.sources().into();
     let watches = sources.iter().enumerate().map(|(index, source)| {
         changes(reader.clone(), source.resource.clone()).map(move |event| (index, event)).boxed()
     });
     let mut events = stream::select_all(watches);
     let mut queue = Queue::default();
-    let mut passes = Passes::default();
+    let mut passes = Passes { tasks: JoinSet::new(), keys: HashMap::new() };
     loop {
         while passes.tasks.len() < C::WORKERS
             && let Some(key) = queue.take(Instant::now())
@@ -73,7 +82,8 @@ pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: Cancel
         tokio::select! {
             () = stop.cancelled() => return,
             event = events.next() => match event {
-                Some((index, event)) => (sources[index].keys)(&event).into_iter().for_each(|key| queue.add(key)),
+                Some((index, Some(event))) => (sources[index].keys)(&event).into_iter().for_each(|key| queue.add(key)),
+                Some((_, None)) => controller.relisted().into_iter().for_each(|key| queue.add(key)),
                 None => return,
             },
             Some((key, result)) = passes.next() => finish(C::NAME, &mut queue, key, result),
@@ -89,10 +99,10 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn finish(
+fn finish<K: Clone + Eq + Hash + fmt::Display>(
     controller: &'static str,
-    queue: &mut Queue<ObjectKey>,
-    key: ObjectKey,
+    queue: &mut Queue<K>,
+    key: K,
     result: Result<Requeue, ControllerError>,
 ) {
     queue.done(&key);
@@ -119,20 +129,19 @@ fn finish(
 }
 
 /// The passes that are running.
-#[derive(Default)]
-struct Passes {
+struct Passes<K> {
     tasks: JoinSet<Result<Requeue, ControllerError>>,
-    keys: HashMap<tokio::task::Id, ObjectKey>,
+    keys: HashMap<tokio::task::Id, K>,
 }
 
-impl Passes {
-    fn start<C: Controller>(&mut self, controller: Arc<C>, key: ObjectKey) {
+impl<K: Clone + Send + Sync + 'static> Passes<K> {
+    fn start<C: Controller<Key = K>>(&mut self, controller: Arc<C>, key: K) {
         let of = key.clone();
         let task = self.tasks.spawn(async move { controller.reconcile(&of).await });
         self.keys.insert(task.id(), key);
     }
 
-    async fn next(&mut self) -> Option<(ObjectKey, Result<Requeue, ControllerError>)> {
+    async fn next(&mut self) -> Option<(K, Result<Requeue, ControllerError>)> {
         let (id, result) = match self.tasks.join_next_with_id().await? {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(ControllerError::Panicked { what: panic_text(error) })),
@@ -151,8 +160,8 @@ fn panic_text(error: tokio::task::JoinError) -> String {
     }
 }
 
-/// Everything there is in `resource`, then every change. A watch that fell behind starts anew.
-pub fn changes(reader: Reader, resource: Resource) -> BoxStream<'static, Arc<Event>> {
+/// Everything there is in `resource`, then every change. A watch that fell behind starts anew, after a `None`.
+fn changes(reader: Reader, resource: Resource) -> BoxStream<'static, Option<Arc<Event>>> {
     let scope = Scope { resource, namespace: None, name: None };
     stream::unfold((reader, scope, None, Vec::new()), next_change).boxed()
 }
@@ -161,10 +170,10 @@ type ChangeState = (Reader, Scope, Option<Watch>, Vec<Arc<Event>>);
 
 async fn next_change(
     (reader, scope, mut watch, mut listed): ChangeState,
-) -> Option<(Arc<Event>, ChangeState)> {
+) -> Option<(Option<Arc<Event>>, ChangeState)> {
     loop {
         if let Some(event) = listed.pop() {
-            return Some((event, (reader, scope, watch, listed)));
+            return Some((Some(event), (reader, scope, watch, listed)));
         }
         listed.shrink_to_fit();
         let Some(current) = &mut watch else {
@@ -178,8 +187,8 @@ async fn next_change(
             continue;
         };
         match current.next().await {
-            Ok(event) => return Some((event, (reader, scope, watch, listed))),
-            Err(WatchError::Compacted(_)) => watch = None,
+            Ok(event) => return Some((Some(event), (reader, scope, watch, listed))),
+            Err(WatchError::Compacted(_)) => return Some((None, (reader, scope, None, listed))),
             Err(WatchError::Closed) => return None,
         }
     }

@@ -1,8 +1,8 @@
 //! The writes of a Deployment's pass.
 
-use coracle_client::{EventRecorder, EventType, api_message, is_reason, object_reference, patch_status};
+use coracle_client::{EventRecorder, EventType, api_message, is_reason, object_reference};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -48,10 +48,14 @@ impl Writes<'_> {
         for name in &plan.delete {
             result = result.and(self.delete(name).await);
         }
+        let mut deployment = self.deployment.clone();
         if let Some(revision) = &plan.revision {
-            result = result.and(self.show_revision(revision).await);
+            match self.show_revision(revision).await {
+                Ok(changed) => deployment = changed,
+                Err(error) => return result.and(Err(error)),
+            }
         }
-        result.and(self.write_status(&plan).await)
+        result.and(self.write_status(deployment, plan.status).await)
     }
 
     async fn create(&self, set: &ReplicaSet, plan: &mut Plan, now: Timestamp) -> Result<(), ControllerError> {
@@ -139,25 +143,35 @@ impl Writes<'_> {
         Ok(())
     }
 
-    async fn show_revision(&self, revision: &str) -> Result<(), ControllerError> {
-        let patch = json!({ "metadata": { "annotations": { sets::REVISION: revision } } });
+    /// The Deployment as it is after its revision was written on it.
+    async fn show_revision(&self, revision: &str) -> Result<Deployment, ControllerError> {
+        let mut deployment = self.deployment.clone();
+        let annotations = deployment.metadata.annotations.get_or_insert_default();
+        annotations.insert(sets::REVISION.to_owned(), revision.to_owned());
         let changed = self
             .deployments()
-            .patch(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .replace(&self.key.name, &PostParams::default(), &deployment)
             .await
             .map_err(ControllerError::api("annotate", "Deployment", self.key.to_string()))?;
         self.freshness.wrote(self.key, changed.metadata.resource_version.as_deref());
-        Ok(())
+        Ok(changed)
     }
 
-    async fn write_status(&self, plan: &Plan) -> Result<(), ControllerError> {
-        let old = self.deployment.status.as_ref();
-        let written = patch_status(&self.deployments(), &self.key.name, old, &plan.status)
+    async fn write_status(
+        &self,
+        deployment: Deployment,
+        new: DeploymentStatus,
+    ) -> Result<(), ControllerError> {
+        if deployment.status.as_ref() == Some(&new) {
+            return Ok(());
+        }
+        let object = Deployment { status: Some(new), ..deployment };
+        let written = self
+            .deployments()
+            .replace_status(&self.key.name, &PostParams::default(), &object)
             .await
             .map_err(ControllerError::api("write status of", "Deployment", self.key.to_string()))?;
-        if let Some(deployment) = written {
-            self.freshness.wrote(self.key, deployment.metadata.resource_version.as_deref());
-        }
+        self.freshness.wrote(self.key, written.metadata.resource_version.as_deref());
         Ok(())
     }
 

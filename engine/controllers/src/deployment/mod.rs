@@ -185,6 +185,7 @@ fn deployments_of_ended_pod(reader: &Reader, event: &Event) -> Vec<ObjectKey> {
 }
 
 impl Controller for DeploymentController {
+    type Key = ObjectKey;
     const NAME: &'static str = "deployment-controller";
     const WORKERS: usize = 5;
 

@@ -14,11 +14,11 @@ mod tests;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apply::Writes;
-use coracle_client::{EventRecorder, patch_status, selector::Selector};
+use coracle_client::{EventRecorder, selector::Selector};
 use coracle_store::{Event, Object, Reader, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
-use kube::{Api, Client};
+use kube::{Api, Client, api::PostParams};
 use status::Failure;
 
 use crate::{
@@ -114,13 +114,16 @@ impl ReplicaSetController {
         now: Timestamp,
     ) -> Result<(), ControllerError> {
         let new = status::status(set, active, terminating, failure, now);
+        if set.status.as_ref() == Some(&new) {
+            return Ok(());
+        }
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
-        let written = patch_status(&sets, &key.name, set.status.as_ref(), &new)
+        let object = ReplicaSet { status: Some(new), ..set.clone() };
+        let written = sets
+            .replace_status(&key.name, &PostParams::default(), &object)
             .await
             .map_err(ControllerError::api("write status of", "ReplicaSet", key.to_string()))?;
-        if let Some(set) = written {
-            self.freshness.wrote(key, set.metadata.resource_version.as_deref());
-        }
+        self.freshness.wrote(key, written.metadata.resource_version.as_deref());
         Ok(())
     }
 }
@@ -173,6 +176,7 @@ fn sets_of_pod(reader: &Reader, event: &Event) -> Vec<ObjectKey> {
 }
 
 impl Controller for ReplicaSetController {
+    type Key = ObjectKey;
     const NAME: &'static str = "replicaset-controller";
     const WORKERS: usize = 5;
 
