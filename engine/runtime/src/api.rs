@@ -157,9 +157,15 @@ pub struct SandboxInfo {
 
 #[derive(Clone, Debug)]
 pub enum RuntimeEvent {
-    Exited { pod_uid: PodUid, container: ContainerId, exit: Exit },
+    Exited {
+        pod_uid: PodUid,
+        container: ContainerId,
+        exit: Exit,
+    },
     /// The shim is gone.
-    SandboxLost { pod_uid: PodUid },
+    SandboxLost {
+        pod_uid: PodUid,
+    },
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]

@@ -19,17 +19,35 @@ use crate::api::{ExecSpec, Exit};
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     Watch,
-    Create { id: String },
-    Start { id: String },
-    Signal { id: String, signal: i32 },
+    Create {
+        id: String,
+    },
+    Start {
+        id: String,
+    },
+    Signal {
+        id: String,
+        signal: i32,
+    },
     /// Forgets a stopped container.
-    Remove { id: String },
+    Remove {
+        id: String,
+    },
     /// With descriptors: without a TTY stdin, stdout, stderr; with one a socket to which the PTY's master is sent.
-    Exec { id: String, spec: ExecSpec },
+    Exec {
+        id: String,
+        spec: ExecSpec,
+    },
     /// With descriptors: stdout, stderr, and stdin when asked for.
-    Attach { id: String, stdin: bool },
+    Attach {
+        id: String,
+        stdin: bool,
+    },
     /// On an attach's connection.
-    Resize { columns: u16, rows: u16 },
+    Resize {
+        columns: u16,
+        rows: u16,
+    },
     /// Ends what still runs, then the shim.
     Shutdown,
 }
@@ -38,14 +56,26 @@ pub enum Request {
 pub enum Reply {
     Done,
     /// In words for the pod's owner.
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
     NoSuchContainer,
-    Started { pid: i32, started_at_unix_ms: i64 },
+    Started {
+        pid: i32,
+        started_at_unix_ms: i64,
+    },
     /// The first answer to `Watch`.
-    Containers { containers: Vec<ContainerSummary> },
-    Exited { id: String, exit: Exit },
+    Containers {
+        containers: Vec<ContainerSummary>,
+    },
+    Exited {
+        id: String,
+        exit: Exit,
+    },
     /// The process of an exec ended, or the attached container.
-    Code { code: i32 },
+    Code {
+        code: i32,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,8 +90,12 @@ pub struct ContainerSummary {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Status {
     /// The new process. With a TTY of a container's first process its master comes along.
-    Created { pid: i32 },
-    Failed { message: String },
+    Created {
+        pid: i32,
+    },
+    Failed {
+        message: String,
+    },
 }
 
 /// What the shim tells `coracle create exec` over the same socket.
@@ -117,7 +151,11 @@ pub fn send(socket: RawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<us
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
             (*header).cmsg_len = libc::CMSG_LEN(size) as _;
-            std::ptr::copy_nonoverlapping(descriptors.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
+            std::ptr::copy_nonoverlapping(
+                descriptors.as_ptr().cast::<u8>(),
+                libc::CMSG_DATA(header),
+                size as usize,
+            );
         }
     }
     // SAFETY: `message` points to `part`, `bytes` and `control`, which live through the call.

@@ -76,7 +76,8 @@ impl ContainerDirectory {
     }
     pub fn pod(&self) -> io::Result<PodDirectory> {
         let pod = self.0.parent().and_then(Path::parent);
-        pod.map(|path| PodDirectory(path.to_owned())).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+        pod.map(|path| PodDirectory(path.to_owned()))
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
     }
     pub fn running(&self) -> Option<RunningRecord> {
         read(&self.0.join("running.json")).ok()

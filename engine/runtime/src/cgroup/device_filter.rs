@@ -14,15 +14,15 @@ use std::{
 
 /// Character devices that every container may use: (major, minor); `None` is any minor.
 pub const ALLOWED: [(u32, Option<u32>); 9] = [
-    (1, Some(3)),   // null
-    (1, Some(5)),   // zero
-    (1, Some(7)),   // full
-    (1, Some(8)),   // random
-    (1, Some(9)),   // urandom
-    (5, Some(0)),   // tty
-    (5, Some(1)),   // console
-    (5, Some(2)),   // ptmx
-    (136, None),    // pts/*
+    (1, Some(3)), // null
+    (1, Some(5)), // zero
+    (1, Some(7)), // full
+    (1, Some(8)), // random
+    (1, Some(9)), // urandom
+    (5, Some(0)), // tty
+    (5, Some(1)), // console
+    (5, Some(2)), // ptmx
+    (136, None),  // pts/*
 ];
 
 const CHARACTER: i32 = 2;
@@ -134,7 +134,9 @@ mod tests {
     #[test]
     fn every_jump_lands_inside_the_program() {
         let code = program();
-        for (index, instruction) in code.iter().enumerate().filter(|(_, instruction)| instruction.code == 0x55) {
+        for (index, instruction) in
+            code.iter().enumerate().filter(|(_, instruction)| instruction.code == 0x55)
+        {
             assert!(index + 1 + (instruction.offset as usize) < code.len());
         }
     }

@@ -17,8 +17,19 @@ pub struct Hierarchy {
 
 /// v1 controllers in which a container has a group. `name=systemd` is one, so that a pod does not count as ours there.
 const V1: [&str; 13] = [
-    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "perf_event", "net_cls",
-    "net_prio", "name=systemd",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "pids",
+    "hugetlb",
+    "perf_event",
+    "net_cls",
+    "net_prio",
+    "name=systemd",
 ];
 /// v2 controllers that groups below ours may use.
 const V2: [&str; 6] = ["cpu", "memory", "pids", "cpuset", "io", "hugetlb"];
@@ -33,7 +44,8 @@ pub fn parse(mountinfo: &str) -> Vec<Hierarchy> {
         let [kind, _source, options] = after.as_slice() else { continue };
         let unified = *kind == "cgroup2";
         let options = options.split(',');
-        let controllers: Vec<String> = options.filter(|option| V1.contains(option)).map(str::to_owned).collect();
+        let controllers: Vec<String> =
+            options.filter(|option| V1.contains(option)).map(str::to_owned).collect();
         if !unified && (*kind != "cgroup" || controllers.is_empty()) {
             continue;
         }
@@ -134,7 +146,9 @@ pub fn visit(directory: &Path, action: &mut impl FnMut(&Path)) {
 pub fn remove_tree(directory: &Path) -> io::Result<()> {
     let mut result = Ok(());
     visit(directory, &mut |group| match fs::remove_dir(group) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => result = Err(super::with_path("remove", group, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            result = Err(super::with_path("remove", group, error))
+        }
         _ => {}
     });
     result

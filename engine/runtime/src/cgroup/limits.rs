@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn only_what_is_limited_is_written() {
-        let resources = Resources { memory_limit_bytes: Some(1 << 20), cpu_quota_us: Some(50_000), ..Default::default() };
+        let resources =
+            Resources { memory_limit_bytes: Some(1 << 20), cpu_quota_us: Some(50_000), ..Default::default() };
         assert_eq!(
             files(&resources, true),
             [("memory", "memory.max", "1048576".into()), ("cpu", "cpu.max", "50000 100000".into())]

@@ -102,7 +102,10 @@ impl Cgroups {
     pub fn remove(&self, path: &str) -> io::Result<()> {
         let mut last = Ok(());
         for attempt in 0..200 {
-            last = self.hierarchies.iter().try_for_each(|hierarchy| hierarchy::remove_tree(&hierarchy.directory(path)));
+            last = self
+                .hierarchies
+                .iter()
+                .try_for_each(|hierarchy| hierarchy::remove_tree(&hierarchy.directory(path)));
             if last.is_ok() {
                 return Ok(());
             }

@@ -27,7 +27,9 @@ pub fn v1(cpu: &Path, memory: &Path) -> io::Result<Usage> {
 
 fn number(file: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
-    text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("not a number: `{text}`")))
+    text.trim()
+        .parse()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("not a number: `{text}`")))
 }
 
 /// Of a file with lines `name value`.

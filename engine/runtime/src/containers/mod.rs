@@ -122,7 +122,8 @@ impl Runtime {
         let created_at_unix_ms = now_unix_ms();
         let record = ContainerRecord { id: id.0.to_string(), spec, layers, log, created_at_unix_ms };
         let cgroup = container_cgroup(&sandbox.cgroup, &id.0);
-        self.prepare_container(&directory, &record, &cgroup).map_err(failed("prepare container", &record.spec.name))?;
+        self.prepare_container(&directory, &record, &cgroup)
+            .map_err(failed("prepare container", &record.spec.name))?;
         match link::request(&sandbox.run, &Request::Create { id: record.id.clone() }).await {
             Ok(Reply::Done) => {}
             Ok(Reply::Failed { message }) => {
@@ -137,7 +138,12 @@ impl Runtime {
         Ok(info)
     }
 
-    fn prepare_container(&self, pod: &PodDirectory, record: &ContainerRecord, cgroup: &str) -> std::io::Result<()> {
+    fn prepare_container(
+        &self,
+        pod: &PodDirectory,
+        record: &ContainerRecord,
+        cgroup: &str,
+    ) -> std::io::Result<()> {
         let directory = pod.container(&record.id);
         std::fs::create_dir_all(&directory.0)?;
         crate::record::write(&directory.0.join("container.json"), record)?;
@@ -258,8 +264,9 @@ async fn blocking<T: Send + 'static>(
 
 /// 64 hexadecimal digits.
 fn random_id() -> String {
-    let bytes: [u8; 32] =
-        ring::rand::generate(&ring::rand::SystemRandom::new()).map(|random| random.expose()).unwrap_or_else(|_| {
+    let bytes: [u8; 32] = ring::rand::generate(&ring::rand::SystemRandom::new())
+        .map(|random| random.expose())
+        .unwrap_or_else(|_| {
             // The kernel's generator does not fail; two UUIDs are as unique.
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&now_unix_ms().to_le_bytes());

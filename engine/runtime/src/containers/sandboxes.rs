@@ -113,7 +113,12 @@ impl Runtime {
     }
 }
 
-fn make(cgroups: &Cgroups, config: &RuntimeConfig, pod: &PodDirectory, record: &SandboxRecord) -> io::Result<()> {
+fn make(
+    cgroups: &Cgroups,
+    config: &RuntimeConfig,
+    pod: &PodDirectory,
+    record: &SandboxRecord,
+) -> io::Result<()> {
     for directory in [&pod.0, &record.run] {
         private_directory(directory)?;
     }
@@ -132,7 +137,10 @@ fn make(cgroups: &Cgroups, config: &RuntimeConfig, pod: &PodDirectory, record: &
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("the shim did not start: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    Err(io::Error::other(format!(
+        "the shim did not start: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
 }
 
 /// Secrets may lie below: for root only.
@@ -141,7 +149,12 @@ fn private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn remove(cgroups: &Cgroups, pod: &PodDirectory, record: Option<&SandboxRecord>, run: &Path) -> io::Result<()> {
+fn remove(
+    cgroups: &Cgroups,
+    pod: &PodDirectory,
+    record: Option<&SandboxRecord>,
+    run: &Path,
+) -> io::Result<()> {
     if let Some(record) = record {
         cgroups.kill(&record.cgroup);
     }
@@ -155,7 +168,8 @@ fn remove(cgroups: &Cgroups, pod: &PodDirectory, record: Option<&SandboxRecord>,
 
 /// One that did not end on request. Its number is checked: it could belong to another process by now.
 fn end_shim(run: &Path) {
-    let Some(pid) = fs::read_to_string(run.join("shim.pid")).ok().and_then(|text| text.parse::<i32>().ok()) else {
+    let Some(pid) = fs::read_to_string(run.join("shim.pid")).ok().and_then(|text| text.parse::<i32>().ok())
+    else {
         return;
     };
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

@@ -43,7 +43,8 @@ impl Pipes {
             theirs.push(stdin_theirs);
             input = Some(pipe::Sender::from_owned_fd(stdin)?);
         }
-        let (stdout, stderr) = (pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?);
+        let (stdout, stderr) =
+            (pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?);
         Ok((Self { stdin: input, stdout, stderr }, theirs))
     }
 }
@@ -80,7 +81,13 @@ impl Runtime {
             Some(Reply::Code { code }) => {
                 let (resize, _) = mpsc::channel(1);
                 let (stdin, stdout) = (None, Box::new(pipes.stdout));
-                return Ok(Session { stdin, stdout, stderr: None, resize, exit: async move { Ok(code) }.boxed() });
+                return Ok(Session {
+                    stdin,
+                    stdout,
+                    stderr: None,
+                    resize,
+                    exit: async move { Ok(code) }.boxed(),
+                });
             }
             other => return Err(unexpected("attach to container", &id.0, other.ok_or_else(ended))),
         }
@@ -173,7 +180,9 @@ enum Resizes {
 impl Resizes {
     async fn next(&mut self) -> Option<(u16, u16)> {
         match self {
-            Self::Ignored(receiver) | Self::Shim(receiver) | Self::Terminal(receiver, _) => receiver.recv().await,
+            Self::Ignored(receiver) | Self::Shim(receiver) | Self::Terminal(receiver, _) => {
+                receiver.recv().await
+            }
         }
     }
 

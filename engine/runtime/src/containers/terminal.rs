@@ -30,7 +30,11 @@ impl Terminal {
 }
 
 impl AsyncRead for Terminal {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
@@ -53,7 +57,9 @@ impl AsyncWrite for Terminal {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(context))?;
-            if let Ok(result) = guard.try_io(|descriptor| Ok(nix::unistd::write(descriptor.get_ref(), bytes)?)) {
+            if let Ok(result) =
+                guard.try_io(|descriptor| Ok(nix::unistd::write(descriptor.get_ref(), bytes)?))
+            {
                 return Poll::Ready(result);
             }
         }

@@ -24,7 +24,9 @@ impl Runtime {
                 let Some(container) = pod.containers.get_mut(&id) else { continue };
                 container.state = match (summary.exit, summary.pid) {
                     (Some(exit), _) => ContainerState::Exited(exit),
-                    (None, Some(pid)) => ContainerState::Running { pid, started_at: summary.started_at_unix_ms },
+                    (None, Some(pid)) => {
+                        ContainerState::Running { pid, started_at: summary.started_at_unix_ms }
+                    }
                     (None, None) => ContainerState::Created,
                 };
             }

@@ -15,7 +15,9 @@ use std::{
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
 use serde_json::{Value, json};
 
-use super::{STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, process::Process, rootfs, spec};
+use super::{
+    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, process::Process, rootfs, spec,
+};
 use crate::{
     cgroup::{Cgroups, device_filter},
     protocol::{self, Status},
@@ -28,7 +30,8 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let sandbox = container.pod().and_then(|pod| pod.sandbox()).map_err(|error| text(&error))?;
     let mut record = container.record().map_err(|error| text(&error))?;
     let available = CapabilitySet::bounding().map_err(|error| text(&error))?;
-    let process = Process::new(&record.spec, &hostname(&sandbox.spec.hostname), available).map_err(|error| text(&error))?;
+    let process = Process::new(&record.spec, &hostname(&sandbox.spec.hostname), available)
+        .map_err(|error| text(&error))?;
 
     let rootfs = rootfs::prepare(directory, &mut record).map_err(|error| text(&error))?;
     let cgroup = record::container_cgroup(&sandbox.cgroup, &record.id);
@@ -68,7 +71,8 @@ pub fn create(directory: &Path) -> Result<(), String> {
         kill(pid);
         return Err(format!("restrict devices of `{cgroup}`: {error}"));
     }
-    let master = console.map(|listener| accept_master(&listener)).transpose().map_err(|error| text(&error))?;
+    let master =
+        console.map(|listener| accept_master(&listener)).transpose().map_err(|error| text(&error))?;
     let descriptors: Vec<_> = master.iter().map(AsRawFd::as_raw_fd).collect();
     super::report(&Status::Created { pid }, &descriptors);
     Ok(())
@@ -92,7 +96,8 @@ fn adjust_oom_score(wanted: Option<i32>) {
     const FILE: &str = "/proc/self/oom_score_adj";
     let Some(wanted) = wanted else { return };
     if fs::write(FILE, wanted.to_string()).is_err() {
-        let current = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()).unwrap_or(0);
+        let current =
+            fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()).unwrap_or(0);
         let _ = fs::write(FILE, wanted.max(current).to_string());
     }
 }

@@ -27,21 +27,25 @@ pub fn create() -> Result<(), String> {
     let record = container.record().map_err(|error| text(&error))?;
     let sandbox = container.pod().and_then(|pod| pod.sandbox()).map_err(|error| text(&error))?;
     let available = CapabilitySet::bounding().map_err(|error| text(&error))?;
-    let mut process = Process::new(&record.spec, &sandbox.spec.hostname, available).map_err(|error| text(&error))?;
+    let mut process =
+        Process::new(&record.spec, &sandbox.spec.hostname, available).map_err(|error| text(&error))?;
     process.argv = plan.spec.argv.clone();
     if plan.spec.tty {
         process.default_env("TERM", "xterm");
     }
 
     let cgroup = record::container_cgroup(&sandbox.cgroup, &record.id);
-    Cgroups::detect().and_then(|groups| groups.join(&cgroup, std::process::id())).map_err(|error| text(&error))?;
+    Cgroups::detect()
+        .and_then(|groups| groups.join(&cgroup, std::process::id()))
+        .map_err(|error| text(&error))?;
     let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", plan.pid)).unwrap_or_default();
     let _ = std::fs::write("/proc/self/oom_score_adj", score.trim());
     // Until the program is executed nobody inside may look into this process.
     // SAFETY: takes numbers only.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     let shared_pid = sandbox.spec.host_pid;
-    enter(plan.pid, record.spec.privileged, shared_pid).map_err(|error| format!("enter container: {error}"))?;
+    enter(plan.pid, record.spec.privileged, shared_pid)
+        .map_err(|error| format!("enter container: {error}"))?;
 
     // The program becomes the shim's child, so that the shim reaps it.
     // SAFETY: this process has one thread. With these flags `clone` copies the process as `fork` does.
@@ -111,7 +115,9 @@ fn run(
         }
         // Capabilities survive the change of user until the filter is loaded; execve then takes them away.
         libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0);
-        if libc::setresgid(user.gid, user.gid, user.gid) != 0 || libc::setresuid(user.uid, user.uid, user.uid) != 0 {
+        if libc::setresgid(user.gid, user.gid, user.gid) != 0
+            || libc::setresuid(user.uid, user.uid, user.uid) != 0
+        {
             return Err(failed("set user"));
         }
         libc::prctl(libc::PR_SET_KEEPCAPS, 0, 0, 0, 0);

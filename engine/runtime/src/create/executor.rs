@@ -20,7 +20,9 @@ impl Executor for ContainerExecutor {
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
         let mut process = self.process.clone();
         let error = match process.resolve() {
-            Ok(program) => format!("exec {}: {}", program.display(), process::reason(&process.execute(&program))),
+            Ok(program) => {
+                format!("exec {}: {}", program.display(), process::reason(&process.execute(&program)))
+            }
             Err(message) => message,
         };
         let _ = writeln!(std::io::stderr(), "{error}");

@@ -82,7 +82,8 @@ impl Process {
 
     fn try_execute(&self, program: &Path) -> io::Result<std::convert::Infallible> {
         let path = CString::new(program.as_os_str().as_encoded_bytes())?;
-        let argv: Vec<CString> = self.argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
+        let argv: Vec<CString> =
+            self.argv.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
         let env = self.env.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
         let env: Vec<CString> = env.collect::<Result<_, _>>()?;
         let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {

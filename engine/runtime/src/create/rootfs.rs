@@ -37,10 +37,11 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Rootfs
 /// Leaves the machine's mounts and mounts the container's layers. Returns the mount point.
 /// Volumes that propagate mounts to the machine are staged first, and their host paths in `spec` replaced.
 pub fn prepare(directory: &Path, record: &mut ContainerRecord) -> Result<PathBuf, RootfsError> {
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|error| failed("leave the mount namespace of", directory)(error.into()))?;
+    unshare(CloneFlags::CLONE_NEWNS)
+        .map_err(|error| failed("leave the mount namespace of", directory)(error.into()))?;
     let shared = |spec: &ContainerSpec, kind| spec.mounts.iter().any(|mount| mount.propagation == kind);
-    let propagates =
-        shared(&record.spec, Propagation::Bidirectional) || shared(&record.spec, Propagation::HostToContainer);
+    let propagates = shared(&record.spec, Propagation::Bidirectional)
+        || shared(&record.spec, Propagation::HostToContainer);
     let staged = clone_bidirectional(&record.spec)?;
     let kind = if propagates { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
     change(Path::new("/"), MsFlags::MS_REC | kind)?;
@@ -117,7 +118,8 @@ fn make_working_directory(rootfs: &Path, working_dir: &str) {
 
 /// Copies of the trees whose mounts go both ways, taken while they still belong to the machine's peer groups.
 fn clone_bidirectional(spec: &ContainerSpec) -> Result<Vec<(usize, OwnedFd)>, RootfsError> {
-    let both = spec.mounts.iter().enumerate().filter(|(_, mount)| mount.propagation == Propagation::Bidirectional);
+    let both =
+        spec.mounts.iter().enumerate().filter(|(_, mount)| mount.propagation == Propagation::Bidirectional);
     both.map(|(index, mount)| {
         let tree = open_tree(&mount.host_path).map_err(failed("take the mounts of", &mount.host_path))?;
         Ok((index, tree))

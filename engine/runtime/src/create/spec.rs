@@ -17,8 +17,18 @@ use crate::{
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const MASKED: [&str; 13] = [
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/scsi",
-    "/proc/sched_debug", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/scsi",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
     "/sys/fs/selinux",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -44,7 +54,8 @@ pub fn capabilities(spec: &ContainerSpec, available: CapabilitySet) -> Capabilit
 /// `libcontainer` gets more capabilities than the container: loading a seccomp filter needs them, and our executor
 /// lowers them right after (see `process.rs`).
 pub fn build(sandbox: &SandboxRecord, spec: &ContainerSpec, around: &Surroundings) -> Value {
-    let needed = CapabilitySet::from_names(&["SYS_ADMIN".into(), "SETPCAP".into()]).intersect(around.available);
+    let needed =
+        CapabilitySet::from_names(&["SYS_ADMIN".into(), "SETPCAP".into()]).intersect(around.available);
     let held = capabilities(spec, around.available).union(needed).names();
     let unmasked = spec.privileged || spec.unmasked_proc;
     let volumes = &spec.mounts;
@@ -83,7 +94,8 @@ pub fn build(sandbox: &SandboxRecord, spec: &ContainerSpec, around: &Surrounding
 
 fn namespaces(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
     let pod = &sandbox.spec;
-    let pinned = |kind: &str, file: &str| json!({ "type": kind, "path": record::namespace(&sandbox.run, file) });
+    let pinned =
+        |kind: &str, file: &str| json!({ "type": kind, "path": record::namespace(&sandbox.run, file) });
     let mut namespaces = vec![json!({ "type": "mount" })];
     if pod.private_network {
         namespaces.push(pinned("network", "net"));
@@ -114,7 +126,12 @@ fn mounts(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
     let mut all = vec![
         default("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         default("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        default("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        default(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         default("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         default("/dev/shm", "bind", &shm.to_string_lossy(), &["rbind", "rw", "nosuid", "noexec", "nodev"]),
         default("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
@@ -234,7 +251,12 @@ mod tests {
 
     fn destinations(spec: &ContainerSpec) -> Vec<String> {
         let mounts = build(&sandbox(), spec, &around())["mounts"].clone();
-        mounts.as_array().unwrap().iter().map(|mount| mount["destination"].as_str().unwrap().to_owned()).collect()
+        mounts
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|mount| mount["destination"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
@@ -249,11 +271,19 @@ mod tests {
         let mut spec = container();
         for path in ["/data/deep/er", "/dev/shm", "/data"] {
             let (host_path, container_path) = ("/v".into(), path.into());
-            spec.mounts.push(Mount { host_path, container_path, read_only: false, propagation: Propagation::Private });
+            spec.mounts.push(Mount {
+                host_path,
+                container_path,
+                read_only: false,
+                propagation: Propagation::Private,
+            });
         }
         let found = destinations(&spec);
         assert_eq!(found.iter().filter(|path| *path == "/dev/shm").count(), 1);
-        assert!(found.iter().position(|path| path == "/data") < found.iter().position(|path| path == "/data/deep/er"));
+        assert!(
+            found.iter().position(|path| path == "/data")
+                < found.iter().position(|path| path == "/data/deep/er")
+        );
     }
 
     #[test]
@@ -269,7 +299,8 @@ mod tests {
     fn host_network_shares_network_and_host_name() {
         let mut record = sandbox();
         record.spec.private_network = false;
-        let kinds: Vec<_> = namespaces(&record, &container()).iter().map(|entry| entry["type"].clone()).collect();
+        let kinds: Vec<_> =
+            namespaces(&record, &container()).iter().map(|entry| entry["type"].clone()).collect();
         assert_eq!(kinds, ["mount", "ipc", "pid", "cgroup"]);
     }
 }

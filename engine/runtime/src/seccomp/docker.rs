@@ -105,7 +105,8 @@ fn condition(arg: &Arg) -> Result<SeccompCondition, String> {
         "SCMP_CMP_MASKED_EQ" => (SeccompCmpOp::MaskedEq(arg.value), arg.value_two),
         other => return Err(format!("unknown operator `{other}`")),
     };
-    SeccompCondition::new(arg.index, SeccompCmpArgLen::Qword, operator, value).map_err(|error| error.to_string())
+    SeccompCondition::new(arg.index, SeccompCmpArgLen::Qword, operator, value)
+        .map_err(|error| error.to_string())
 }
 
 fn action(name: &str, errno: Option<u32>) -> Result<SeccompAction, String> {

@@ -49,7 +49,8 @@ impl Filters {
                 filter: program.as_ptr().cast_mut().cast(),
             };
             // SAFETY: `filter` points to `len` instructions that live through the call; the kernel copies them.
-            let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &filter) };
+            let result =
+                unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &filter) };
             if result != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -63,7 +64,10 @@ impl Filters {
 fn compile(profile: &Profile) -> Result<Vec<BpfProgram>, SeccompError> {
     let mut actions: Vec<SeccompAction> = Vec::new();
     for rule in &profile.rules {
-        if rule.action != SeccompAction::Allow && rule.action != profile.default && !actions.contains(&rule.action) {
+        if rule.action != SeccompAction::Allow
+            && rule.action != profile.default
+            && !actions.contains(&rule.action)
+        {
             actions.push(rule.action.clone());
         }
     }

@@ -46,7 +46,11 @@ pub struct Container {
 
 impl Container {
     /// Starts `coracle create container`; its answer comes on `status`.
-    pub fn create(directory: ContainerDirectory, sandbox: &SandboxRecord, requested_by: u64) -> io::Result<Self> {
+    pub fn create(
+        directory: ContainerDirectory,
+        sandbox: &SandboxRecord,
+        requested_by: u64,
+    ) -> io::Result<Self> {
         let record = directory.record()?;
         let log = Log::open(&record.log, sandbox.log_max_bytes, sandbox.log_max_files)?;
         let mut container = Self {

@@ -52,7 +52,11 @@ impl PollSet {
     pub fn wait(&mut self, timeout_ms: Option<i32>) -> io::Result<Vec<Source>> {
         // SAFETY: the pointer and the length are those of `entries`, which lives through the call.
         let result = unsafe {
-            libc::poll(self.entries.as_mut_ptr(), self.entries.len() as libc::nfds_t, timeout_ms.unwrap_or(-1))
+            libc::poll(
+                self.entries.as_mut_ptr(),
+                self.entries.len() as libc::nfds_t,
+                timeout_ms.unwrap_or(-1),
+            )
         };
         if result < 0 {
             let error = io::Error::last_os_error();

@@ -36,7 +36,14 @@ impl Log {
         }
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file: Some(file), size, max_bytes, max_files, partial: Default::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            file: Some(file),
+            size,
+            max_bytes,
+            max_files,
+            partial: Default::default(),
+        })
     }
 
     /// Appends what the container wrote. Whole lines are written at once, the rest is kept for later.
@@ -110,7 +117,9 @@ impl Log {
 
     /// Keeps the newest `max_files - 1` rotated files beside the current one.
     fn prune(&self) -> io::Result<()> {
-        let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
+        let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(());
+        };
         let prefix = format!("{}.", name.to_string_lossy());
         let mut rotated: Vec<PathBuf> = fs::read_dir(directory)?
             .flatten()
@@ -190,7 +199,10 @@ mod tests {
         log.append(Stream::Stderr, b"problem\n");
         log.append(Stream::Stdout, b"o\n\nlast");
         log.finish(Stream::Stdout);
-        assert_eq!(lines(&path), ["stdout F one", "stderr F problem", "stdout F two", "stdout F ", "stdout F last"]);
+        assert_eq!(
+            lines(&path),
+            ["stdout F one", "stderr F problem", "stdout F two", "stdout F ", "stdout F last"]
+        );
     }
 
     #[test]

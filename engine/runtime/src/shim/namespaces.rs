@@ -66,7 +66,8 @@ fn pin(sandbox: &SandboxRecord) -> io::Result<()> {
         }
     }
     for (name, value) in &spec.sysctls {
-        sysctl(name, value).map_err(|error| io::Error::new(error.kind(), format!("set sysctl `{name}`: {error}")))?;
+        sysctl(name, value)
+            .map_err(|error| io::Error::new(error.kind(), format!("set sysctl `{name}`: {error}")))?;
     }
     for (kind, _) in kinds {
         let target = record::namespace(&sandbox.run, kind);

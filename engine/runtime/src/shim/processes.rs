@@ -196,7 +196,9 @@ impl Server {
         let (started, code) = (container.started_at_unix_ms > 0 || exit.start_error.is_some(), exit.code);
         for connection in &mut self.connections {
             match &connection.purpose {
-                Purpose::Watch if started => connection.send(&Reply::Exited { id: id.clone(), exit: exit.clone() }),
+                Purpose::Watch if started => {
+                    connection.send(&Reply::Exited { id: id.clone(), exit: exit.clone() })
+                }
                 Purpose::Attach(attach) if attach.container == id => connection.finish(&Reply::Code { code }),
                 _ => {}
             }
@@ -210,7 +212,9 @@ impl Server {
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
         let _ = fs::remove_file(self.sandbox.run.join("shim.sock"));
-        if let Some(connection) = self.connections.iter_mut().find(|other| Some(other.number) == self.shutdown) {
+        if let Some(connection) =
+            self.connections.iter_mut().find(|other| Some(other.number) == self.shutdown)
+        {
             connection.socket.set_nonblocking(false)?;
             connection.finish(&Reply::Done);
         }

@@ -117,7 +117,8 @@ impl Server {
             }
         }
         for (index, connection) in self.connections.iter().enumerate() {
-            let events = if connection.outbox.is_empty() { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
+            let events =
+                if connection.outbox.is_empty() { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
             set.add(connection.socket.as_raw_fd(), events, Source::Connection(index));
             let Purpose::Attach(attach) = &connection.purpose else { continue };
             for stream in [Stream::Stdout, Stream::Stderr] {
@@ -202,7 +203,9 @@ impl Server {
             }
             Request::Create { id } => self.create(index, &id),
             Request::Start { id } => self.on_container(index, &id, Self::start),
-            Request::Signal { id, signal } => self.on_container(index, &id, |server, _, at| server.signal(at, signal)),
+            Request::Signal { id, signal } => {
+                self.on_container(index, &id, |server, _, at| server.signal(at, signal))
+            }
             Request::Remove { id } => self.on_container(index, &id, |server, _, at| {
                 server.containers[at].removed = true;
                 Reply::Done
@@ -221,7 +224,12 @@ impl Server {
         self.containers.iter().position(|container| container.record.id == id && !container.removed)
     }
 
-    fn on_container(&mut self, index: usize, id: &str, action: impl FnOnce(&mut Self, usize, usize) -> Reply) {
+    fn on_container(
+        &mut self,
+        index: usize,
+        id: &str,
+        action: impl FnOnce(&mut Self, usize, usize) -> Reply,
+    ) {
         let reply = match self.position(id) {
             Some(at) => action(self, index, at),
             None => Reply::NoSuchContainer,

@@ -15,7 +15,9 @@ use crate::{
 
 impl Server {
     pub(super) fn exec(&mut self, index: usize, id: &str, spec: ExecSpec) {
-        let Some(at) = self.position(id) else { return self.connections[index].finish(&Reply::NoSuchContainer) };
+        let Some(at) = self.position(id) else {
+            return self.connections[index].finish(&Reply::NoSuchContainer);
+        };
         match self.start_exec(index, at, spec) {
             Ok(exec) => {
                 self.connections[index].purpose = Purpose::Exec;
@@ -27,7 +29,8 @@ impl Server {
 
     fn start_exec(&mut self, index: usize, at: usize, spec: ExecSpec) -> Result<Exec, String> {
         let container = &self.containers[at];
-        let (Some(pid), None) = (container.pid.filter(|_| container.started_at_unix_ms > 0), &container.exit) else {
+        let (Some(pid), None) = (container.pid.filter(|_| container.started_at_unix_ms > 0), &container.exit)
+        else {
             return Err("cannot exec in a stopped container".to_owned());
         };
         let mut descriptors = std::mem::take(&mut self.connections[index].descriptors).into_iter();
@@ -103,7 +106,8 @@ impl Server {
 
     fn tell_exec(&mut self, index: usize, reply: &Reply, last: bool) {
         let number = self.execs[index].connection;
-        let Some(connection) = self.connections.iter_mut().find(|connection| connection.number == number) else {
+        let Some(connection) = self.connections.iter_mut().find(|connection| connection.number == number)
+        else {
             return;
         };
         if last {
@@ -114,7 +118,9 @@ impl Server {
     }
 
     pub(super) fn attach(&mut self, index: usize, id: String, stdin: bool) {
-        let Some(at) = self.position(&id) else { return self.connections[index].finish(&Reply::NoSuchContainer) };
+        let Some(at) = self.position(&id) else {
+            return self.connections[index].finish(&Reply::NoSuchContainer);
+        };
         let descriptors = std::mem::take(&mut self.connections[index].descriptors);
         let container = &mut self.containers[at];
         if let Some(exit) = &container.exit {

@@ -16,7 +16,13 @@ tests!(
 async fn a_signal_reaches_the_first_process_and_kill_reaches_all() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let id = node.start(node.spec(&["sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while true; do sleep 0.05; done"])).await;
+    let id = node
+        .start(node.spec(&[
+            "sh",
+            "-c",
+            "trap 'echo bye; exit 3' TERM; echo up; while true; do sleep 0.05; done",
+        ]))
+        .await;
     node.log_contains("app", "up").await;
     node.runtime().signal_container(&id, 15).await.unwrap();
     assert_eq!(node.ended(&id).await.code, 3);
@@ -43,9 +49,11 @@ async fn want_of_memory_is_told() {
 async fn limits_are_in_force_and_usage_is_read() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let limits = Resources { memory_limit_bytes: Some(256 << 20), cpu_shares: Some(512), ..Resources::default() };
+    let limits =
+        Resources { memory_limit_bytes: Some(256 << 20), cpu_shares: Some(512), ..Resources::default() };
     node.runtime().update_resources(&node.uid, &limits).await.unwrap();
-    let mut spec = node.spec(&["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 1000"]);
+    let mut spec =
+        node.spec(&["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 1000"]);
     spec.resources = Resources { pids_limit: Some(5), cpu_quota_us: Some(100_000), ..limits };
     let id = node.start(spec).await;
     node.log_contains("app", "done").await;
@@ -102,7 +110,8 @@ async fn a_lost_shim_is_told_and_its_containers_end() {
     let ContainerState::Running { pid, .. } = node.info(&id).await.state else { panic!("runs") };
     kill_shim(&node);
     assert!(matches!(node.events.recv().await, Some(RuntimeEvent::SandboxLost { .. })));
-    until(|| !std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")).await;
+    until(|| !std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep"))
+        .await;
     assert!(matches!(node.info(&id).await.state, ContainerState::Exited(exit) if exit.code == 255));
     assert!(!node.runtime().sandboxes().await.unwrap()[0].alive);
     assert!(node.sandbox().await.alive, "made anew");
@@ -115,7 +124,10 @@ async fn a_shim_lost_without_a_daemon_is_found_at_the_next_start() {
     let id = node.start(node.spec(&["sleep", "1000"])).await;
     node.runtime = None;
     kill_shim(&node);
-    until(|| std::os::unix::net::UnixStream::connect(node.config.run_dir.join("pods/5f1f-uid/shim.sock")).is_err()).await;
+    until(|| {
+        std::os::unix::net::UnixStream::connect(node.config.run_dir.join("pods/5f1f-uid/shim.sock")).is_err()
+    })
+    .await;
     node.reopen().await;
     assert!(!node.runtime().sandboxes().await.unwrap()[0].alive);
     assert!(matches!(node.info(&id).await.state, ContainerState::Exited(exit) if exit.code == 255));

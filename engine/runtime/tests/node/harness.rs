@@ -33,7 +33,11 @@ pub fn run(tests: &[Test], arguments: &[OsString]) -> i32 {
         return 0;
     }
     let wanted = |name: &str| {
-        let mut filters = arguments.iter().filter_map(|word| word.to_str()).filter(|word| !word.starts_with('-')).peekable();
+        let mut filters = arguments
+            .iter()
+            .filter_map(|word| word.to_str())
+            .filter(|word| !word.starts_with('-'))
+            .peekable();
         filters.peek().is_none() || filters.any(|filter| name.contains(filter))
     };
     let mut failures = 0;
@@ -41,7 +45,11 @@ pub fn run(tests: &[Test], arguments: &[OsString]) -> i32 {
         let begun = Instant::now();
         let test = *test;
         let passed = std::thread::spawn(move || isolated(test)).join().unwrap_or(false);
-        println!("test {name} ... {} ({} ms)", if passed { "ok" } else { "FAILED" }, begun.elapsed().as_millis());
+        println!(
+            "test {name} ... {} ({} ms)",
+            if passed { "ok" } else { "FAILED" },
+            begun.elapsed().as_millis()
+        );
         failures += i32::from(!passed);
     }
     println!("{failures} failed");
@@ -55,7 +63,9 @@ fn isolated(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> bool {
     // One thread: the shims are started from it and inherit its namespaces.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await.expect("test hangs") });
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(60), test()).await.expect("test hangs")
+        });
     }))
     .is_ok()
 }
@@ -75,13 +85,18 @@ fn make_image(root: &Path) {
     }
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     let applets = [
-        "sh", "echo", "cat", "sleep", "true", "false", "id", "grep", "ls", "mkdir", "mount", "unshare", "head", "dd", "tail",
-        "hostname", "env", "pwd", "touch", "seq", "nc", "kill", "ps", "stty", "tty", "wc", "mknod", "df", "yes", "chmod",
+        "sh", "echo", "cat", "sleep", "true", "false", "id", "grep", "ls", "mkdir", "mount", "unshare",
+        "head", "dd", "tail", "hostname", "env", "pwd", "touch", "seq", "nc", "kill", "ps", "stty", "tty",
+        "wc", "mknod", "df", "yes", "chmod",
     ];
     for applet in applets {
         let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(applet));
     }
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n").unwrap();
+    std::fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n",
+    )
+    .unwrap();
     std::fs::write(root.join("etc/notprogram"), "text").unwrap();
 }
 
@@ -145,8 +160,20 @@ impl Node {
 
     pub fn spec(&self, argv: &[&str]) -> ContainerSpec {
         let default = [
-            "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
-            "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FSETID",
+            "FOWNER",
+            "MKNOD",
+            "NET_RAW",
+            "SETGID",
+            "SETUID",
+            "SETFCAP",
+            "SETPCAP",
+            "NET_BIND_SERVICE",
+            "SYS_CHROOT",
+            "KILL",
+            "AUDIT_WRITE",
         ];
         ContainerSpec {
             pod_uid: self.uid.0.to_string(),

@@ -35,7 +35,8 @@ async fn a_container_runs_and_its_words_and_code_are_kept() {
 async fn environment_directory_and_host_name_are_as_specified() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let mut spec = node.spec(&["sh", "-c", "echo $GREETING $HOSTNAME $HOME; pwd; hostname; echo $$; ulimit -n"]);
+    let mut spec =
+        node.spec(&["sh", "-c", "echo $GREETING $HOSTNAME $HOME; pwd; hostname; echo $$; ulimit -n"]);
     spec.working_dir = "/made/for it".into();
     let (code, log) = node.output(spec).await;
     let lines: Vec<_> = log.lines().collect();
@@ -144,7 +145,8 @@ async fn a_pod_can_share_its_processes() {
     let mut other = node.spec(&["sleep", "1234"]);
     other.name = "other".into();
     let id = node.start(other).await;
-    let (code, log) = node.shell("until ps | grep -q 'sleep 1[2]34'; do sleep 0.05; done; sleep 99 & ps; kill -9 $$").await;
+    let (code, log) =
+        node.shell("until ps | grep -q 'sleep 1[2]34'; do sleep 0.05; done; sleep 99 & ps; kill -9 $$").await;
     assert!(log.contains("sleep 1234") && code == 137, "{code} {log}");
     node.runtime().signal_container(&id, 15).await.unwrap();
     assert_eq!(node.ended(&id).await.code, 143);
@@ -159,7 +161,10 @@ async fn host_network_and_host_pid_are_the_nodes() {
     assert_eq!(info.netns, None);
     let (_, log) = node.shell("ls -l /proc/self/ns/net /proc/self/ns/pid; hostname").await;
     let own = |kind: &str| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap();
-    assert!(log.contains(own("net").to_str().unwrap()) && log.contains(own("pid").to_str().unwrap()), "{log}");
+    assert!(
+        log.contains(own("net").to_str().unwrap()) && log.contains(own("pid").to_str().unwrap()),
+        "{log}"
+    );
 }
 
 async fn creating_and_starting_is_fast() {

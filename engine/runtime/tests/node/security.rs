@@ -14,7 +14,8 @@ tests!(
     exec_is_confined_as_its_container,
 );
 
-const STATUS: &str = "grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd|CapPrm|CapInh|CapAmb):' /proc/self/status; id";
+const STATUS: &str =
+    "grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd|CapPrm|CapInh|CapAmb):' /proc/self/status; id";
 
 fn has(log: &str, name: &str, value: &str) {
     let line = log.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -31,7 +32,11 @@ async fn a_plain_container_is_confined() {
         has(&log, name, "00000000a80425fb");
     }
     has(&log, "CapInh", "0000000000000000");
-    assert_eq!(log.matches("Operation not permitted").count() + log.matches("permission denied").count(), 2, "{log}");
+    assert_eq!(
+        log.matches("Operation not permitted").count() + log.matches("permission denied").count(),
+        2,
+        "{log}"
+    );
 }
 
 async fn a_user_has_no_capabilities() {
@@ -43,7 +48,10 @@ async fn a_user_has_no_capabilities() {
     has(&log, "Seccomp", "2");
     has(&log, "CapEff", "0000000000000000");
     has(&log, "CapBnd", "00000000a80425fb");
-    assert!(log.contains("uid=1000(web) gid=2000 groups=2000,3000") || log.contains("gid=2000 groups=3000"), "{log}");
+    assert!(
+        log.contains("uid=1000(web) gid=2000 groups=2000,3000") || log.contains("gid=2000 groups=3000"),
+        "{log}"
+    );
     assert!(log.ends_with("/home\nagain"), "{log}");
 }
 
@@ -93,7 +101,11 @@ async fn paths_are_masked_and_devices_denied() {
 async fn a_privileged_container_is_not_confined() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let mut spec = node.spec(&["sh", "-c", &format!("{STATUS}; mount -t tmpfs x /tmp && echo mounted; ls /dev | wc -l")]);
+    let mut spec = node.spec(&[
+        "sh",
+        "-c",
+        &format!("{STATUS}; mount -t tmpfs x /tmp && echo mounted; ls /dev | wc -l"),
+    ]);
     spec.privileged = true;
     let (_, log) = node.output(spec).await;
     has(&log, "Seccomp", "0");
@@ -119,7 +131,8 @@ async fn exec_is_confined_as_its_container() {
     has(&log, "CapEff", "0000000000000000");
     has(&log, "CapBnd", "00000000a80425fb");
     assert!(log.contains("uid=1000(web) gid=2000"), "{log}");
-    let (_, log) = crate::sessions::run(&node, &root, &["sh", "-c", &format!("{STATUS}; unshare -m true 2>&1")]).await;
+    let (_, log) =
+        crate::sessions::run(&node, &root, &["sh", "-c", &format!("{STATUS}; unshare -m true 2>&1")]).await;
     has(&log, "Seccomp", "2");
     has(&log, "NoNewPrivs", "0");
     has(&log, "CapEff", "00000000a80425fb");

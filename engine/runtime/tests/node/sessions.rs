@@ -66,7 +66,8 @@ async fn exec_of_what_is_not_there_is_refused_in_the_usual_words() {
     let (node, id) = sleeper().await;
     let error = node.runtime().exec(&id, spec(&["foo"], false, false)).await.err().unwrap().to_string();
     assert!(error.starts_with("failed to exec in container: failed to start exec"), "{error}");
-    let words = r#"unable to start container process: exec: "foo": executable file not found in $PATH: unknown"#;
+    let words =
+        r#"unable to start container process: exec: "foo": executable file not found in $PATH: unknown"#;
     assert!(error.ends_with(words), "{error}");
     assert_eq!(run(&node, &id, &["sh", "-c", "nonsense"]).await.0, 127);
     assert_eq!(run(&node, &id, &["sh", "-c", "/etc/passwd"]).await.0, 126);
@@ -87,7 +88,12 @@ async fn exec_with_a_terminal_can_be_resized() {
     let mut session = node.runtime().exec(&id, spec(&["sh"], true, true)).await.unwrap();
     let mut stdin = session.stdin.take().unwrap();
     session.resize.send((123, 45)).await.unwrap();
-    stdin.write_all(b"tty; while [ \"$(stty size)\" != '45 123' ]; do sleep 0.02; done; echo is-$TERM; exit 4\n").await.unwrap();
+    stdin
+        .write_all(
+            b"tty; while [ \"$(stty size)\" != '45 123' ]; do sleep 0.02; done; echo is-$TERM; exit 4\n",
+        )
+        .await
+        .unwrap();
     let seen = expect(&mut session.stdout, "is-xterm").await;
     assert!(seen.contains("/dev/pts/"), "{seen}");
     assert_eq!(session.exit.await.unwrap(), 4);
@@ -95,7 +101,8 @@ async fn exec_with_a_terminal_can_be_resized() {
 
 async fn dropping_a_session_ends_its_process() {
     let (node, id) = sleeper().await;
-    let mut session = node.runtime().exec(&id, spec(&["sh", "-c", "echo up; sleep 4321"], false, false)).await.unwrap();
+    let mut session =
+        node.runtime().exec(&id, spec(&["sh", "-c", "echo up; sleep 4321"], false, false)).await.unwrap();
     expect(&mut session.stdout, "up").await;
     drop(session);
     for _ in 0..200 {
@@ -133,7 +140,12 @@ async fn attach_to_a_terminal_is_interactive() {
     let mut session = node.runtime().attach(&id, true, true).await.unwrap();
     let mut stdin = session.stdin.take().unwrap();
     session.resize.send((80, 24)).await.unwrap();
-    stdin.write_all(b"while [ \"$(stty size)\" != '24 80' ]; do sleep 0.02; done; tty; echo $((6*7)); exit 2\n").await.unwrap();
+    stdin
+        .write_all(
+            b"while [ \"$(stty size)\" != '24 80' ]; do sleep 0.02; done; tty; echo $((6*7)); exit 2\n",
+        )
+        .await
+        .unwrap();
     let seen = expect(&mut session.stdout, "42\r\n").await;
     assert!(seen.contains("/dev/pts/0") || seen.contains("/dev/console"), "{seen}");
     assert_eq!(session.exit.await.unwrap(), 2);
@@ -156,5 +168,7 @@ async fn a_port_of_a_pod_can_be_reached() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"ping");
     let refused = node.runtime().connect(&node.uid, 9).await.unwrap_err();
-    assert!(matches!(refused, RuntimeError::Failed { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused));
+    assert!(
+        matches!(refused, RuntimeError::Failed { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused)
+    );
 }

@@ -1,0 +1,171 @@
+//! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar or tar.gz.
+
+use std::{
+    fs::{self, File},
+    path::{Component, Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{
+    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking, digest, layers,
+    manifest::{Document, diff_ids, for_this_machine},
+};
+
+/// Where an OCI layout, or containerd, writes an image's name.
+const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// One image of an archive, its files named by path.
+struct Found {
+    config: PathBuf,
+    names: Vec<String>,
+    layers: Vec<PathBuf>,
+}
+
+impl ImageStore {
+    /// Imports every image of an archive. Returns what was imported.
+    pub async fn import(&self, archive: PathBuf) -> Result<Vec<ImageConfig>, ImageError> {
+        let store = self.clone();
+        blocking(move || {
+            let unpacked = tempfile::tempdir_in(store.0.dir.join("tmp"))
+                .map_err(ImageError::io("make a directory in", &store.0.dir))?;
+            unpack(&archive, unpacked.path())?;
+            let bad = |reason: String| ImageError::Archive { archive: archive.display().to_string(), reason };
+            let found = read(unpacked.path()).map_err(bad)?;
+            let images = found.into_iter().map(|image| {
+                let id = store.take(image, &bad)?;
+                store.resolve_now(&id)?.ok_or(ImageError::NoSuchImage(id))
+            });
+            images.collect()
+        })
+        .await
+    }
+
+    fn take(&self, image: Found, bad: &dyn Fn(String) -> ImageError) -> Result<String, ImageError> {
+        let config = fs::read(&image.config).map_err(ImageError::io("read", &image.config))?;
+        let diff_ids = diff_ids(&config)
+            .map_err(|error| bad(format!("an image's configuration cannot be read: {error}")))?;
+        if diff_ids.len() != image.layers.len() {
+            return Err(bad(format!(
+                "an image has {} layers and {} diff ids",
+                image.layers.len(),
+                diff_ids.len()
+            )));
+        }
+        let names =
+            image.names.iter().map(|name| Reference::parse(name).map(|reference| reference.to_string()));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let layers =
+            diff_ids.into_iter().zip(image.layers).map(|(diff_id, file)| NewLayer::Tar { diff_id, file });
+        self.commit_now(names, &config, layers.collect())
+    }
+}
+
+/// Plain files only, below `target`.
+fn unpack(archive: &Path, target: &Path) -> Result<(), ImageError> {
+    let open = || -> std::io::Result<()> {
+        let mut tar = tar::Archive::new(layers::decompress(File::open(archive)?)?);
+        for entry in tar.entries()? {
+            let mut entry = entry?;
+            // `docker save` of old links layers that are equal to each other.
+            entry.unpack_in(target)?;
+        }
+        Ok(())
+    };
+    open().map_err(ImageError::io("read archive", archive))
+}
+
+fn read(dir: &Path) -> Result<Vec<Found>, String> {
+    if dir.join("manifest.json").exists() {
+        return read_docker(dir);
+    }
+    if dir.join("index.json").exists() {
+        return read_oci(dir);
+    }
+    Err("it holds neither manifest.json (docker) nor index.json (OCI)".into())
+}
+
+fn read_docker(dir: &Path) -> Result<Vec<Found>, String> {
+    let images: Vec<DockerImage> = read_json(&dir.join("manifest.json"))?;
+    let found = images.into_iter().map(|image| {
+        Ok(Found {
+            config: file(dir, &image.config)?,
+            names: image.repo_tags.unwrap_or_default(),
+            layers: image.layers.iter().map(|layer| file(dir, layer)).collect::<Result<_, String>>()?,
+        })
+    });
+    found.collect()
+}
+
+fn read_oci(dir: &Path) -> Result<Vec<Found>, String> {
+    let Document::Index { manifests } = read_json(&dir.join("index.json"))? else {
+        return Err("index.json has no manifests".into());
+    };
+    let mut found = Vec::new();
+    for descriptor in &manifests {
+        let name = NAMES.iter().find_map(|key| descriptor.annotations.get(*key)).cloned();
+        let mut document = read_blob(dir, &descriptor.digest)?;
+        if let Document::Index { manifests } = &document {
+            let fitting = for_this_machine(manifests).ok_or("no image for this machine")?;
+            document = read_blob(dir, &fitting.digest)?;
+        }
+        let Document::Manifest(manifest) = document else {
+            return Err(format!("{} is no manifest", descriptor.digest));
+        };
+        found.push(Found {
+            config: blob(dir, &manifest.config.digest)?,
+            names: name.into_iter().collect(),
+            layers: manifest
+                .layers
+                .iter()
+                .map(|layer| blob(dir, &layer.digest))
+                .collect::<Result<_, String>>()?,
+        });
+    }
+    Ok(found)
+}
+
+fn read_blob(dir: &Path, digest: &str) -> Result<Document, String> {
+    read_json(&blob(dir, digest)?)
+}
+
+/// Blobs are checked: an archive is as little trusted as a registry.
+fn blob(dir: &Path, wanted: &str) -> Result<PathBuf, String> {
+    let path = file(dir, &format!("blobs/{}", wanted.replace(':', "/")))?;
+    let mut hashing = digest::Hashing::new(File::open(&path).map_err(|error| format!("{wanted}: {error}"))?);
+    std::io::copy(&mut hashing, &mut std::io::sink()).map_err(|error| format!("{wanted}: {error}"))?;
+    if hashing.digest() != wanted {
+        return Err(format!("blob {wanted} has digest {}", hashing.digest()));
+    }
+    Ok(path)
+}
+
+/// A file that the archive names; a name that leads out is an error.
+fn file(dir: &Path, name: &str) -> Result<PathBuf, String> {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let path = dir.join(name);
+    match path.symlink_metadata() {
+        Ok(metadata)
+            if inside
+                && (metadata.is_file() || path.canonicalize().is_ok_and(|real| real.starts_with(dir))) =>
+        {
+            Ok(path)
+        }
+        Ok(_) => Err(format!("`{name}` is no file of it")),
+        Err(_) => Err(format!("it names `{name}`, which it does not hold")),
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let bytes = fs::read(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("read {}: {error}", path.display()))
+}

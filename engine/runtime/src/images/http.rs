@@ -1,0 +1,204 @@
+//! The HTTP client for registries: TLS by rustls, names by hickory (a static binary has no name service switch).
+
+use std::{
+    fs::File,
+    future::Future,
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hickory_resolver::TokioResolver;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::digest::Hashing;
+
+/// Until the head of an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A download that stands still for so long is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Registries send downloads elsewhere, at times more than once.
+const MAX_REDIRECTS: usize = 5;
+
+/// Manifests and tokens are small; what is larger is none.
+const MAX_DOCUMENT_BYTES: usize = 8 << 20;
+
+/// Certificates that the machine's owner trusts besides the built-in ones.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+type Connection = HttpsConnector<HttpConnector<Names>>;
+
+/// Set up at the first use: a node that pulls nothing pays nothing.
+#[derive(Default)]
+pub struct Http(OnceLock<Client<Connection, Empty<Bytes>>>);
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("{0}")]
+    Connect(String),
+    #[error("no answer within {ANSWER_TIMEOUT:?}")]
+    Timeout,
+    #[error("{0}")]
+    Protocol(String),
+    #[error("write download")]
+    Write(#[from] io::Error),
+}
+
+impl Http {
+    /// Follows redirects; the authorization is not shown to another host.
+    pub async fn request(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let mut url: Uri =
+            url.parse().map_err(|error| HttpError::Protocol(format!("`{url}` is no address: {error}")))?;
+        let mut headers = headers.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = Request::builder().method(method.clone()).uri(url.clone());
+            *request.headers_mut().expect("a method and an address are valid") = headers.clone();
+            let request =
+                request.body(Empty::new()).map_err(|error| HttpError::Protocol(error.to_string()))?;
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client().request(request)).await;
+            let response = answer
+                .map_err(|_| HttpError::Timeout)?
+                .map_err(|error| HttpError::Connect(innermost(&error)))?;
+            if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(response);
+            }
+            let location = response
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            let next = join(&url, location)?;
+            if next.authority() != url.authority() {
+                headers.remove(header::AUTHORIZATION);
+            }
+            url = next;
+        }
+        Err(HttpError::Protocol(format!("more than {MAX_REDIRECTS} redirects, the last to `{url}`")))
+    }
+
+    fn client(&self) -> &Client<Connection, Empty<Bytes>> {
+        self.0.get_or_init(|| {
+            let mut http = HttpConnector::new_with_resolver(Names::default());
+            http.enforce_http(false);
+            http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+            let https = HttpsConnectorBuilder::new()
+                .with_tls_config(tls())
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(http);
+            Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(10)).build(https)
+        })
+    }
+}
+
+/// A small document, whole.
+pub async fn document(response: Response<Incoming>) -> Result<Bytes, HttpError> {
+    let body =
+        tokio::time::timeout(STALL_TIMEOUT, Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect())
+            .await;
+    let body = body
+        .map_err(|_| HttpError::Timeout)?
+        .map_err(|error| HttpError::Protocol(format!("read answer: {error}")))?;
+    Ok(body.to_bytes())
+}
+
+/// Streams a body into a file; returns digest and size.
+pub async fn download(response: Response<Incoming>, file: &Path) -> Result<(String, u64), HttpError> {
+    let mut body = response.into_body();
+    let mut file = Hashing::new(File::create(file)?);
+    loop {
+        let frame =
+            tokio::time::timeout(STALL_TIMEOUT, body.frame()).await.map_err(|_| HttpError::Timeout)?;
+        let Some(frame) = frame else { return Ok((file.digest(), file.bytes)) };
+        let frame = frame.map_err(|error| HttpError::Protocol(format!("read answer: {error}")))?;
+        if let Some(data) = frame.data_ref() {
+            tokio::task::block_in_place(|| file.write_all(data))?;
+        }
+    }
+}
+
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Ok(certificates) = CertificateDer::pem_file_iter(SYSTEM_ROOTS) {
+        roots.add_parsable_certificates(certificates.flatten());
+    }
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn join(base: &Uri, location: &str) -> Result<Uri, HttpError> {
+    let text = match (location.starts_with('/'), base.scheme_str(), base.authority()) {
+        (true, Some(scheme), Some(authority)) => format!("{scheme}://{authority}{location}"),
+        _ => location.to_string(),
+    };
+    text.parse().map_err(|_| HttpError::Protocol(format!("redirect to `{location}`")))
+}
+
+/// The cause that says most: the last of the chain.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// Resolves names for the connector. The resolver is set up at the first name.
+#[derive(Clone, Default)]
+struct Names(Arc<OnceLock<Option<TokioResolver>>>);
+
+impl tower_service::Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let names = self.0.clone();
+        Box::pin(async move {
+            let resolver = names.get_or_init(|| TokioResolver::builder_tokio().ok()?.build().ok());
+            let resolver = resolver
+                .as_ref()
+                .ok_or_else(|| io::Error::other("no name server: /etc/resolv.conf is not usable"))?;
+            let found = resolver.lookup_ip(name.as_str()).await;
+            let found =
+                found.map_err(|_| io::Error::other(format!("lookup {}: no such host", name.as_str())))?;
+            Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
+        })
+    }
+}

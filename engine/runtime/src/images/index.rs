@@ -1,0 +1,267 @@
+//! Which images there are: `index.json`, replaced atomically under a lock, read anew when it changed.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ImageConfig, ImageError, Reference, layers, reference};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Entries {
+    pub images: Vec<Entry>,
+}
+
+/// One image. `names` are canonical references with a tag, `digests` such with a manifest's digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    pub names: Vec<String>,
+    pub digests: Vec<String>,
+    /// Lowest first.
+    pub layers: Vec<EntryLayer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryLayer {
+    pub diff_id: String,
+    /// Of the uncompressed tar.
+    pub size_bytes: u64,
+}
+
+impl Entries {
+    /// By id, by the start of an id, by tag or by digest.
+    pub fn find(&self, text: &str) -> Result<Option<Entry>, ImageError> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let looks_like_id = text.starts_with("sha256:") || reference::is_sha256(hex);
+        let is_short_id = hex.len() >= 12 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if looks_like_id || is_short_id {
+            let prefix = format!("sha256:{hex}");
+            let found = self.images.iter().find(|entry| entry.id.starts_with(&prefix));
+            if found.is_some() || looks_like_id {
+                return Ok(found.cloned());
+            }
+        }
+        let reference = Reference::parse(text)?;
+        let by_digest =
+            reference.digest.as_ref().map(|digest| format!("{}@{digest}", reference.repository()));
+        let found = self.images.iter().find(|entry| match &by_digest {
+            Some(digest) => entry.digests.contains(digest),
+            None => entry.names.contains(&reference.to_string()),
+        });
+        Ok(found.cloned())
+    }
+
+    /// A tag belongs to one image: whoever had it loses it. Names and digests of a known image add up.
+    fn put(&mut self, new: Entry) {
+        for entry in &mut self.images {
+            entry.names.retain(|name| !new.names.contains(name));
+        }
+        match self.images.iter_mut().find(|entry| entry.id == new.id) {
+            Some(known) => {
+                known.names.extend(new.names);
+                let fresh: Vec<String> =
+                    new.digests.into_iter().filter(|digest| !known.digests.contains(digest)).collect();
+                known.digests.extend(fresh);
+            }
+            None => self.images.push(new),
+        }
+    }
+}
+
+pub struct Index {
+    dir: PathBuf,
+    /// The last reading and the file's identity then.
+    cache: Mutex<Option<(FileIdentity, Arc<Entries>)>>,
+}
+
+type FileIdentity = (u64, i64, i64);
+
+impl Index {
+    pub fn open(dir: &Path) -> Result<Index, ImageError> {
+        for folder in ["", "configs", "layers", "tmp"] {
+            let path = dir.join(folder);
+            fs::create_dir_all(&path).map_err(ImageError::io("create", &path))?;
+        }
+        let index = Index { dir: dir.into(), cache: Mutex::new(None) };
+        // Only one that can have the lock may tidy up: another process may be in the middle of a pull.
+        if let Some(lock) = index.try_lock()? {
+            let tmp = dir.join("tmp");
+            let _ = fs::remove_dir_all(&tmp);
+            fs::create_dir_all(&tmp).map_err(ImageError::io("create", &tmp))?;
+            drop(lock);
+        }
+        Ok(index)
+    }
+
+    pub fn read(&self) -> Result<Arc<Entries>, ImageError> {
+        let path = self.dir.join("index.json");
+        let metadata = match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Arc::default()),
+            other => other.map_err(ImageError::io("read", &path))?,
+        };
+        let identity = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
+        let mut cache = self.cache.lock();
+        if let Some((known, entries)) = &*cache
+            && *known == identity
+        {
+            return Ok(entries.clone());
+        }
+        let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
+        let entries: Entries =
+            serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))?;
+        let entries = Arc::new(entries);
+        *cache = Some((identity, entries.clone()));
+        Ok(entries)
+    }
+
+    /// Records an image whose layers are in place. `config` are the bytes whose digest is its id.
+    pub fn add(&self, entry: Entry, config: &[u8]) -> Result<(), ImageError> {
+        let path = self.config_path(&entry.id);
+        replace(&path, config)?;
+        self.change(|entries| {
+            entries.put(entry);
+            Ok(())
+        })
+    }
+
+    /// Gives a known image more names.
+    pub fn tag(&self, id: &str, names: Vec<String>, digests: Vec<String>) -> Result<(), ImageError> {
+        self.change(|entries| {
+            let known = entries
+                .images
+                .iter()
+                .find(|entry| entry.id == id)
+                .ok_or_else(|| ImageError::NoSuchImage(id.into()))?;
+            let renamed = Entry { names, digests, ..known.clone() };
+            entries.put(renamed);
+            Ok(())
+        })
+    }
+
+    /// Removes a tag or, with an id, an image; images without names go, and layers that nothing names.
+    pub fn remove(&self, text: &str) -> Result<(), ImageError> {
+        self.change(|entries| {
+            let found = entries.find(text)?.ok_or_else(|| ImageError::NoSuchImage(text.into()))?;
+            let reference = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
+            for entry in entries.images.iter_mut().filter(|entry| entry.id == found.id) {
+                let tagged = entry.names.contains(&reference);
+                entry.names.retain(|name| tagged && *name != reference);
+            }
+            entries.images.retain(|entry| entry.id != found.id || !entry.names.is_empty());
+            Ok(())
+        })?;
+        self.collect_garbage()
+    }
+
+    fn collect_garbage(&self) -> Result<(), ImageError> {
+        let _lock = self.lock()?;
+        let entries = self.read()?;
+        let known_layers = |name: &str| {
+            entries.images.iter().any(|entry| entry.layers.iter().any(|layer| layer.diff_id.ends_with(name)))
+        };
+        layers::retain(&self.dir, known_layers)?;
+        let configs = self.dir.join("configs");
+        for file in fs::read_dir(&configs).map_err(ImageError::io("list", &configs))?.flatten() {
+            let name = file.file_name().to_string_lossy().trim_end_matches(".json").to_string();
+            if !entries.images.iter().any(|entry| entry.id.ends_with(&name)) {
+                fs::remove_file(file.path()).map_err(ImageError::io("remove", &file.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entries) -> Result<(), ImageError>) -> Result<(), ImageError> {
+        let _lock = self.lock()?;
+        let mut entries = (*self.read()?).clone();
+        change(&mut entries)?;
+        let bytes = serde_json::to_vec_pretty(&entries).expect("entries are plain data");
+        replace(&self.dir.join("index.json"), &bytes)
+    }
+
+    /// The configuration as the image brought it.
+    pub fn config_json(&self, id: &str) -> Result<Value, ImageError> {
+        let path = self.config_path(id);
+        let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))
+    }
+
+    pub fn config(&self, entry: &Entry) -> Result<ImageConfig, ImageError> {
+        let json = self.config_json(&entry.id)?;
+        let config = &json["config"];
+        let list = |key: &str| -> Vec<String> {
+            config[key]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_string)
+                .collect()
+        };
+        let text = |key: &str| config[key].as_str().unwrap_or_default().to_string();
+        let env = list("Env").into_iter().map(|pair| match pair.split_once('=') {
+            Some((key, value)) => (key.to_string(), value.to_string()),
+            None => (pair, String::new()),
+        });
+        Ok(ImageConfig {
+            id: entry.id.clone(),
+            repo_digests: entry.digests.clone(),
+            repo_tags: entry.names.clone(),
+            size_bytes: entry.layers.iter().map(|layer| layer.size_bytes).sum(),
+            entrypoint: list("Entrypoint"),
+            cmd: list("Cmd"),
+            env: env.collect(),
+            working_dir: text("WorkingDir"),
+            user: text("User"),
+            stop_signal: Some(text("StopSignal")).filter(|signal| !signal.is_empty()),
+            volumes: config["Volumes"]
+                .as_object()
+                .into_iter()
+                .flat_map(|volumes| volumes.keys().cloned())
+                .collect(),
+        })
+    }
+
+    fn config_path(&self, id: &str) -> PathBuf {
+        self.dir.join("configs").join(format!("{}.json", id.trim_start_matches("sha256:")))
+    }
+
+    fn lock_file(&self) -> Result<File, ImageError> {
+        let path = self.dir.join("lock");
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(ImageError::io("open", &path))
+    }
+
+    fn lock(&self) -> Result<Flock<File>, ImageError> {
+        let locked = Flock::lock(self.lock_file()?, FlockArg::LockExclusive);
+        locked.map_err(|(_, error)| ImageError::io("lock", &self.dir)(error.into()))
+    }
+
+    fn try_lock(&self) -> Result<Option<Flock<File>>, ImageError> {
+        Ok(Flock::lock(self.lock_file()?, FlockArg::LockExclusiveNonblock).ok())
+    }
+}
+
+/// Written beside, synced, renamed: a reader sees the old or the new file.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(ImageError::io("write", path))
+}

@@ -1,0 +1,229 @@
+//! Pulls an image: manifest, configuration, and the layers that are not here yet.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http::Method;
+use parking_lot::Mutex;
+
+use super::{
+    Credentials, ImageConfig, ImageError, ImageStore, Reference, blocking, digest,
+    http::download,
+    index::{Entry, EntryLayer},
+    layers,
+    manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine},
+    registry::{RegistryError, Session},
+};
+
+/// One lock for each reference that is being pulled: whoever comes second finds the image there.
+#[derive(Default)]
+pub struct Pulls(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Pulls {
+    fn of(&self, reference: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut pulls = self.0.lock();
+        pulls.retain(|_, pull| Arc::strong_count(pull) > 1);
+        pulls.entry(reference.to_string()).or_default().clone()
+    }
+}
+
+impl ImageStore {
+    /// Pulls unless present with the same digest; concurrent pulls of one image share the work. Returns the image.
+    ///
+    /// # Errors
+    /// [`ImageError::Pull`] with the words of a stock node.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        credentials: &[Credentials],
+    ) -> Result<ImageConfig, ImageError> {
+        let reference = Reference::parse(reference)?;
+        let pull = self.0.pulls.of(&reference.to_string());
+        let _turn = pull.lock().await;
+        let mut failure = RegistryError::NotFound;
+        for mut session in self.0.registry.sessions(&reference, credentials) {
+            match self.pull_from(&mut session, &reference).await {
+                Ok(image) => return Ok(image),
+                Err(PullError::Image(error)) => return Err(error),
+                Err(PullError::Registry(error)) => failure = error,
+            }
+        }
+        Err(ImageError::Pull { message: explain(&reference, &failure) })
+    }
+
+    async fn pull_from(
+        &self,
+        session: &mut Session<'_>,
+        reference: &Reference,
+    ) -> Result<ImageConfig, PullError> {
+        if let Some(digest) = session.head(reference.version()).await? {
+            let present = format!("{}@{digest}", reference.repository());
+            if let Some(image) = self.resolve(&present).await? {
+                return Ok(self.name(image, reference, &present).await?);
+            }
+        }
+        let (manifest, manifest_digest) = resolve_manifest(session, reference).await?;
+        let config = fetch_small(session, &manifest.config).await?;
+        let diff_ids = diff_ids(&config)
+            .map_err(|error| broken(reference, &format!("its configuration cannot be read: {error}")))?;
+        if diff_ids.len() != manifest.layers.len() {
+            return Err(broken(
+                reference,
+                &format!("it has {} layers and {} diff ids", manifest.layers.len(), diff_ids.len()),
+            )
+            .into());
+        }
+        let mut entry_layers = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(&diff_ids) {
+            entry_layers.push(self.layer(session, descriptor, diff_id).await?);
+        }
+        let entry = Entry {
+            id: digest::of(&config),
+            names: reference
+                .tag
+                .as_ref()
+                .map(|tag| format!("{}:{tag}", reference.repository()))
+                .into_iter()
+                .collect(),
+            digests: vec![format!("{}@{manifest_digest}", reference.repository())],
+            layers: entry_layers,
+        };
+        let id = entry.id.clone();
+        let store = self.clone();
+        blocking(move || store.0.index.add(entry, &config)).await?;
+        self.resolve(&id).await?.ok_or_else(|| PullError::Image(ImageError::NoSuchImage(id)))
+    }
+
+    /// The image is here already, perhaps under another tag.
+    async fn name(
+        &self,
+        image: ImageConfig,
+        reference: &Reference,
+        digest: &str,
+    ) -> Result<ImageConfig, ImageError> {
+        let Some(tag) = &reference.tag else { return Ok(image) };
+        let name = format!("{}:{tag}", reference.repository());
+        if image.repo_tags.contains(&name) {
+            return Ok(image);
+        }
+        let (store, id, digest) = (self.clone(), image.id.clone(), digest.to_string());
+        blocking(move || store.0.index.tag(&id, vec![name], vec![digest])).await?;
+        self.resolve(&image.id).await?.ok_or(ImageError::NoSuchImage(image.id))
+    }
+
+    async fn layer(
+        &self,
+        session: &mut Session<'_>,
+        descriptor: &Descriptor,
+        diff_id: &str,
+    ) -> Result<EntryLayer, PullError> {
+        let known = self
+            .0
+            .index
+            .read()?
+            .images
+            .iter()
+            .flat_map(|entry| &entry.layers)
+            .find(|layer| layer.diff_id == diff_id)
+            .cloned();
+        if let Some(known) = known
+            && layers::directory(&self.0.dir, diff_id).exists()
+        {
+            return Ok(known);
+        }
+        let file = tempfile::NamedTempFile::new_in(self.0.dir.join("tmp"))
+            .map_err(ImageError::io("make a file in", &self.0.dir))?;
+        let response = session.blob(&descriptor.digest).await?;
+        let downloaded = download(response, file.path()).await;
+        let (digest, size) = downloaded
+            .map_err(|error| session.failed(Method::GET, &format!("blobs/{}", descriptor.digest), &error))?;
+        if digest != descriptor.digest {
+            let message =
+                format!("layer `{}` arrived with {size} bytes and digest {digest}", descriptor.digest);
+            return Err(ImageError::Pull { message }.into());
+        }
+        let (dir, diff_id) = (self.0.dir.clone(), diff_id.to_string());
+        let unpacked = blocking(move || layers::unpack(&dir, file.path(), Some(&diff_id))).await?;
+        Ok(EntryLayer { diff_id: unpacked.diff_id, size_bytes: unpacked.size_bytes })
+    }
+}
+
+/// Follows an index to this machine's manifest. The digest is that of what the reference named.
+async fn resolve_manifest(
+    session: &mut Session<'_>,
+    reference: &Reference,
+) -> Result<(Manifest, String), PullError> {
+    let bytes = session.manifest(reference.version()).await?;
+    let named_digest = digest::of(&bytes);
+    if reference.digest.as_ref().is_some_and(|wanted| *wanted != named_digest) {
+        return Err(broken(reference, &format!("the registry sent digest {named_digest}")).into());
+    }
+    let descriptor = match parse(reference, &bytes)? {
+        Document::Manifest(manifest) => return Ok((manifest, named_digest)),
+        Document::Index { manifests } => for_this_machine(&manifests).cloned(),
+    };
+    let descriptor =
+        descriptor.ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
+    let bytes = session.manifest(&descriptor.digest).await?;
+    match parse(reference, &bytes)? {
+        Document::Manifest(manifest) if digest::of(&bytes) == descriptor.digest => {
+            Ok((manifest, named_digest))
+        }
+        _ => {
+            Err(broken(reference, &format!("manifest {} is not what its index says", descriptor.digest))
+                .into())
+        }
+    }
+}
+
+fn parse(reference: &Reference, bytes: &Bytes) -> Result<Document, PullError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| broken(reference, &format!("its manifest cannot be read: {error}")).into())
+}
+
+/// A blob that is a document: the configuration.
+async fn fetch_small(session: &mut Session<'_>, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+    let response = session.blob(&descriptor.digest).await?;
+    let path = format!("blobs/{}", descriptor.digest);
+    let bytes =
+        super::http::document(response).await.map_err(|error| session.failed(Method::GET, &path, &error))?;
+    if digest::of(&bytes) != descriptor.digest {
+        let message =
+            format!("configuration `{}` arrived with digest {}", descriptor.digest, digest::of(&bytes));
+        return Err(ImageError::Pull { message }.into());
+    }
+    Ok(bytes)
+}
+
+fn broken(reference: &Reference, reason: &str) -> ImageError {
+    ImageError::Pull { message: format!("failed to pull and unpack image \"{reference}\": {reason}") }
+}
+
+fn explain(reference: &Reference, failure: &RegistryError) -> String {
+    let resolving = format!(
+        "failed to pull and unpack image \"{reference}\": failed to resolve reference \"{reference}\""
+    );
+    match failure {
+        RegistryError::NotFound => format!("{resolving}: {reference}: not found"),
+        other => format!("{resolving}: {other}"),
+    }
+}
+
+/// Why one place did not give the image: the next one may.
+enum PullError {
+    Registry(RegistryError),
+    /// The image itself, or this machine, is at fault.
+    Image(ImageError),
+}
+
+impl From<RegistryError> for PullError {
+    fn from(error: RegistryError) -> PullError {
+        PullError::Registry(error)
+    }
+}
+
+impl From<ImageError> for PullError {
+    fn from(error: ImageError) -> PullError {
+        PullError::Image(error)
+    }
+}

@@ -1,0 +1,254 @@
+//! One registry, or its mirrors: manifests and blobs, with the token exchange that a 401 asks for.
+//! Source: <https://distribution.github.io/distribution/spec/auth/token/>
+
+use std::net::IpAddr;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::{
+    Credentials, Reference, RegistryConfig,
+    http::{Http, HttpError, document},
+    manifest::ACCEPT,
+};
+
+pub struct Registry {
+    config: RegistryConfig,
+    http: Http,
+}
+
+/// One place to ask for a repository, and the authorization it wants by now.
+pub struct Session<'a> {
+    registry: &'a Registry,
+    /// `https://registry-1.docker.io/v2/library/nginx`
+    base: String,
+    repository: String,
+    credentials: &'a [Credentials],
+    authorization: Option<HeaderValue>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("not found")]
+    NotFound,
+    #[error("pull access denied, repository does not exist or may require authorization: {0}")]
+    Denied(String),
+    #[error("failed to do request: {method} \"{url}\": {reason}")]
+    Request { method: Method, url: String, reason: String },
+    #[error("unexpected status from {method} request to {url}: {status}")]
+    Status { method: Method, url: String, status: StatusCode },
+}
+
+impl Registry {
+    pub fn new(config: RegistryConfig) -> Registry {
+        Registry { config, http: Http::default() }
+    }
+
+    /// The mirrors of the reference's registry, then the registry itself.
+    pub fn sessions<'a>(&'a self, reference: &Reference, credentials: &'a [Credentials]) -> Vec<Session<'a>> {
+        let mirrors = self
+            .config
+            .mirrors
+            .iter()
+            .filter(|(host, _)| *host == reference.host)
+            .flat_map(|(_, mirrors)| mirrors);
+        let own = match reference.host.as_str() {
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let hosts = mirrors.map(String::as_str).chain([own]);
+        hosts
+            .map(|host| Session {
+                registry: self,
+                base: format!("{}/v2/{}", self.address(host), reference.path),
+                repository: reference.path.clone(),
+                credentials,
+                authorization: None,
+            })
+            .collect()
+    }
+
+    /// A mirror may be written with its scheme. Loopback and the configured hosts are spoken to in plain HTTP.
+    fn address(&self, host: &str) -> String {
+        if host.contains("://") {
+            return host.trim_end_matches('/').to_string();
+        }
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let is_loopback =
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let plain = is_loopback || self.config.plain_http.iter().any(|known| known == host);
+        format!("{}://{host}", if plain { "http" } else { "https" })
+    }
+}
+
+impl Session<'_> {
+    /// The digest that a tag has now, without its content. Registries that do not say give `None`.
+    pub async fn head(&mut self, version: &str) -> Result<Option<String>, RegistryError> {
+        let response = self.get(Method::HEAD, &format!("manifests/{version}")).await?;
+        Ok(response
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_string))
+    }
+
+    pub async fn manifest(&mut self, version: &str) -> Result<Bytes, RegistryError> {
+        let path = format!("manifests/{version}");
+        let response = self.get(Method::GET, &path).await?;
+        document(response).await.map_err(|error| self.failed(Method::GET, &path, &error))
+    }
+
+    pub async fn blob(&mut self, digest: &str) -> Result<Response<Incoming>, RegistryError> {
+        self.get(Method::GET, &format!("blobs/{digest}")).await
+    }
+
+    pub fn failed(&self, method: Method, path: &str, error: &HttpError) -> RegistryError {
+        RegistryError::Request { method, url: format!("{}/{path}", self.base), reason: error.to_string() }
+    }
+
+    async fn get(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, RegistryError> {
+        let mut response = self.ask(&method, path).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let challenge = response
+                .headers()
+                .get(header::WWW_AUTHENTICATE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_string();
+            self.authorize(&challenge).await?;
+            response = self.ask(&method, path).await?;
+        }
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(RegistryError::Denied("authorization failed: no basic auth credentials".into()))
+            }
+            status => Err(RegistryError::Status { method, url: format!("{}/{path}", self.base), status }),
+        }
+    }
+
+    async fn ask(&self, method: &Method, path: &str) -> Result<Response<Incoming>, RegistryError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("coracle/", env!("CARGO_PKG_VERSION"))),
+        );
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let url = format!("{}/{path}", self.base);
+        self.registry
+            .http
+            .request(method.clone(), &url, &headers)
+            .await
+            .map_err(|error| self.failed(method.clone(), path, &error))
+    }
+
+    /// Gets a token, or shows the credentials, as the challenge asks. Credentials are tried in their order.
+    async fn authorize(&mut self, challenge: &str) -> Result<(), RegistryError> {
+        let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            let first = self
+                .credentials
+                .first()
+                .ok_or_else(|| RegistryError::Denied("no basic auth credentials".into()))?;
+            self.authorization = Some(basic(first));
+            return Ok(());
+        }
+        let realm = parameter(parameters, "realm")
+            .ok_or_else(|| RegistryError::Denied(format!("challenge `{challenge}` is not understood")))?;
+        let scope =
+            parameter(parameters, "scope").unwrap_or_else(|| format!("repository:{}:pull", self.repository));
+        let mut url = format!("{realm}{}scope={scope}", if realm.contains('?') { '&' } else { '?' });
+        if let Some(service) = parameter(parameters, "service") {
+            url.push_str(&format!("&service={}", service.replace(' ', "%20")));
+        }
+        let attempts = self.credentials.iter().map(Some).chain(self.credentials.is_empty().then_some(None));
+        let mut denied = RegistryError::Denied("no token".into());
+        for credentials in attempts {
+            match self.token(&url, credentials).await {
+                Ok(token) => {
+                    self.authorization = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+                    return Ok(());
+                }
+                Err(error) => denied = error,
+            }
+        }
+        Err(denied)
+    }
+
+    async fn token(&self, url: &str, credentials: Option<&Credentials>) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(alias = "access_token")]
+            token: String,
+        }
+        let failed = |reason: String| RegistryError::Request { method: Method::GET, url: url.into(), reason };
+        let mut headers = HeaderMap::new();
+        if let Some(credentials) = credentials {
+            headers.insert(header::AUTHORIZATION, basic(credentials));
+        }
+        let response = self
+            .registry
+            .http
+            .request(Method::GET, url, &headers)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(RegistryError::Denied(format!("authorization failed: {status}")));
+        }
+        let bytes = document(response).await.map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice::<Answer>(&bytes)
+            .map(|answer| answer.token)
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn basic(credentials: &Credentials) -> HeaderValue {
+    let text = BASE64_STANDARD.encode(format!("{}:{}", credentials.username, credentials.password));
+    let mut value = HeaderValue::from_str(&format!("Basic {text}")).expect("base64 is a valid header");
+    value.set_sensitive(true);
+    value
+}
+
+/// `key="value"` in a challenge; values may hold commas.
+fn parameter(parameters: &str, key: &str) -> Option<String> {
+    let start = parameters.find(&format!("{key}=\""))? + key.len() + 2;
+    let rest = &parameters[start..];
+    rest.find('"').map(|end| rest[..end].to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read() {
+        let challenge = r#"realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
+        assert_eq!(parameter(challenge, "scope").unwrap(), "repository:a/b:pull,push");
+        assert_eq!(parameter(challenge, "realm").unwrap(), "https://auth.docker.io/token");
+        assert_eq!(parameter(challenge, "absent"), None);
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_configured_hosts() {
+        let config =
+            RegistryConfig { plain_http: vec!["registry.lan:5000".into()], ..RegistryConfig::default() };
+        let registry = Registry::new(config);
+        for (host, expected) in [
+            ("localhost:5000", "http://localhost:5000"),
+            ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("registry.lan:5000", "http://registry.lan:5000"),
+            ("ghcr.io", "https://ghcr.io"),
+            ("http://mirror/", "http://mirror"),
+        ] {
+            assert_eq!(registry.address(host), expected);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::json;
+
+use super::*;
+
+fn is_root() -> bool {
+    Path::new("/proc/self").metadata().unwrap().uid() == 0
+}
+
+/// A tar with the given files; a name that ends in `/` is a directory.
+fn tar_of(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(content.len() as u64);
+        header.set_entry_type(if name.ends_with('/') {
+            tar::EntryType::Directory
+        } else {
+            tar::EntryType::Regular
+        });
+        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn config_of(layers: &[Vec<u8>]) -> Vec<u8> {
+    let diff_ids: Vec<String> = layers.iter().map(|layer| digest::of(layer)).collect();
+    let config = json!({"Entrypoint": ["/app"], "Env": ["A=1"], "User": "app"});
+    serde_json::to_vec(&json!({"architecture": "amd64", "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": diff_ids}})).unwrap()
+}
+
+fn docker_archive(dir: &Path, tag: &str, layers: &[Vec<u8>]) -> PathBuf {
+    let config = config_of(layers);
+    let names: Vec<String> = (0..layers.len()).map(|index| format!("{index}/layer.tar")).collect();
+    let manifest =
+        serde_json::to_string(&json!([{"Config": "config.json", "RepoTags": [tag], "Layers": names}]))
+            .unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, name, content).unwrap();
+    };
+    add("manifest.json", manifest.as_bytes());
+    add("config.json", &config);
+    for (name, layer) in names.iter().zip(layers) {
+        add(name, layer);
+    }
+    let path = dir.join("archive.tar");
+    fs::write(&path, tar.into_inner().unwrap()).unwrap();
+    path
+}
+
+async fn store(dir: &Path) -> ImageStore {
+    ImageStore::open(dir.join("images"), RegistryConfig::default()).await.unwrap()
+}
+
+fn layer_count(dir: &Path) -> usize {
+    fs::read_dir(dir.join("images/layers")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_imported_named_and_removed_without_a_trace() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let layers = [
+        tar_of(&[("etc/", ""), ("etc/passwd", "app:x:7:8::/:/bin/sh\n"), ("gone", "x")]),
+        tar_of(&[(".wh.gone", "")]),
+    ];
+    let archive = docker_archive(dir.path(), "app:v1", &layers);
+    let store = store(dir.path()).await;
+    let imported = store.import(archive).await.unwrap();
+    assert_eq!(imported[0].repo_tags, ["docker.io/library/app:v1"]);
+    assert_eq!(imported[0].entrypoint, ["/app"]);
+
+    // Another process sees it, by tag and by id.
+    let other = ImageStore::open(dir.path().join("images"), RegistryConfig::default()).await.unwrap();
+    let found = other.resolve("app:v1").await.unwrap().unwrap();
+    assert_eq!(found.id, imported[0].id);
+    assert!(other.resolve(&found.id).await.unwrap().is_some());
+    assert!(other.resolve("app:v2").await.unwrap().is_none());
+    let user = other.resolve_user(&found.id, &found.user).await.unwrap();
+    assert_eq!((user.uid, user.gid), (7, 8));
+
+    let whiteout = fs::symlink_metadata(other.layers(&found.id).await.unwrap()[1].join("gone")).unwrap();
+    assert_eq!(whiteout.rdev(), 0);
+    store.remove("app:v1").await.unwrap();
+    assert!(store.resolve(&found.id).await.unwrap().is_none());
+    assert_eq!(layer_count(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut evil = tar_of(&[("aa/.wh.x", "")]);
+    evil[0..2].copy_from_slice(b"..");
+    // The header's checksum must fit its new name.
+    let mut header = [0u8; 512];
+    header.copy_from_slice(&evil[..512]);
+    let mut header = tar::Header::from_byte_slice(&header).clone();
+    header.set_cksum();
+    evil[..512].copy_from_slice(header.as_bytes());
+    let archive = docker_archive(dir.path(), "evil:v1", &[evil]);
+    let store = store(dir.path()).await;
+    assert!(store.import(archive).await.is_err());
+    assert!(store.list().await.unwrap().is_empty());
+    assert_eq!(layer_count(dir.path()), 0);
+    assert!(!dir.path().join("images/tmp/x").exists());
+}
+
+/// A registry on loopback that serves fixed paths, and says 401 until it sees a token.
+fn registry(paths: Vec<(String, Vec<u8>)>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let paths = Arc::new(paths);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let paths = paths.clone();
+            std::thread::spawn(move || serve(stream, port, &paths));
+        }
+    });
+    port
+}
+
+fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut request = String::new();
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            request.push_str(&std::mem::take(&mut line));
+        }
+        if request.is_empty() {
+            return;
+        }
+        let mut words = request.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap().to_string());
+        let authorized = request.to_ascii_lowercase().contains("authorization: bearer letmein");
+        let found = paths
+            .iter()
+            .find(|(known, _)| *known == path.split('?').next().unwrap())
+            .map(|(_, body)| body.clone());
+        let (status, extra, body) = match found {
+            Some(body) if path.starts_with("/token") || authorized => ("200 OK", String::new(), body),
+            _ if !authorized => (
+                "401 Unauthorized",
+                format!(
+                    "www-authenticate: Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"test\"\r\n"
+                ),
+                Vec::new(),
+            ),
+            _ => ("404 Not Found", String::new(), Vec::new()),
+        };
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}\r\n", body.len()).unwrap();
+        if method != "HEAD" {
+            stream.write_all(&body).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pulled_with_a_token_and_checked() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let layer = tar_of(&[("app", "program")]);
+    let config = config_of(std::slice::from_ref(&layer));
+    let manifest = |layer_digest: &str| {
+        serde_json::to_vec(&json!({"schemaVersion": 2, "config": {"digest": digest::of(&config), "size": 1}, "layers": [{"digest": layer_digest, "size": 1}]})).unwrap()
+    };
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let port = registry(vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        ("/v2/app/manifests/v1".into(), manifest(&digest::of(&layer))),
+        ("/v2/app/manifests/broken".into(), manifest(&wrong)),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
+        (format!("/v2/app/blobs/{}", digest::of(&layer)), layer.clone()),
+        (format!("/v2/app/blobs/{wrong}"), b"something else".to_vec()),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let name = format!("127.0.0.1:{port}/app");
+    let pulled = store.pull(&format!("{name}:v1"), &[]).await.unwrap();
+    assert_eq!(pulled.repo_tags, [format!("{name}:v1")]);
+    assert_eq!(
+        fs::read_to_string(store.layers(&pulled.id).await.unwrap()[0].join("app")).unwrap(),
+        "program"
+    );
+
+    let absent = store.pull(&format!("{name}:v9"), &[]).await.unwrap_err().to_string();
+    assert!(absent.ends_with(&format!("{name}:v9: not found")), "{absent}");
+    store.remove(&format!("{name}:v1")).await.unwrap();
+    let broken = store.pull(&format!("{name}:broken"), &[]).await.unwrap_err().to_string();
+    assert!(broken.contains("arrived with"), "{broken}");
+    assert_eq!(layer_count(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error =
+        store(dir.path()).await.pull(&format!("127.0.0.1:{free}/x"), &[]).await.unwrap_err().to_string();
+    assert!(
+        error.contains("failed to do request: Head") || error.contains("failed to do request: HEAD"),
+        "{error}"
+    );
+    assert!(error.contains("refused"), "{error}");
+}
