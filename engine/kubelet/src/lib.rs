@@ -1,12 +1,38 @@
 //! The node: pods from assignment to removal, with status, probes, volumes and logs.
-//! CONTRACT: public names and signatures below are what `bin` compiles against.
+//!
+//! Every pod has one worker (`pod/worker.rs`) around a pure state machine (`pod/plan.rs`). Containers live in shims:
+//! they run on when this process ends and are adopted when it starts.
 
-use std::{net::IpAddr, path::Path, path::PathBuf, sync::Arc};
+mod access;
+mod admission;
+mod clock;
+mod dns;
+mod env;
+mod hooks;
+mod images;
+mod logs;
+mod node;
+mod pod;
+mod probes;
+mod resources;
+mod security;
+mod shared;
+mod volumes;
 
-use coracle_runtime::{Runtime, RuntimeEvent, Session, images::ImageStore};
+use std::{collections::HashMap, net::IpAddr, path::Path, path::PathBuf, sync::Arc};
+
+use coracle_client::EventRecorder;
+use coracle_runtime::{Runtime, RuntimeEvent, SandboxInfo, images::ImageStore};
 use futures::future::BoxFuture;
-use tokio::sync::mpsc;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use node::{capacity, lease, register};
+use pod::manager::Manager;
+use shared::Shared;
+
+pub(crate) use coracle_client::api_message;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,7 +62,12 @@ pub struct HostPort {
 
 /// What the kubelet asks of the pod network. Implemented over `engine/network` by `bin`.
 pub trait PodNetwork: Send + Sync {
-    fn attach(&self, pod_uid: &str, netns: &Path, host_ports: Vec<HostPort>) -> BoxFuture<'static, Result<std::net::Ipv4Addr, String>>;
+    fn attach(
+        &self,
+        pod_uid: &str,
+        netns: &Path,
+        host_ports: Vec<HostPort>,
+    ) -> BoxFuture<'static, Result<std::net::Ipv4Addr, String>>;
     fn detach(&self, pod_uid: &str) -> BoxFuture<'static, Result<(), String>>;
     fn retain(&self, pod_uids: std::collections::HashSet<String>) -> BoxFuture<'static, Result<(), String>>;
 }
@@ -61,8 +92,6 @@ pub struct Dependencies {
     pub network: Arc<dyn PodNetwork>,
 }
 
-pub struct Kubelet {}
-
 #[derive(Clone, Debug, Default)]
 pub struct LogOptions {
     pub follow: bool,
@@ -74,30 +103,57 @@ pub struct LogOptions {
     pub limit_bytes: Option<i64>,
 }
 
+pub struct Kubelet {
+    shared: Arc<Shared>,
+    /// Taken by `run`.
+    start: Mutex<Option<(mpsc::Receiver<RuntimeEvent>, Vec<SandboxInfo>)>>,
+}
+
 impl Kubelet {
-    /// Registers the node (or takes the existing one over), adopts running sandboxes.
-    pub async fn build(_config: Config, _dependencies: Dependencies) -> Result<Arc<Kubelet>, KubeletError> {
-        unimplemented!()
+    /// Registers the node (or takes the existing one over), finds running sandboxes.
+    pub async fn build(config: Config, dependencies: Dependencies) -> Result<Arc<Kubelet>, KubeletError> {
+        let Dependencies { store, client, runtime, runtime_events, images, network } = dependencies;
+        for dir in [&config.state_dir, &config.log_dir] {
+            let made = tokio::fs::create_dir_all(dir).await;
+            made.map_err(|e| KubeletError::Internal(format!("create `{}`: {e}", dir.display())))?;
+        }
+        let shared = Arc::new(Shared {
+            capacity: capacity::read(&config.state_dir, config.max_pods),
+            events: EventRecorder::new(client.clone(), "kubelet", Some(&config.node_name)),
+            config,
+            store,
+            client,
+            runtime,
+            images,
+            network,
+            views: RwLock::new(HashMap::new()),
+            bookings: Mutex::new(HashMap::new()),
+        });
+        let sandboxes = shared.runtime.sandboxes().await.map_err(|e| KubeletError::Internal(chain(&e)))?;
+        register::register(&shared).await?;
+        Ok(Arc::new(Kubelet { shared, start: Mutex::new(Some((runtime_events, sandboxes))) }))
     }
+
     /// Runs until `stop`; pods keep running.
-    pub async fn run(self: Arc<Self>, _stop: CancellationToken) {
-        unimplemented!()
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let Some((events, sandboxes)) = self.start.lock().take() else { return };
+        let images_changed = Arc::new(Notify::new());
+        let manager = Manager::new(self.shared.clone(), images_changed.clone(), stop.clone());
+        tokio::join!(
+            manager.run(sandboxes, events),
+            lease::keep(self.shared.clone(), stop.clone()),
+            register::keep(self.shared.clone(), images_changed, stop),
+        );
     }
-    pub async fn logs(
-        &self,
-        _pod_uid: &str,
-        _container: &str,
-        _options: LogOptions,
-    ) -> Result<futures::stream::BoxStream<'static, std::io::Result<bytes::Bytes>>, KubeletError> {
-        unimplemented!()
+}
+
+/// An error with its causes, as it is shown to a pod's owner.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
     }
-    pub async fn exec(&self, _pod_uid: &str, _container: &str, _command: Vec<String>, _stdin: bool, _tty: bool) -> Result<Session, KubeletError> {
-        unimplemented!()
-    }
-    pub async fn attach(&self, _pod_uid: &str, _container: &str, _stdin: bool, _tty: bool) -> Result<Session, KubeletError> {
-        unimplemented!()
-    }
-    pub async fn port_forward(&self, _pod_uid: &str, _port: u16) -> Result<tokio::net::TcpStream, KubeletError> {
-        unimplemented!()
-    }
+    text
 }

@@ -1,0 +1,114 @@
+//! Registers the Node and keeps its status current.
+//!
+//! Reads:     the Node in the store, the images present.
+//! Writes:    the Node (labels, podCIDR) at start; `status` when it changed, and every five minutes.
+//! Source:    https://kubernetes.io/docs/concepts/architecture/nodes/#self-registration-of-nodes
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_store::{Key, Resource};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{facts, status};
+use crate::shared::Shared;
+use crate::{KubeletError, api_message, clock};
+
+/// How often an unchanged status is written.
+const HEARTBEAT: Duration = Duration::from_secs(300);
+
+pub fn labels(node_name: &str) -> BTreeMap<String, String> {
+    let arch = facts::architecture();
+    let pairs = [
+        ("beta.kubernetes.io/arch", arch),
+        ("beta.kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", arch),
+        ("kubernetes.io/hostname", node_name),
+        ("kubernetes.io/os", "linux"),
+        ("node-role.kubernetes.io/control-plane", ""),
+    ];
+    pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+/// The Node as the store has it.
+pub fn current(shared: &Shared) -> Option<Arc<Node>> {
+    let name = shared.config.node_name.as_str();
+    let key = Key { resource: Resource("nodes".into()), namespace: "".into(), name: name.into() };
+    shared.store.get(&key)?.decode::<Node>().ok()
+}
+
+async fn status_now(shared: &Shared, info: &NodeSystemInfo, before: &NodeStatus) -> NodeStatus {
+    let images = shared.images.list().await.unwrap_or_default();
+    status::build(&shared.config, &shared.capacity, info, images, before, clock::now())
+}
+
+/// Makes the Node, or takes over the one that is there.
+pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
+    let nodes: Api<Node> = Api::all(shared.client.clone());
+    let name = &shared.config.node_name;
+    let failed = |error: kube::Error| {
+        KubeletError::Internal(format!("register node `{name}`: {}", api_message(&error)))
+    };
+    let cidr = &shared.config.pod_cidr;
+    match current(shared) {
+        None => {
+            let node = json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {
+                    "name": name,
+                    "labels": labels(name),
+                    "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+                },
+                "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+            });
+            let node: Node =
+                serde_json::from_value(node).map_err(|e| KubeletError::Internal(e.to_string()))?;
+            nodes.create(&PostParams::default(), &node).await.map_err(failed)?;
+        }
+        Some(node) => {
+            let own = labels(name);
+            let have = node.metadata.labels.clone().unwrap_or_default();
+            if own.iter().any(|(k, v)| have.get(k) != Some(v)) {
+                let patch = json!({"metadata": {"labels": own}});
+                nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(failed)?;
+            }
+        }
+    }
+    let info = facts::read(&shared.config.kubelet_version);
+    write(shared, &info, true).await.map_err(failed)
+}
+
+async fn write(shared: &Shared, info: &NodeSystemInfo, heartbeat: bool) -> Result<(), kube::Error> {
+    let before = current(shared).and_then(|n| n.status.clone()).unwrap_or_default();
+    let after = status_now(shared, info, &before).await;
+    if !heartbeat && status::same(&before, &after) {
+        return Ok(());
+    }
+    let nodes: Api<Node> = Api::all(shared.client.clone());
+    let patch = Patch::Strategic(json!({"status": after}));
+    nodes.patch_status(&shared.config.node_name, &PatchParams::default(), &patch).await.map(|_| ())
+}
+
+/// Keeps the status current until `stop`. `images_changed` asks for a look at once.
+pub async fn keep(shared: Arc<Shared>, images_changed: Arc<tokio::sync::Notify>, stop: CancellationToken) {
+    let info = facts::read(&shared.config.kubelet_version);
+    loop {
+        let heartbeat = tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(HEARTBEAT) => true,
+            () = images_changed.notified() => false,
+        };
+        let written = match current(&shared) {
+            Some(_) => write(&shared, &info, heartbeat).await.map_err(|e| api_message(&e)),
+            // Someone deleted the Node: it is made again.
+            None => register(&shared).await.map_err(|e| e.to_string()),
+        };
+        if let Err(error) = written {
+            tracing::warn!(error, "node status was not written");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Joins what the runtime found running with what the API remembers, after a start of this process.
+//!
+//! Invariant: pure; the newest attempt of a container is its current one.
+
+use coracle_runtime::{ContainerInfo, ContainerState, SandboxInfo};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::exit;
+use super::observed::{Observed, Sandbox, Stage, State};
+use crate::clock::Millis;
+
+fn adopt_container(observed: &mut Observed, info: &ContainerInfo) {
+    let Some(seen) = observed.containers.get_mut(&info.name) else { return };
+    let before = match &seen.state {
+        State::Exited(ended) => Some(ended.clone()),
+        _ => None,
+    };
+    // A start that the API never heard of makes what it remembers the last state.
+    if before.as_ref().is_some_and(|b| b.id != *info.id.0) {
+        seen.last = before.clone();
+    }
+    seen.created = true;
+    seen.restart_count = i32::try_from(info.attempt).unwrap_or(i32::MAX).max(seen.restart_count);
+    seen.state = match &info.state {
+        ContainerState::Running { started_at, .. } => {
+            State::Running { id: info.id.0.to_string(), started_at: *started_at }
+        }
+        ContainerState::Exited(exit) => {
+            let mut ended = exit::terminated(&info.id.0, exit);
+            if let Some(known) = before.filter(|b| b.id == ended.id) {
+                ended.message = known.message.or(ended.message);
+            }
+            State::Exited(ended)
+        }
+        // Made but never started: as if it were not there.
+        ContainerState::Created => State::default(),
+    };
+    if !seen.is_running() {
+        (seen.started, seen.ready) = (false, false);
+    }
+}
+
+/// What is the case for a pod that is still wanted. The address of a living sandbox comes from the network later.
+pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed {
+    let mut observed = Observed::from_api(pod);
+    observed.start_time = observed.start_time.or(Some(now));
+    let Some(sandbox) = found else {
+        // What the API calls running is gone with its sandbox.
+        let status = pod.status.clone().unwrap_or_default();
+        let known = status
+            .container_statuses
+            .into_iter()
+            .flatten()
+            .chain(status.init_container_statuses.into_iter().flatten());
+        for status in known {
+            let running = status.state.and_then(|s| s.running);
+            if let (Some(running), Some(seen)) = (running, observed.containers.get_mut(&status.name)) {
+                let id = super::observed::bare_id(status.container_id.as_deref());
+                let started_at = running.started_at.as_ref().map_or(0, crate::clock::from_time);
+                seen.state = State::Running { id, started_at };
+            }
+        }
+        observed.sandbox_lost(now);
+        return observed;
+    };
+    let mut containers: Vec<&ContainerInfo> = sandbox.containers.iter().collect();
+    containers.sort_by_key(|c| c.attempt);
+    for info in containers {
+        adopt_container(&mut observed, info);
+    }
+    if sandbox.alive {
+        observed.sandbox = Sandbox::Ready { ip: None };
+        observed.volumes = Stage::Done;
+        observed.refresh_volumes_at = Some(now);
+    } else {
+        observed.sandbox_lost(now);
+    }
+    observed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_runtime::{ContainerId, PodUid, Resources, SandboxSpec};
+    use serde_json::json;
+
+    fn pod() -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+            "spec": {"containers": [{"name": "a"}]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "a", "restartCount": 1, "ready": true, "started": true,
+                "image": "i", "imageID": "d", "containerID": "containerd://old", "state": {"running": {"startedAt": "2026-11-23T07:00:00Z"}}}]}
+        }))
+        .unwrap()
+    }
+
+    fn sandbox(alive: bool, state: ContainerState) -> SandboxInfo {
+        SandboxInfo {
+            spec: SandboxSpec {
+                pod_uid: "u".into(),
+                namespace: "ns".into(),
+                name: "p".into(),
+                hostname: "p".into(),
+                private_network: true,
+                host_pid: false,
+                host_ipc: false,
+                share_process_namespace: false,
+                sysctls: Default::default(),
+                cgroup: String::new(),
+                resources: Resources::default(),
+                log_dir: "/".into(),
+            },
+            alive,
+            netns: None,
+            containers: vec![ContainerInfo {
+                id: ContainerId("old".into()),
+                pod_uid: PodUid("u".into()),
+                name: "a".into(),
+                attempt: 1,
+                image_id: "d".into(),
+                state,
+                log_path: "/".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_running_container_is_adopted_as_it_was() {
+        let found = sandbox(true, ContainerState::Running { pid: 1, started_at: 5 });
+        let observed = observe(&pod(), Some(&found), 100);
+        let a = &observed.containers["a"];
+        assert_eq!(a.state, State::Running { id: "old".into(), started_at: 5 });
+        assert!(a.ready && a.started && a.restart_count == 1);
+        assert_eq!((observed.sandbox, observed.volumes), (Sandbox::Ready { ip: None }, Stage::Done));
+    }
+
+    #[test]
+    fn after_a_reboot_containers_have_ended_and_will_be_restarted() {
+        let lost = sandbox(false, ContainerState::Running { pid: 1, started_at: 5 });
+        for found in [Some(&lost), None] {
+            let observed = observe(&pod(), found, 100);
+            let a = &observed.containers["a"];
+            let State::Exited(ended) = &a.state else { panic!("{:?}", a.state) };
+            assert_eq!((ended.code, ended.reason.as_str(), ended.id.as_str()), (255, "Unknown", "old"));
+            assert!(!a.ready && a.created && a.restart_count == 1);
+            assert_eq!(observed.sandbox, Sandbox::Absent);
+        }
+    }
+}

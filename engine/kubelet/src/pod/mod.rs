@@ -1,0 +1,16 @@
+//! One worker per pod: desired and observed state in, actions and a coalesced status out.
+
+pub mod adopt;
+pub mod exit;
+pub mod manager;
+mod mounts;
+pub mod observed;
+pub mod plan;
+mod probing;
+pub mod sandbox;
+mod start;
+pub mod status;
+mod stop;
+mod view;
+pub mod worker;
+mod writer;

@@ -1,0 +1,213 @@
+//! What is mounted into a container: its volumes, and the files that every container gets.
+//!
+//! Writes:    `<pod dir>/etc/{hosts,hostname,resolv.conf}`, `<pod dir>/containers/<name>/<attempt>` (termination message).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use coracle_runtime::{Mount, Propagation};
+use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+
+use crate::dns::{self, Cluster, ResolvConf};
+use crate::env::expand;
+use crate::volumes;
+
+pub struct Inputs<'a> {
+    pub pod: &'a Pod,
+    pub container: &'a Container,
+    pub attempt: u32,
+    pub pod_dir: &'a Path,
+    pub pod_ip: &'a str,
+    pub node_name: &'a str,
+    pub cluster: Cluster<'a>,
+    pub env: &'a [(String, String)],
+    /// Directories that the image declares as volumes; they stay writable under a read-only root.
+    pub image_volumes: &'a [String],
+}
+
+pub fn termination_file(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
+    pod_dir.join("containers").join(container).join(attempt.to_string())
+}
+
+fn propagation(mount: &VolumeMount) -> Propagation {
+    match mount.mount_propagation.as_deref() {
+        Some("HostToContainer") => Propagation::HostToContainer,
+        Some("Bidirectional") => Propagation::Bidirectional,
+        _ => Propagation::Private,
+    }
+}
+
+fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|have| have == text) {
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+fn volume_mount(inputs: &Inputs, index: usize, mount: &VolumeMount) -> Result<Mount, String> {
+    let spec = inputs.pod.spec.as_ref().ok_or("the pod has no spec")?;
+    let volume = spec.volumes.iter().flatten().find(|v| v.name == mount.name).ok_or_else(|| {
+        format!("volume \"{}\" of mount \"{}\" does not exist", mount.name, mount.mount_path)
+    })?;
+    let mut host_path = volumes::host_path(inputs.pod_dir, volume)?;
+    if volume.host_path.is_some() && !host_path.exists() {
+        fs::create_dir_all(&host_path).map_err(|e| format!("create `{}`: {e}", host_path.display()))?;
+    }
+    let expression = mount.sub_path_expr.as_deref().filter(|e| !e.is_empty());
+    let sub_path = match (mount.sub_path.as_deref().filter(|s| !s.is_empty()), expression) {
+        (Some(path), _) => Some(path.to_owned()),
+        (None, Some(expression)) => {
+            let missing = std::cell::Cell::new(false);
+            let path = expand(expression, |name| {
+                let value = inputs.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+                missing.set(missing.get() || value.is_none());
+                value
+            });
+            if missing.get() {
+                return Err(format!("missing value for \"{expression}\" in subPathExpr"));
+            }
+            Some(path)
+        }
+        (None, None) => None,
+    };
+    if let Some(sub_path) = sub_path {
+        let target = inputs.pod_dir.join("volume-subpaths").join(&volume.name).join(&inputs.container.name);
+        host_path =
+            volumes::sub_path::bind(&host_path, &sub_path, &target.join(index.to_string())).map_err(|e| {
+                format!(
+                    "failed to prepare subPath for volumeMount \"{}\" of container \"{}\": {e}",
+                    mount.name, inputs.container.name
+                )
+            })?;
+    }
+    Ok(Mount {
+        host_path,
+        container_path: PathBuf::from(&mount.mount_path),
+        read_only: mount.read_only == Some(true) || volumes::always_read_only(volume),
+        propagation: propagation(mount),
+    })
+}
+
+/// hosts, hostname and resolv.conf of the pod.
+fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
+    let etc = inputs.pod_dir.join("etc");
+    let spec = inputs.pod.spec.clone().unwrap_or_default();
+    let host_network = spec.host_network == Some(true);
+    let node_hosts =
+        if host_network { fs::read_to_string("/etc/hosts").unwrap_or_default() } else { String::new() };
+    let hosts = dns::hosts_file(inputs.pod, inputs.pod_ip, inputs.cluster.domain, &node_hosts);
+    let hostname = if host_network {
+        inputs.node_name.to_owned()
+    } else {
+        dns::kernel_hostname(inputs.pod, inputs.cluster.domain)
+    };
+    let node = ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
+    let resolv = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node).render();
+    let files = [
+        ("hosts", hosts, "/etc/hosts"),
+        ("hostname", format!("{hostname}\n"), "/etc/hostname"),
+        ("resolv.conf", resolv, "/etc/resolv.conf"),
+    ];
+    let mut out = Vec::new();
+    for (name, text, target) in files {
+        let path = etc.join(name);
+        write_if_changed(&path, &text)?;
+        out.push((path, target));
+    }
+    Ok(out)
+}
+
+/// Everything a container mounts, prepared on the node. Blocks.
+pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, String> {
+    let mut mounts = Vec::new();
+    for (index, mount) in inputs.container.volume_mounts.iter().flatten().enumerate() {
+        mounts.push(volume_mount(inputs, index, mount)?);
+    }
+    let text = |e: io::Error| e.to_string();
+    let taken = |mounts: &[Mount], path: &str| mounts.iter().any(|m| m.container_path == Path::new(path));
+    let own = |host_path: PathBuf, path: &str| Mount {
+        host_path,
+        container_path: PathBuf::from(path),
+        read_only: false,
+        propagation: Propagation::Private,
+    };
+    for (host_path, target) in etc_files(inputs).map_err(text)? {
+        if !taken(&mounts, target) {
+            mounts.push(Mount { read_only: read_only_root, ..own(host_path, target) });
+        }
+    }
+    let message_path = inputs.container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+    let file = termination_file(inputs.pod_dir, &inputs.container.name, inputs.attempt);
+    fs::create_dir_all(file.parent().unwrap_or(&file)).map_err(text)?;
+    fs::write(&file, "").map_err(text)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).map_err(text)?;
+    mounts.push(own(file, message_path));
+    if read_only_root {
+        for (index, path) in inputs.image_volumes.iter().enumerate() {
+            if !taken(&mounts, path) {
+                let dir =
+                    inputs.pod_dir.join("image-volumes").join(&inputs.container.name).join(index.to_string());
+                fs::create_dir_all(&dir).map_err(text)?;
+                mounts.push(own(dir, path));
+            }
+        }
+    }
+    Ok(mounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_gets_its_volumes_and_the_files_of_the_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "ns"},
+            "spec": {"volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "x"}}],
+                "containers": [{"name": "a", "terminationMessagePath": "/tmp/why",
+                    "volumeMounts": [{"name": "v", "mountPath": "/data"}, {"name": "c", "mountPath": "/etc/hosts"}]}]}
+        }))
+        .unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let inputs = Inputs {
+            pod: &pod,
+            container,
+            attempt: 2,
+            pod_dir: dir.path(),
+            pod_ip: "10.42.0.7",
+            node_name: "n",
+            cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
+            env: &[],
+            image_volumes: &["/var/lib/x".to_owned()],
+        };
+        let mounts = prepare(&inputs, true).unwrap();
+        let list: Vec<_> = mounts
+            .iter()
+            .map(|m| {
+                let host = m.host_path.strip_prefix(dir.path()).unwrap().display().to_string();
+                format!("{host} {}{}", m.container_path.display(), if m.read_only { " ro" } else { "" })
+            })
+            .collect();
+        assert_eq!(
+            list,
+            [
+                "volumes/kubernetes.io~empty-dir/v /data",
+                "volumes/kubernetes.io~configmap/c /etc/hosts ro",
+                "etc/hostname /etc/hostname ro",
+                "etc/resolv.conf /etc/resolv.conf ro",
+                "containers/a/2 /tmp/why",
+                "image-volumes/a/0 /var/lib/x",
+            ]
+        );
+        assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "p\n");
+    }
+}

@@ -1,0 +1,282 @@
+//! What a pod's worker knows to be the case: the sandbox, the volumes and every container.
+//!
+//! Written by the worker alone, from what operations, the runtime and probes report.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod};
+
+use crate::clock::{self, Millis};
+
+/// 10 s, doubled to 300 s, forgotten after twice that.
+/// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backoff {
+    pub delay_ms: Millis,
+    updated_at: Millis,
+}
+
+impl Backoff {
+    const INITIAL_MS: Millis = 10_000;
+    const MAX_MS: Millis = 300_000;
+
+    fn forgotten(&self, event_at: Millis) -> bool {
+        self.delay_ms == 0 || event_at - self.updated_at > 2 * Self::MAX_MS
+    }
+
+    /// Until when to wait after something that happened at `event_at`.
+    pub fn until(&self, event_at: Millis) -> Option<Millis> {
+        (!self.forgotten(event_at)).then(|| event_at + self.delay_ms)
+    }
+
+    /// Counts one more attempt.
+    #[must_use]
+    pub fn next(self, event_at: Millis, now: Millis) -> Backoff {
+        let delay_ms =
+            if self.forgotten(event_at) { Self::INITIAL_MS } else { (self.delay_ms * 2).min(Self::MAX_MS) };
+        Backoff { delay_ms, updated_at: now }
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terminated {
+    pub id: String,
+    pub code: i32,
+    pub signal: Option<i32>,
+    pub reason: String,
+    pub message: Option<String>,
+    pub started_at: Millis,
+    pub finished_at: Millis,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not created yet, or it could not be. Tried from `retry_at` on.
+    Waiting {
+        reason: Option<String>,
+        message: Option<String>,
+        retry_at: Millis,
+    },
+    Running {
+        id: String,
+        started_at: Millis,
+    },
+    Exited(Terminated),
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Waiting { reason: None, message: None, retry_at: 0 }
+    }
+}
+
+/// An operation on a container that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    Starting,
+    Stopping,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    pub state: State,
+    pub busy: Option<Busy>,
+    pub last: Option<Terminated>,
+    pub restart_count: i32,
+    /// True once a container was made: the next one is a restart.
+    pub created: bool,
+    pub crash: Backoff,
+    pub pull: Backoff,
+    /// The event `BackOff` was posted for this exit.
+    pub backoff_noted: bool,
+    pub image: Option<String>,
+    pub image_id: Option<String>,
+    /// Startup probe passed, or there is none.
+    pub started: bool,
+    /// Readiness probe passes, or there is none.
+    pub ready: bool,
+    pub user: Option<(u32, u32, Vec<u32>)>,
+    pub stop_signal: Option<String>,
+}
+
+impl Container {
+    pub fn running_id(&self) -> Option<&str> {
+        match &self.state {
+            State::Running { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running_id().is_some()
+    }
+
+    /// From what the API remembers, when this process has just started.
+    fn from_status(status: &ContainerStatus) -> Container {
+        let terminated = |state: Option<&ApiState>| {
+            let t = state?.terminated.as_ref()?;
+            Some(Terminated {
+                id: bare_id(t.container_id.as_deref()),
+                code: t.exit_code,
+                signal: t.signal,
+                reason: t.reason.clone().unwrap_or_default(),
+                message: t.message.clone(),
+                started_at: t.started_at.as_ref().map_or(0, clock::from_time),
+                finished_at: t.finished_at.as_ref().map_or(0, clock::from_time),
+            })
+        };
+        let current = terminated(status.state.as_ref());
+        let was_created = status.container_id.as_deref().is_some_and(|id| !id.is_empty());
+        Container {
+            created: was_created,
+            restart_count: status.restart_count,
+            last: terminated(status.last_state.as_ref()),
+            image: Some(status.image.clone()),
+            image_id: Some(status.image_id.clone()),
+            started: status.started == Some(true),
+            ready: status.ready,
+            state: current.map_or_else(State::default, State::Exited),
+            ..Container::default()
+        }
+    }
+}
+
+pub fn bare_id(id: Option<&str>) -> String {
+    id.and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned()).unwrap_or_default()
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    #[default]
+    Pending,
+    Busy,
+    Done,
+    Failed {
+        retry_at: Millis,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sandbox {
+    #[default]
+    Absent,
+    Creating,
+    Failed {
+        retry_at: Millis,
+    },
+    /// The address is absent with hostNetwork: the node's is the pod's.
+    Ready {
+        ip: Option<String>,
+    },
+    Removing,
+}
+
+/// The pod will not run (again): refused at admission, or over its deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub reason: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    pub rejection: Option<Rejection>,
+    /// Ended for good (`Succeeded`, `Failed`); never started again.
+    pub finished: bool,
+    pub start_time: Option<Millis>,
+    pub volumes: Stage,
+    pub sandbox: Sandbox,
+    /// Nothing of the pod is left on the node but its logs.
+    pub torn_down: bool,
+    /// The address the pod had last; shown after its end too.
+    pub last_ip: Option<String>,
+    pub containers: BTreeMap<String, Container>,
+    pub refresh_volumes_at: Option<Millis>,
+}
+
+impl Observed {
+    /// What can be known from the API alone.
+    pub fn from_api(pod: &Pod) -> Observed {
+        let mut observed = Observed::default();
+        let Some(spec) = &pod.spec else { return observed };
+        let status = pod.status.clone().unwrap_or_default();
+        let statuses: BTreeMap<&str, &ContainerStatus> = status
+            .container_statuses
+            .iter()
+            .flatten()
+            .chain(status.init_container_statuses.iter().flatten())
+            .map(|s| (s.name.as_str(), s))
+            .collect();
+        for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+            let known = statuses.get(container.name.as_str()).map(|s| Container::from_status(s));
+            observed.containers.insert(container.name.clone(), known.unwrap_or_default());
+        }
+        observed.finished = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if observed.finished
+            && let Some(reason) = status.reason.clone()
+        {
+            observed.rejection =
+                Some(Rejection { reason, message: status.message.clone().unwrap_or_default() });
+        }
+        observed.start_time = status.start_time.as_ref().map(clock::from_time);
+        observed.last_ip = status.pod_ip.filter(|ip| !ip.is_empty());
+        observed
+    }
+
+    /// The sandbox is gone (a reboot, or its shim was killed): everything in it ended.
+    pub fn sandbox_lost(&mut self, now: Millis) {
+        self.sandbox = Sandbox::Absent;
+        for container in self.containers.values_mut() {
+            if let State::Running { id, started_at } = &container.state {
+                let ended = Terminated {
+                    id: id.clone(),
+                    code: 255,
+                    reason: "Unknown".to_owned(),
+                    started_at: *started_at,
+                    finished_at: now,
+                    ..Terminated::default()
+                };
+                container.state = State::Exited(ended);
+            }
+            (container.started, container.ready) = (false, false);
+        }
+    }
+
+    /// Before a new sandbox: init containers run again, so what they did before is history.
+    pub fn forget_initialisation<'a>(&mut self, init_containers: impl Iterator<Item = &'a str>) {
+        for name in init_containers {
+            if let Some(container) = self.containers.get_mut(name)
+                && let State::Exited(ended) = &container.state
+            {
+                container.last = Some(ended.clone());
+                container.state = State::default();
+            }
+        }
+    }
+
+    pub fn anything_running(&self) -> bool {
+        self.containers.values().any(|c| c.is_running() || c.busy.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_to_five_minutes_and_is_forgotten_after_ten() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.until(0), None);
+        let mut delays = Vec::new();
+        let mut now = 0;
+        for _ in 0..7 {
+            backoff = backoff.next(now, now);
+            delays.push(backoff.delay_ms / 1000);
+            now += backoff.delay_ms;
+        }
+        assert_eq!(delays, [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(backoff.until(now), Some(now + 300_000));
+        assert_eq!(backoff.until(now + 600_000), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! `grpc.health.v1.Health/Check` over HTTP/2 without TLS. Two messages of one field each are encoded by hand.
+//!
+//! Source:    https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use super::Attempt;
+use super::tcp::{dial_error, join};
+
+const SERVING: u64 = 1;
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// HealthCheckRequest { service = 1: string } in its gRPC frame.
+fn encode_request(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        varint(service.len() as u64, &mut message);
+        message.extend_from_slice(service.as_bytes());
+    }
+    let mut frame = vec![0];
+    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&message);
+    frame
+}
+
+/// HealthCheckResponse { status = 1: enum }. Absent means UNKNOWN (0).
+fn decode_status(frame: &[u8]) -> Option<u64> {
+    let message = frame.get(5..)?;
+    match message {
+        [] => Some(0),
+        [0x08, value, ..] => Some(u64::from(*value)),
+        _ => None,
+    }
+}
+
+fn status_name(status: u64) -> &'static str {
+    match status {
+        1 => "SERVING",
+        2 => "NOT_SERVING",
+        3 => "SERVICE_UNKNOWN",
+        _ => "UNKNOWN",
+    }
+}
+
+async fn call(address: &str, service: &str) -> Result<u64, String> {
+    let refused = |e: &std::io::Error| {
+        format!(
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
+            dial_error(address, e)
+        )
+    };
+    let stream = TcpStream::connect(address).await.map_err(|e| refused(&e))?;
+    let text = |e: &dyn std::fmt::Display| format!("error: health rpc probe failed: {e}");
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|e| text(&e))?;
+    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("user-agent", "kube-probe/1.36")
+        .body(Full::new(Bytes::from(encode_request(service))))
+        .map_err(|e| text(&e))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|e| text(&e))?;
+        let (head, mut body) = response.into_parts();
+        let mut status = head.headers.get("grpc-status").cloned();
+        let mut data = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| text(&e))?;
+            if let Some(chunk) = frame.data_ref() {
+                data.extend_from_slice(chunk);
+            }
+            if let Some(trailers) = frame.trailers_ref() {
+                status = trailers.get("grpc-status").cloned().or(status);
+            }
+        }
+        match status.as_ref().and_then(|s| s.to_str().ok()) {
+            Some("0") => decode_status(&data).ok_or_else(|| text(&"malformed answer")),
+            Some("12") => {
+                Err("error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                    .to_owned())
+            }
+            other => Err(text(&format!("rpc error: code = {}", other.unwrap_or("unknown")))),
+        }
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(text(&error)),
+        },
+    }
+}
+
+pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> Attempt {
+    let address = join(host, port);
+    match tokio::time::timeout(timeout, call(&address, service)).await {
+        Ok(Ok(SERVING)) => Attempt::Success,
+        Ok(Ok(status)) => {
+            Attempt::Failure(format!("service unhealthy (responded with \"{}\")", status_name(status)))
+        }
+        Ok(Err(message)) => Attempt::Failure(message),
+        Err(_) => Attempt::Failure(format!(
+            "timeout: failed to connect service \"{address}\" within {}s",
+            timeout.as_secs()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_framed_as_grpc_frames_them() {
+        assert_eq!(encode_request(""), [0, 0, 0, 0, 0]);
+        assert_eq!(encode_request("ab"), [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
+        assert_eq!(decode_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
+        assert_eq!(decode_status(&[0, 0, 0, 0, 0]), Some(0));
+    }
+}

@@ -1,0 +1,231 @@
+//! A pod's volumes on the node: made before its sandbox, kept current while it runs, removed with it.
+//!
+//! Reads:     the pod; ConfigMaps and Secrets it names; service account tokens from the API server.
+//! Writes:    `<state>/pods/<uid>/volumes/<plugin>/<volume>`.
+//! Invariant: secrets and tokens lie on tmpfs, never on disk; teardown unmounts before it deletes.
+//! Source:    https://kubernetes.io/docs/concepts/storage/volumes/
+
+pub mod atomic_writer;
+mod host_path;
+mod mounts;
+mod ownership;
+pub mod payload;
+pub mod sub_path;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, Volume};
+
+use crate::clock::Millis;
+use crate::env::{Facts, Sources};
+use crate::resources::value;
+use payload::Payload;
+pub use token::Tokens;
+
+#[derive(Debug, thiserror::Error)]
+#[error("MountVolume.SetUp failed for volume \"{volume}\" : {message}")]
+pub struct VolumeError {
+    pub volume: String,
+    pub message: String,
+}
+
+/// Where a pod's volumes, termination messages and generated files lie.
+pub fn pod_dir(state_dir: &Path, uid: &str) -> PathBuf {
+    state_dir.join("pods").join(uid)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    EmptyDir,
+    HostPath,
+    ConfigMap,
+    Secret,
+    Projected,
+    DownwardApi,
+}
+
+impl Kind {
+    fn of(volume: &Volume) -> Result<Kind, String> {
+        let table = [
+            (volume.empty_dir.is_some(), Kind::EmptyDir),
+            (volume.host_path.is_some(), Kind::HostPath),
+            (volume.config_map.is_some(), Kind::ConfigMap),
+            (volume.secret.is_some(), Kind::Secret),
+            (volume.projected.is_some(), Kind::Projected),
+            (volume.downward_api.is_some(), Kind::DownwardApi),
+        ];
+        if let Some((_, kind)) = table.into_iter().find(|(has, _)| *has) {
+            return Ok(kind);
+        }
+        if let Some(claim) = &volume.persistent_volume_claim {
+            return Err(format!(
+                "PersistentVolumeClaim \"{}\": persistent volumes are not supported by this version yet",
+                claim.claim_name
+            ));
+        }
+        Err("this kind of volume is not supported by this version yet".to_owned())
+    }
+
+    fn plugin(self) -> &'static str {
+        match self {
+            Kind::EmptyDir => "kubernetes.io~empty-dir",
+            Kind::HostPath => "kubernetes.io~host-path",
+            Kind::ConfigMap => "kubernetes.io~configmap",
+            Kind::Secret => "kubernetes.io~secret",
+            Kind::Projected => "kubernetes.io~projected",
+            Kind::DownwardApi => "kubernetes.io~downward-api",
+        }
+    }
+}
+
+/// Where containers find a volume on the node.
+pub fn host_path(pod_dir: &Path, volume: &Volume) -> Result<PathBuf, String> {
+    let kind = Kind::of(volume)?;
+    Ok(match &volume.host_path {
+        Some(path) => PathBuf::from(&path.path),
+        None => pod_dir.join("volumes").join(kind.plugin()).join(&volume.name),
+    })
+}
+
+/// Whether a mount of it is read-only whatever the container asks: generated files are.
+pub fn always_read_only(volume: &Volume) -> bool {
+    !matches!(Kind::of(volume), Ok(Kind::EmptyDir | Kind::HostPath))
+}
+
+/// The ConfigMaps and Secrets whose changes have to reach the pod's volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    pub config_maps: Vec<String>,
+    pub secrets: Vec<String>,
+    pub pod_fields: bool,
+    pub tokens: bool,
+}
+
+impl References {
+    pub fn of(pod: &Pod) -> References {
+        let mut found = References::default();
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            found.config_maps.extend(volume.config_map.iter().map(|c| c.name.clone()));
+            found.secrets.extend(volume.secret.iter().filter_map(|s| s.secret_name.clone()));
+            found.pod_fields |= volume.downward_api.is_some();
+            for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
+                found.config_maps.extend(source.config_map.iter().map(|c| c.name.clone()));
+                found.secrets.extend(source.secret.iter().map(|s| s.name.clone()));
+                found.pod_fields |= source.downward_api.is_some();
+                found.tokens |= source.service_account_token.is_some();
+            }
+        }
+        found
+    }
+
+    pub fn any(&self) -> bool {
+        *self != References::default()
+    }
+}
+
+pub struct Context {
+    pub pod_dir: PathBuf,
+    pub client: kube::Client,
+    pub sources: Arc<dyn Sources>,
+    pub facts: Facts,
+    pub tokens: Arc<Tokens>,
+}
+
+enum Work {
+    Directory { dir: PathBuf, tmpfs: Option<Option<i64>> },
+    HostPath { path: PathBuf, kind: String },
+    Files { dir: PathBuf, tmpfs: bool, payload: Payload },
+}
+
+/// Makes or refreshes all volumes of a pod. Idempotent. Gives the time at which a token has to be renewed.
+pub async fn set_up(context: &Context, pod: &Pod) -> Result<Option<Millis>, VolumeError> {
+    let mut refresh_at: Option<Millis> = None;
+    let spec = pod.spec.clone().unwrap_or_default();
+    let fs_group =
+        spec.security_context.as_ref().and_then(|s| s.fs_group).and_then(|g| u32::try_from(g).ok());
+    for volume in spec.volumes.iter().flatten() {
+        let error = |message: String| VolumeError { volume: volume.name.clone(), message };
+        let (work, renew) = prepare(context, pod, volume).await.map_err(error)?;
+        if let Some(at) = renew {
+            refresh_at = Some(refresh_at.map_or(at, |r| r.min(at)));
+        }
+        let done = tokio::task::spawn_blocking(move || perform(work, fs_group)).await;
+        done.unwrap_or_else(|e| Err(e.to_string())).map_err(error)?;
+    }
+    Ok(refresh_at)
+}
+
+async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work, Option<Millis>), String> {
+    let kind = Kind::of(volume)?;
+    let dir = host_path(&context.pod_dir, volume)?;
+    if let Some(host) = &volume.host_path {
+        return Ok((Work::HostPath { path: dir, kind: host.type_.clone().unwrap_or_default() }, None));
+    }
+    if let Some(empty) = &volume.empty_dir {
+        let memory = match empty.medium.as_deref().unwrap_or_default() {
+            "" => None,
+            "Memory" => Some(empty.size_limit.as_ref().map(value).filter(|n| *n > 0)),
+            other => return Err(format!("emptyDir medium \"{other}\" is not supported by this version yet")),
+        };
+        return Ok((Work::Directory { dir, tmpfs: memory }, None));
+    }
+    let inputs = payload::Inputs { pod, facts: &context.facts, sources: context.sources.as_ref() };
+    let mut renew = None;
+    let files = match &volume.projected {
+        None => payload::of_volume(&inputs, volume)?,
+        Some(projected) => {
+            let default_mode = projected.default_mode.unwrap_or(0o644) as u32;
+            let mut files = Payload::new();
+            for source in projected.sources.iter().flatten() {
+                if let Some(request) = &source.service_account_token {
+                    let (token, renew_at) = context.tokens.get(&context.client, pod, request).await?;
+                    renew = Some(renew.map_or(renew_at, |r: Millis| r.min(renew_at)));
+                    let file = payload::File { data: token.into_bytes(), mode: default_mode };
+                    files.insert(request.path.clone(), file);
+                } else {
+                    files.extend(payload::of_projection(&inputs, source, default_mode)?);
+                }
+            }
+            files
+        }
+    };
+    let tmpfs = matches!(kind, Kind::Secret | Kind::Projected);
+    Ok((Work::Files { dir, tmpfs, payload: files }, renew))
+}
+
+fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
+    let text = |e: std::io::Error| e.to_string();
+    match work {
+        Work::HostPath { path, kind } => host_path::check(&path, &kind),
+        Work::Directory { dir, tmpfs } => {
+            let fresh = !dir.exists();
+            std::fs::create_dir_all(&dir).map_err(text)?;
+            if let Some(size) = tmpfs {
+                mounts::tmpfs(&dir, size).map_err(text)?;
+            }
+            if fresh {
+                ownership::open_to_all(&dir).map_err(text)?;
+                if let Some(gid) = fs_group {
+                    ownership::give_to_group(&dir, gid).map_err(text)?;
+                }
+            }
+            Ok(())
+        }
+        Work::Files { dir, tmpfs, payload } => {
+            std::fs::create_dir_all(&dir).map_err(text)?;
+            if tmpfs {
+                mounts::tmpfs(&dir, None).map_err(text)?;
+            }
+            ownership::open_to_all(&dir).map_err(text)?;
+            atomic_writer::write(&dir, &payload, fs_group).map_err(text)?;
+            Ok(())
+        }
+    }
+}
+
+/// Unmounts and deletes everything of the pod below its directory.
+pub async fn tear_down(pod_dir: PathBuf) -> std::io::Result<()> {
+    tokio::task::spawn_blocking(move || mounts::remove_tree(&pod_dir)).await.map_err(std::io::Error::other)?
+}
