@@ -9,6 +9,7 @@ use std::{net::IpAddr, net::Ipv4Addr, path::PathBuf, sync::Arc};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+mod dns;
 mod links;
 mod netlink;
 mod nft;
@@ -57,6 +58,7 @@ pub struct HostPort {
 pub struct Network {
     links: PodLinks,
     proxy: service::Proxy,
+    dns: dns::Server,
 }
 
 impl Network {
@@ -64,9 +66,10 @@ impl Network {
     pub async fn build(config: Config, store: coracle_store::Reader) -> Result<Network, NetworkError> {
         let rules = Arc::new(Mutex::new(service::Rules::new(environment(&config))?));
         let links = PodLinks::build(&config, rules.clone())?;
-        let proxy = service::Proxy::build(store, rules.clone());
+        let proxy = service::Proxy::build(store.clone(), rules.clone());
         rules.lock().replace_all()?;
-        Ok(Network { links, proxy })
+        let dns = dns::Server::build(&config, store).await?;
+        Ok(Network { links, proxy, dns })
     }
 
     pub fn pod_links(&self) -> PodLinks {
@@ -76,7 +79,7 @@ impl Network {
     /// Keeps nftables equal to Services and EndpointSlices and answers DNS, until `stop`. Rules stay at stop:
     /// pods keep their Services while Coracle restarts.
     pub async fn run(self, stop: CancellationToken) {
-        self.proxy.run(stop).await;
+        tokio::join!(self.proxy.run(stop.clone()), self.dns.run(stop));
     }
 
     /// `coracle down`: removes bridge, links, table, sysctls.

@@ -51,9 +51,10 @@ pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     let mut batch = Batch::default();
     rtnl::add_address(&mut batch, index, Ipv4Net::from(gateway));
     rtnl::add_address(&mut batch, index, Ipv4Net::from(config.dns_ip));
+    // Services are translated before they would go there; what is left is rejected.
     let services = rtnl::Route { to: config.service_cidr, via: Via::Link(index), source: Some(gateway) };
     rtnl::set_route(&mut batch, &services);
-    // Pods have longer routes; addresses of no pod are answered at once and never leave the machine.
+    // Pods have longer routes. Addresses of no pod are answered at once, also to the node's own clients.
     rtnl::set_route(&mut batch, &rtnl::Route { to: config.pod_cidr, via: Via::Nowhere, source: None });
     socket.execute(&batch)?;
 
@@ -61,7 +62,7 @@ pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     Ok(Bridge { gateway, mtu })
 }
 
-/// Deletes the device, the links of all pods and the routes.
+/// Deletes the device and the links of all pods; routes go with them.
 pub fn remove(config: &Config) -> Result<(), NetworkError> {
     let socket = Socket::open(Family::Route)?;
     let mut batch = Batch::default();
@@ -69,8 +70,8 @@ pub fn remove(config: &Config) -> Result<(), NetworkError> {
         rtnl::delete_link(&mut batch, &link.name);
     }
     rtnl::delete_link(&mut batch, &config.bridge);
-    rtnl::delete_unreachable_route(&mut batch, config.pod_cidr);
     socket.execute(&batch)?;
+    rtnl::delete_unreachable_routes(&socket)?;
     Ok(())
 }
 

@@ -22,6 +22,9 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 /// The device group of pods' links on the node: what rules know them by.
 pub const POD_LINKS_GROUP: u32 = 0x0c0_4ac1;
 
+/// Who made a route: us.
+const ROUTE_PROTOCOL: u8 = 124;
+
 /// `ifinfomsg`
 fn link_header(index: u32, flags: i32, change: i32) -> [u8; 16] {
     let mut header = [0; 16];
@@ -154,7 +157,7 @@ pub fn set_route(batch: &mut Batch, route: &Route) {
     let mut header = [0; 12];
     header[0] = libc::AF_INET as u8;
     header[1] = route.to.prefix_len();
-    header[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, kind]);
+    header[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, ROUTE_PROTOCOL, scope, kind]);
     let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
     batch.message(("add route", route.to.to_string()), libc::RTM_NEWROUTE, flags, &header, |a| {
         if route.to.prefix_len() > 0 {
@@ -175,16 +178,25 @@ pub fn set_route(batch: &mut Batch, route: &Route) {
     });
 }
 
-pub fn delete_unreachable_route(batch: &mut Batch, to: Ipv4Net) {
+/// Deletes the routes to nowhere that we made; the others go with their links.
+pub fn delete_unreachable_routes(socket: &Socket) -> Result<(), Refused> {
     let mut header = [0; 12];
     header[0] = libc::AF_INET as u8;
-    header[1] = to.prefix_len();
-    header[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNREACHABLE]);
-    batch
-        .message(("delete route", to.to_string()), libc::RTM_DELROUTE, libc::NLM_F_ACK, &header, |a| {
-            a.bytes(libc::RTA_DST, &to.network().octets());
-        })
-        .tolerate(&[libc::ESRCH]);
+    let mut list = Batch::default();
+    list.message(("list routes", ""), libc::RTM_GETROUTE, libc::NLM_F_DUMP, &header, |_| {});
+    let mut batch = Batch::default();
+    for reply in socket.execute(&list)? {
+        let Some(found) = reply.payload.get(..12) else { continue };
+        let Some(to) = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == libc::RTA_DST) else { continue };
+        if found[5] == ROUTE_PROTOCOL && found[7] == libc::RTN_UNREACHABLE {
+            batch
+                .message(("delete route", "unreachable"), libc::RTM_DELROUTE, libc::NLM_F_ACK, found, |a| {
+                    a.bytes(libc::RTA_DST, to.1);
+                })
+                .tolerate(&[libc::ESRCH]);
+        }
+    }
+    socket.execute(&batch).map(drop)
 }
 
 /// The neighbour's MAC address for good: nobody has to ask for it.

@@ -103,7 +103,8 @@ impl Expression {
             Expression::Load { .. } | Expression::Verdict(_) => "immediate",
             Expression::Dnat { .. } | Expression::Snat { .. } => "nat",
             Expression::Masquerade { .. } => "masq",
-            Expression::RejectWithTcpReset | Expression::RejectWithPortUnreachable => "reject",
+            Expression::RejectWithTcpReset
+            | Expression::RejectWithPortUnreachable => "reject",
             Expression::Remember { .. } => "dynset",
         }
     }
@@ -178,7 +179,7 @@ impl Expression {
                 a.be32(1, 1).u8(2, 0);
             }
             Expression::RejectWithPortUnreachable => {
-                a.be32(1, 2).u8(2, 1);
+                a.be32(1, REJECT_ICMPX).u8(2, 1);
             }
             Expression::Remember { set, key } => {
                 a.text(1, set).be32(3, 1).be32(4, key.number());
@@ -187,6 +188,7 @@ impl Expression {
     }
 }
 
+const REJECT_ICMPX: u32 = 2;
 const REGISTER_VERDICT: u32 = 0;
 const PAYLOAD_NETWORK: u32 = 1;
 const PAYLOAD_TRANSPORT: u32 = 2;

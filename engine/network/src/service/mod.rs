@@ -10,7 +10,7 @@ mod watch;
 pub use endpoints::{Endpoint, endpoints_of, service_of_slice};
 pub use plan::{Environment, Plan, plan_pod, plan_service};
 pub use rules::{Owner, Rules};
-pub use watch::Proxy;
+pub use watch::{Proxy, SERVICES, SLICES};
 
 /// The one table that Coracle owns.
 pub const TABLE: &str = "coracle";

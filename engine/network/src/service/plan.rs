@@ -136,8 +136,12 @@ struct PortPlan<'a> {
 }
 
 /// Where packets of one kind of front go.
+#[derive(Clone)]
 enum Way {
     Chain(String),
+    /// The one endpoint there is. Needs no chain, which makes it cheap: the kernel checks all chains anew when one more is
+    /// reached from a map.
+    Target(Ipv4Addr, u16),
     Reject,
     /// There are endpoints, but none that the traffic policy allows.
     Drop,
@@ -151,25 +155,24 @@ impl PortPlan<'_> {
 
         let internal = match self.spec.internal_traffic_policy.as_deref() {
             Some(LOCAL) if !all_local => self.balance(plan, "int", &local, Vec::new()),
-            _ => self.same(&everyone),
+            _ => everyone.clone(),
         };
         let external = match self.spec.external_traffic_policy.as_deref() {
             // Pods and the node itself are not outside: they keep all endpoints.
             Some(LOCAL) if !all_local => {
-                let Way::Chain(chain) = &everyone else { unreachable!("some endpoints are not local") };
                 let inside = vec![
-                    Rule::ipv4().address(Address::Source, true, self.env.pod_cidr).goto(chain),
-                    Rule::ipv4().local(FibAddress::Source).goto(chain),
+                    everyone.finish(Rule::ipv4().address(Address::Source, true, self.env.pod_cidr)),
+                    everyone.finish(Rule::ipv4().local(FibAddress::Source)),
                 ];
                 self.balance(plan, "ext", &local, inside)
             }
-            _ => self.same(&everyone),
+            _ => everyone.clone(),
         };
         let firewalled = self.firewall(plan, &external);
 
         for ip in &self.fronts.cluster_ips {
             // The node itself answers at the DNS address, unless somebody runs a DNS of their own.
-            if *ip != self.env.dns_ip || matches!(internal, Way::Chain(_)) {
+            if *ip != self.env.dns_ip || internal.is_open() {
                 self.front(plan, Map::ServiceIps, Map::NoEndpoints, Some(*ip), self.number, &internal);
             }
         }
@@ -191,14 +194,6 @@ impl PortPlan<'_> {
         }
     }
 
-    fn same(&self, way: &Way) -> Way {
-        match way {
-            Way::Chain(chain) => Way::Chain(chain.clone()),
-            Way::Reject => Way::Reject,
-            Way::Drop => Way::Drop,
-        }
-    }
-
     /// A chain that sends to one of `endpoints`, after `before`.
     fn balance(&self, plan: &mut Plan, prefix: &str, endpoints: &[Endpoint], before: Vec<Rule>) -> Way {
         if self.all.is_empty() {
@@ -207,10 +202,14 @@ impl PortPlan<'_> {
         if endpoints.is_empty() && before.is_empty() {
             return Way::Drop;
         }
+        let is_sticky = self.spec.session_affinity.as_deref() == Some("ClientIP");
+        if let ([endpoint], true, false) = (endpoints, before.is_empty(), is_sticky) {
+            return Way::Target(endpoint.address, endpoint.port);
+        }
         let mut rules = before;
         if endpoints.is_empty() {
             rules.push(Rule::any().drop());
-        } else if self.spec.session_affinity.as_deref() == Some("ClientIP") {
+        } else if is_sticky {
             rules.extend(self.with_affinity(plan, endpoints));
         } else {
             let targets: Vec<_> = endpoints.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect();
@@ -245,14 +244,16 @@ impl PortPlan<'_> {
 
     /// `loadBalancerSourceRanges`
     fn firewall(&self, plan: &mut Plan, to: &Way) -> Way {
-        let (Way::Chain(chain), false) = (to, self.fronts.source_ranges.is_empty()) else { return self.same(to) };
+        if self.fronts.source_ranges.is_empty() || matches!(to, Way::Reject | Way::Drop) {
+            return to.clone();
+        }
         let mut rules: Vec<Rule> = self
             .fronts
             .source_ranges
             .iter()
             .map(|range| match range.prefix_len() {
-                0 => Rule::any().goto(chain),
-                _ => Rule::ipv4().address(Address::Source, true, *range).goto(chain),
+                0 => to.finish(Rule::any()),
+                _ => to.finish(Rule::ipv4().address(Address::Source, true, *range)),
             })
             .collect();
         rules.push(Rule::any().drop());
@@ -262,12 +263,13 @@ impl PortPlan<'_> {
     }
 
     fn front(&self, plan: &mut Plan, open: Map, closed: Map, ip: Option<Ipv4Addr>, port: u16, way: &Way) {
-        let (map, verdict) = match way {
-            Way::Chain(chain) => (open, Verdict::Goto(chain.clone())),
-            Way::Reject => (closed, Verdict::Goto(REJECT_CHAIN.to_owned())),
-            Way::Drop => (closed, Verdict::Drop),
+        let (map, value) = match way {
+            Way::Chain(chain) => (open, Value::Verdict(Verdict::Goto(chain.clone()))),
+            Way::Target(address, port) => (open.of_targets(), Value::Target(*address, *port)),
+            Way::Reject => (closed, Value::Verdict(Verdict::Goto(REJECT_CHAIN.to_owned()))),
+            Way::Drop => (closed, Value::Verdict(Verdict::Drop)),
         };
-        plan.elements.entry(key(map, ip, self.protocol, port)).or_insert(Value::Verdict(verdict));
+        plan.elements.entry(key(map, ip, self.protocol, port)).or_insert(value);
     }
 
     fn is_here(&self, endpoint: &Endpoint) -> bool {
@@ -290,6 +292,21 @@ impl PortPlan<'_> {
         let mut name = format!("{prefix}-{:08x}-{}", fnv1a(identity.as_bytes()), self.label);
         name.truncate(120);
         name
+    }
+}
+
+impl Way {
+    /// The end of a rule for packets that go this way.
+    fn finish(&self, rule: Rule) -> Rule {
+        match self {
+            Way::Chain(chain) => rule.goto(chain),
+            Way::Target(address, port) => rule.dnat(*address, *port),
+            Way::Reject | Way::Drop => rule.drop(),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Way::Chain(_) | Way::Target(..))
     }
 }
 

@@ -15,8 +15,12 @@ use crate::{
 /// The maps and sets whose elements come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Map {
+    /// Address, protocol, port of a Service with one endpoint → that endpoint.
+    ServiceTargets,
     /// Address, protocol, port → chain of the Service.
     ServiceIps,
+    /// Protocol, port of any address of the node → the one endpoint.
+    NodePortTargets,
     /// Protocol, port of any address of the node → chain of the Service.
     NodePorts,
     /// Address, protocol, port of a Service that has nobody to answer → reject or drop.
@@ -35,7 +39,9 @@ const IP_PORT: &[Type] = &[Type::Ipv4, Type::Protocol, Type::Port];
 const PORT: &[Type] = &[Type::Protocol, Type::Port];
 
 impl Map {
-    const ALL: [Map; 8] = [
+    const ALL: [Map; 10] = [
+        Map::ServiceTargets,
+        Map::NodePortTargets,
         Map::ServiceIps,
         Map::NodePorts,
         Map::NoEndpoints,
@@ -50,8 +56,19 @@ impl Map {
         self.spec().name
     }
 
+    /// The map for the same fronts with a single endpoint.
+    pub fn of_targets(self) -> Map {
+        match self {
+            Map::ServiceIps => Map::ServiceTargets,
+            Map::NodePorts => Map::NodePortTargets,
+            other => other,
+        }
+    }
+
     fn spec(self) -> SetSpec<'static> {
         let (name, key, kind) = match self {
+            Map::ServiceTargets => ("service-targets", IP_PORT, Kind::TargetMap),
+            Map::NodePortTargets => ("node-port-targets", PORT, Kind::TargetMap),
             Map::ServiceIps => ("service-ips", IP_PORT, Kind::VerdictMap),
             Map::NodePorts => ("service-node-ports", PORT, Kind::VerdictMap),
             Map::NoEndpoints => ("no-endpoint-services", IP_PORT, Kind::VerdictMap),
@@ -116,7 +133,9 @@ fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
     vec![
         (PREROUTING.name, Rule::any().jump(SERVICES_CHAIN)),
         (NAT_OUTPUT.name, Rule::any().jump(SERVICES_CHAIN)),
+        (SERVICES_CHAIN, to_service().dnat_to_loaded_in(Map::ServiceTargets.name())),
         (SERVICES_CHAIN, to_service().verdict_of_loaded(Map::ServiceIps.name())),
+        (SERVICES_CHAIN, to_node_port().dnat_to_loaded_in(Map::NodePortTargets.name())),
         (SERVICES_CHAIN, to_node_port().verdict_of_loaded(Map::NodePorts.name())),
         (SERVICES_CHAIN, to_service().dnat_to_loaded_in(Map::HostPortsAt.name())),
         (SERVICES_CHAIN, to_node().load_port().dnat_to_loaded_in(Map::HostPorts.name())),

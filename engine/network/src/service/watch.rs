@@ -44,8 +44,8 @@ fn scope(resource: &str) -> Scope {
     Scope { resource: Resource(resource.into()), namespace: None, name: None }
 }
 
-const SERVICES: &str = "services";
-const SLICES: &str = "endpointslices.discovery.k8s.io";
+pub const SERVICES: &str = "services";
+pub const SLICES: &str = "endpointslices.discovery.k8s.io";
 
 impl Proxy {
     /// Stages the plans of everything that is in the store now; the caller makes the table of it.

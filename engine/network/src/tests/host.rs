@@ -114,7 +114,7 @@ pub struct Node {
     pub client: Machine,
     pub rules: Arc<Mutex<Rules>>,
     pub links: PodLinks,
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
     _state: tempfile::TempDir,
 }
 

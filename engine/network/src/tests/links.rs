@@ -15,6 +15,8 @@ fn pods_reach_each_other_the_node_and_the_client() {
         assert_eq!(b.ask((a_ip, 8080)), Ok(format!("a {b_ip}")));
         assert_eq!(a.ask((a_ip, 8080)), Ok(format!("a {a_ip}")));
         assert_eq!(super::host::ask((b_ip, 8080)).unwrap(), "b 10.42.0.1");
+        let nobody = Ipv4Addr::new(10, 42, 200, 1);
+        assert_eq!(a.ask((nobody, 80)), Err(std::io::ErrorKind::HostUnreachable));
         // What leaves the machine has the node's address.
         assert_eq!(a.ask((super::host::CLIENT_IP, 80)), Ok(format!("client {}", super::host::NODE_IP)));
     });

@@ -1,5 +1,7 @@
 //! The network for real, in private network namespaces: a node, pods on it, a client on the node's uplink.
 
+mod cluster;
+mod dns;
 mod host;
 mod links;
 mod services;

@@ -1,0 +1,170 @@
+//! The DNS sockets and what happens to a query: our zone, aliases out of it, upstream.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use coracle_store::Reader;
+use hickory_server::{
+    net::runtime::Time,
+    proto::{
+        ProtoError,
+        op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode},
+        rr::{DNSClass, Name, Record, RecordType},
+    },
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    upstream::Upstream,
+    zone::{Answer, Zone},
+};
+use crate::{Config, NetworkError};
+
+const PORT: u16 = 53;
+/// Of an idle TCP connection.
+const TCP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers of one TCP connection that wait to be sent.
+const TCP_PIPELINE: usize = 32;
+/// Survives any path without fragments: https://www.dnsflagday.net/2020/
+const UDP_PAYLOAD: u16 = 1232;
+/// Aliases to aliases: enough for everything that is not a loop.
+const MOST_ALIASES: usize = 8;
+
+/// Sockets are bound, nothing is answered yet.
+pub struct Server {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    handler: Handler,
+}
+
+impl Server {
+    pub async fn build(config: &Config, store: Reader) -> Result<Server, NetworkError> {
+        let at = SocketAddr::from((config.dns_ip, PORT));
+        let failed = |action: &'static str| move |source| NetworkError::Failed { action, subject: at.to_string(), source };
+        let udp = UdpSocket::bind(at).await.map_err(failed("listen for DNS (UDP) on"))?;
+        let tcp = TcpListener::bind(at).await.map_err(failed("listen for DNS (TCP) on"))?;
+        let origin = Name::from_ascii(&config.cluster_domain).map(|mut name| {
+            name.set_fqdn(true);
+            name
+        });
+        let origin = origin.map_err(io::Error::other).map_err(failed("use cluster domain for DNS on"))?;
+        let networks = [config.service_cidr, config.pod_cidr];
+        let zone = Zone { origin, store, dns_ip: config.dns_ip, networks };
+        let resolv_conf = PathBuf::from("/etc/resolv.conf");
+        let upstream = Upstream::new(config.upstream_dns.clone(), resolv_conf, config.dns_ip);
+        Ok(Server { udp, tcp, handler: Handler { zone, upstream, turn: AtomicUsize::new(0) } })
+    }
+
+    pub async fn run(self, stop: CancellationToken) {
+        let mut server = hickory_server::Server::new(self.handler);
+        server.register_socket(self.udp);
+        server.register_listener(self.tcp, TCP_TIMEOUT, TCP_PIPELINE);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            result = server.block_until_done() => tracing::error!(?result, "cluster DNS ended"),
+        }
+        if let Err(error) = server.shutdown_gracefully().await {
+            tracing::debug!(%error, "cluster DNS stopped with an error");
+        }
+    }
+}
+
+struct Handler {
+    zone: Zone,
+    upstream: Upstream,
+    /// Whose turn it is to be first among several addresses.
+    turn: AtomicUsize,
+}
+
+impl Handler {
+    async fn answer(&self, name: &Name, kind: RecordType) -> Result<(Answer, bool), ProtoError> {
+        let Some(mut answer) = self.zone.lookup(name, kind)? else {
+            return Ok((self.upstream.lookup(name, kind).await, false));
+        };
+        let mut followed = 0;
+        while let Some(target) = answer.alias.take().filter(|_| followed < MOST_ALIASES) {
+            followed += 1;
+            let next = match self.zone.lookup(&target, kind)? {
+                Some(next) => next,
+                None => self.upstream.lookup(&target, kind).await,
+            };
+            answer.code = next.code;
+            answer.records.extend(next.records);
+            answer.authority = next.authority;
+            answer.alias = next.alias;
+        }
+        self.rotate(&mut answer.records);
+        Ok((answer, true))
+    }
+
+    /// Clients take the first address: give each its turn. Aliases stay in front.
+    fn rotate(&self, records: &mut [Record]) {
+        let aliases = records.iter().take_while(|record| record.record_type() == RecordType::CNAME).count();
+        let addresses = &mut records[aliases..];
+        if addresses.len() > 1 {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len();
+            addresses.rotate_left(turn);
+        }
+    }
+
+    async fn respond<R: ResponseHandler>(
+        &self,
+        request: &Request,
+        mut send: R,
+        (answer, is_authoritative): (Answer, bool),
+    ) -> ResponseInfo {
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = answer.code;
+        metadata.authoritative = is_authoritative;
+        metadata.recursion_available = true;
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(asked.max_payload().clamp(512, UDP_PAYLOAD)).set_version(0);
+            edns
+        });
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &edns {
+            builder.edns(edns);
+        }
+        let response = builder.build(metadata, &answer.records, [], &answer.authority, &answer.additional);
+        match send.send_response(response).await {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::debug!(%error, "DNS answer was not sent");
+                Header { metadata, counts: HeaderCounts::default() }.into()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, send: R) -> ResponseInfo {
+        let refusal = |code| (Answer { code, ..Answer::default() }, false);
+        let answer = match request.request_info() {
+            _ if request.metadata.op_code != OpCode::Query => refusal(ResponseCode::NotImp),
+            Err(_) => refusal(ResponseCode::FormErr),
+            Ok(info) if info.query.query_class() != DNSClass::IN => refusal(ResponseCode::Refused),
+            Ok(info) => {
+                let query = info.query.original();
+                match self.answer(query.name(), query.query_type()).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        tracing::debug!(name = %query.name(), %error, "DNS answer cannot be made");
+                        refusal(ResponseCode::ServFail)
+                    }
+                }
+            }
+        };
+        self.respond(request, send, answer).await
+    }
+}

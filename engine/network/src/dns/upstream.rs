@@ -1,0 +1,144 @@
+//! Names outside the cluster.
+//!
+//! Reads: the node's /etc/resolv.conf, again when it changes (DHCP), unless servers are configured.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use hickory_resolver::{
+    TokioResolver,
+    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+};
+use hickory_server::proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+
+use super::zone::Answer;
+
+/// Pods ask for the same few names: a small cache is enough.
+const CACHED_ANSWERS: u64 = 512;
+/// Of one server; a client gives up after 5 s.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a query looks at the file's time.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub struct Upstream {
+    configured: Vec<IpAddr>,
+    file: PathBuf,
+    /// Asking ourselves would never end.
+    own: Ipv4Addr,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    /// `None`: nobody to ask.
+    resolver: Option<TokioResolver>,
+    modified: Option<SystemTime>,
+    looked: Instant,
+}
+
+impl Upstream {
+    pub fn new(configured: Vec<IpAddr>, file: PathBuf, own: Ipv4Addr) -> Upstream {
+        let looked = Instant::now();
+        let empty = ArcSwap::from_pointee(Current { resolver: None, modified: None, looked });
+        let upstream = Upstream { configured, file, own, current: empty };
+        upstream.load();
+        upstream
+    }
+
+    pub async fn lookup(&self, name: &Name, kind: RecordType) -> Answer {
+        self.refresh();
+        let current = self.current.load_full();
+        let Some(resolver) = &current.resolver else { return failure(ResponseCode::ServFail) };
+        match resolver.lookup(name.clone(), kind).await {
+            Ok(found) => Answer { records: found.answers().to_vec(), ..Answer::default() },
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Answer {
+                code: none.response_code,
+                authority: none.soa.map(|soa| soa.into_record_of_rdata()),
+                ..Answer::default()
+            },
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => failure(code),
+            Err(error) => {
+                tracing::debug!(%name, %kind, %error, "upstream DNS failed");
+                failure(ResponseCode::ServFail)
+            }
+        }
+    }
+
+    fn refresh(&self) {
+        let current = self.current.load();
+        if !self.configured.is_empty() || current.looked.elapsed() < LOOK_AGAIN {
+            return;
+        }
+        if self.modified() != current.modified {
+            self.load();
+        } else {
+            let Current { resolver, modified, .. } = &**current;
+            let looked = Instant::now();
+            self.current.store(Current { resolver: resolver.clone(), modified: *modified, looked }.into());
+        }
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        std::fs::metadata(&self.file).and_then(|file| file.modified()).ok()
+    }
+
+    fn load(&self) {
+        let modified = self.modified();
+        let mut servers = self.configured.clone();
+        if servers.is_empty() {
+            servers = name_servers(&std::fs::read_to_string(&self.file).unwrap_or_default());
+        }
+        servers.retain(|server| *server != IpAddr::V4(self.own) && !server.is_unspecified());
+        let resolver = (!servers.is_empty()).then(|| resolver(&servers)).and_then(|built| {
+            built.inspect_err(|error| tracing::warn!(%error, "upstream DNS cannot be used")).ok()
+        });
+        self.current.store(Current { resolver, modified, looked: Instant::now() }.into());
+    }
+}
+
+fn resolver(servers: &[IpAddr]) -> Result<TokioResolver, NetError> {
+    let servers = servers.iter().map(|server| NameServerConfig::udp_and_tcp(*server)).collect();
+    let mut options = ResolverOpts::default();
+    options.ndots = 0;
+    options.timeout = TIMEOUT;
+    options.attempts = 2;
+    options.cache_size = CACHED_ANSWERS;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.preserve_intermediates = true;
+    TokioResolver::builder_with_config(
+        ResolverConfig::from_parts(None, Vec::new(), servers),
+        TokioRuntimeProvider::default(),
+    )
+    .with_options(options)
+    .build()
+}
+
+fn failure(code: ResponseCode) -> Answer {
+    Answer { code, ..Answer::default() }
+}
+
+fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
+    let words = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok()).flatten()
+    };
+    resolv_conf.lines().filter_map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_read_from_resolv_conf() {
+        let file = "# c\nsearch a b\nnameserver 192.0.2.53\n nameserver ::1 # x\nnameserver nonsense\noptions ndots:5\n";
+        assert_eq!(name_servers(file), ["192.0.2.53".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+}
