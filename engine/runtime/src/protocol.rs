@@ -204,7 +204,13 @@ pub fn receive_packet<T: DeserializeOwned>(
     socket: &impl AsRawFd,
     descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<Option<T>> {
-    let mut buffer = vec![0; 256 << 10];
+    // SAFETY: no buffer is given; the call tells the size of the next packet and leaves it there.
+    let size =
+        unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, libc::MSG_PEEK | libc::MSG_TRUNC) };
+    if size < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut buffer = vec![0; size as usize];
     let length = receive(socket.as_raw_fd(), &mut buffer, descriptors)?;
     if length == 0 {
         return Ok(None);

@@ -82,6 +82,10 @@ impl Hierarchy {
             if self.controllers.iter().any(|name| name == "cpuset") {
                 inherit_cpuset(&directory, &child)?;
             }
+            if self.controllers.iter().any(|name| name == "memory") {
+                // Linux 5.10: without it the pod's limit would not hold for its containers. Later it always holds.
+                let _ = fs::write(child.join("memory.use_hierarchy"), "1");
+            }
             directory = child;
         }
         Ok(())

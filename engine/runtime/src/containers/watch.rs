@@ -2,11 +2,17 @@
 //!
 //! Kept true: a container's state here changes before its event is told.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{Inner, Runtime, blocking, link::Link};
 use crate::api::*;
 use crate::protocol::{Reply, Request};
+
+/// A shim that does not answer for so long is as good as gone.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Runtime {
     /// Subscribes, takes over what the shim says now, and goes on listening.
@@ -14,7 +20,8 @@ impl Runtime {
         let run = self.with_pod(uid, |pod| pod.record.run.clone()).map_err(std::io::Error::other)?;
         let mut link = Link::connect(&run)?;
         link.send(&Request::Watch, &[]).await?;
-        let Some(Reply::Containers { containers }) = link.receive().await? else {
+        let answer = tokio::time::timeout(TIMEOUT, link.receive()).await;
+        let Ok(Ok(Some(Reply::Containers { containers }))) = answer else {
             return Err(std::io::Error::other("the shim does not answer"));
         };
         let _ = self.with_pod(uid, |pod| {

@@ -30,8 +30,8 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let sandbox = container.pod().and_then(|pod| pod.sandbox()).map_err(|error| text(&error))?;
     let mut record = container.record().map_err(|error| text(&error))?;
     let available = CapabilitySet::bounding().map_err(|error| text(&error))?;
-    let process = Process::new(&record.spec, &hostname(&sandbox.spec.hostname), available)
-        .map_err(|error| text(&error))?;
+    let process =
+        Process::new(&record.spec, &sandbox.spec.hostname, available).map_err(|error| text(&error))?;
 
     let rootfs = rootfs::prepare(directory, &mut record).map_err(|error| text(&error))?;
     let cgroup = record::container_cgroup(&sandbox.cgroup, &record.id);
@@ -80,15 +80,6 @@ pub fn create(directory: &Path) -> Result<(), String> {
 
 fn kill(pid: i32) {
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-}
-
-/// With hostNetwork a pod has the node's name.
-fn hostname(wanted: &str) -> String {
-    if wanted.is_empty() {
-        fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
-    } else {
-        wanted.to_owned()
-    }
 }
 
 /// Inherited by the container. Without CAP_SYS_RESOURCE the score cannot go down: then it stays as low as it may be.

@@ -44,7 +44,7 @@ impl Process {
             filters,
         };
         process.default_env("PATH", DEFAULT_PATH);
-        process.default_env("HOSTNAME", hostname);
+        process.default_env("HOSTNAME", &node_name_if_empty(hostname));
         if spec.tty {
             process.default_env("TERM", "xterm");
         }
@@ -97,6 +97,15 @@ impl Process {
         // SAFETY: all arguments are null-terminated and live until the call returns, which it does on failure only.
         unsafe { libc::execve(path.as_ptr(), argv_pointers.as_ptr(), env_pointers.as_ptr()) };
         Err(io::Error::last_os_error())
+    }
+}
+
+/// With hostNetwork a pod has the node's name.
+fn node_name_if_empty(wanted: &str) -> String {
+    if wanted.is_empty() {
+        fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    } else {
+        wanted.to_owned()
     }
 }
 

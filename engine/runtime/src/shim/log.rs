@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -34,7 +35,7 @@ impl Log {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = append(path)?;
         let size = file.metadata()?.len();
         Ok(Self {
             path: path.to_owned(),
@@ -110,7 +111,7 @@ impl Log {
             rotated = suffixed(&self.path, &format!("{stamp}.{count:03}"));
         }
         fs::rename(&self.path, rotated)?;
-        self.file = Some(OpenOptions::new().create(true).append(true).open(&self.path)?);
+        self.file = Some(append(&self.path)?);
         self.size = 0;
         self.prune()
     }
@@ -133,6 +134,10 @@ impl Log {
         }
         Ok(())
     }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -38,7 +38,7 @@ impl Server {
         if let Err(error) = container.created(status, descriptors) {
             container.failure = Some(error.to_string());
         }
-        if container.failure.is_some() {
+        if container.failure.is_some() || self.shutdown.is_some() {
             // What was made so far must not stay behind.
             let cgroup = record::container_cgroup(&self.sandbox.cgroup, &container.record.id);
             self.cgroups.kill(&cgroup);

@@ -21,8 +21,8 @@ pub struct Connection {
     pub outbox: Vec<u8>,
     pub descriptors: Vec<OwnedFd>,
     pub purpose: Purpose,
-    /// Close as soon as `outbox` is sent.
-    pub ending: bool,
+    /// What is said last, once an attach has seen all output; then the connection closes.
+    last: Option<Vec<u8>>,
     pub closed: bool,
 }
 
@@ -44,7 +44,7 @@ impl Connection {
             outbox: Vec::new(),
             descriptors: Vec::new(),
             purpose: Purpose::Request,
-            ending: false,
+            last: None,
             closed: false,
         })
     }
@@ -68,11 +68,19 @@ impl Connection {
     }
 
     pub fn finish<T: Serialize>(&mut self, message: &T) {
-        self.ending = true;
-        self.send(message);
+        self.last = Some(protocol::encode(message));
+        self.flush();
     }
 
     pub fn flush(&mut self) {
+        let drained = match &self.purpose {
+            Purpose::Attach(attach) => attach.is_drained(),
+            _ => true,
+        };
+        let ending = drained && self.last.is_some();
+        if let (true, Some(last)) = (ending, &mut self.last) {
+            self.outbox.append(last);
+        }
         while !self.outbox.is_empty() {
             match protocol::send(self.socket.as_raw_fd(), &self.outbox, &[]) {
                 Ok(count) => drop(self.outbox.drain(..count)),
@@ -80,11 +88,7 @@ impl Connection {
                 Err(_) => return self.closed = true,
             }
         }
-        let drained = match &self.purpose {
-            Purpose::Attach(attach) => attach.is_drained(),
-            _ => true,
-        };
-        self.closed |= self.ending && drained;
+        self.closed |= ending;
     }
 }
 

@@ -13,6 +13,7 @@ tests!(
     a_program_that_is_missing_is_told_in_the_words_of_a_stock_node,
     logs_are_rotated,
     volumes_are_mounted_with_their_access,
+    mounts_propagate_as_asked,
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
     host_network_and_host_pid_are_the_nodes,
@@ -180,7 +181,11 @@ async fn creating_and_starting_is_fast() {
         node.ended(&id).await;
         node.runtime().remove_container(&id).await.unwrap();
     }
-    println!("  sandbox {sandbox:?}, create and start {all:?}");
+    let shim = std::fs::read_to_string(node.config.run_dir.join("pods/5f1f-uid/shim.pid")).unwrap();
+    let memory = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
+    let memory: Vec<_> =
+        memory.lines().filter(|line| line.starts_with("Pss:") || line.starts_with("Private_Dirty")).collect();
+    println!("  sandbox {sandbox:?}, create and start {all:?}, shim {memory:?}");
 }
 
 /// The controllers stay with v1 on a hybrid machine, so this shows the way of a v2 machine without its limits.
@@ -205,4 +210,48 @@ async fn a_unified_machine_works_too() {
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
     let root = std::path::Path::new("/sys/fs/cgroup").join(node.config.cgroup_root.trim_start_matches('/'));
     assert!(root.exists() && !root.join("burstable/pod5f1f-uid").exists());
+}
+
+async fn mounts_propagate_as_asked() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let volume = node.directory.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let tmpfs = |path: &std::path::Path| {
+        nix::mount::mount(Some("t"), path, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)
+            .unwrap();
+    };
+    tmpfs(&volume);
+    nix::mount::mount(None::<&str>, &volume, None::<&str>, nix::mount::MsFlags::MS_SHARED, None::<&str>)
+        .unwrap();
+    for name in ["both", "in"] {
+        std::fs::create_dir(volume.join(name)).unwrap();
+    }
+    let script = "mount -t tmpfs t /both/both; touch /both/both/made; until [ -e /in/in/made ]; do sleep 0.02; done; echo seen; \
+                  mount -t tmpfs t /in/both; ls /private/in";
+    let mut spec = node.spec(&["sh", "-c", script]);
+    spec.privileged = true;
+    for (path, propagation) in [
+        ("/both", Propagation::Bidirectional),
+        ("/in", Propagation::HostToContainer),
+        ("/private", Propagation::Private),
+    ] {
+        spec.mounts.push(Mount {
+            host_path: volume.clone(),
+            container_path: path.into(),
+            read_only: false,
+            propagation,
+        });
+    }
+    let id = node.start(spec).await;
+    until(|| volume.join("both/made").exists()).await;
+    tmpfs(&volume.join("in"));
+    std::fs::write(volume.join("in/made"), "").unwrap();
+    assert_eq!(node.ended(&id).await.code, 0);
+    assert!(words(&node.log_path("app")).starts_with("seen"));
+    for path in ["both", "in"] {
+        nix::mount::umount2(&volume.join(path), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+    nix::mount::umount2(&volume, nix::mount::MntFlags::MNT_DETACH).unwrap();
 }
