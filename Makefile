@@ -14,6 +14,7 @@ build: setup
 	@ln -f $(RELEASE)/free4chat-backend target/release/free4chat-backend
 
 demo: build
+	scripts/setup demo
 	scripts/demo
 
 # From nothing to green: unit and in-process suites, then end-to-end with the release binary.

@@ -31,7 +31,7 @@ fn table() -> Vec<(Command, Run)> {
         ),
         (everywhere(commands::kubeconfig::command()), commands::kubeconfig::run),
         (commands::image::command(everywhere), commands::image::run),
-        (everywhere(commands::build::command()), commands::build::run),
+        (settings::flags(commands::build::command(), Scope::Registries), commands::build::run),
     ]
 }
 

@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use coracle_build::{Base, Images, Layer};
+use coracle_runtime::images::{ImageError, ImageStore, NewLayer};
+use tokio::runtime::Runtime;
 
-use crate::settings::{DataOptions, Values};
+use crate::settings::{DataOptions, Values, registries};
 
 pub fn command() -> Command {
     Command::new("build")
@@ -21,21 +24,83 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let values = Values::resolve(matches)?;
-    let _options = DataOptions::from_values(&values)?;
-    let _request = coracle_build::Request {
+    let options = DataOptions::from_values(&values)?;
+    let request = coracle_build::Request {
         context: matches.get_one::<PathBuf>("dir").expect("required").clone(),
         dockerfile: matches.get_one::<PathBuf>("file").cloned(),
         tags: matches.get_many::<String>("tag").expect("required").cloned().collect(),
-        build_args: matches.get_many::<String>("build-arg").into_iter().flatten().map(build_arg).collect::<Result<_>>()?,
+        build_args: matches
+            .get_many::<String>("build-arg")
+            .into_iter()
+            .flatten()
+            .map(|text| build_arg(text))
+            .collect::<Result<_>>()?,
         target: matches.get_one::<String>("target").cloned(),
     };
-    bail!("images of this node cannot be written yet")
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let store = runtime
+        .block_on(ImageStore::open(options.images_dir(), registries(&values)?))
+        .with_context(|| format!("open images in `{}`", options.images_dir().display()))?;
+    let images = NodeImages { store, runtime };
+    let id = coracle_build::build(&request, &images, &mut |line| eprintln!("{line}"))?;
+    println!("{id}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The node's image store, as a build sees it. The build is not asynchronous, the store is.
+struct NodeImages {
+    store: ImageStore,
+    runtime: Runtime,
+}
+
+impl Images for NodeImages {
+    fn base(&self, reference: &str) -> Result<Base, String> {
+        let found = self.runtime.block_on(async {
+            if let Some(base) = self.store.base(reference).await? {
+                return Ok(base);
+            }
+            let pulled = self.store.pull(reference, &[]).await?;
+            self.store.base(&pulled.id).await?.ok_or(ImageError::NoSuchImage(pulled.id))
+        });
+        let base = found.map_err(|error| chain(&error))?;
+        let layers = base.layers.iter().map(|layer| Layer {
+            media_type: "application/vnd.oci.image.layer.v1.tar".into(),
+            digest: layer.diff_id.clone(),
+            diff_id: layer.diff_id.clone(),
+            size_bytes: layer.size_bytes,
+            file: None,
+        });
+        Ok(Base {
+            layers: layers.collect(),
+            directories: base.layers.iter().map(|layer| layer.directory.clone()).collect(),
+            config: base.config,
+        })
+    }
+
+    fn commit(&self, tags: &[String], config: &serde_json::Value, layers: &[Layer]) -> Result<String, String> {
+        let layers = layers.iter().map(|layer| match &layer.file {
+            Some(file) => NewLayer::Tar { diff_id: layer.diff_id.clone(), file: file.clone() },
+            None => NewLayer::Known { diff_id: layer.diff_id.clone() },
+        });
+        let committed = self.runtime.block_on(self.store.commit(tags, config, layers.collect()));
+        committed.map_err(|error| chain(&error))
+    }
+}
+
+/// The error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// `KEY=VALUE`; a bare `KEY` takes its value from the environment, as docker does.
-fn build_arg(text: &String) -> Result<(String, String)> {
+fn build_arg(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) => Ok((key.to_string(), value.to_string())),
-        None => Ok((text.clone(), std::env::var(text).with_context(|| format!("--build-arg {text}: no such variable in the environment"))?)),
+        None => Ok((text.to_string(), std::env::var(text).with_context(|| format!("--build-arg {text}: no such variable in the environment"))?)),
     }
 }

@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 
-pub use options::{DataOptions, UpOptions};
+pub use options::{DataOptions, UpOptions, registries};
 pub use table::{SETTINGS, Scope};
 use table::environment_name;
 
 /// Adds the flags of `scope` and `--config` to a command.
 pub fn flags(command: Command, scope: Scope) -> Command {
-    let wanted = SETTINGS.iter().filter(|setting| setting.scope == Scope::Everywhere || setting.scope == scope);
+    let wanted = SETTINGS.iter().filter(|setting| scope.takes(setting.scope));
     let command = command.arg(
         Arg::new("config")
             .long("config")

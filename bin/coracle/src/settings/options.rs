@@ -101,12 +101,17 @@ impl UpOptions {
             upstream_dns: upstream_dns.collect::<Result<_>>()?,
             node_ports: port_range(values.text("node-ports").unwrap_or_default())?,
             max_pods: required(values, "max-pods")?,
-            registries: RegistryConfig {
-                mirrors: mirrors(&values.list("registry-mirrors"))?,
-                plain_http: values.list("plain-http-registries"),
-            },
+            registries: registries(values)?,
         })
     }
+}
+
+/// How registries are reached, by `coracle up` and by `coracle build`.
+pub fn registries(values: &Values) -> Result<RegistryConfig> {
+    Ok(RegistryConfig {
+        mirrors: mirrors(&values.list("registry-mirrors"))?,
+        plain_http: values.list("plain-http-registries"),
+    })
 }
 
 fn required<T>(values: &Values, key: &str) -> Result<T>

@@ -18,6 +18,8 @@ pub enum Scope {
     Everywhere,
     /// `coracle up` alone.
     Up,
+    /// `coracle up`, and every command that pulls images.
+    Registries,
 }
 
 const fn setting(
@@ -48,9 +50,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("node-ports", "RANGE", Some("30000-32767"), Scope::Up, "Ports for Services of type NodePort"),
     setting("max-pods", "NUMBER", Some("110"), Scope::Up, "How many pods the node takes"),
     setting("pod-log-dir", "DIR", Some("/var/log/pods"), Scope::Everywhere, "Where the logs of containers lie"),
-    setting("registry-mirrors", "LIST", Some(""), Scope::Up, "Mirrors tried before a registry: docker.io=mirror.example:5000, separated by commas"),
-    setting("plain-http-registries", "HOSTS", Some(""), Scope::Up, "Registries spoken to over plain HTTP, separated by commas"),
+    setting("registry-mirrors", "LIST", Some(""), Scope::Registries, "Mirrors tried before a registry: docker.io=mirror.example:5000, separated by commas"),
+    setting("plain-http-registries", "HOSTS", Some(""), Scope::Registries, "Registries spoken to over plain HTTP, separated by commas"),
 ];
+
+impl Scope {
+    /// Whether a command of scope `self` takes the flags of scope `setting`.
+    pub fn takes(self, setting: Scope) -> bool {
+        setting == Scope::Everywhere || setting == self || (self == Scope::Up && setting == Scope::Registries)
+    }
+}
 
 /// The environment variable of a setting: `data-dir` is `CORACLE_DATA_DIR`.
 pub fn environment_name(key: &str) -> String {
