@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use coracle_client::Identity;
 use coracle_store::{Scope, Store};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -134,11 +134,11 @@ async fn bootstrap(state: &State) -> Result<(), BuildError> {
     let (namespaces, others): (Vec<Value>, Vec<Value>) =
         bootstrap::objects(&state.config).into_iter().partition(|object| object["kind"] == "Namespace");
     for batch in [namespaces, others] {
-        stream::iter(batch)
-            .map(|object| ensure(state, object))
-            .buffer_unordered(PARALLEL)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let mut writes = Vec::with_capacity(batch.len());
+        for object in batch {
+            writes.push(ensure(state, object).boxed());
+        }
+        stream::iter(writes).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
     }
     Ok(())
 }

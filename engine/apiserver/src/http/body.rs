@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 
 use crate::{
     status::Status,
@@ -28,11 +28,21 @@ pub async fn read(request: Request) -> Result<(Option<String>, Bytes), Status> {
 }
 
 async fn collect(body: Body) -> Result<Bytes, Status> {
-    let arrived = tokio::time::timeout(ARRIVAL, Limited::new(body, LIMIT_BYTES).collect()).await;
-    match arrived {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::too_large(LIMIT_BYTES)),
-        Ok(Err(error)) => Err(Status::bad_request(format!("read request body: {error}"))),
+    match tokio::time::timeout(ARRIVAL, frames(body)).await {
+        Ok(result) => result,
         Err(_) => Err(Status::timeout("request body did not arrive", 0)),
     }
+}
+
+async fn frames(mut body: Body) -> Result<Bytes, Status> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("read request body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > LIMIT_BYTES {
+            return Err(Status::too_large(LIMIT_BYTES));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
 }

@@ -16,7 +16,7 @@ use crate::{
     types::{Request, Response, State, UserInfo, json_response},
     verbs::{
         Target,
-        update::{Change1, modify},
+        update::{Changed, modify},
     },
 };
 
@@ -72,7 +72,7 @@ async fn bind_pod(
     Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }
 
-fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<Change1, Status> {
+fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<Changed, Status> {
     let conflict = |why: String| Err(Status::conflict(GroupResource::new("", "pods/binding"), &target.name, why));
     let uid = object::meta_str(binding, "uid");
     if !uid.is_empty() && uid != object::meta_str(pod, "uid") {
@@ -106,5 +106,5 @@ fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<C
         others.filter(|condition| condition["type"] != "PodScheduled").cloned().collect();
     conditions.push(condition);
     pod["status"]["conditions"] = conditions.into();
-    Ok(Change1::Patched(pod.into()))
+    Ok(Changed::Patched(pod.into()))
 }

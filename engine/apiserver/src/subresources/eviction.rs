@@ -18,7 +18,7 @@ use crate::{
     types::{Request, Response, State, UserInfo, json_response},
     verbs::{
         self, Target,
-        update::{Change1, modify},
+        update::{Changed, modify},
     },
 };
 
@@ -96,7 +96,7 @@ fn is_unready_beyond_budget(pod: &Value, budget: &Value) -> bool {
     number("desiredHealthy") > 0 && number("currentHealthy") >= number("desiredHealthy")
 }
 
-fn spend(budget: &Value, pod: &str) -> Result<Change1, Status> {
+fn spend(budget: &Value, pod: &str) -> Result<Changed, Status> {
     let name = object::name(budget);
     let status = &budget["status"];
     let number = |field: &str| status[field].as_i64().unwrap_or_default();
@@ -117,5 +117,5 @@ fn spend(budget: &Value, pod: &str) -> Result<Change1, Status> {
     let mut budget = budget.clone();
     budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
     budget["status"]["disruptedPods"][pod] = object::now().into();
-    Ok(Change1::Patched(budget.into()))
+    Ok(Changed::Patched(budget.into()))
 }

@@ -19,7 +19,7 @@ use crate::{
     verbs::{
         self, Target,
         patch::{self, PatchType},
-        update::{Change1, modify},
+        update::{Changed, modify},
     },
 };
 
@@ -97,7 +97,7 @@ async fn patched(
     resource::encode(encoding, StatusCode::OK, &scale_of(&outcome.answer.into_value()?))
 }
 
-fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Change1, Status> {
+fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, Status> {
     let revision = object::meta_str(scale, "resourceVersion");
     if !revision.is_empty() && revision != object::meta_str(workload, "resourceVersion") {
         return Err(Status::stale(target.served.group_resource(), &target.name));
@@ -109,7 +109,7 @@ fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Change1, St
     }
     let mut changed = workload.clone();
     changed["spec"]["replicas"] = replicas.into();
-    Ok(Change1::Patched(changed.into()))
+    Ok(Changed::Patched(changed.into()))
 }
 
 fn scale_of(workload: &Value) -> Value {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use coracle_store::{Change, CommitError, Expect, Object, Write};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{Answer, DeleteOptions, Target, commit_failed, durability};
@@ -200,16 +200,25 @@ pub async fn delete_collection(
     options: &DeleteOptions,
 ) -> Result<super::list::Listed, Status> {
     let listed = super::list::list(state, target, list)?;
-    stream::iter(listed.objects.clone())
-        .map(|object: Arc<Object>| async move {
-            let one = Target::new(target.served.clone(), &object.key.namespace, &object.key.name);
-            match delete(state, user, &one, options).await {
-                Err(status) if status.code == 404 => Ok(()),
-                other => other.map(drop),
-            }
-        })
-        .buffer_unordered(PARALLEL)
-        .try_collect::<Vec<()>>()
-        .await?;
+    let mut deletions = Vec::with_capacity(listed.objects.len());
+    for object in &listed.objects {
+        deletions.push(delete_one(state, user, target, object.clone(), options).boxed());
+    }
+    stream::iter(deletions).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
     Ok(listed)
+}
+
+/// An object that is gone already is as good as deleted.
+async fn delete_one(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    object: Arc<Object>,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
+    let one = Target::new(target.served.clone(), &object.key.namespace, &object.key.name);
+    match delete(state, user, &one, options).await {
+        Err(status) if status.code == 404 => Ok(()),
+        other => other.map(drop),
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Outcome, Target, WriteOptions,
-    update::{Change1, modify},
+    update::{Changed, modify},
 };
 use crate::{
     decode::Decoded,
@@ -95,7 +95,7 @@ pub async fn patch(
                 target.name
             )));
         }
-        Ok(Change1::Patched(Decoded::from(patched)))
+        Ok(Changed::Patched(Decoded::from(patched)))
     })
     .await
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use coracle_store::{Change, CommitError, Expect, Object, Write};
+use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
 use super::{Answer, Outcome, Target, WriteOptions, commit_failed, durability};
@@ -42,11 +43,11 @@ pub async fn update(
     if state.reader.get(&target.key()).is_none() && target.served.strategy.create_on_update() {
         return super::create(state, user, target, decoded, options).await;
     }
-    modify(state, user, target, options, |_| Ok(Change1::Whole(decoded.clone()))).await
+    modify(state, user, target, options, |_| Ok(Changed::Whole(decoded.clone()))).await
 }
 
 /// What a change function made of the current object.
-pub enum Change1 {
+pub enum Changed {
     /// A new object from the client: its resourceVersion must be the current one, or empty where that is allowed.
     Whole(Decoded),
     /// The current object with changes applied.
@@ -55,20 +56,32 @@ pub enum Change1 {
 
 /// Reads the object, applies `change` to it (in the request's version) and commits; again when another write came first
 /// and the change does not insist on a resourceVersion.
-pub async fn modify(
+///
+/// Boxed: the compiler cannot see through the lifetimes of nested futures that hold closures.
+pub fn modify<'a>(
+    state: &'a State,
+    user: &'a UserInfo,
+    target: &'a Target,
+    options: &'a WriteOptions,
+    change: impl FnMut(&Value) -> Result<Changed, Status> + Send + 'a,
+) -> BoxFuture<'a, Result<Outcome, Status>> {
+    retry(state, user, target, options, change).boxed()
+}
+
+async fn retry(
     state: &State,
     user: &UserInfo,
     target: &Target,
     options: &WriteOptions,
-    mut change: impl FnMut(&Value) -> Result<Change1, Status>,
+    mut change: impl FnMut(&Value) -> Result<Changed, Status>,
 ) -> Result<Outcome, Status> {
     let key = target.key();
     for attempt in 1.. {
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         let old = super::decode_as(&target.served, &current)?;
         let (decoded, whole) = match change(&old)? {
-            Change1::Whole(decoded) => (decoded, true),
-            Change1::Patched(decoded) => (decoded, false),
+            Changed::Whole(decoded) => (decoded, true),
+            Changed::Patched(decoded) => (decoded, false),
         };
         let insists = check_revision(target, &decoded.value, &current, whole)?;
         match modify_once(state, user, target, options, &current, old, decoded).await {
