@@ -1,6 +1,6 @@
 //! Streams as numbered channels of a WebSocket: the first byte of each message is the channel.
 //!
-//! In `v5.channel.k8s.io` a message of channel 255 closes the channel that its second byte names. In the `base64`
+//! In `v5.channel.k8s.io` a client closes a channel with a message of channel 255 that names it. In the `base64`
 //! protocols messages are text: the channel as a digit, then base64.
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/remotecommand/constants.go
 
@@ -10,7 +10,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::mux::Out;
 
@@ -108,8 +111,8 @@ async fn write<S: Sink<Message> + Unpin>(mut sink: S, codec: Codec, mut outbox: 
     while let Some(out) = outbox.recv().await {
         let message = match out {
             Out::Data(channel, bytes) => codec.encode(channel as u8, &bytes),
-            Out::Finish(channel) if codec.closes_channels => codec.encode(CLOSE_CHANNEL, &[channel as u8]),
-            Out::Close => Message::Close(None),
+            Out::Close => Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() })),
+            // A channel ends with the connection: servers close none.
             _ => continue,
         };
         let last = message.is_close();

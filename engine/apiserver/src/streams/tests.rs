@@ -215,6 +215,10 @@ impl Server {
 async fn channels(mut socket: WebSocketStream<TcpStream>) -> Vec<(u8, String)> {
     let mut said: Vec<(u8, String)> = Vec::new();
     while let Some(Ok(message)) = socket.next().await {
+        if let Message::Close(frame) = &message {
+            // Clients take any other code, also none, for an error.
+            assert_eq!(frame.as_ref().map(|frame| u16::from(frame.code)), Some(1000));
+        }
         let Message::Binary(bytes) = message else { continue };
         let text = String::from_utf8_lossy(&bytes[1..]).into_owned();
         match said.iter_mut().find(|(channel, _)| *channel == bytes[0]) {
