@@ -80,7 +80,7 @@ async fn bodies_are_bounded_and_of_known_types() {
     let apply = [("content-type", "application/apply-patch+yaml")];
     assert_eq!(harness.ask_with("PATCH", &format!("{MAPS}/a"), &apply, "{}").await.code, 415);
     let yaml = [("content-type", "application/yaml")];
-    let created = harness.ask_with("POST", MAPS, &yaml, "metadata:\n  name: y\ndata:\n  a: b\n").await.expect(201);
+    let created = harness.ask_with("POST", MAPS, &yaml, "metadata:\n  name: yaml\ndata:\n  a: b\n").await.expect(201);
     assert_eq!(created["data"]["a"], "b");
     let broken = harness.ask_with("POST", MAPS, &json, "{\"a\":").await;
     assert_eq!(broken.code, 400);

@@ -39,11 +39,13 @@ pub async fn serve(
     if !target.served.allows(verb) {
         return Err(Status::method_not_allowed());
     }
-    if verb == "create" && !info.name.is_empty() {
+    let for_one = matches!(verb, "get" | "update" | "patch" | "delete");
+    if (verb == "create" && !info.name.is_empty()) || (for_one && info.name.is_empty()) {
         return Err(Status::method_not_allowed());
     }
+    // Objects in namespaces are only listed across them.
     let needs_namespace = target.served.api.namespaced && target.namespace.is_empty();
-    if needs_namespace && !matches!(verb, "list" | "watch") && !is_clusterwide_create(&target, verb) {
+    if needs_namespace && !matches!(verb, "list" | "watch") {
         return Err(Status::unknown_path());
     }
     match verb {
@@ -57,11 +59,6 @@ pub async fn serve(
         "deletecollection" => delete_collection(&state, &user, &target, request).await,
         _ => Err(Status::method_not_allowed()),
     }
-}
-
-/// Nothing namespaced is created without its namespace in the path.
-fn is_clusterwide_create(_target: &Target, _verb: &str) -> bool {
-    false
 }
 
 fn query(request: &Request) -> Query {

@@ -2,6 +2,7 @@
 
 pub mod namespace;
 pub mod pod;
+pub mod rbac;
 pub mod service;
 
 use crate::strategy::{Generic, Strategy};
@@ -12,6 +13,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "namespaces") => &namespace::Namespace,
         ("", "pods") => &pod::Pod,
         ("", "services") => &service::Service,
+        ("rbac.authorization.k8s.io", _) => &rbac::Rbac,
         _ => &Generic,
     }
 }
