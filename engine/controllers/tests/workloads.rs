@@ -1,0 +1,275 @@
+//! Deployments from manifest to ready pods, Services to endpoints, and how everything goes again: through the real API,
+//! store and scheduler in this process.
+
+mod cluster;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cluster::{Cluster, from, scope};
+use coracle_store::{EventKind, Object};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+fn deployment(name: &str, replicas: i32) -> Deployment {
+    from(json!({
+        "metadata": { "name": name },
+        "spec": {
+            "replicas": replicas, "selector": { "matchLabels": { "app": name } },
+            "template": {
+                "metadata": { "labels": { "app": name } },
+                "spec": { "containers": [{ "name": "c", "image": "app:1", "ports": [{ "name": "http", "containerPort": 8080 }] }] },
+            },
+        },
+    }))
+}
+
+fn is_complete(cluster: &Cluster, name: &str, image: &str) -> bool {
+    let deployments = cluster.typed::<Deployment>("deployments.apps", "default");
+    deployments.iter().any(|deployment| {
+        let (spec, status) =
+            (deployment.spec.clone().unwrap(), deployment.status.clone().unwrap_or_default());
+        let done = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|it| it.reason.as_deref() == Some("NewReplicaSetAvailable"));
+        deployment.metadata.name.as_deref() == Some(name)
+            && spec.template.spec.unwrap().containers[0].image.as_deref() == Some(image)
+            && status.observed_generation == deployment.metadata.generation
+            && [status.updated_replicas, status.replicas, status.available_replicas] == [spec.replicas; 3]
+            && done
+    })
+}
+
+fn revision(cluster: &Cluster, name: &str) -> String {
+    let deployments = cluster.typed::<Deployment>("deployments.apps", "default");
+    let deployment = deployments.iter().find(|it| it.metadata.name.as_deref() == Some(name)).unwrap();
+    deployment.metadata.annotations.as_ref().unwrap()["deployment.kubernetes.io/revision"].clone()
+}
+
+/// So long without an event means that all events were seen.
+const QUIET: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Default)]
+struct PodState {
+    active: bool,
+    ready: bool,
+}
+
+fn pod_state(object: &Object) -> PodState {
+    let pod = object.decode::<Pod>().unwrap();
+    let active = pod.metadata.deletion_timestamp.is_none();
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+    PodState { active, ready: active && ready }
+}
+
+async fn set_image(deployments: &Api<Deployment>, name: &str, image: &str) {
+    let patch =
+        json!({ "spec": { "template": { "spec": { "containers": [{ "name": "c", "image": image }] } } } });
+    deployments.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_rolls_out_and_back_without_ever_missing_a_pod() {
+    let cluster = Cluster::start().await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    deployments.create(&PostParams::default(), &deployment("web", 3)).await.unwrap();
+    cluster.until("the first rollout", |it| is_complete(it, "web", "app:1")).await;
+    assert_eq!(revision(&cluster, "web"), "1");
+
+    let (before, mut pods) = cluster.reader.list_watch(scope("pods", None));
+    set_image(&deployments, "web", "app:2").await;
+    cluster.until("the second rollout", |it| is_complete(it, "web", "app:2")).await;
+    assert_eq!(revision(&cluster, "web"), "2");
+
+    // The default limits for 3 replicas: one more, none less, at every revision there was.
+    let mut states: BTreeMap<Arc<str>, PodState> =
+        before.list(&scope("pods", None)).map(|pod| (pod.key.name.clone(), pod_state(pod))).collect();
+    while let Ok(Ok(event)) = tokio::time::timeout(QUIET, pods.next()).await {
+        let gone = event.kind == EventKind::Deleted;
+        let state = if gone { PodState::default() } else { pod_state(&event.object) };
+        states.insert(event.object.key.name.clone(), state);
+        let ready = states.values().filter(|it| it.ready).count();
+        let active = states.values().filter(|it| it.active).count();
+        assert!(ready >= 3 && active <= 4, "{states:?}");
+    }
+
+    set_image(&deployments, "web", "app:1").await;
+    cluster.until("the way back", |it| is_complete(it, "web", "app:1")).await;
+    assert_eq!(revision(&cluster, "web"), "3");
+    assert_eq!(cluster.typed::<ReplicaSet>("replicasets.apps", "default").len(), 2);
+    let said = |text: &str| {
+        let events = cluster.typed::<Event>("events", "default");
+        events.iter().any(|event| event.message.as_deref().is_some_and(|message| message.contains(text)))
+    };
+    assert!(said("Scaled up replica set web-") && said("Created pod: web-") && said("to n1"));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_replica_set_creates_each_pod_once_and_removes_what_is_too_much() {
+    let cluster = Cluster::start().await;
+    let (_, mut pods) = cluster.reader.list_watch(scope("pods", None));
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    deployments.create(&PostParams::default(), &deployment("big", 60)).await.unwrap();
+    cluster.until("60 pods", |it| is_complete(it, "big", "app:1")).await;
+    let scale = json!({ "spec": { "replicas": 5 } });
+    deployments.patch("big", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
+    cluster
+        .until("5 pods", |it| is_complete(it, "big", "app:1") && it.objects("pods", None).len() == 5)
+        .await;
+    let mut created = 0;
+    while let Ok(Ok(event)) = tokio::time::timeout(QUIET, pods.next()).await {
+        created += usize::from(event.kind == EventKind::Added);
+    }
+    assert_eq!(created, 60);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_deployment_takes_its_pods_along_or_leaves_them_as_asked() {
+    let cluster = Cluster::start().await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    for (name, params) in [("back", DeleteParams::background()), ("front", DeleteParams::foreground())] {
+        deployments.create(&PostParams::default(), &deployment(name, 2)).await.unwrap();
+        cluster.until("the rollout", |it| is_complete(it, name, "app:1")).await;
+        deployments.delete(name, &params).await.unwrap();
+        cluster
+            .until("nothing left", |it| {
+                ["pods", "replicasets.apps", "deployments.apps"]
+                    .iter()
+                    .all(|each| it.objects(each, Some("default")).is_empty())
+            })
+            .await;
+    }
+    deployments.create(&PostParams::default(), &deployment("orphans", 2)).await.unwrap();
+    cluster.until("the rollout", |it| is_complete(it, "orphans", "app:1")).await;
+    deployments.delete("orphans", &DeleteParams::orphan()).await.unwrap();
+    cluster.until("no deployment", |it| it.objects("deployments.apps", None).is_empty()).await;
+    let sets = cluster.typed::<ReplicaSet>("replicasets.apps", "default");
+    assert_eq!(sets.len(), 1);
+    assert_eq!(sets[0].metadata.owner_references, None);
+    assert_eq!(cluster.objects("pods", Some("default")).len(), 2);
+    // A new Deployment takes them up again.
+    deployments.create(&PostParams::default(), &deployment("orphans", 2)).await.unwrap();
+    cluster.until("the adoption", |it| is_complete(it, "orphans", "app:1")).await;
+    assert_eq!(cluster.objects("replicasets.apps", Some("default")).len(), 1);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
+    let cluster = Cluster::start().await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), "default");
+    let service = from(json!({
+        "metadata": { "name": "web" },
+        "spec": { "type": "LoadBalancer", "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": "http" }] },
+    }));
+    services.create(&PostParams::default(), &service).await.unwrap();
+    deployments.create(&PostParams::default(), &deployment("web", 3)).await.unwrap();
+    let addresses = |it: &Cluster| {
+        let endpoints = it.typed::<Endpoints>("endpoints", "default");
+        let web = endpoints.iter().find(|it| it.metadata.name.as_deref() == Some("web")).cloned();
+        let subsets = web.and_then(|it| it.subsets.clone()).unwrap_or_default();
+        subsets.iter().flat_map(|subset| subset.addresses.iter().flatten()).count()
+    };
+    let ready = |it: &Cluster| {
+        let slices = it.typed::<EndpointSlice>("endpointslices.discovery.k8s.io", "default");
+        let web = slices.iter().filter(|it| {
+            it.metadata
+                .labels
+                .as_ref()
+                .is_some_and(|all| all.get("kubernetes.io/service-name").is_some_and(|name| name == "web"))
+        });
+        let endpoints = web.flat_map(|slice| slice.endpoints.clone().unwrap_or_default());
+        endpoints.filter(|it| it.conditions.as_ref().is_some_and(|it| it.ready == Some(true))).count()
+    };
+    cluster.until("three endpoints", |it| addresses(it) == 3 && ready(it) == 3).await;
+    let address = |it: &Cluster| {
+        let services = it.typed::<Service>("services", "default");
+        let web = services.iter().find(|it| it.metadata.name.as_deref() == Some("web")).cloned()?;
+        web.status.clone()?.load_balancer?.ingress?.first()?.ip.clone()
+    };
+    cluster.until("an address", |it| address(it).as_deref() == Some("192.0.2.10")).await;
+    services.delete("web", &DeleteParams::default()).await.unwrap();
+    cluster.until("no endpoints", |it| addresses(it) == 0 && ready(it) == 0).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_comes_with_its_account_and_certificate_and_goes_with_everything() {
+    let cluster = Cluster::start().await;
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    namespaces
+        .create(&PostParams::default(), &from(json!({ "metadata": { "name": "shop" } })))
+        .await
+        .unwrap();
+    cluster
+        .until("account and certificate", |it| {
+            it.exists("serviceaccounts", "shop", "default")
+                && it.exists("configmaps", "shop", "kube-root-ca.crt")
+        })
+        .await;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "shop");
+    maps.delete("kube-root-ca.crt", &DeleteParams::default()).await.unwrap();
+    cluster.until("the certificate again", |it| it.exists("configmaps", "shop", "kube-root-ca.crt")).await;
+
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "shop");
+    deployments.create(&PostParams::default(), &deployment("web", 3)).await.unwrap();
+    cluster.until("three pods", |it| it.objects("pods", Some("shop")).len() == 3).await;
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    cluster.until("no namespace", |it| !it.exists("namespaces", "", "shop")).await;
+    for (resource, _) in cluster.reader.snapshot().resources() {
+        assert_eq!(cluster.objects(&resource.0, Some("shop")).len(), 0, "{resource:?}");
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_does_not_fit_says_so_and_is_placed_when_there_is_room() {
+    let cluster = Cluster::start().await;
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "default");
+    let pod = |name: &str, cpu: &str| {
+        from::<Pod>(json!({
+            "metadata": { "name": name },
+            "spec": { "containers": [{ "name": "c", "image": "i", "resources": { "requests": { "cpu": cpu } } }] },
+        }))
+    };
+    pods.create(&PostParams::default(), &pod("first", "3")).await.unwrap();
+    let node = |it: &Cluster, name: &str| {
+        let pods = it.typed::<Pod>("pods", "default");
+        pods.iter()
+            .find(|it| it.metadata.name.as_deref() == Some(name))
+            .and_then(|it| it.spec.clone()?.node_name)
+    };
+    cluster.until("the first pod's node", |it| node(it, "first").is_some()).await;
+    pods.create(&PostParams::default(), &pod("second", "2")).await.unwrap();
+    let expected = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    let told = |it: &Cluster| {
+        let events = it.typed::<Event>("events", "default");
+        let event = events.iter().any(|it| {
+            it.reason.as_deref() == Some("FailedScheduling") && it.message.as_deref() == Some(expected)
+        });
+        let pods = it.typed::<Pod>("pods", "default");
+        let second = pods.iter().find(|it| it.metadata.name.as_deref() == Some("second")).cloned();
+        let conditions = second.and_then(|it| it.status.clone()?.conditions).unwrap_or_default();
+        let condition = conditions
+            .iter()
+            .any(|it| it.type_ == "PodScheduled" && it.reason.as_deref() == Some("Unschedulable"));
+        event && condition
+    };
+    cluster.until("the reason", told).await;
+    pods.delete("first", &DeleteParams::default()).await.unwrap();
+    cluster.until("the second pod's node", |it| node(it, "second").as_deref() == Some("n1")).await;
+    cluster.end().await;
+}
