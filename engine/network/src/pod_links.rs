@@ -37,7 +37,9 @@ impl PodLinks {
         for stray in links::bridge::pod_links()?.iter().filter(|name| !known.contains(*name)) {
             links::detach(stray)?;
         }
-        rules.lock().stage(leases.iter().map(|(pod, lease)| (Owner::Pod(pod.clone()), plan_pod(lease))).collect());
+        rules
+            .lock()
+            .stage(leases.iter().map(|(pod, lease)| (Owner::Pod(pod.clone()), plan_pod(lease))).collect());
         Ok(PodLinks { inner: Arc::new(Inner { bridge, leases: Mutex::new(leases), rules }) })
     }
 
@@ -83,7 +85,12 @@ impl PodLinks {
 }
 
 impl Inner {
-    fn attach(&self, pod_uid: &str, netns: PathBuf, host_ports: &[HostPort]) -> Result<Ipv4Addr, NetworkError> {
+    fn attach(
+        &self,
+        pod_uid: &str,
+        netns: PathBuf,
+        host_ports: &[HostPort],
+    ) -> Result<Ipv4Addr, NetworkError> {
         let lease = self.leases.lock().acquire(pod_uid, host_ports)?;
         let link = links::link_name(pod_uid);
         links::attach(&self.bridge, &Attachment { link: &link, netns: &netns, address: lease.address })?;

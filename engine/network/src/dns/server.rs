@@ -49,7 +49,9 @@ pub struct Server {
 impl Server {
     pub async fn build(config: &Config, store: Reader) -> Result<Server, NetworkError> {
         let at = SocketAddr::from((config.dns_ip, PORT));
-        let failed = |action: &'static str| move |source| NetworkError::Failed { action, subject: at.to_string(), source };
+        let failed = |action: &'static str| {
+            move |source| NetworkError::Failed { action, subject: at.to_string(), source }
+        };
         let udp = UdpSocket::bind(at).await.map_err(failed("listen for DNS (UDP) on"))?;
         let tcp = TcpListener::bind(at).await.map_err(failed("listen for DNS (TCP) on"))?;
         let origin = Name::from_ascii(&config.cluster_domain).map(|mut name| {

@@ -136,6 +136,14 @@ fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn with_nobody_but_ourselves_to_ask_the_answer_is_a_failure_at_once() {
+        let own = Ipv4Addr::new(10, 43, 0, 10);
+        let upstream = Upstream::new(vec![own.into()], PathBuf::new(), own);
+        let name = Name::from_ascii("example.com.").unwrap();
+        assert_eq!(upstream.lookup(&name, RecordType::A).await.code, ResponseCode::ServFail);
+    }
+
     #[test]
     fn name_servers_are_read_from_resolv_conf() {
         let file = "# c\nsearch a b\nnameserver 192.0.2.53\n nameserver ::1 # x\nnameserver nonsense\noptions ndots:5\n";

@@ -55,7 +55,10 @@ struct Endpoint {
 enum Found {
     Absent,
     /// There is something at or below this name; these are its records, of all types.
-    Records { records: Vec<Record>, additional: Vec<Record> },
+    Records {
+        records: Vec<Record>,
+        additional: Vec<Record>,
+    },
     Alias(Name),
 }
 
@@ -77,7 +80,8 @@ impl Zone {
             return Ok(None);
         }
         let found = self.find_reverse(name, net.addr())?;
-        let is_ours = matches!(net.addr(), IpAddr::V4(ip) if self.networks.iter().any(|net| net.contains(&ip)));
+        let is_ours =
+            matches!(net.addr(), IpAddr::V4(ip) if self.networks.iter().any(|net| net.contains(&ip)));
         if matches!(found, Found::Absent) && !is_ours {
             return Ok(None);
         }
@@ -85,7 +89,13 @@ impl Zone {
         Ok(Some(self.answer(name, kind, found, &origin)?))
     }
 
-    fn answer(&self, name: &Name, kind: RecordType, found: Found, origin: &Name) -> Result<Answer, ProtoError> {
+    fn answer(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        found: Found,
+        origin: &Name,
+    ) -> Result<Answer, ProtoError> {
         let mut answer = Answer::default();
         match found {
             Found::Absent => answer.code = ResponseCode::NXDomain,
@@ -172,22 +182,28 @@ impl Zone {
             [] | [_, _] => {
                 let wanted = |port: &str, protocol: &str| match labels {
                     [wanted_port, wanted_protocol] => {
-                        wanted_port.strip_prefix('_') == Some(port) && wanted_protocol.strip_prefix('_') == Some(protocol)
+                        wanted_port.strip_prefix('_') == Some(port)
+                            && wanted_protocol.strip_prefix('_') == Some(protocol)
                     }
                     _ => true,
                 };
                 let mut found = if is_headless {
                     self.headless(name, &this, &endpoints(), wanted)?
                 } else {
-                    let ports: Vec<u16> =
-                        service_ports().filter(|(port, protocol, _)| wanted(port, protocol)).map(|port| port.2).collect();
+                    let ports: Vec<u16> = service_ports()
+                        .filter(|(port, protocol, _)| wanted(port, protocol))
+                        .map(|port| port.2)
+                        .collect();
                     let weight = weight(ports.len());
                     let records = ports.iter().map(|port| service(name, weight, *port, &this)).collect();
                     (records, cluster_ips.iter().map(|ip| address(&this, *ip)).collect::<Vec<_>>())
                 };
                 if labels.is_empty() {
-                    let ips: Vec<IpAddr> =
-                        if is_headless { endpoints().iter().map(|endpoint| endpoint.ip).collect() } else { cluster_ips };
+                    let ips: Vec<IpAddr> = if is_headless {
+                        endpoints().iter().map(|endpoint| endpoint.ip).collect()
+                    } else {
+                        cluster_ips
+                    };
                     found.0.extend(ips.into_iter().map(|ip| address(name, ip)));
                 }
                 if found.0.is_empty() {
@@ -240,14 +256,17 @@ impl Zone {
         for object in snapshot.list(&scope(SERVICES, None)) {
             let Ok(service) = object.decode::<Service>() else { continue };
             let Some(spec) = &service.spec else { continue };
-            if spec.cluster_ip.as_ref() == Some(&text) || spec.cluster_ips.iter().flatten().any(|ip| *ip == text) {
+            if spec.cluster_ip.as_ref() == Some(&text)
+                || spec.cluster_ips.iter().flatten().any(|ip| *ip == text)
+            {
                 let target = full_name(&[&object.key.name, &object.key.namespace, "svc"])?;
                 return Ok(Found::records(vec![record(name, RData::PTR(PTR(target)))]));
             }
         }
         let mut records = Vec::new();
         for object in snapshot.list(&scope(SLICES, None)) {
-            let (Some(service), Ok(slice)) = (service_of_slice(&object.meta.labels), object.decode::<EndpointSlice>())
+            let (Some(service), Ok(slice)) =
+                (service_of_slice(&object.meta.labels), object.decode::<EndpointSlice>())
             else {
                 continue;
             };
@@ -281,7 +300,9 @@ fn read_service(snapshot: &Snapshot, namespace: &str, name: &str) -> Option<Arc<
 
 /// The ready endpoints of a Service, without duplicates.
 fn endpoints(snapshot: &Snapshot, service: &Service) -> Vec<Endpoint> {
-    let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else { return Vec::new() };
+    let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else {
+        return Vec::new();
+    };
     let mut all: Vec<Endpoint> = Vec::new();
     for object in snapshot.list(&scope(SLICES, Some(namespace))) {
         if service_of_slice(&object.meta.labels) != Some(name) {
@@ -314,7 +335,8 @@ fn endpoints_in(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> + '_ {
         let ports = ports.clone();
         endpoint.addresses.iter().filter_map(move |text| {
             let ip: IpAddr = text.parse().ok()?;
-            let hostname = endpoint.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| dashed(ip));
+            let hostname =
+                endpoint.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| dashed(ip));
             Some(Endpoint { hostname, ip, ports: ports.clone() })
         })
     })

@@ -4,7 +4,11 @@
 //! Reads:  the uplink's MTU.
 //! Writes: one link, its addresses, the routes of the service and pod networks, `net.ipv4.ip_forward`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use ipnet::Ipv4Net;
 
@@ -58,11 +62,11 @@ pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     rtnl::set_route(&mut batch, &rtnl::Route { to: config.pod_cidr, via: Via::Nowhere, source: None });
     socket.execute(&batch)?;
 
-    sysctl::set("net/ipv4/ip_forward", "1")?;
+    forward_packets(&config.state_dir)?;
     Ok(Bridge { gateway, mtu })
 }
 
-/// Deletes the device and the links of all pods; routes go with them.
+/// Deletes the device and the links of all pods, and forwards no more if that was so before us.
 pub fn remove(config: &Config) -> Result<(), NetworkError> {
     let socket = Socket::open(Family::Route)?;
     let mut batch = Batch::default();
@@ -72,6 +76,25 @@ pub fn remove(config: &Config) -> Result<(), NetworkError> {
     rtnl::delete_link(&mut batch, &config.bridge);
     socket.execute(&batch)?;
     rtnl::delete_unreachable_routes(&socket)?;
+    let was_off = config.state_dir.join(FORWARDING_WAS_OFF);
+    if was_off.exists() {
+        sysctl::set(IP_FORWARD, "0")?;
+        let _ = fs::remove_file(was_off);
+    }
+    Ok(())
+}
+
+/// Remembers that forwarding was off, for [`remove`].
+const FORWARDING_WAS_OFF: &str = "ip-forward-was-off";
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+fn forward_packets(state_dir: &Path) -> Result<(), NetworkError> {
+    if sysctl::set(IP_FORWARD, "1")? {
+        let path = state_dir.join(FORWARDING_WAS_OFF);
+        fs::create_dir_all(state_dir).and_then(|()| fs::write(&path, "")).map_err(|source| {
+            NetworkError::Failed { action: "write", subject: path.display().to_string(), source }
+        })?;
+    }
     Ok(())
 }
 

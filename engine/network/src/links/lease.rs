@@ -46,9 +46,12 @@ impl Leases {
         };
         for entry in fs::read_dir(&leases.dir).map_err(failed("read directory", &leases.dir))? {
             let entry = entry.map_err(failed("read directory", &leases.dir))?;
-            let lease = fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Lease>(&bytes).ok());
+            let lease =
+                fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Lease>(&bytes).ok());
             match (entry.file_name().into_string(), lease) {
-                (Ok(pod), Some(lease)) if pod_cidr.contains(&lease.address) && leases.taken.insert(lease.address) => {
+                (Ok(pod), Some(lease))
+                    if pod_cidr.contains(&lease.address) && leases.taken.insert(lease.address) =>
+                {
                     leases.last = leases.last.max(lease.address);
                     leases.by_pod.insert(pod, lease);
                 }
@@ -79,7 +82,8 @@ impl Leases {
         };
         let lease = Lease { address, host_ports: host_ports.to_vec() };
         let path = self.path(pod_uid)?;
-        let json = serde_json::to_vec(&lease).map_err(io::Error::other).map_err(failed("encode lease", &path))?;
+        let json =
+            serde_json::to_vec(&lease).map_err(io::Error::other).map_err(failed("encode lease", &path))?;
         fs::write(&path, json).map_err(failed("write lease", &path))?;
         self.taken.insert(address);
         self.last = address;
@@ -90,7 +94,9 @@ impl Leases {
     pub fn release(&mut self, pod_uid: &str) -> Result<(), NetworkError> {
         let path = self.path(pod_uid)?;
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove lease", &path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove lease", &path)(error));
+            }
             _ => {}
         }
         if let Some(lease) = self.by_pod.remove(pod_uid) {

@@ -8,7 +8,11 @@ use nix::sched::{CloneFlags, setns};
 use crate::netlink::{Family, Refused, Socket};
 
 pub fn socket_in(netns: &File, subject: &str) -> Result<Socket, Refused> {
-    let refused = |source: io::Error| Refused { action: "enter network namespace", subject: subject.to_owned(), source };
+    let refused = |source: io::Error| Refused {
+        action: "enter network namespace",
+        subject: subject.to_owned(),
+        source,
+    };
     thread::scope(|scope| {
         let entered = scope.spawn(|| {
             setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| refused(errno.into()))?;

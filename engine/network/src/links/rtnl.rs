@@ -69,7 +69,8 @@ pub fn add_veth(batch: &mut Batch, veth: &Veth<'_>) {
                 a.nest(VETH_INFO_PEER, |a| {
                     a.raw(&link_header(0, 0, 0));
                     a.text(libc::IFLA_IFNAME, veth.peer_name).u32(libc::IFLA_MTU, veth.mtu);
-                    a.bytes(libc::IFLA_ADDRESS, &veth.peer_mac).u32(libc::IFLA_NET_NS_FD, veth.netns_fd as u32);
+                    a.bytes(libc::IFLA_ADDRESS, &veth.peer_mac)
+                        .u32(libc::IFLA_NET_NS_FD, veth.netns_fd as u32);
                 });
             });
         });
@@ -128,7 +129,8 @@ pub fn add_address(batch: &mut Batch, index: u32, address: Ipv4Net) {
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     batch
         .message(("add address", address.to_string()), libc::RTM_NEWADDR, CREATE, &header, |a| {
-            a.bytes(libc::IFA_LOCAL, &address.addr().octets()).bytes(libc::IFA_ADDRESS, &address.addr().octets());
+            a.bytes(libc::IFA_LOCAL, &address.addr().octets())
+                .bytes(libc::IFA_ADDRESS, &address.addr().octets());
         })
         .tolerate(EXISTS);
 }
@@ -187,7 +189,9 @@ pub fn delete_unreachable_routes(socket: &Socket) -> Result<(), Refused> {
     let mut batch = Batch::default();
     for reply in socket.execute(&list)? {
         let Some(found) = reply.payload.get(..12) else { continue };
-        let Some(to) = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == libc::RTA_DST) else { continue };
+        let Some(to) = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == libc::RTA_DST) else {
+            continue;
+        };
         if found[5] == ROUTE_PROTOCOL && found[7] == libc::RTN_UNREACHABLE {
             batch
                 .message(("delete route", "unreachable"), libc::RTM_DELROUTE, libc::NLM_F_ACK, found, |a| {
@@ -256,7 +260,8 @@ fn parse_link(reply: &Reply) -> Option<Link> {
         return None;
     }
     let word = |value: &[u8]| value.try_into().map(u32::from_ne_bytes).ok();
-    let mut link = Link { index: word(reply.payload.get(4..8)?)?, name: String::new(), mtu: 0, group: 0, mac: vec![] };
+    let mut link =
+        Link { index: word(reply.payload.get(4..8)?)?, name: String::new(), mtu: 0, group: 0, mac: vec![] };
     for (kind, value) in attributes(reply.payload.get(16..)?) {
         match kind {
             libc::IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
@@ -268,4 +273,3 @@ fn parse_link(reply: &Reply) -> Option<Link> {
     }
     Some(link)
 }
-

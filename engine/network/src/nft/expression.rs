@@ -58,42 +58,94 @@ pub enum SetRef {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
-    Meta { key: Meta, to: Register },
+    Meta {
+        key: Meta,
+        to: Register,
+    },
     /// IPv4 address out of the network header.
-    Ipv4 { which: Address, to: Register },
+    Ipv4 {
+        which: Address,
+        to: Register,
+    },
     /// Destination port out of the transport header; at the same place for TCP, UDP and SCTP.
-    DestinationPort { to: Register },
+    DestinationPort {
+        to: Register,
+    },
     /// The type byte of an ICMP message.
-    IcmpType { to: Register },
-    CtState { to: Register },
-    CtStatus { to: Register },
+    IcmpType {
+        to: Register,
+    },
+    CtState {
+        to: Register,
+    },
+    CtStatus {
+        to: Register,
+    },
     /// The kind of address (`RTN_LOCAL` …), as the routing table sees it.
-    FibAddressType { which: FibAddress, to: Register },
-    Mask { register: Register, mask: Vec<u8> },
-    Compare { register: Register, how: Comparison, value: Vec<u8> },
+    FibAddressType {
+        which: FibAddress,
+        to: Register,
+    },
+    Mask {
+        register: Register,
+        mask: Vec<u8>,
+    },
+    Compare {
+        register: Register,
+        how: Comparison,
+        value: Vec<u8>,
+    },
     /// The rule ends when the key is not in the set.
-    Contains { set: SetRef, key: Register },
+    Contains {
+        set: SetRef,
+        key: Register,
+    },
     /// Loads the value of `key`, or ends the rule.
-    Map { set: SetRef, key: Register, to: Register },
+    Map {
+        set: SetRef,
+        key: Register,
+        to: Register,
+    },
     /// Does what the verdict of `key` says, or ends the rule.
-    VerdictMap { set: SetRef, key: Register },
-    Random { modulus: u32, to: Register },
-    Load { to: Register, value: Vec<u8> },
+    VerdictMap {
+        set: SetRef,
+        key: Register,
+    },
+    Random {
+        modulus: u32,
+        to: Register,
+    },
+    Load {
+        to: Register,
+        value: Vec<u8>,
+    },
     Verdict(Verdict),
-    Dnat { address: Register, port: Register },
-    Snat { address: Register },
-    Masquerade { fully_random: bool },
+    Dnat {
+        address: Register,
+        port: Register,
+    },
+    Snat {
+        address: Register,
+    },
+    Masquerade {
+        fully_random: bool,
+    },
     RejectWithTcpReset,
     RejectWithPortUnreachable,
     /// Adds `key`, or makes it last for the set's timeout again.
-    Remember { set: String, key: Register },
+    Remember {
+        set: String,
+        key: Register,
+    },
 }
 
 impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Expression::Meta { .. } => "meta",
-            Expression::Ipv4 { .. } | Expression::DestinationPort { .. } | Expression::IcmpType { .. } => "payload",
+            Expression::Ipv4 { .. } | Expression::DestinationPort { .. } | Expression::IcmpType { .. } => {
+                "payload"
+            }
             Expression::CtState { .. } | Expression::CtStatus { .. } => "ct",
             Expression::FibAddressType { .. } => "fib",
             Expression::Mask { .. } => "bitwise",
@@ -103,8 +155,7 @@ impl Expression {
             Expression::Load { .. } | Expression::Verdict(_) => "immediate",
             Expression::Dnat { .. } | Expression::Snat { .. } => "nat",
             Expression::Masquerade { .. } => "masq",
-            Expression::RejectWithTcpReset
-            | Expression::RejectWithPortUnreachable => "reject",
+            Expression::RejectWithTcpReset | Expression::RejectWithPortUnreachable => "reject",
             Expression::Remember { .. } => "dynset",
         }
     }
@@ -165,7 +216,10 @@ impl Expression {
                 a.be32(1, REGISTER_VERDICT).nest(2, |a| verdict(a, what));
             }
             Expression::Dnat { address, port } => {
-                a.be32(1, 1).be32(2, libc::NFPROTO_IPV4 as u32).be32(3, address.number()).be32(5, port.number());
+                a.be32(1, 1)
+                    .be32(2, libc::NFPROTO_IPV4 as u32)
+                    .be32(3, address.number())
+                    .be32(5, port.number());
             }
             Expression::Snat { address } => {
                 a.be32(1, 0).be32(2, libc::NFPROTO_IPV4 as u32).be32(3, address.number());

@@ -7,6 +7,6 @@ mod expression;
 mod rule;
 mod transaction;
 
-pub use expression::{Address, concat, Comparison, Expression, FibAddress, Meta, Register, SetRef, Verdict};
+pub use expression::{Address, Comparison, Expression, FibAddress, Meta, Register, SetRef, Verdict, concat};
 pub use rule::Rule;
 pub use transaction::{AnonymousMap, BaseChain, Hook, Kind, SetSpec, Transaction, Type, Value, table_exists};

@@ -34,7 +34,11 @@ impl Rule {
 
     /// A rule for IPv4 packets.
     pub fn ipv4() -> Rule {
-        Rule::any().matching(Expression::Meta { key: Meta::NfProto, to: SCRATCH }, true, vec![libc::NFPROTO_IPV4 as u8])
+        Rule::any().matching(
+            Expression::Meta { key: Meta::NfProto, to: SCRATCH },
+            true,
+            vec![libc::NFPROTO_IPV4 as u8],
+        )
     }
 
     fn then(mut self, expression: Expression) -> Rule {
@@ -51,12 +55,20 @@ impl Rule {
         self.matching(Expression::Meta { key: Meta::OifName, to: SCRATCH }, false, interface_name(name))
     }
 
-    pub fn from_group(self, group: u32) -> Rule {
-        self.matching(Expression::Meta { key: Meta::IifGroup, to: SCRATCH }, true, group.to_ne_bytes().to_vec())
+    pub fn comes_from_group(self, group: u32) -> Rule {
+        self.matching(
+            Expression::Meta { key: Meta::IifGroup, to: SCRATCH },
+            true,
+            group.to_ne_bytes().to_vec(),
+        )
     }
 
-    pub fn to_group(self, group: u32) -> Rule {
-        self.matching(Expression::Meta { key: Meta::OifGroup, to: SCRATCH }, true, group.to_ne_bytes().to_vec())
+    pub fn goes_to_group(self, group: u32) -> Rule {
+        self.matching(
+            Expression::Meta { key: Meta::OifGroup, to: SCRATCH },
+            true,
+            group.to_ne_bytes().to_vec(),
+        )
     }
 
     pub fn protocol(self, protocol: u8) -> Rule {
@@ -75,7 +87,11 @@ impl Rule {
 
     /// The address is one of the node's own.
     pub fn local(self, which: FibAddress) -> Rule {
-        self.matching(Expression::FibAddressType { which, to: SCRATCH }, true, RTN_LOCAL.to_ne_bytes().to_vec())
+        self.matching(
+            Expression::FibAddressType { which, to: SCRATCH },
+            true,
+            RTN_LOCAL.to_ne_bytes().to_vec(),
+        )
     }
 
     pub fn connection_is_invalid(self) -> Rule {
@@ -93,7 +109,11 @@ impl Rule {
     }
 
     pub fn icmp_redirect(self) -> Rule {
-        self.protocol(libc::IPPROTO_ICMP as u8).matching(Expression::IcmpType { to: SCRATCH }, true, vec![ICMP_REDIRECT])
+        self.protocol(libc::IPPROTO_ICMP as u8).matching(
+            Expression::IcmpType { to: SCRATCH },
+            true,
+            vec![ICMP_REDIRECT],
+        )
     }
 
     /// Loads `ip daddr . meta l4proto . th dport`.

@@ -168,7 +168,8 @@ impl<'a> Transaction<'a> {
     }
 
     pub fn add_rule(&mut self, chain: &str, rule: &Rule) {
-        let ids: Vec<u32> = rule.anonymous_maps.iter().map(|map| self.add_anonymous_map(chain, map)).collect();
+        let ids: Vec<u32> =
+            rule.anonymous_maps.iter().map(|map| self.add_anonymous_map(chain, map)).collect();
         let table = self.table;
         let flags = CREATE | libc::NLM_F_APPEND;
         self.message(("add nftables rule to chain", chain.to_owned()), libc::NFT_MSG_NEWRULE, flags, |a| {
@@ -217,9 +218,15 @@ impl<'a> Transaction<'a> {
     }
 
     pub fn add_element(&mut self, set: &str, key: &[u8], data: &Value) {
-        self.element(("add element to nftables set", set.to_owned()), libc::NFT_MSG_NEWSETELEM, CREATE, set, |a| {
-            element(a, key, data);
-        });
+        self.element(
+            ("add element to nftables set", set.to_owned()),
+            libc::NFT_MSG_NEWSETELEM,
+            CREATE,
+            set,
+            |a| {
+                element(a, key, data);
+            },
+        );
     }
 
     pub fn delete_element(&mut self, set: &str, key: &[u8]) {

@@ -33,7 +33,9 @@ pub fn endpoints_of<'a>(
     for slice in slices.filter(|slice| slice.address_type == "IPv4") {
         for number in port_numbers(slice, port_name, protocol) {
             for endpoint in slice.endpoints.iter().flatten() {
-                let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()) else { continue };
+                let Some(address) = endpoint.addresses.first().and_then(|text| text.parse().ok()) else {
+                    continue;
+                };
                 let found = Endpoint { address, port: number, local: endpoint.node_name.is_some() };
                 let conditions = endpoint.conditions.as_ref();
                 let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);

@@ -5,6 +5,8 @@ mod endpoints;
 mod plan;
 mod rules;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use endpoints::{Endpoint, endpoints_of, service_of_slice};

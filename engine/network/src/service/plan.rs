@@ -72,7 +72,9 @@ pub fn plan_service(
     }
     for port in spec.ports.iter().flatten() {
         let protocol_name = port.protocol.as_deref().unwrap_or("TCP");
-        let (Some(protocol), Ok(number)) = (protocol_number(protocol_name), u16::try_from(port.port)) else { continue };
+        let (Some(protocol), Ok(number)) = (protocol_number(protocol_name), u16::try_from(port.port)) else {
+            continue;
+        };
         let port_name = port.name.as_deref().unwrap_or_default();
         let all = endpoints(port_name, protocol_name);
         let meta = &service.metadata;
@@ -83,7 +85,8 @@ pub fn plan_service(
             protocol_name.to_lowercase(),
         );
         let node_port = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
-        let context = PortPlan { env, spec, fronts: &fronts, port, protocol, number, node_port, label, all: &all };
+        let context =
+            PortPlan { env, spec, fronts: &fronts, port, protocol, number, node_port, label, all: &all };
         context.add_to(&mut plan);
     }
     plan
@@ -99,11 +102,16 @@ struct Fronts {
 
 impl Fronts {
     fn of(service: &Service, spec: &ServiceSpec) -> Fronts {
-        let parse = |list: &Option<Vec<String>>| list.iter().flatten().filter_map(|ip| ip.parse().ok()).collect();
+        let parse =
+            |list: &Option<Vec<String>>| list.iter().flatten().filter_map(|ip| ip.parse().ok()).collect();
         let mut cluster_ips: BTreeSet<Ipv4Addr> = parse(&spec.cluster_ips);
         cluster_ips.extend(spec.cluster_ip.iter().filter_map(|ip| ip.parse::<Ipv4Addr>().ok()));
         let is_load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
-        let ingress = service.status.iter().flat_map(|s| s.load_balancer.iter()).flat_map(|lb| lb.ingress.iter().flatten());
+        let ingress = service
+            .status
+            .iter()
+            .flat_map(|s| s.load_balancer.iter())
+            .flat_map(|lb| lb.ingress.iter().flatten());
         Fronts {
             cluster_ips,
             external_ips: parse(&spec.external_ips),
@@ -212,7 +220,8 @@ impl PortPlan<'_> {
         } else if is_sticky {
             rules.extend(self.with_affinity(plan, endpoints));
         } else {
-            let targets: Vec<_> = endpoints.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect();
+            let targets: Vec<_> =
+                endpoints.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect();
             rules.push(Rule::any().dnat_to_random(&targets));
         }
         let name = self.chain_name(prefix);
@@ -223,7 +232,8 @@ impl PortPlan<'_> {
     /// Each endpoint remembers its clients. Endpoints that go take their clients with them, the others keep theirs.
     fn with_affinity(&self, plan: &mut Plan, endpoints: &[Endpoint]) -> Vec<Rule> {
         let config = self.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
-        let seconds = config.and_then(|client_ip| client_ip.timeout_seconds).unwrap_or(DEFAULT_AFFINITY_SECONDS);
+        let seconds =
+            config.and_then(|client_ip| client_ip.timeout_seconds).unwrap_or(DEFAULT_AFFINITY_SECONDS);
         let seconds = u32::try_from(seconds).unwrap_or(1).max(1);
         let set = |endpoint: &Endpoint| {
             self.chain_name(&format!("affinity-{:x}-{:x}", endpoint.address.to_bits(), endpoint.port))
@@ -279,7 +289,11 @@ impl PortPlan<'_> {
     fn udp_front(&self) -> UdpFront {
         let Fronts { cluster_ips, external_ips, load_balancer_ips, .. } = self.fronts;
         UdpFront {
-            addresses: [cluster_ips, external_ips, load_balancer_ips].into_iter().flatten().copied().collect(),
+            addresses: [cluster_ips, external_ips, load_balancer_ips]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
             port: self.number,
             node_port: self.node_port,
             endpoints: self.all.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect(),
@@ -356,5 +370,7 @@ fn protocol_number(name: &str) -> Option<u8> {
 
 /// http://www.isthe.com/chongo/tech/comp/fnv/
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

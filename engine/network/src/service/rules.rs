@@ -79,7 +79,8 @@ impl Rules {
         for (owner, plan) in &changes {
             let old = self.plans.get(owner).map_or(&[][..], |plan| &plan.udp);
             fronts.extend(old.iter().filter(|front| !plan.udp.contains(front)).map(UdpFront::emptied));
-            fronts.extend(plan.udp.iter().filter(|front| !old.contains(front)).cloned());
+            let changed = plan.udp.iter().filter(|front| !old.contains(front));
+            fronts.extend(changed.filter(|front| self.may_have_clients(front, old)).cloned());
         }
         let t = self.record(changes);
         if let Err(refused) = t.commit(&self.socket) {
@@ -108,12 +109,16 @@ impl Rules {
 
     /// Takes the plans over and returns the transaction that makes the kernel follow.
     fn record(&mut self, changes: Vec<(Owner, Plan)>) -> Transaction<'static> {
-        let changes: Vec<_> =
-            changes.into_iter().filter(|(owner, plan)| self.plans.get(owner).unwrap_or(&Plan::default()) != plan).collect();
+        let changes: Vec<_> = changes
+            .into_iter()
+            .filter(|(owner, plan)| self.plans.get(owner).unwrap_or(&Plan::default()) != plan)
+            .collect();
         let touched: BTreeSet<Key> = changes
             .iter()
             .flat_map(|(owner, plan)| {
-                plan.elements.keys().chain(self.plans.get(owner).into_iter().flat_map(|old| old.elements.keys()))
+                plan.elements
+                    .keys()
+                    .chain(self.plans.get(owner).into_iter().flat_map(|old| old.elements.keys()))
             })
             .cloned()
             .collect();
@@ -188,6 +193,14 @@ impl Rules {
         Ok(t.commit(&Socket::open(Family::Netfilter)?)?)
     }
 
+    /// A new front on addresses of the service network has none: there was nobody to let them in. Looking through the
+    /// connection tracking table costs milliseconds.
+    fn may_have_clients(&self, front: &UdpFront, old: &[UdpFront]) -> bool {
+        let is_known = old.iter().any(|other| other.port == front.port);
+        let is_outside = front.addresses.iter().any(|address| !self.env.service_cidr.contains(address));
+        is_known || is_outside || front.node_port.is_some()
+    }
+
     /// Best effort: a flow that stays ends when its client is silent.
     fn forget_flows(&self, fronts: Vec<UdpFront>) {
         if let Err(refused) = conntrack::forget_stale(&self.socket, &fronts, self.env.node_ip) {
@@ -225,7 +238,10 @@ fn create_chains(t: &mut Transaction<'_>, old: &Plan, new: &Plan) {
     for name in new.chains.keys().filter(|name| !old.chains.contains_key(*name)) {
         t.add_chain(name);
     }
-    let flushed = new.affinity_sets.iter().any(|(name, seconds)| old.affinity_sets.get(name).is_some_and(|s| s != seconds));
+    let flushed = new
+        .affinity_sets
+        .iter()
+        .any(|(name, seconds)| old.affinity_sets.get(name).is_some_and(|s| s != seconds));
     for (name, rules) in &new.chains {
         if !flushed && old.chains.get(name) == Some(rules) {
             continue;

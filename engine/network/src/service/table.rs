@@ -92,12 +92,16 @@ const SRCNAT: i32 = 100;
 const RAW: i32 = -300;
 const FILTER: i32 = 0;
 
-const PREROUTING: BaseChain = BaseChain { name: "prerouting", kind: "nat", hook: Hook::Prerouting, priority: DSTNAT };
-const NAT_OUTPUT: BaseChain = BaseChain { name: "nat-output", kind: "nat", hook: Hook::Output, priority: DSTNAT };
+const PREROUTING: BaseChain =
+    BaseChain { name: "prerouting", kind: "nat", hook: Hook::Prerouting, priority: DSTNAT };
+const NAT_OUTPUT: BaseChain =
+    BaseChain { name: "nat-output", kind: "nat", hook: Hook::Output, priority: DSTNAT };
 const POSTROUTING: BaseChain =
     BaseChain { name: "postrouting", kind: "nat", hook: Hook::Postrouting, priority: SRCNAT };
-const ANTI_SPOOF: BaseChain = BaseChain { name: "anti-spoof", kind: "filter", hook: Hook::Prerouting, priority: RAW };
-const FORWARD: BaseChain = BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: FILTER };
+const ANTI_SPOOF: BaseChain =
+    BaseChain { name: "anti-spoof", kind: "filter", hook: Hook::Prerouting, priority: RAW };
+const FORWARD: BaseChain =
+    BaseChain { name: "forward", kind: "filter", hook: Hook::Forward, priority: FILTER };
 const INPUT: BaseChain = BaseChain { name: "input", kind: "filter", hook: Hook::Input, priority: FILTER };
 const OUTPUT: BaseChain = BaseChain { name: "output", kind: "filter", hook: Hook::Output, priority: FILTER };
 
@@ -182,9 +186,9 @@ fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
 }
 
 fn from_pod() -> Rule {
-    Rule::ipv4().from_group(POD_LINKS_GROUP)
+    Rule::ipv4().comes_from_group(POD_LINKS_GROUP)
 }
 
 fn to_pod() -> Rule {
-    Rule::ipv4().to_group(POD_LINKS_GROUP)
+    Rule::ipv4().goes_to_group(POD_LINKS_GROUP)
 }

@@ -102,7 +102,8 @@ impl Proxy {
         let mut changes = self.relist();
         let known: HashSet<Owner> = changes.iter().map(|(owner, _)| owner.clone()).collect();
         let mut rules = self.rules.lock();
-        let gone = rules.owners().filter(|owner| matches!(owner, Owner::Service { .. }) && !known.contains(owner));
+        let gone =
+            rules.owners().filter(|owner| matches!(owner, Owner::Service { .. }) && !known.contains(owner));
         changes.extend(gone.map(|owner| (owner.clone(), Plan::default())).collect::<Vec<_>>());
         report(rules.update(changes));
     }
@@ -151,9 +152,12 @@ impl Proxy {
     fn plan(&self, name: &ServiceName) -> Plan {
         let Some(service) = self.read::<Service>(SERVICES, name, &name.name) else { return Plan::default() };
         let names = self.slices.get(name).into_iter().flatten();
-        let slices: Vec<Arc<EndpointSlice>> = names.filter_map(|slice| self.read(SLICES, name, slice)).collect();
+        let slices: Vec<Arc<EndpointSlice>> =
+            names.filter_map(|slice| self.read(SLICES, name, slice)).collect();
         let env = self.rules.lock().environment().clone();
-        plan_service(&service, &env, |port, protocol| endpoints_of(slices.iter().map(|slice| &**slice), port, protocol))
+        plan_service(&service, &env, |port, protocol| {
+            endpoints_of(slices.iter().map(|slice| &**slice), port, protocol)
+        })
     }
 
     fn read<K>(&self, resource: &str, service: &ServiceName, name: &Arc<str>) -> Option<Arc<K>>
@@ -168,7 +172,9 @@ impl Proxy {
         let object = self.store.get(&key)?;
         object
             .decode()
-            .inspect_err(|error| tracing::warn!(resource, name = &*object.key.name, %error, "object does not decode"))
+            .inspect_err(
+                |error| tracing::warn!(resource, name = &*object.key.name, %error, "object does not decode"),
+            )
             .ok()
     }
 }

@@ -34,8 +34,10 @@ pub fn on_cluster(test: impl FnOnce(&mut Cluster) + Send + 'static) {
     let thread = thread::spawn(|| {
         let client = enter_private_network();
         let dir = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let store_config = StoreConfig { dir: dir.path().join("store"), encrypted: vec![], history_events: 1000 };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let store_config =
+            StoreConfig { dir: dir.path().join("store"), encrypted: vec![], history_events: 1000 };
         let store = runtime.block_on(Store::open(store_config)).unwrap();
         let mut config = config(dir.path().join("network"));
         config.upstream_dns = vec![super::host::CLIENT_IP.into()];
@@ -52,7 +54,8 @@ pub fn on_cluster(test: impl FnOnce(&mut Cluster) + Send + 'static) {
 
 impl Cluster {
     pub fn start(&mut self) {
-        let network = self.runtime.block_on(Network::build(self.config.clone(), self.store.reader())).unwrap();
+        let network =
+            self.runtime.block_on(Network::build(self.config.clone(), self.store.reader())).unwrap();
         let (links, stop) = (network.pod_links(), CancellationToken::new());
         let task = self.runtime.spawn(network.run(stop.clone()));
         self.running = Some(Running { links, stop, task });
@@ -138,7 +141,10 @@ fn rules_follow_the_store_and_hold_while_coracle_restarts() {
         let vip = std::net::Ipv4Addr::new(10, 43, 0, 80);
         let answers = |with: &str| a.ask((vip, 80)).is_ok_and(|answer| answer.starts_with(with));
         cluster.put(SLICES, slice("web", ports(), json!([{"addresses": [b_ip], "nodeName": "n"}])));
-        cluster.put("services", service("web", json!({"clusterIP": vip, "ports": [{"port": 80, "protocol": "TCP"}]})));
+        cluster.put(
+            "services",
+            service("web", json!({"clusterIP": vip, "ports": [{"port": 80, "protocol": "TCP"}]})),
+        );
         eventually("created", || answers("b"));
         cluster.put(SLICES, slice("web", ports(), json!([{"addresses": [c_ip], "nodeName": "n"}])));
         eventually("endpoints change", || answers("c"));
@@ -156,6 +162,28 @@ fn rules_follow_the_store_and_hold_while_coracle_restarts() {
 }
 
 #[test]
+fn pods_attached_at_the_same_time_get_different_addresses() {
+    on_cluster(|cluster| {
+        let machines: Vec<Machine> = (0..30).map(|_| Machine::new()).collect();
+        let links = &cluster.running.as_ref().unwrap().links;
+        let started = Instant::now();
+        let addresses: std::collections::HashSet<_> = cluster.runtime.block_on(async {
+            let attach = |(number, machine): (usize, &Machine)| {
+                let (links, path) = (links.clone(), machine.path());
+                async move { links.attach(&uid(&format!("p{number:03}")), &path, &[]).await.unwrap() }
+            };
+            futures::future::join_all(machines.iter().enumerate().map(attach)).await.into_iter().collect()
+        });
+        println!("30 pods at once: {:?}", started.elapsed());
+        assert_eq!(addresses.len(), 30);
+        let started = Instant::now();
+        let machine = Machine::new();
+        cluster.runtime.block_on(links.attach("abcdef01-1", &machine.path(), &[])).unwrap();
+        println!("one pod: {:?}", started.elapsed());
+    });
+}
+
+#[test]
 fn removal_leaves_no_trace() {
     on_cluster(|cluster| {
         let _a = cluster.pod("a", 8080);
@@ -164,8 +192,10 @@ fn removal_leaves_no_trace() {
         let links = std::process::Command::new("ip").args(["-br", "link"]).output().unwrap();
         let links = String::from_utf8_lossy(&links.stdout).into_owned();
         assert!(!links.contains("veth") && !links.contains("coracle0"), "{links}");
-        let routes = std::process::Command::new("ip").args(["route", "show", "table", "all"]).output().unwrap();
+        let routes =
+            std::process::Command::new("ip").args(["route", "show", "table", "all"]).output().unwrap();
         assert!(!String::from_utf8_lossy(&routes.stdout).contains("10.4"));
+        assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "0\n");
         cluster.remove_network();
     });
 }

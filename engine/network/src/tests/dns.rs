@@ -80,9 +80,13 @@ fn serve_upstream(machine: &Machine) {
 fn fill(cluster: &Cluster) {
     cluster.put("namespaces", json!({"metadata": {"name": "default", "uid": "d"}}));
     let ports = json!([{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
-    cluster.put("services", service("web", json!({"clusterIP": "10.43.0.80", "clusterIPs": ["10.43.0.80"], "ports": ports})));
+    cluster.put(
+        "services",
+        service("web", json!({"clusterIP": "10.43.0.80", "clusterIPs": ["10.43.0.80"], "ports": ports})),
+    );
     let named = json!([{"name": "peer", "port": 7000, "protocol": "TCP"}]);
-    cluster.put("services", service("db", json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": named})));
+    cluster
+        .put("services", service("db", json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": named})));
     let endpoints = json!([
         {"addresses": ["10.42.0.21"], "hostname": "db-0", "conditions": {"ready": true}},
         {"addresses": ["10.42.0.22"], "conditions": {"ready": true}},
@@ -108,8 +112,16 @@ fn names_follow_the_specification() {
             (svc("web"), A, "NoError: A 10.43.0.80"),
             (svc("WEB"), A, "NoError: A 10.43.0.80"),
             (svc("web"), AAAA, "NoError: SOA"),
-            (svc("web"), SRV, "NoError: SRV 0 50 53 web.default.svc.cluster.local., SRV 0 50 80 web.default.svc.cluster.local. | A 10.43.0.80"),
-            (svc("_http._tcp.web"), SRV, "NoError: SRV 0 100 80 web.default.svc.cluster.local. | A 10.43.0.80"),
+            (
+                svc("web"),
+                SRV,
+                "NoError: SRV 0 50 53 web.default.svc.cluster.local., SRV 0 50 80 web.default.svc.cluster.local. | A 10.43.0.80",
+            ),
+            (
+                svc("_http._tcp.web"),
+                SRV,
+                "NoError: SRV 0 100 80 web.default.svc.cluster.local. | A 10.43.0.80",
+            ),
             (svc("_http._udp.web"), SRV, "NXDomain: SOA"),
             (svc("_tcp.web"), SRV, "NoError: SOA"),
             (svc("nobody"), A, "NXDomain: SOA"),
@@ -117,7 +129,11 @@ fn names_follow_the_specification() {
             (svc("db-0.db"), A, "NoError: A 10.42.0.21"),
             (svc("10-42-0-22.db"), A, "NoError: A 10.42.0.22"),
             (svc("db-1.db"), A, "NXDomain: SOA"),
-            (svc("_peer._tcp.db"), SRV, "NoError: SRV 0 50 7000 10-42-0-22.db.default.svc.cluster.local., SRV 0 50 7000 db-0.db.default.svc.cluster.local. | A 10.42.0.21, A 10.42.0.22"),
+            (
+                svc("_peer._tcp.db"),
+                SRV,
+                "NoError: SRV 0 50 7000 10-42-0-22.db.default.svc.cluster.local., SRV 0 50 7000 db-0.db.default.svc.cluster.local. | A 10.42.0.21, A 10.42.0.22",
+            ),
             (svc("idle"), A, "NXDomain: SOA"),
             (svc("inside"), A, "NoError: A 10.43.0.80, CNAME web.default.svc.cluster.local."),
             (svc("outside"), A, "NoError: A 203.0.113.1, CNAME example.com."),
@@ -125,7 +141,11 @@ fn names_follow_the_specification() {
             ("default.svc.cluster.local.".into(), A, "NoError: SOA"),
             ("other.svc.cluster.local.".into(), A, "NXDomain: SOA"),
             ("svc.cluster.local.".into(), A, "NoError: SOA"),
-            ("cluster.local.".into(), SOA, "NoError: SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 30"),
+            (
+                "cluster.local.".into(),
+                SOA,
+                "NoError: SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 30",
+            ),
             ("cluster.local.".into(), NS, "NoError: NS ns.dns.cluster.local."),
             ("ns.dns.cluster.local.".into(), A, "NoError: A 10.43.0.10"),
             ("dns-version.cluster.local.".into(), TXT, "NoError: TXT 1.1.0"),
@@ -136,6 +156,7 @@ fn names_follow_the_specification() {
             ("99.0.42.10.in-addr.arpa.".into(), PTR, "NXDomain: SOA"),
             ("example.com.".into(), A, "NoError: A 203.0.113.1"),
             ("example.com.default.svc.cluster.local.".into(), A, "NXDomain: SOA"),
+            ("example.com.".into(), AAAA, "NoError: "),
             ("absent.example.".into(), A, "NXDomain: "),
         ] {
             assert_eq!(ask(&pod, &name, kind), expected, "{kind} {name}");
@@ -180,7 +201,13 @@ fn the_node_itself_is_answered_and_a_kube_dns_service_without_endpoints_does_not
     on_cluster(|cluster| {
         fill(cluster);
         let ports = json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]);
-        cluster.put("services", service("kube-dns", json!({"clusterIP": "10.43.0.10", "clusterIPs": ["10.43.0.10"], "ports": ports})));
+        cluster.put(
+            "services",
+            service(
+                "kube-dns",
+                json!({"clusterIP": "10.43.0.10", "clusterIPs": ["10.43.0.10"], "ports": ports}),
+            ),
+        );
         let (pod, _) = cluster.pod("a", 1);
         assert_eq!(ask(&pod, "kube-dns.default.svc.cluster.local.", RecordType::A), "NoError: A 10.43.0.10");
         let here = UdpSocket::bind((NODE_IP, 0)).unwrap();

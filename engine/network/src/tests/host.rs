@@ -58,20 +58,7 @@ impl Machine {
 
     /// Answers every connection and datagram with its own name and the caller's address.
     pub fn serve(&self, name: &str, port: u16) {
-        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let (tcp, udp) = self.run(|| (TcpListener::bind(at).unwrap(), UdpSocket::bind(at).unwrap()));
-        let (tcp_name, udp_name) = (name.to_owned(), name.to_owned());
-        thread::spawn(move || {
-            while let Ok((mut stream, peer)) = tcp.accept() {
-                let _ = stream.write_all(format!("{tcp_name} {}", peer.ip()).as_bytes());
-            }
-        });
-        thread::spawn(move || {
-            let mut buffer = [0; 16];
-            while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
-                let _ = udp.send_to(format!("{udp_name} {}", peer.ip()).as_bytes(), peer);
-            }
-        });
+        self.run(|| serve_here(name, port));
     }
 
     /// What the server at `to` answered, or the kind of error.
@@ -90,6 +77,24 @@ impl Machine {
             socket
         })
     }
+}
+
+/// [`Machine::serve`] on the machine of this thread.
+pub fn serve_here(name: &str, port: u16) {
+    let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let (tcp, udp) = (TcpListener::bind(at).unwrap(), UdpSocket::bind(at).unwrap());
+    let (tcp_name, udp_name) = (name.to_owned(), name.to_owned());
+    thread::spawn(move || {
+        while let Ok((mut stream, peer)) = tcp.accept() {
+            let _ = stream.write_all(format!("{tcp_name} {}", peer.ip()).as_bytes());
+        }
+    });
+    thread::spawn(move || {
+        let mut buffer = [0; 16];
+        while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
+            let _ = udp.send_to(format!("{udp_name} {}", peer.ip()).as_bytes(), peer);
+        }
+    });
 }
 
 pub fn ask(to: (Ipv4Addr, u16)) -> std::io::Result<String> {
@@ -205,7 +210,8 @@ impl Node {
 
     pub fn apply(&self, service: Value, slices: Vec<Value>) {
         let service: Service = serde_json::from_value(service).unwrap();
-        let slices: Vec<EndpointSlice> = slices.into_iter().map(|slice| serde_json::from_value(slice).unwrap()).collect();
+        let slices: Vec<EndpointSlice> =
+            slices.into_iter().map(|slice| serde_json::from_value(slice).unwrap()).collect();
         let name = service.metadata.name.clone().unwrap();
         let env = environment(&self.config);
         let plan = plan_service(&service, &env, |port, protocol| endpoints_of(slices.iter(), port, protocol));

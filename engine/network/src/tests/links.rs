@@ -102,6 +102,9 @@ fn a_missing_network_namespace_says_what_was_tried() {
 }
 
 fn veths() -> usize {
-    let output = std::process::Command::new("ip").args(["-br", "link", "show", "group", &crate::links::POD_LINKS_GROUP.to_string()]).output().unwrap();
+    let output = std::process::Command::new("ip")
+        .args(["-br", "link", "show", "group", &crate::links::POD_LINKS_GROUP.to_string()])
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&output.stdout).lines().count()
 }

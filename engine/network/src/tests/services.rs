@@ -131,7 +131,10 @@ fn load_balancer_source_ranges_keep_others_out() {
         assert!(node.client.ask((NODE_IP, 80)).is_ok());
         open_to("203.0.113.0/24");
         assert_eq!(node.client.ask((NODE_IP, 80)), Err(ErrorKind::TimedOut));
-        assert!(node.client.ask((NODE_IP, 30080)).is_ok(), "ranges are the load balancer's, not the node port's");
+        assert!(
+            node.client.ask((NODE_IP, 30080)).is_ok(),
+            "ranges are the load balancer's, not the node port's"
+        );
     });
 }
 
@@ -189,13 +192,26 @@ fn endpoints_outside_the_machine_answer_through_the_node() {
 }
 
 #[test]
+fn the_node_itself_can_be_an_endpoint_as_the_api_server_is() {
+    on_node(|node| {
+        let (a, a_ip) = node.pod("a", 8080);
+        super::host::serve_here("api", 8080);
+        node.apply(service(json!({})), vec![slice(&[NODE_IP])]);
+        assert_eq!(a.ask((VIP, 80)), Ok(format!("api {a_ip}")));
+        assert_eq!(name(&ask((VIP, 80)).unwrap()), "api");
+    });
+}
+
+#[test]
 fn an_address_two_services_claim_goes_to_the_next_when_the_first_is_deleted() {
     on_node(|node| {
         let (_a, a_ip) = node.pod("a", 8080);
         let (_b, b_ip) = node.pod("b", 8080);
         let external = Ipv4Addr::new(198, 51, 100, 7);
         let with = |name: &str, ip: &str| {
-            service(json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "clusterIPs": [ip], "externalIPs": [external]}}))
+            service(
+                json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "clusterIPs": [ip], "externalIPs": [external]}}),
+            )
         };
         node.apply(with("first", "10.43.0.1"), vec![slice(&[a_ip])]);
         node.apply(with("second", "10.43.0.2"), vec![slice(&[b_ip])]);
