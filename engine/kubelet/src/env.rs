@@ -245,11 +245,7 @@ impl Builder<'_> {
         }
     }
 
-    fn from_sources(
-        &self,
-        container: &Container,
-        out: &mut BTreeMap<String, String>,
-    ) -> Result<(), EnvError> {
+    fn add_sources(&self, container: &Container, out: &mut BTreeMap<String, String>) -> Result<(), EnvError> {
         for source in container.env_from.iter().flatten() {
             let prefix = source.prefix.as_deref().unwrap_or_default();
             if let Some(reference) = &source.config_map_ref {
@@ -293,7 +289,7 @@ pub fn build(
     let links = service_links(namespace, links_wanted, sources);
     let builder = Builder { pod, facts, sources, namespace };
     let mut known = BTreeMap::new();
-    builder.from_sources(container, &mut known)?;
+    builder.add_sources(container, &mut known)?;
     let mut out: Vec<(String, String)> = known.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     for variable in container.env.iter().flatten() {
         let value = match (&variable.value, &variable.value_from) {

@@ -48,7 +48,7 @@ pub fn read(disk: &Path, max_pods: u32) -> Capacity {
         std::fs::read_to_string("/proc/meminfo").ok().and_then(|t| meminfo(&t, "MemTotal")).unwrap_or(0);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let stat = nix::sys::statvfs::statvfs(disk).ok();
-    let storage = stat.map_or(0, |s| s.blocks() as u64 * s.fragment_size() as u64);
+    let storage = stat.map_or(0, |s| s.blocks() * s.fragment_size());
     let huge = hugepages();
     let huge_bytes: u64 = huge.iter().map(|(_, n)| n).sum();
     let quantity = |text: String| Quantity(text);

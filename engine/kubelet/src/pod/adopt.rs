@@ -9,7 +9,10 @@ use super::exit;
 use super::observed::{Observed, Sandbox, Stage, State};
 use crate::clock::Millis;
 
-fn adopt_container(observed: &mut Observed, info: &ContainerInfo) {
+/// What the runtime says of a container whose end nobody saw.
+const LOST_CODE: i32 = 255;
+
+fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
     let Some(seen) = observed.containers.get_mut(&info.name) else { return };
     let before = match &seen.state {
         State::Exited(ended) => Some(ended.clone()),
@@ -27,6 +30,9 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo) {
         }
         ContainerState::Exited(exit) => {
             let mut ended = exit::terminated(&info.id.0, exit);
+            if lost && ended.code == LOST_CODE {
+                ended.reason = "Unknown".to_owned();
+            }
             if let Some(known) = before.filter(|b| b.id == ended.id) {
                 ended.message = known.message.or(ended.message);
             }
@@ -66,7 +72,7 @@ pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed 
     let mut containers: Vec<&ContainerInfo> = sandbox.containers.iter().collect();
     containers.sort_by_key(|c| c.attempt);
     for info in containers {
-        adopt_container(&mut observed, info);
+        adopt_container(&mut observed, info, !sandbox.alive);
     }
     if sandbox.alive {
         observed.sandbox = Sandbox::Ready { ip: None };

@@ -220,28 +220,26 @@ impl Manager {
     }
 }
 
-/// Sandboxes, directories and logs of pods that are not wanted any more.
+/// Sandboxes, directories and logs of pods that are not wanted any more. Logs of pods that were never here (another
+/// node agent may use the same directory) are left alone.
 async fn remove_orphans(shared: Arc<Shared>, orphans: Vec<SandboxInfo>, wanted: HashSet<String>) {
+    let pods = shared.config.state_dir.join("pods");
+    let mut gone: HashSet<String> =
+        names_in(&pods).await.into_iter().filter(|n| !wanted.contains(n)).collect();
+    for uid in &gone {
+        if let Err(error) = crate::volumes::tear_down(pods.join(uid)).await {
+            tracing::warn!(pod = uid, %error, "directory of a former pod was not removed");
+        }
+    }
     for orphan in orphans {
         let spec = orphan.spec;
         if let Err(error) = sandbox::tear_down(shared.clone(), spec.pod_uid.clone()).await {
             tracing::warn!(pod = spec.name, error, "former pod was not removed");
         }
-    }
-    let pods = shared.config.state_dir.join("pods");
-    for name in names_in(&pods).await {
-        if !wanted.contains(&name)
-            && let Err(error) = crate::volumes::tear_down(pods.join(&name)).await
-        {
-            tracing::warn!(pod = name, %error, "directory of a former pod was not removed");
-        }
+        gone.insert(spec.pod_uid);
     }
     for name in names_in(&shared.config.log_dir).await {
-        // `<ns>_<pod>_<uid>`; anything else is not ours.
-        let mut parts = name.split('_');
-        if let (Some(_), Some(_), Some(uid), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-            && !wanted.contains(uid)
-        {
+        if name.rsplit('_').next().is_some_and(|uid| gone.contains(uid)) {
             let _ = tokio::fs::remove_dir_all(shared.config.log_dir.join(&name)).await;
         }
     }

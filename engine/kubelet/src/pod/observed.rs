@@ -227,6 +227,11 @@ impl Observed {
     /// The sandbox is gone (a reboot, or its shim was killed): everything in it ended.
     pub fn sandbox_lost(&mut self, now: Millis) {
         self.sandbox = Sandbox::Absent;
+        self.containers_lost(now);
+    }
+
+    /// Every container ended, and nobody saw how.
+    pub fn containers_lost(&mut self, now: Millis) {
         for container in self.containers.values_mut() {
             if let State::Running { id, started_at } = &container.state {
                 let ended = Terminated {

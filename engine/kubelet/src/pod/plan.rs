@@ -129,7 +129,8 @@ fn initialise(plan: &mut Plan, spec: &PodSpec, observed: &Observed, now: Millis)
         let Some(seen) = view(observed, &container.name) else { continue };
         if is_sidecar(container) {
             start(plan, &container.name, seen, now);
-            if !begun && !(seen.is_running() && seen.started) {
+            let serves = seen.is_running() && seen.started;
+            if !begun && !serves {
                 return false;
             }
             continue;

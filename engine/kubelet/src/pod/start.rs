@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use tokio_util::sync::CancellationToken;
 
 use super::mounts;
+use crate::clock::{self, Millis};
 use crate::dns::Cluster;
 use crate::env::{self, Facts, Sources, expand};
 use crate::images::{PullPolicy, credentials_for, pull_policy};
@@ -44,13 +45,14 @@ pub struct Running {
     pub stop_signal: Option<String>,
     /// Why the postStart hook failed; the container has to be stopped.
     pub hook_error: Option<String>,
+    pub started_at: Millis,
 }
 
 #[derive(Debug)]
 pub enum Started {
     Running(Running),
     /// Made, but its process could not be started.
-    NotStarted {
+    RunFailed {
         running: Running,
         message: String,
     },
@@ -131,12 +133,14 @@ impl Starter {
             user,
             stop_signal: lifecycle.and_then(|l| l.stop_signal.clone()).or_else(|| image.stop_signal.clone()),
             hook_error: None,
+            started_at: clock::now(),
         };
         if let Err(error) = self.shared.runtime.start_container(&made.id).await {
             let message = crate::chain(&error);
             self.failed(format!("Error: {message}"));
-            return Started::NotStarted { running, message };
+            return Started::RunFailed { running, message };
         }
+        running.started_at = clock::now();
         self.normal("Started", "Container started".to_owned());
         if let Some(handler) = lifecycle.and_then(|l| l.post_start.as_ref()) {
             let hook = hooks::handle(

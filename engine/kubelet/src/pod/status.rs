@@ -111,7 +111,7 @@ impl Writer<'_> {
             image: seen.image.clone().or_else(|| spec.image.clone()).unwrap_or_default(),
             image_id: seen.image_id.clone().unwrap_or_default(),
             container_id: id.filter(|i| !i.is_empty()).map(|id| format!("containerd://{id}")),
-            started: Some(started && !(init && !is_sidecar(spec))),
+            started: Some(started && (!init || is_sidecar(spec))),
             allocated_resources: spec
                 .resources
                 .as_ref()
@@ -147,7 +147,8 @@ impl Writer<'_> {
         init.filter(|c| {
             let Some(seen) = self.observed.containers.get(&c.name) else { return true };
             if is_sidecar(c) {
-                !(seen.is_running() && seen.started) && !self.finished
+                let serves = seen.is_running() && seen.started;
+                !serves && !self.finished
             } else {
                 !matches!(&seen.state, State::Exited(e) if e.code == 0)
             }

@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 /// Mount points from /proc/self/mountinfo, in the order of mounting.
 fn parse_mountinfo(text: &str) -> Vec<PathBuf> {
-    text.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| unescape(field)).collect()
+    text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect()
 }
 
 /// The kernel writes space, tab, newline and backslash as three octal digits.
