@@ -29,6 +29,6 @@ fn first_address() -> Option<Ipv4Addr> {
 
 /// The host name in lower case, as node names are.
 pub fn host_name() -> Result<String> {
-    let name = nix::unistd::gethostname().context("read the host name")?;
-    Ok(name.to_string_lossy().to_lowercase())
+    let name = nix::sys::utsname::uname().context("read the host name")?;
+    Ok(name.nodename().to_string_lossy().to_lowercase())
 }

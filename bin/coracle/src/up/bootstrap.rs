@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use coracle_store::{Reader, Scope};
+use coracle_store::{Key, Reader, Resource, Scope};
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::{
     Api,
@@ -52,8 +52,8 @@ pub async fn cluster_dns(client: &kube::Client, options: &UpOptions) -> Result<(
 /// Waits until the node's Ready condition is true.
 pub async fn node_ready(store: &Reader, name: &str) -> Result<()> {
     let wait = async {
-        let (snapshot, mut watch) = store.list_watch(Scope::object("nodes", "", name));
-        let key = coracle_store::Key::new("nodes", "", name);
+        let key = Key::new(Resource::new("nodes"), "", name);
+        let (snapshot, mut watch) = store.list_watch(Scope::object(&key));
         if snapshot.get(&key).is_some_and(|object| is_ready(object)) {
             return Ok(());
         }
