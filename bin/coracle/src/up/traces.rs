@@ -69,6 +69,7 @@ async fn remove_pods(options: &DataOptions) -> Result<()> {
         let name = format!("{}/{}", sandbox.spec.namespace, sandbox.spec.name);
         runtime.remove_sandbox(&uid).await.with_context(|| format!("remove pod `{name}`"))?;
     }
+    runtime.remove_cgroups().await.context("remove the pods' cgroups")?;
     drain.abort();
     Ok(())
 }

@@ -75,6 +75,14 @@ impl Runtime {
         Ok(())
     }
 
+    /// Removes the cgroups of the whole node, and so ends whatever is left in them. For when the node is taken down.
+    pub async fn remove_cgroups(&self) -> Result<(), RuntimeError> {
+        let (inner, root) = (self.0.clone(), self.0.config.cgroup_root.clone());
+        blocking(move || inner.cgroups.remove(&root))
+            .await
+            .map_err(failed("remove cgroup", &self.0.config.cgroup_root))
+    }
+
     /// Finds the sandboxes of an earlier process.
     pub(super) async fn recover(&self) -> Result<(), RuntimeError> {
         let pods = self.0.config.state_dir.join("pods");

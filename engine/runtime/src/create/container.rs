@@ -16,9 +16,11 @@ use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::Sysca
 use serde_json::{Value, json};
 
 use super::{
-    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, process::Process, rootfs, spec,
+    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, process, process::Process,
+    rootfs, spec, words::Words,
 };
 use crate::{
+    api::ContainerSpec,
     cgroup::{Cgroups, device_filter},
     protocol::{self, Status},
     record::{self, ContainerDirectory},
@@ -33,6 +35,7 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let process =
         Process::new(&record.spec, &sandbox.spec.hostname, available).map_err(|error| text(&error))?;
 
+    check_sources(&record.spec)?;
     let rootfs = rootfs::prepare(directory, &mut record).map_err(|error| text(&error))?;
     let cgroup = record::container_cgroup(&sandbox.cgroup, &record.id);
     let all_devices = record.spec.privileged || record.spec.devices_all;
@@ -51,6 +54,7 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let socket = directory.join("console.sock");
     let console = record.spec.tty.then(|| listen(&socket)).transpose().map_err(|error| text(&error))?;
     let executor = ContainerExecutor { process, status: STATUS };
+    let words = Words::collect().map_err(|error| text(&error))?;
     let created = ContainerBuilder::new(record.id.clone(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(&oci)
@@ -61,7 +65,9 @@ pub fn create(directory: &Path) -> Result<(), String> {
         .with_systemd(false)
         .with_detach(true)
         .build()
-        .map_err(|error| text(&error))?;
+        .map_err(|error| {
+            format!("error during container init: {}", words.first().unwrap_or_else(|| text(&error)))
+        })?;
     let pid = created.pid().ok_or("libcontainer gave no process")?.as_raw();
 
     if !all_devices
@@ -76,6 +82,17 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let descriptors: Vec<_> = master.iter().map(AsRawFd::as_raw_fd).collect();
     super::report(&Status::Created { pid }, &descriptors);
     Ok(())
+}
+
+/// In the words that runc has for it.
+fn check_sources(spec: &ContainerSpec) -> Result<(), String> {
+    spec.mounts.iter().try_for_each(|mount| {
+        fs::metadata(&mount.host_path).map(|_| ()).map_err(|error| {
+            let (source, target) = (mount.host_path.display(), mount.container_path.display());
+            let reason = process::reason(&error);
+            format!("error during container init: error mounting \"{source}\" to rootfs at \"{target}\": stat {source}: {reason}")
+        })
+    })
 }
 
 fn kill(pid: i32) {

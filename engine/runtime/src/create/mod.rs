@@ -11,6 +11,7 @@ mod pause;
 mod process;
 mod rootfs;
 pub mod spec;
+mod words;
 
 use std::{ffi::OsString, os::fd::RawFd, path::Path};
 

@@ -71,14 +71,8 @@ fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(
         // The root directory of a container has the mode and owner that its image gives it.
         copy_owner(top, &upper).map_err(failed("set mode and owner of", &upper))?;
     }
-    // Layers are named relative to a common directory: the options of a mount fit in one page.
-    let parent = layers.last().and_then(|layer| layer.parent()).unwrap_or(Path::new("/"));
-    std::env::set_current_dir(parent).map_err(failed("enter", parent))?;
-    let lower: Vec<String> = layers
-        .iter()
-        .rev()
-        .map(|layer| layer.strip_prefix(parent).unwrap_or(layer).to_string_lossy().into_owned())
-        .collect();
+    let (names, lower) = short_names(directory, layers)?;
+    std::env::set_current_dir(&names).map_err(failed("enter", &names))?;
     let options = |extra: &str| {
         let (upper, work) = (upper.display(), directory.join("work"));
         format!("lowerdir={},upperdir={upper},workdir={}{extra}", lower.join(":"), work.display())
@@ -92,6 +86,26 @@ fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(
         .map_err(|error| failed("mount layers at", rootfs)(error.into()))?;
     std::env::set_current_dir("/").map_err(failed("enter", Path::new("/")))
 }
+
+/// A directory and the layers' names below it, highest first: the options of a mount must fit in one page.
+fn short_names(directory: &Path, layers: &[PathBuf]) -> Result<(PathBuf, Vec<String>), RootfsError> {
+    let parent = layers.last().and_then(|layer| layer.parent()).unwrap_or(Path::new("/"));
+    let names = layers.iter().rev().map(|layer| layer.strip_prefix(parent).unwrap_or(layer));
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    if names.iter().map(|name| name.len() + 1).sum::<usize>() < MAX_NAMES {
+        return Ok((parent.to_owned(), names));
+    }
+    let links = directory.join("layers");
+    fs::create_dir_all(&links).map_err(failed("create", &links))?;
+    for (number, layer) in layers.iter().rev().enumerate() {
+        let link = links.join(number.to_string());
+        std::os::unix::fs::symlink(layer, &link).map_err(failed("link", &link))?;
+    }
+    Ok((links, (0..layers.len()).map(|number| number.to_string()).collect()))
+}
+
+/// Leaves room in 4096 bytes for the two other directories.
+const MAX_NAMES: usize = 2048;
 
 fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};

@@ -70,12 +70,24 @@ fn isolated(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> bool {
     .is_ok()
 }
 
+/// The id of an image with as many layers as there can be.
+pub const MANY_LAYERS: &str = "sha256:many";
+
 /// One layer: busybox with links to itself.
 struct Image(PathBuf);
 
 impl containers::Layers for Image {
-    fn layers(&self, _: String) -> futures::future::BoxFuture<'_, Result<Vec<PathBuf>, images::ImageError>> {
-        Box::pin(async { Ok(vec![self.0.clone()]) })
+    fn layers(&self, id: String) -> futures::future::BoxFuture<'_, Result<Vec<PathBuf>, images::ImageError>> {
+        let mut layers = vec![self.0.clone()];
+        if id == MANY_LAYERS {
+            for number in 0..120 {
+                let layer = self.0.with_file_name(format!("{number:064}"));
+                std::fs::create_dir_all(&layer).unwrap();
+                std::fs::write(layer.join("top"), number.to_string()).unwrap();
+                layers.push(layer);
+            }
+        }
+        Box::pin(async { Ok(layers) })
     }
 }
 

@@ -14,6 +14,8 @@ tests!(
     logs_are_rotated,
     volumes_are_mounted_with_their_access,
     mounts_propagate_as_asked,
+    an_image_may_have_many_layers,
+    a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
     host_network_and_host_pid_are_the_nodes,
@@ -254,4 +256,33 @@ async fn mounts_propagate_as_asked() {
     }
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
     nix::mount::umount2(&volume, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+async fn an_image_may_have_many_layers() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["cat", "/top"]);
+    spec.image_id = MANY_LAYERS.into();
+    assert_eq!(node.output(spec).await, (0, "119".into()));
+}
+
+async fn a_mount_that_cannot_be_made_is_told() {
+    let node = Node::new().await;
+    node.sandbox().await;
+    let cases = [
+        ("/no/such", "/data", "stat /no/such: no such file or directory"),
+        ("/etc/passwd", "/tmp", "/etc/passwd"),
+    ];
+    for (host, container, words) in cases {
+        let mut spec = node.spec(&["true"]);
+        spec.mounts.push(Mount {
+            host_path: host.into(),
+            container_path: container.into(),
+            read_only: false,
+            propagation: Propagation::Private,
+        });
+        let info = node.runtime().create_container(spec).await.unwrap();
+        let error = node.runtime().start_container(&info.id).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
