@@ -48,7 +48,7 @@ impl Signer {
         let (signed, signature) = token.rsplit_once('.')?;
         let (head, claims) = signed.split_once('.')?;
         let head = decode(head)?;
-        if head["alg"] != "ES256" || !head["kid"].as_str().is_none_or(|kid| kid == self.key_id) {
+        if head["alg"] != "ES256" || head["kid"].as_str().is_some_and(|kid| kid != self.key_id) {
             return None;
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;

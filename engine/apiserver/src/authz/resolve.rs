@@ -17,14 +17,12 @@ pub enum Grant<'a> {
     Node,
 }
 
+/// Takes a rule, or what could not be resolved; breaks when it has seen enough.
+pub type Visit<'a> = dyn FnMut(&Grant<'_>, Result<&PolicyRule, String>) -> ControlFlow<()> + 'a;
+
 /// Calls `visit` with every rule of every role that is bound to the user, in the cluster and (unless empty) in the
 /// namespace, or with what could not be resolved.
-pub fn visit_rules(
-    source: &dyn Source,
-    user: &UserInfo,
-    namespace: &str,
-    visit: &mut dyn FnMut(&Grant<'_>, Result<&PolicyRule, String>) -> ControlFlow<()>,
-) {
+pub fn visit_rules(source: &dyn Source, user: &UserInfo, namespace: &str, visit: &mut Visit<'_>) {
     let _ = try_visit(source, user, namespace, visit);
 }
 
@@ -32,7 +30,7 @@ fn try_visit(
     source: &dyn Source,
     user: &UserInfo,
     namespace: &str,
-    visit: &mut dyn FnMut(&Grant<'_>, Result<&PolicyRule, String>) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> ControlFlow<()> {
     if user.name.starts_with("system:node:") && user.in_group(NODES.0) {
         for rule in source.role(None, NODES.1).iter().flat_map(|role| role.rules()) {

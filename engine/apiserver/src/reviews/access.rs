@@ -45,7 +45,8 @@ pub fn rules(authorizer: &Authorizer, user: &UserInfo, object: Value) -> Result<
     let (rules, errors) = authorizer.rules_for(user, &namespace);
     let (resource, other): (Vec<&PolicyRule>, Vec<&PolicyRule>) =
         rules.iter().partition(|rule| rule.non_resource_urls.as_ref().is_none_or(Vec::is_empty));
-    let mut status = json!({"resourceRules": resource, "nonResourceRules": other, "incomplete": !errors.is_empty()});
+    let mut status =
+        json!({"resourceRules": resource, "nonResourceRules": other, "incomplete": !errors.is_empty()});
     if !errors.is_empty() {
         status["evaluationError"] = errors.join(", ").into();
     }

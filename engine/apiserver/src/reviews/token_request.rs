@@ -21,7 +21,8 @@ const MAX_SECONDS: i64 = 1 << 32;
 
 pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> Result<Value, Status> {
     let of = GroupResource::new("", "serviceaccounts");
-    let account = find(&state.reader, of.resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
+    let account =
+        find(&state.reader, of.resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
     let seconds = seconds(&object)?;
     let mut audiences = texts(&object["spec"], "audiences");
     if audiences.is_empty() {
@@ -70,7 +71,13 @@ fn bind(reader: &Reader, mut bound: Bound, wanted: &Value) -> Result<Bound, Stat
         let of = GroupResource::new("", resource);
         let object = find(reader, resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
         if !uid.is_empty() && uid != &*object.meta.uid {
-            return Err(Status::conflict(of, name, format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated")));
+            return Err(Status::conflict(
+                of,
+                name,
+                format!(
+                    "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+                ),
+            ));
         }
         Ok(object)
     };
@@ -94,7 +101,9 @@ fn bind(reader: &Reader, mut bound: Bound, wanted: &Value) -> Result<Bound, Stat
         ("v1" | "", "Secret") => bound.secret = Some(reference(&*get("secrets", &namespace)?)),
         ("v1" | "", "Node") => bound.node = Some(reference(&*get("nodes", "")?)),
         (version, kind) => {
-            return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+            return Err(Status::bad_request(format!(
+                "cannot bind token to object of type {version}, Kind={kind}"
+            )));
         }
     }
     Ok(bound)

@@ -111,7 +111,9 @@ async fn write<S: Sink<Message> + Unpin>(mut sink: S, codec: Codec, mut outbox: 
     while let Some(out) = outbox.recv().await {
         let message = match out {
             Out::Data(channel, bytes) => codec.encode(channel as u8, &bytes),
-            Out::Close => Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() })),
+            Out::Close => {
+                Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))
+            }
             // A channel ends with the connection: servers close none.
             _ => continue,
         };

@@ -71,8 +71,8 @@ pub async fn drive(io: impl AsyncRead + AsyncWrite, queues: Queues) {
         }
         _ = write(writer, queues.outbox) => {
             // Unread bytes at close would reset the connection under what was just written.
-            let rest = async { while matches!(reader.read_u8().await, Ok(_)) {} };
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
+            let mut nowhere = tokio::io::sink();
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, tokio::io::copy(&mut reader, &mut nowhere)).await;
         }
     }
 }

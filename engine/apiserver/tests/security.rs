@@ -1,0 +1,208 @@
+//! Who may do what, on a whole server: tokens, reviews, impersonation, escalation, client certificates over TLS.
+
+mod harness;
+
+use bytes::Bytes;
+use coracle_apiserver::{ApiServer, Config};
+use coracle_store::{Store, StoreConfig};
+use harness::{Answer, Harness, answer};
+use http_body_util::Full;
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+
+/// Asks as whoever the headers say.
+async fn ask(harness: &Harness, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+    let mut builder =
+        http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    answer(harness.send(None, builder.body(Full::new(Bytes::from(body))).expect("request")).await).await
+}
+
+async fn bearer(harness: &Harness, path: &str, token: &str) -> Answer {
+    ask(harness, "GET", path, &[("authorization", &format!("Bearer {token}"))], Value::Null).await
+}
+
+/// A token of the service account `app`, which is made first.
+async fn token(harness: &Harness, spec: Value) -> String {
+    let made = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.code;
+    assert!(made == 201 || made == 409);
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let answer = harness.post(&format!("{ACCOUNTS}/app/token"), request).await.expect(201);
+    assert!(answer["status"]["expirationTimestamp"].is_string());
+    answer["status"]["token"].as_str().expect("token").to_owned()
+}
+
+async fn bind(harness: &Harness, role: &str, subject: Value) {
+    let api = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "metadata": {"name": "b"},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    });
+    harness
+        .post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding)
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn anonymous_requests_reach_health_and_version_alone() {
+    let harness = Harness::start().await;
+    for (path, code) in [("/livez", 200), ("/version", 200), ("/api", 403), ("/metrics", 403), (PODS, 403)] {
+        assert_eq!(ask(&harness, "GET", path, &[], Value::Null).await.code, code, "{path}");
+    }
+    let refused = bearer(&harness, "/version", "no-token").await;
+    assert_eq!((refused.code, refused.message().as_str()), (401, "Unauthorized"));
+}
+
+#[tokio::test]
+async fn a_service_account_token_may_what_is_bound_and_dies_with_its_account() {
+    let harness = Harness::start().await;
+    let token = token(&harness, json!({})).await;
+    let refused = bearer(&harness, PODS, &token).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (
+            403,
+            "pods is forbidden: User \"system:serviceaccount:default:app\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+        )
+    );
+    bind(&harness, "view", json!({"kind": "ServiceAccount", "name": "app", "namespace": "default"})).await;
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 200);
+    assert_eq!(bearer(&harness, "/api/v1/namespaces/default/secrets", &token).await.code, 403);
+    assert_eq!(bearer(&harness, "/openid/v1/jwks", &token).await.code, 200);
+    harness.ask("DELETE", &format!("{ACCOUNTS}/app"), Value::Null).await;
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 401);
+}
+
+#[tokio::test]
+async fn token_reviews_tell_holder_and_audience() {
+    let harness = Harness::start().await;
+    let token = token(&harness, json!({"audiences": ["vault"], "expirationSeconds": 600})).await;
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 401);
+    let review = async |spec: Value| {
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        harness.post(path, json!({"spec": spec})).await.expect(201)["status"].clone()
+    };
+    let good = review(json!({"token": token, "audiences": ["vault", "other"]})).await;
+    assert_eq!(good["authenticated"], true);
+    assert_eq!(good["user"]["username"], "system:serviceaccount:default:app");
+    assert_eq!(good["audiences"], json!(["vault"]));
+    let bad = review(json!({"token": token})).await;
+    assert!(bad["error"].as_str().is_some_and(|error| error.starts_with("token audiences")), "{bad}");
+    assert_ne!(bad["authenticated"], true);
+}
+
+#[tokio::test]
+async fn access_reviews_answer_for_oneself_and_for_others() {
+    let harness = Harness::start().await;
+    bind(&harness, "edit", json!({"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}))
+        .await;
+    let attributes =
+        |verb: &str, resource: &str| json!({"namespace": "default", "verb": verb, "resource": resource});
+    let group = "/apis/authorization.k8s.io/v1";
+    let as_jane = [("impersonate-user", "jane")];
+    for (verb, resource, allowed) in
+        [("delete", "pods", true), ("create", "nodes", false), ("get", "secrets", true)]
+    {
+        let spec = json!({"spec": {"resourceAttributes": attributes(verb, resource)}});
+        let own = harness
+            .ask_with("POST", &format!("{group}/selfsubjectaccessreviews"), &as_jane, spec.to_string())
+            .await
+            .expect(201);
+        assert_eq!(own["status"]["allowed"], allowed, "{verb} {resource}");
+        let mut spec = spec;
+        spec["spec"]["user"] = "jane".into();
+        let other = harness.post(&format!("{group}/subjectaccessreviews"), spec).await.expect(201);
+        assert_eq!(other["status"]["allowed"], allowed, "{verb} {resource}");
+    }
+    let rules = harness
+        .ask_with(
+            "POST",
+            &format!("{group}/selfsubjectrulesreviews"),
+            &as_jane,
+            r#"{"spec":{"namespace":"default"}}"#,
+        )
+        .await
+        .expect(201);
+    assert_eq!(rules["status"]["incomplete"], false);
+    assert!(rules["status"]["resourceRules"].as_array().is_some_and(|rules| rules.len() > 5));
+    let who = harness
+        .ask_with("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &as_jane, "{}")
+        .await
+        .expect(201);
+    assert_eq!(who["status"]["userInfo"], json!({"username": "jane", "groups": ["system:authenticated"]}));
+    let neither =
+        harness.post(&format!("{group}/subjectaccessreviews"), json!({"spec": {"user": "jane"}})).await;
+    assert_eq!(neither.code, 422, "{}", neither.text);
+}
+
+#[tokio::test]
+async fn nobody_becomes_or_grants_more_than_allowed() {
+    let harness = Harness::start().await;
+    bind(&harness, "admin", json!({"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}))
+        .await;
+    let token = token(&harness, json!({})).await;
+    let headers = [("authorization", format!("Bearer {token}")), ("impersonate-user", "jane".into())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let refused = ask(&harness, "GET", PODS, &headers, Value::Null).await;
+    assert_eq!(
+        refused.message(),
+        "users \"jane\" is forbidden: User \"system:serviceaccount:default:app\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
+    );
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    for (resource, code) in [("configmaps", 201), ("nodes", 403)] {
+        let rules = json!([{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]);
+        let role = json!({"metadata": {"name": resource}, "rules": rules});
+        let headers = [("impersonate-user", "jane"), ("content-type", "application/json")];
+        let made = harness.ask_with("POST", roles, &headers, role.to_string()).await;
+        assert_eq!(made.code, code, "{}", made.text);
+        if code == 403 {
+            assert!(made.message().contains("is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\"]}"), "{}", made.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store_config =
+        StoreConfig { dir: dir.path().join("store"), encrypted: Vec::new(), history_events: 1000 };
+    let store = Store::open(store_config).await.expect("store opens");
+    let mut config = Config {
+        data_dir: dir.path().to_owned(),
+        bind: "127.0.0.1:0".parse().expect("address"),
+        node_ip: "127.0.0.1".parse().expect("address"),
+        node_name: "node-1".into(),
+        extra_sans: Vec::new(),
+        service_cidr: "10.43.0.0/16".parse().expect("network"),
+        cluster_domain: "cluster.local".into(),
+        node_port_range: 30000..=32767,
+    };
+    let server = std::sync::Arc::new(ApiServer::build(config.clone(), &store).await.expect("server builds"));
+    config.bind = server.address();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.clone().serve(stop.clone()));
+    let kubeconfig = server.admin_kubeconfig(None, None).expect("kubeconfig");
+    let path = dir.path().join("kubeconfig");
+    std::fs::write(&path, kubeconfig).expect("written");
+    let client = coracle_client::from_kubeconfig(&path).await.expect("client");
+    let namespaces =
+        kube::Api::<Namespace>::all(client.clone()).list(&Default::default()).await.expect("lists");
+    assert_eq!(namespaces.items.len(), 4);
+    drop(client);
+    stop.cancel();
+    serving.await.expect("ends");
+    drop(server);
+
+    let before = store.reader().revision();
+    ApiServer::build(config, &store).await.expect("server builds again");
+    assert_eq!(store.reader().revision(), before);
+}
