@@ -76,7 +76,11 @@ impl Harness {
         self.server.client(admin())
     }
 
-    pub async fn send(&self, identity: Option<Identity>, request: http::Request<Full<Bytes>>) -> http::Response<coracle_apiserver::types::Body> {
+    pub async fn send(
+        &self,
+        identity: Option<Identity>,
+        request: http::Request<Full<Bytes>>,
+    ) -> http::Response<coracle_apiserver::types::Body> {
         let mut request = request;
         if let Some(identity) = identity {
             request.extensions_mut().insert(identity);
@@ -85,7 +89,13 @@ impl Harness {
     }
 
     /// As an admin, with extra headers.
-    pub async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut builder = http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
@@ -132,7 +142,11 @@ impl Harness {
 pub async fn answer(response: http::Response<coracle_apiserver::types::Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("body").to_bytes();
-    Answer { code: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    Answer {
+        code: parts.status.as_u16(),
+        headers: parts.headers,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    }
 }
 
 /// The events of a watch.
@@ -157,6 +171,10 @@ impl Lines {
     /// `TYPE name` of the next event.
     pub async fn brief(&mut self) -> String {
         let event = self.next().await.expect("an event");
-        format!("{} {}", event["type"].as_str().unwrap_or_default(), event["object"]["metadata"]["name"].as_str().unwrap_or_default())
+        format!(
+            "{} {}",
+            event["type"].as_str().unwrap_or_default(),
+            event["object"]["metadata"]["name"].as_str().unwrap_or_default()
+        )
     }
 }

@@ -1,0 +1,97 @@
+//! Discovery against the documents of a stock server. Skipped where those are not at hand.
+
+mod harness;
+
+use std::{collections::BTreeMap, path::Path};
+
+use harness::Harness;
+use serde_json::Value;
+
+const GOLDEN: &str = "/work/shared/kubernetes-1.36/discovery";
+
+fn golden(name: &str) -> Option<Value> {
+    let text = std::fs::read_to_string(Path::new(GOLDEN).join(name)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The resources of a legacy document, by name. Only the form is compared that clients act on.
+fn by_name(list: &Value) -> BTreeMap<String, Value> {
+    let resources = list["resources"].as_array().expect("resources");
+    resources.iter().map(|resource| (resource["name"].as_str().expect("name").to_owned(), resource.clone())).collect()
+}
+
+#[tokio::test]
+async fn every_served_version_is_described_as_the_stock_server_describes_it() {
+    let Some(_) = golden("api.json") else { return };
+    let harness = Harness::start().await;
+    let groups = harness.get("/apis").await.expect(200);
+    let mut paths = vec!["/api/v1".to_owned()];
+    for group in groups["groups"].as_array().expect("groups") {
+        for version in group["versions"].as_array().expect("versions") {
+            paths.push(format!("/apis/{}", version["groupVersion"].as_str().expect("version")));
+        }
+    }
+    assert!(paths.len() > 15, "{paths:?}");
+    for path in paths {
+        let file = format!("{}.json", path.trim_start_matches('/').replace('/', "__"));
+        let Some(expected) = golden(&file) else { panic!("{path} is not served by a stock server") };
+        let seen = harness.get(&path).await.expect(200);
+        assert_eq!(seen["groupVersion"], expected["groupVersion"]);
+        let (seen, expected) = (by_name(&seen), by_name(&expected));
+        for (name, resource) in &seen {
+            let stock = expected.get(name).unwrap_or_else(|| panic!("{path}: {name} is not served by a stock server"));
+            assert_eq!(resource, stock, "{path}: {name}");
+        }
+        for name in expected.keys() {
+            assert!(seen.contains_key(name), "{path}: {name} is missing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_aggregated_document_says_the_same() {
+    let Some(expected) = golden("aggregated_v2.json") else { return };
+    let harness = Harness::start().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let answer = harness.ask_with("GET", "/apis", &[("accept", accept)], "").await;
+    let etag = answer.headers["etag"].to_str().expect("etag").to_owned();
+    let seen = answer.expect(200);
+    for group in seen["items"].as_array().expect("items") {
+        let name = &group["metadata"]["name"];
+        let stock = expected["items"].as_array().expect("items").iter().find(|other| other["metadata"]["name"] == *name);
+        let stock = stock.unwrap_or_else(|| panic!("{name} is not served by a stock server"));
+        for version in group["versions"].as_array().expect("versions") {
+            let same = stock["versions"].as_array().expect("versions").iter().find(|other| other["version"] == version["version"]);
+            assert_eq!(Some(version), same, "{name}");
+        }
+    }
+    let again = harness.ask_with("GET", "/apis", &[("accept", accept), ("if-none-match", &etag)], "").await;
+    assert_eq!(again.code, 304);
+}
+
+#[tokio::test]
+async fn groups_come_in_the_stock_order() {
+    let Some(expected) = golden("apis.json") else { return };
+    let harness = Harness::start().await;
+    let seen = harness.get("/apis").await.expect(200);
+    let names = |list: &Value| -> Vec<String> {
+        list["groups"].as_array().expect("groups").iter().map(|group| group["name"].as_str().expect("name").to_owned()).collect()
+    };
+    let served = names(&seen);
+    let stock: Vec<String> = names(&expected).into_iter().filter(|name| served.contains(name)).collect();
+    assert_eq!(served, stock);
+}
+
+#[tokio::test]
+async fn health_version_and_paths_are_answered() {
+    let harness = Harness::start().await;
+    for path in ["/healthz", "/livez", "/readyz", "/livez/ping", "/readyz/etcd"] {
+        let answer = harness.get(path).await;
+        assert_eq!((answer.code, answer.text.as_str()), (200, "ok"), "{path}");
+    }
+    assert!(harness.get("/readyz?verbose").await.text.ends_with("readyz check passed\n"));
+    assert_eq!(harness.get("/version").await.expect(200)["minor"], "36");
+    assert!(harness.get("/").await.expect(200)["paths"].as_array().expect("paths").contains(&"/apis/apps/v1".into()));
+    assert_eq!(harness.get("/nothing").await.code, 404);
+    assert!(harness.get("/metrics").await.text.contains("apiserver_storage_objects{resource=\"namespaces\"} 4"));
+}
