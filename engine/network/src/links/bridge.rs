@@ -36,12 +36,16 @@ pub fn gateway(pod_cidr: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from_bits(pod_cidr.network().to_bits() + 1)
 }
 
-/// Idempotent.
+/// Idempotent. A device of another configuration is replaced.
 pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     let socket = Socket::open(Family::Route)?;
     let gateway = gateway(config.pod_cidr);
     let mtu = uplink_mtu(&socket, config.node_ip)?;
     let mut batch = Batch::default();
+    if rtnl::link(&socket, &config.bridge)?.is_some_and(|link| link.mac != mac_of(gateway)) {
+        rtnl::delete_link(&mut batch, &config.bridge);
+        rtnl::delete_unreachable_routes(&socket)?;
+    }
     rtnl::add_bridge(&mut batch, &config.bridge, mac_of(gateway), mtu);
     rtnl::without_ipv6_addresses(&mut batch, &config.bridge);
     rtnl::set_up(&mut batch, &config.bridge);

@@ -131,8 +131,8 @@ fn rules(env: &Environment) -> Vec<(&'static str, Rule)> {
     let loopback = Ipv4Net::new_assert([127, 0, 0, 0].into(), 8);
     let to = Address::Destination;
     let to_node = || Rule::ipv4().local(FibAddress::Destination);
-    // NodePorts are not served on loopback addresses, as in kube-proxy's nftables mode.
-    let to_node_port = || to_node().address(to, false, loopback).load_port();
+    // On 127.0.0.1 too, as in kube-proxy's iptables mode: it is what people try first.
+    let to_node_port = || to_node().load_port();
     let to_service = || Rule::ipv4().load_address_and_port();
     vec![
         (PREROUTING.name, Rule::any().jump(SERVICES_CHAIN)),

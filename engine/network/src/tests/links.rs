@@ -56,6 +56,20 @@ fn a_restart_keeps_links_and_addresses_and_removes_strays() {
 }
 
 #[test]
+fn another_pod_network_replaces_the_first() {
+    on_node(|node| {
+        let (a, _) = node.pod("a", 8080);
+        node.config.pod_cidr = "10.52.0.0/24".parse().unwrap();
+        node.restart();
+        assert_eq!(veths(), 0);
+        assert_eq!(node.attach(&uid("a"), &a, &[]), Ipv4Addr::new(10, 52, 0, 2));
+        let routes = std::process::Command::new("ip").args(["route"]).output().unwrap();
+        assert!(!String::from_utf8_lossy(&routes.stdout).contains("10.42."));
+        assert!(super::host::ask((Ipv4Addr::new(10, 52, 0, 2), 8080)).is_ok());
+    });
+}
+
+#[test]
 fn a_pod_with_a_new_network_namespace_keeps_its_address() {
     on_node(|node| {
         let (old, address) = node.pod("a", 8080);
