@@ -1,10 +1,103 @@
 //! `/openapi/v2` and `/openapi/v3`: the schemas of everything that is served.
+//!
+//! Reads: the schema's table. Invariant: nothing is kept; a document is built, compressed when the client takes it, sent
+//! and dropped. Its hash names it, so clients ask once.
+//! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
 use crate::{
+    negotiate::clauses,
+    options::Query,
     status::Status,
-    types::{Request, Response, State},
+    types::{Request, Response, State, body_from},
 };
 
+const A_YEAR: &str = "public, max-age=31536000, immutable";
+/// What kubectl before 1.27 asks for; never made here.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
 pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Response, Status> {
-    let _ = (state, segments, request);
-    Err(Status::unknown_path())
+    let headers = request.headers();
+    acceptable(headers)?;
+    let hash = coracle_schema::openapi_hash();
+    let etag = format!("\"{hash}\"");
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == etag.as_str()) {
+        let mut response = http::Response::new(body_from(""));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(tagged(response, &etag));
+    }
+    let document = match segments {
+        ["v2"] => coracle_schema::openapi_v2(),
+        ["v3"] => index(state, &hash),
+        ["v3", "api", version] => coracle_schema::openapi_v3("", version).ok_or_else(Status::unknown_path)?,
+        ["v3", "apis", group, version] => {
+            coracle_schema::openapi_v3(group, version).ok_or_else(Status::unknown_path)?
+        }
+        _ => return Err(Status::unknown_path()),
+    };
+    let mut response = tagged(respond(headers, &document)?, &etag);
+    if Query::parse(request.uri().query()).get("hash") == Some(&*hash) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(A_YEAR));
+    }
+    Ok(response)
+}
+
+/// Where the document of each group version is.
+fn index(state: &State, hash: &str) -> Value {
+    let mut paths = Map::new();
+    for served in state.resources.all() {
+        let gvk = &served.api.gvk;
+        let path = if gvk.group.is_empty() {
+            format!("api/{}", gvk.version)
+        } else {
+            format!("apis/{}/{}", gvk.group, gvk.version)
+        };
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        paths.entry(path).or_insert_with(|| json!({"serverRelativeURL": url}));
+    }
+    json!({"paths": paths})
+}
+
+/// Only JSON; a client that takes nothing but protobuf is told so.
+fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
+    let clauses = clauses(headers);
+    if clauses.is_empty() || clauses.iter().any(|clause| !clause.media_type.starts_with(PROTOBUF)) {
+        return Ok(());
+    }
+    Err(Status::not_acceptable(&["application/json"]))
+}
+
+fn tagged(mut response: Response, etag: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    response
+}
+
+fn respond(headers: &HeaderMap, document: &Value) -> Result<Response, Status> {
+    let json = serde_json::to_vec(document).map_err(Status::internal)?;
+    let takes_gzip = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|one| one.trim().starts_with("gzip")));
+    let bytes = if takes_gzip { gzip(&json).map_err(Status::internal)? } else { json };
+    let mut response = http::Response::new(body_from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if takes_gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }

@@ -1,0 +1,112 @@
+//! The stock client over TLS on the loopback interface. Skipped where there is no `kubectl`.
+
+mod harness;
+
+use std::{io::Write, process::Stdio};
+
+use harness::Harness;
+use tokio_util::sync::CancellationToken;
+
+struct Kubectl {
+    kubeconfig: tempfile::NamedTempFile,
+    home: tempfile::TempDir,
+}
+
+impl Kubectl {
+    fn new(harness: &Harness) -> Kubectl {
+        let mut kubeconfig = tempfile::NamedTempFile::new().expect("file");
+        let text = harness.server.admin_kubeconfig(None, None).expect("kubeconfig");
+        kubeconfig.write_all(text.as_bytes()).expect("writes");
+        Kubectl { kubeconfig, home: tempfile::tempdir().expect("home") }
+    }
+
+    /// Standard output and standard error.
+    async fn run(&self, arguments: &str, input: &str) -> (bool, String) {
+        let mut child = tokio::process::Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig.path())
+            .args(arguments.split_whitespace())
+            .env("HOME", self.home.path())
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut stdin = child.stdin.take().expect("stdin");
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("writes");
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("kubectl ends");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    #[track_caller]
+    fn check(&self, arguments: &str, seen: &(bool, String), good: bool, part: &str) {
+        assert_eq!(seen.0, good, "kubectl {arguments}: {}", seen.1);
+        assert!(seen.1.contains(part), "kubectl {arguments}: {}", seen.1);
+    }
+
+    async fn expect(&self, arguments: &str, input: &str, part: &str) {
+        let seen = self.run(arguments, input).await;
+        self.check(arguments, &seen, true, part);
+    }
+
+    async fn refused(&self, arguments: &str, input: &str, part: &str) {
+        let seen = self.run(arguments, input).await;
+        self.check(arguments, &seen, false, part);
+    }
+}
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: web:1
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_finds_what_it_expects() {
+    if std::process::Command::new("kubectl").arg("help").output().is_err() {
+        return;
+    }
+    let harness = Harness::start().await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(harness.server.clone().serve(stop.clone()));
+    let kubectl = Kubectl::new(&harness);
+    kubectl.expect("get namespaces", "", "kube-system").await;
+    kubectl.expect("version", "", "Server Version: v1.36").await;
+    kubectl.expect("api-resources", "", "deployments").await;
+    kubectl.expect("apply -f -", DEPLOYMENT, "deployment.apps/web created").await;
+    kubectl.expect("apply -f -", DEPLOYMENT, "deployment.apps/web unchanged").await;
+    kubectl.expect("apply -f -", &DEPLOYMENT.replace("web:1", "web:2"), "deployment.apps/web configured").await;
+    kubectl.expect("scale deployment/web --replicas=5", "", "deployment.apps/web scaled").await;
+    kubectl.expect("get deployment web -o jsonpath={.spec.replicas}", "", "5").await;
+    kubectl.expect("get deployments,services -A -o wide", "", "kubernetes").await;
+    kubectl.expect("get deployment web -o yaml", "", "kubectl.kubernetes.io/last-applied-configuration").await;
+    kubectl.expect("explain deployment.spec.replicas", "", "Number of desired pods").await;
+    kubectl.expect("label deployment web a=b", "", "labeled").await;
+    kubectl.expect("auth can-i create pods", "", "yes").await;
+    kubectl.expect("create configmap c --from-literal=a=b", "", "created").await;
+    kubectl.expect("describe deployment web", "", "web:2").await;
+    kubectl.expect("diff -f -", &DEPLOYMENT.replace("web:1", "web:2").replace("replicas: 2", "replicas: 5"), "").await;
+    kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"").await;
+    kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: x"), "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32").await;
+    kubectl.refused("get pod nothing", "", "Error from server (NotFound): pods \"nothing\" not found").await;
+    kubectl.refused("create configmap c --from-literal=a=b", "", "Error from server (AlreadyExists)").await;
+    kubectl.refused("get nothings", "", "the server doesn't have a resource type \"nothings\"").await;
+    kubectl.expect("delete deployment web", "", "deployment.apps \"web\" deleted").await;
+    harness.account("default").await;
+    kubectl.expect("create token default --duration=1h", "", "ey").await;
+    stop.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(5), serving).await.expect("stops in time").expect("no panic");
+}
