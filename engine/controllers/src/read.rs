@@ -62,3 +62,10 @@ pub fn keys<K: DeserializeOwned + Send + Sync + 'static>(
         .map(|object| ObjectKey::of(&object.key))
         .collect()
 }
+
+/// Every key of `resource`.
+pub fn all_keys(reader: &Reader, resource: &str) -> Vec<ObjectKey> {
+    let snapshot = reader.snapshot();
+    let scope = scope(resource, None);
+    snapshot.list(&scope).map(|object| ObjectKey::of(&object.key)).collect()
+}

@@ -3,7 +3,11 @@
 
 mod cluster;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cluster::{Cluster, from, scope};
 use coracle_store::{EventKind, Object};
@@ -11,6 +15,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
     discovery::v1::EndpointSlice,
+    scheduling::v1::PriorityClass,
 };
 use kube::{
     Api,
@@ -272,4 +277,87 @@ async fn a_pod_that_does_not_fit_says_so_and_is_placed_when_there_is_room() {
     pods.delete("first", &DeleteParams::default()).await.unwrap();
     cluster.until("the second pod's node", |it| node(it, "second").as_deref() == Some("n1")).await;
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recreate_never_runs_two_templates_at_once_and_a_paused_rollout_waits() {
+    let cluster = Cluster::start().await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    let mut recreate = deployment("one", 2);
+    recreate.spec.get_or_insert_default().strategy = Some(from(json!({ "type": "Recreate" })));
+    deployments.create(&PostParams::default(), &recreate).await.unwrap();
+    cluster.until("the first rollout", |it| is_complete(it, "one", "app:1")).await;
+
+    let pause = |paused: bool| Patch::Merge(json!({ "spec": { "paused": paused } }));
+    deployments.patch("one", &PatchParams::default(), &pause(true)).await.unwrap();
+    set_image(&deployments, "one", "app:2").await;
+    let paused = |it: &Cluster| {
+        let deployments = it.typed::<Deployment>("deployments.apps", "default");
+        deployments.iter().any(|it| {
+            let conditions =
+                it.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+            conditions.into_iter().any(|it| it.reason.as_deref() == Some("DeploymentPaused"))
+                && it.status.as_ref().and_then(|status| status.observed_generation) == it.metadata.generation
+        })
+    };
+    cluster.until("the pause", paused).await;
+    assert_eq!(cluster.objects("replicasets.apps", None).len(), 1);
+
+    let (before, mut pods) = cluster.reader.list_watch(scope("pods", None));
+    deployments.patch("one", &PatchParams::default(), &pause(false)).await.unwrap();
+    cluster.until("the second rollout", |it| is_complete(it, "one", "app:2")).await;
+    let image = |object: &Object| {
+        let pod = object.decode::<Pod>().unwrap();
+        pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap()
+    };
+    let mut images: BTreeMap<Arc<str>, String> =
+        before.list(&scope("pods", None)).map(|pod| (pod.key.name.clone(), image(pod))).collect();
+    while let Ok(Ok(event)) = tokio::time::timeout(QUIET, pods.next()).await {
+        if event.kind == EventKind::Deleted {
+            images.remove(&event.object.key.name);
+        } else {
+            images.insert(event.object.key.name.clone(), image(&event.object));
+        }
+        let different: BTreeSet<&String> = images.values().collect();
+        assert!(different.len() <= 1, "{images:?}");
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_of_higher_priority_gets_the_place_of_another_and_at_rest_nothing_is_written() {
+    let cluster = Cluster::start().await;
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "default");
+    let classes: Api<PriorityClass> = Api::all(cluster.client.clone());
+    let class = from(json!({ "metadata": { "name": "high" }, "value": 1000 }));
+    classes.create(&PostParams::default(), &class).await.unwrap();
+    let pod = |name: &str, class: Option<&str>| {
+        let requests = json!({ "requests": { "cpu": "3" } });
+        let spec = json!({ "priorityClassName": class, "containers": [{ "name": "c", "image": "i", "resources": requests }] });
+        from::<Pod>(json!({ "metadata": { "name": name }, "spec": spec }))
+    };
+    let placed = |it: &Cluster, name: &str| {
+        let pods = it.typed::<Pod>("pods", "default");
+        pods.iter().any(|it| {
+            it.metadata.name.as_deref() == Some(name)
+                && it.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+        })
+    };
+    pods.create(&PostParams::default(), &pod("low", None)).await.unwrap();
+    cluster.until("the first pod's node", |it| placed(it, "low")).await;
+    pods.create(&PostParams::default(), &pod("high", Some("high"))).await.unwrap();
+    cluster
+        .until("the second pod's node", |it| placed(it, "high") && !it.exists("pods", "default", "low"))
+        .await;
+
+    let quiet = |cluster: &Cluster| cluster.reader.revision();
+    let mut before = quiet(&cluster);
+    for _ in 0..20 {
+        tokio::time::sleep(2 * QUIET).await;
+        if quiet(&cluster) == before {
+            return cluster.end().await;
+        }
+        before = quiet(&cluster);
+    }
+    panic!("the cluster does not come to rest");
 }

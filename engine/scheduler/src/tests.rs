@@ -71,7 +71,8 @@ fn outcome(pod: &Pod, cluster: &Cluster) -> String {
 fn a_pod_that_fits_nowhere_is_told_why_in_the_stock_words() {
     let here = || json!({ "nodeName": "n1" });
     let full = pod("full", with(wants("1500m", "1Gi"), here()));
-    let cases: &[(&str, Value, Vec<NodeState>, &[Arc<Pod>], &str)] = &[
+    type Case<'a> = (&'a str, Value, Vec<NodeState>, &'a [Arc<Pod>], &'a str);
+    let cases: &[Case<'_>] = &[
         ("fits", wants("1", "1Gi"), vec![node("n1", json!({}))], &[], "n1"),
         ("no nodes", json!({}), vec![], &[], "no nodes available to schedule pods"),
         (
@@ -136,7 +137,8 @@ fn each_rule_lets_through_what_it_allows_and_nothing_else() {
     };
     let here = || json!({ "nodeName": "n1" });
     let toleration = |it: Value| json!({ "tolerations": [it] });
-    let cases: Vec<(&str, Value, NodeState, Vec<Arc<Pod>>, bool)> = vec![
+    type Case = (&'static str, Value, NodeState, Vec<Arc<Pod>>, bool);
+    let cases: Vec<Case> = vec![
         ("toleration equal", toleration(json!({ "key": "k", "value": "v" })), taint(), vec![], true),
         ("toleration of all", toleration(json!({ "operator": "Exists" })), taint(), vec![], true),
         (

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use coracle_client::selector::Selector;
-use coracle_store::Reader;
+use coracle_store::{Event, Object, Reader};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::{
     Api, Client,
@@ -23,6 +23,7 @@ use crate::{
 };
 
 const RESOURCE: &str = "clusterroles.rbac.authorization.k8s.io";
+const RULE: &[u8] = b"\"aggregationRule\"";
 
 pub struct ClusterRoleAggregationController {
     reader: Reader,
@@ -35,12 +36,16 @@ impl ClusterRoleAggregationController {
     }
 }
 
+fn selectors(role: &ClusterRole) -> Vec<Selector> {
+    let rule = role.aggregation_rule.as_ref().and_then(|rule| rule.cluster_role_selectors.as_ref());
+    rule.into_iter().flatten().filter_map(|selector| Selector::compile(selector).ok()).collect()
+}
+
 /// The rules of all selected roles, in the order of the roles' names, each once. `None`: nothing is aggregated.
-fn plan(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>> {
-    let selectors = role.aggregation_rule.as_ref()?.cluster_role_selectors.as_ref()?;
-    let selectors: Vec<Selector> = selectors.iter().filter_map(|it| Selector::compile(it).ok()).collect();
+fn plan(role: &ClusterRole, all: &[ClusterRole]) -> Option<Vec<PolicyRule>> {
+    role.aggregation_rule.as_ref()?;
     let mut rules: Vec<PolicyRule> = Vec::new();
-    for selector in &selectors {
+    for selector in selectors(role) {
         let selected = all.iter().filter(|other| {
             other.metadata.name != role.metadata.name && selector.matches(&other.metadata.labels)
         });
@@ -60,26 +65,17 @@ impl Controller for ClusterRoleAggregationController {
 
     fn sources(&self) -> Vec<Source> {
         let reader = self.reader.clone();
-        let aggregating = move |_: &coracle_store::Event| {
-            let snapshot = reader.snapshot();
-            let aggregates = |object: &&Arc<coracle_store::Object>| {
-                object.decode::<ClusterRole>().is_ok_and(|role| role.aggregation_rule.is_some())
-            };
-            snapshot
-                .list(&read::scope(RESOURCE, None))
-                .filter(aggregates)
-                .map(|it| ObjectKey::of(&it.key))
-                .collect()
-        };
-        vec![Source::new(RESOURCE, aggregating)]
+        vec![Source::new(RESOURCE, move |event| aggregating_roles(&reader, event))]
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
-        let Some(role) = read::get::<ClusterRole>(&self.reader, RESOURCE, "ClusterRole", key)? else {
-            return Ok(Requeue::OnChange);
-        };
-        let all =
-            read::list::<ClusterRole>(&self.reader.snapshot(), RESOURCE, "ClusterRole", None, |_| true)?;
+        let Some(object) = self.reader.get(&key.in_resource(RESOURCE)) else { return Ok(Requeue::OnChange) };
+        let Some(role) = role_of(&object) else { return Ok(Requeue::OnChange) };
+        let selectors = selectors(&role);
+        let snapshot = self.reader.snapshot();
+        let scope = read::scope(RESOURCE, None);
+        let selected = snapshot.list(&scope).filter(|other| is_selected(&selectors, other));
+        let all: Vec<ClusterRole> = selected.filter_map(|other| role_of(other)).collect();
         let Some(rules) = plan(&role, &all) else { return Ok(Requeue::OnChange) };
         if role.rules.clone().unwrap_or_default() == rules {
             return Ok(Requeue::OnChange);
@@ -92,6 +88,32 @@ impl Controller for ClusterRoleAggregationController {
     }
 }
 
+/// Decoded anew: roles are many, rarely change, and are not worth being kept in their typed form.
+fn role_of(object: &Object) -> Option<ClusterRole> {
+    serde_json::from_slice(&object.json).ok()
+}
+
+fn is_selected(selectors: &[Selector], object: &Object) -> bool {
+    selectors.iter().any(|selector| selector.matches(&*object.meta.labels))
+}
+
+/// The role itself when it aggregates, and every role that selects it, now or before the change.
+fn aggregating_roles(reader: &Reader, event: &Event) -> Vec<ObjectKey> {
+    let snapshot = reader.snapshot();
+    let scope = read::scope(RESOURCE, None);
+    let concerned = |object: &&Arc<Object>| {
+        let mentions = object.json.windows(RULE.len()).any(|window| window == RULE);
+        mentions
+            && (object.key == event.object.key
+                || role_of(object).is_some_and(|role| {
+                    let selectors = selectors(&role);
+                    let versions = [Some(&event.object), event.previous.as_ref()];
+                    versions.into_iter().flatten().any(|version| is_selected(&selectors, version))
+                }))
+    };
+    snapshot.list(&scope).filter(concerned).map(|object| ObjectKey::of(&object.key)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +123,7 @@ mod tests {
         let role = |name: &str, label: &str, resource: &str| {
             let rule = json!({ "apiGroups": [""], "resources": [resource], "verbs": ["get"] });
             let role = json!({ "metadata": { "name": name, "labels": { "to": label } }, "rules": [rule] });
-            Arc::new(serde_json::from_value::<ClusterRole>(role).unwrap())
+            serde_json::from_value::<ClusterRole>(role).unwrap()
         };
         let view: ClusterRole = serde_json::from_value(json!({
             "metadata": { "name": "view", "labels": { "to": "view" } },

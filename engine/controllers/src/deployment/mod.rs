@@ -198,6 +198,11 @@ impl Controller for DeploymentController {
         ]
     }
 
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, RESOURCE)
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         if !self.freshness.is_fresh(key, &self.reader) {
             return Ok(Requeue::After(STALE_RETRY));

@@ -160,7 +160,7 @@ fn no_rollout_leaves_its_limits_and_every_one_ends() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random % 3 == 0
+        random.is_multiple_of(3)
     };
     for (replicas, surge, unavailable) in (1..6)
         .flat_map(|replicas| (0..3).flat_map(move |surge| (0..3).map(move |down| (replicas, surge, down))))

@@ -100,6 +100,11 @@ impl Controller for EndpointSliceController {
         ]
     }
 
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, "services")
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         if !self.freshness.is_fresh(key, &self.reader) {
             return Ok(Requeue::After(Duration::from_millis(1)));

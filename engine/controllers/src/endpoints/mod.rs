@@ -77,6 +77,13 @@ impl Controller for EndpointsController {
         ]
     }
 
+    /// A deletion may have been missed: look at all Services, and at all Endpoints for Services that are gone.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        let mut keys = read::all_keys(&self.reader, "services");
+        keys.extend(read::all_keys(&self.reader, "endpoints"));
+        keys
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         if !self.freshness.is_fresh(key, &self.reader) {
             return Ok(Requeue::After(Duration::from_millis(1)));

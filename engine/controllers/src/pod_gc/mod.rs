@@ -107,6 +107,11 @@ impl Controller for PodGcController {
         vec![Source::new("pods", new_pods), Source::new("nodes", pods_of_gone_node)]
     }
 
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, "pods")
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let pod = read::get::<Pod>(&self.reader, "pods", "Pod", key)?;
         let Some(pod) = pod.filter(|pod| !pods::node_name(pod).is_empty()) else {

@@ -185,6 +185,11 @@ impl Controller for ReplicaSetController {
         vec![Source::primary(RESOURCE), Source::new("pods", move |event| sets_of_pod(&reader, event))]
     }
 
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, RESOURCE)
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         if !self.freshness.is_fresh(key, &self.reader) {
             return Ok(Requeue::After(STALE_RETRY));

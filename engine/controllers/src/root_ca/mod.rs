@@ -63,6 +63,11 @@ impl Controller for RootCaController {
         vec![new_namespaces(), of_map]
     }
 
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, "namespaces")
+    }
+
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         if !is_active(&self.reader, key) {
             return Ok(Requeue::OnChange);

@@ -12,6 +12,7 @@ use kube::{Api, Client, api::PostParams};
 use crate::{
     error::ControllerError,
     key::ObjectKey,
+    read,
     runner::{Controller, Requeue, Source},
 };
 
@@ -54,6 +55,11 @@ impl Controller for ServiceAccountController {
 
     fn sources(&self) -> Vec<Source> {
         vec![new_namespaces(), Source::new("serviceaccounts", namespace_of_deleted(NAME))]
+    }
+
+    /// A deletion may have been missed: look at everything.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, "namespaces")
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {

@@ -34,6 +34,8 @@ fn identity(user: &str, groups: &[&str]) -> Identity {
 
 impl Cluster {
     pub async fn start() -> Cluster {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(StoreConfig {
             dir: dir.path().join("store"),
