@@ -4,6 +4,14 @@
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 
 pub mod age;
+mod access;
+mod cells;
+mod cluster;
+mod network;
+mod pods;
+mod policy;
+mod storage;
+mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -48,8 +56,66 @@ pub const AGE: Column = Column { name: "Age", kind: "string", format: "", descri
 const DEFAULT: Printer = Printer { columns: &[NAME, AGE], cells: |object, now| vec![name(object), age::of(object, now)] };
 
 pub fn printer(group: &str, plural: &str) -> Printer {
-    let _ = (group, plural);
-    DEFAULT
+    match (group, plural) {
+        ("", "componentstatuses") => pods::COMPONENT_STATUSES,
+        ("", "configmaps") => cluster::CONFIG_MAPS,
+        ("", "endpoints") => network::ENDPOINTS,
+        ("" | "events.k8s.io", "events") => cluster::EVENTS,
+        ("", "limitranges") => cluster::WITH_CREATED_AT,
+        ("", "namespaces") => cluster::NAMESPACES,
+        ("", "nodes") => cluster::NODES,
+        ("", "persistentvolumeclaims") => storage::CLAIMS,
+        ("", "persistentvolumes") => storage::VOLUMES,
+        ("", "pods") => pods::PODS,
+        ("", "podtemplates") => pods::POD_TEMPLATES,
+        ("", "replicationcontrollers") => workloads::REPLICATION_CONTROLLERS,
+        ("", "resourcequotas") => policy::QUOTAS,
+        ("", "secrets") => cluster::SECRETS,
+        ("", "serviceaccounts") => cluster::SERVICE_ACCOUNTS,
+        ("", "services") => network::SERVICES,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => access::MUTATING_POLICIES,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => access::VALIDATING_POLICIES,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings") => {
+            access::POLICY_BINDINGS
+        }
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
+            access::WEBHOOKS
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => cluster::WITH_CREATED_AT,
+        ("apiregistration.k8s.io", "apiservices") => policy::API_SERVICES,
+        ("apps", "controllerrevisions") => pods::CONTROLLER_REVISIONS,
+        ("apps", "daemonsets") => workloads::DAEMON_SETS,
+        ("apps", "deployments") => workloads::DEPLOYMENTS,
+        ("apps", "replicasets") => workloads::REPLICA_SETS,
+        ("apps", "statefulsets") => workloads::STATEFUL_SETS,
+        ("autoscaling", "horizontalpodautoscalers") => policy::AUTOSCALERS,
+        ("batch", "cronjobs") => workloads::CRON_JOBS,
+        ("batch", "jobs") => workloads::JOBS,
+        ("certificates.k8s.io", "certificatesigningrequests") => cluster::CERTIFICATE_SIGNING_REQUESTS,
+        ("coordination.k8s.io", "leases") => cluster::LEASES,
+        ("discovery.k8s.io", "endpointslices") => network::ENDPOINT_SLICES,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => policy::FLOW_SCHEMAS,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => policy::PRIORITY_LEVELS,
+        ("networking.k8s.io", "ingressclasses") => network::INGRESS_CLASSES,
+        ("networking.k8s.io", "ingresses") => network::INGRESSES,
+        ("networking.k8s.io", "ipaddresses") => network::IP_ADDRESSES,
+        ("networking.k8s.io", "networkpolicies") => network::NETWORK_POLICIES,
+        ("networking.k8s.io", "servicecidrs") => network::SERVICE_CIDRS,
+        ("node.k8s.io", "runtimeclasses") => policy::RUNTIME_CLASSES,
+        ("policy", "poddisruptionbudgets") => policy::DISRUPTION_BUDGETS,
+        ("rbac.authorization.k8s.io", "clusterrolebindings" | "rolebindings") => access::BINDINGS,
+        ("rbac.authorization.k8s.io", "clusterroles" | "roles") => cluster::WITH_CREATED_AT,
+        ("resource.k8s.io", "resourceclaims") => policy::RESOURCE_CLAIMS,
+        ("resource.k8s.io", "resourceslices") => policy::RESOURCE_SLICES,
+        ("scheduling.k8s.io", "priorityclasses") => policy::PRIORITY_CLASSES,
+        ("storage.k8s.io", "csidrivers") => storage::CSI_DRIVERS,
+        ("storage.k8s.io", "csinodes") => storage::CSI_NODES,
+        ("storage.k8s.io", "csistoragecapacities") => storage::CSI_CAPACITIES,
+        ("storage.k8s.io", "storageclasses") => storage::STORAGE_CLASSES,
+        ("storage.k8s.io", "volumeattachments") => storage::ATTACHMENTS,
+        ("storage.k8s.io", "volumeattributesclasses") => storage::ATTRIBUTES_CLASSES,
+        _ => DEFAULT,
+    }
 }
 
 pub fn name(object: &Value) -> Value {
@@ -90,4 +156,21 @@ fn column(column: &Column) -> Value {
         "description": column.description,
         "priority": column.priority,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_printer_has_a_cell_for_each_column_even_of_an_empty_object() {
+        let registry = coracle_schema::Registry::builtin();
+        let now = Timestamp::now();
+        for api in registry.resources() {
+            let printer = printer(&api.gvk.group, &api.plural);
+            let cells = (printer.cells)(&json!({}), now);
+            assert_eq!(cells.len(), printer.columns.len(), "{}", api.plural);
+            assert!(printer.columns.iter().any(|column| column.format == "name"), "{}", api.plural);
+        }
+    }
 }
