@@ -33,6 +33,8 @@ const V1: [&str; 13] = [
 ];
 /// v2 controllers that groups below ours may use.
 const V2: [&str; 6] = ["cpu", "memory", "pids", "cpuset", "io", "hugetlb"];
+/// Without these, limits would not hold.
+const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// On hybrid machines the v1 hierarchies hold the controllers, so only these are used.
 pub fn parse(mountinfo: &str) -> Vec<Hierarchy> {
@@ -106,6 +108,8 @@ fn enable_controllers(directory: &Path) -> io::Result<()> {
                 evacuate(directory)?;
                 enable().map_err(|error| super::with_path("write", &file, error))?;
             }
+            // A container can do without the others, as on kernels that lack them.
+            Err(_) if !NEEDED.contains(name) => {}
             other => other.map_err(|error| super::with_path("write", &file, error))?,
         }
     }

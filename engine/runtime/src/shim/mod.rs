@@ -47,6 +47,8 @@ fn start(directory: &Path) -> io::Result<()> {
     let pod = PodDirectory(directory.to_owned());
     let sandbox = pod.sandbox()?;
     leave_the_daemon(&sandbox);
+    // Containers get the usual one, whatever the daemon's is.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     namespaces::create(&sandbox)?;
     let listener = listen(&sandbox)?;
     // SAFETY: this process has one thread.

@@ -23,6 +23,7 @@ impl Server {
         if self.position(id).is_some() {
             return self.connections[index].finish(&Reply::Done);
         }
+        self.forget_unclaimed();
         match Container::create(self.pod.container(id), &self.sandbox, number) {
             // The answer goes out when its status came: see `create_status`.
             Ok(container) => self.containers.push(container),
@@ -127,7 +128,7 @@ impl Server {
     }
 
     pub(super) fn reaped(&mut self, pid: i32, status: i32) {
-        if let Some(index) = self.containers.iter().position(|container| container.pid == Some(pid)) {
+        if let Some(index) = self.live(pid) {
             return self.container_ended(index, status);
         }
         if let Some(exec) = self.execs.iter_mut().find(|exec| exec.pid == Some(pid) && exec.code.is_none()) {
@@ -142,10 +143,25 @@ impl Server {
             }
             return;
         }
-        let creating = self.containers.iter().any(|container| container.status.is_some());
-        if creating || self.execs.iter().any(|exec| exec.pid.is_none()) {
+        self.forget_unclaimed();
+        if self.expects_processes() {
             self.unclaimed.push((pid, status));
-        } else {
+        }
+    }
+
+    /// Numbers are used again: only a process that is not reaped has its own.
+    fn live(&self, pid: i32) -> Option<usize> {
+        self.containers.iter().position(|container| container.pid == Some(pid) && container.exit.is_none())
+    }
+
+    fn expects_processes(&self) -> bool {
+        let creating = self.containers.iter().any(|container| container.status.is_some());
+        creating || self.execs.iter().any(|exec| exec.pid.is_none())
+    }
+
+    /// Before a new process is asked for, so that an old number is not taken for its.
+    pub(super) fn forget_unclaimed(&mut self) {
+        if !self.expects_processes() {
             self.unclaimed.clear();
         }
     }

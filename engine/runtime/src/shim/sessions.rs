@@ -28,6 +28,7 @@ impl Server {
     }
 
     fn start_exec(&mut self, index: usize, at: usize, spec: ExecSpec) -> Result<Exec, String> {
+        self.forget_unclaimed();
         let container = &self.containers[at];
         let (Some(pid), None) = (container.pid.filter(|_| container.started_at_unix_ms > 0), &container.exit)
         else {

@@ -18,6 +18,7 @@ tests!(
     a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
+    sysctls_of_a_pod_are_set,
     host_network_and_host_pid_are_the_nodes,
     creating_and_starting_is_fast,
     a_unified_machine_works_too,
@@ -285,4 +286,23 @@ async fn a_mount_that_cannot_be_made_is_told() {
         let error = node.runtime().start_container(&info.id).await.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+async fn sysctls_of_a_pod_are_set() {
+    let mut node = Node::new().await;
+    let mut spec = node.sandbox_spec();
+    spec.sysctls = [("kernel.shm_rmid_forced", "1"), ("net.ipv4.ip_local_port_range", "2000 3000")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    node.runtime().create_sandbox(spec.clone()).await.unwrap();
+    let sys = "/proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_local_port_range";
+    let (_, log) =
+        node.shell(&format!("cat {sys} /proc/sys/net/ipv4/ip_unprivileged_port_start; umask")).await;
+    assert_eq!(log, "1\n2000\t3000\n0\n0022");
+    node.runtime().remove_sandbox(&node.uid).await.unwrap();
+    spec.sysctls.insert("net.no.such".into(), "1".into());
+    let error = node.runtime().create_sandbox(spec).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("set sysctl `net.no.such`"), "{source}");
+    assert!(node.runtime().sandboxes().await.unwrap().is_empty());
 }
