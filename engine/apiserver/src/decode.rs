@@ -5,7 +5,7 @@
 use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema};
 use serde_json::Value;
 
-use crate::{options::FieldValidation, registry::api_version, status::Status};
+use crate::{options::FieldValidation, protobuf, registry::api_version, status::Status};
 
 /// A parsed body with what was odd about its syntax.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +24,11 @@ impl From<Value> for Decoded {
 pub enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// What is accepted in bodies of objects.
-pub const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 /// The format of a body by its Content-Type; absent is JSON.
 pub fn format_of(content_type: Option<&str>) -> Result<Format, Status> {
@@ -44,6 +45,7 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
     let parsed = match format {
         Format::Json => coracle_schema::parse_json(bytes),
         Format::Yaml => coracle_schema::parse_yaml(bytes),
+        Format::Protobuf => protobuf::decode(bytes).map(|value| (value, Vec::new())).map_err(DecodeError::Type),
     };
     let (value, issues) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
     if !value.is_object() {

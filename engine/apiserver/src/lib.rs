@@ -25,6 +25,7 @@ mod options;
 pub mod pki;
 mod pod_access;
 mod present;
+mod protobuf;
 pub mod registry;
 mod request_info;
 pub mod reviews;

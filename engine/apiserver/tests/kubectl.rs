@@ -97,6 +97,10 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.expect("label deployment web a=b", "", "labeled").await;
     kubectl.expect("auth can-i create pods", "", "yes").await;
     kubectl.expect("create configmap c --from-literal=a=b", "", "created").await;
+    kubectl.expect("create deployment typed --image=web:1", "", "deployment.apps/typed created").await;
+    kubectl.expect("expose deployment typed --port=80", "", "service/typed exposed").await;
+    kubectl.expect("create secret generic s --from-literal=a=b", "", "created").await;
+    kubectl.expect("create namespace team", "", "created").await;
     kubectl.expect("describe deployment web", "", "web:2").await;
     kubectl.expect("diff -f -", &DEPLOYMENT.replace("web:1", "web:2").replace("replicas: 2", "replicas: 5"), "").await;
     kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"").await;

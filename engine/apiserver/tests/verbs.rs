@@ -74,7 +74,9 @@ async fn bodies_are_bounded_and_of_known_types() {
     let large = harness.ask_with("POST", MAPS, &json, vec![b' '; 3 * 1024 * 1024 + 1]).await;
     assert_eq!((large.code, large.message().as_str()), (413, "Request entity too large: limit is 3145728"));
     let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
-    assert_eq!(harness.ask_with("POST", MAPS, &protobuf, "k8s").await.code, 415);
+    assert_eq!(harness.ask_with("POST", MAPS, &protobuf, "k8s").await.code, 400);
+    let cbor = [("content-type", "application/cbor")];
+    assert_eq!(harness.ask_with("POST", MAPS, &cbor, "x").await.code, 415);
     let accept = [("accept", "application/vnd.kubernetes.protobuf")];
     assert_eq!(harness.ask_with("GET", MAPS, &accept, "").await.code, 406);
     let apply = [("content-type", "application/apply-patch+yaml")];
