@@ -19,6 +19,7 @@ tests!(
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
     sysctls_of_a_pod_are_set,
+    many_pods_come_and_go_at_once,
     host_network_and_host_pid_are_the_nodes,
     creating_and_starting_is_fast,
     a_unified_machine_works_too,
@@ -305,4 +306,34 @@ async fn sysctls_of_a_pod_are_set() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("set sysctl `net.no.such`"), "{source}");
     assert!(node.runtime().sandboxes().await.unwrap().is_empty());
+}
+
+async fn many_pods_come_and_go_at_once() {
+    let mut node = Node::new().await;
+    let lives = (0..8).map(|number| {
+        let node = &node;
+        async move {
+            let uid = format!("uid-{number}");
+            let mut sandbox = node.sandbox_spec();
+            (sandbox.pod_uid, sandbox.cgroup) = (uid.clone(), format!("besteffort/pod{uid}"));
+            node.runtime().create_sandbox(sandbox).await.unwrap();
+            for attempt in 0..3 {
+                let mut spec = node.spec(&["sh", "-c", &format!("exit {number}")]);
+                (spec.pod_uid, spec.attempt, spec.name) = (uid.clone(), attempt, uid.clone());
+                node.start(spec).await;
+            }
+        }
+    });
+    futures::future::join_all(lives).await;
+    for _ in 0..24 {
+        let Some(RuntimeEvent::Exited { pod_uid, exit, .. }) = node.events.recv().await else {
+            panic!("an end")
+        };
+        assert_eq!(pod_uid.0.strip_prefix("uid-"), Some(exit.code.to_string().as_str()));
+    }
+    let pods = (0..8).map(|number| PodUid(format!("uid-{number}").into()));
+    let runtime = node.runtime();
+    let removals = pods.map(|pod| async move { runtime.remove_sandbox(&pod).await.unwrap() });
+    futures::future::join_all(removals).await;
+    runtime.remove_cgroups().await.unwrap();
 }
