@@ -193,3 +193,6 @@ async fn next_change(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

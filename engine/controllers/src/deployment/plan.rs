@@ -164,7 +164,7 @@ impl<'a> Pass<'a> {
 
     fn create_new_set(&mut self) {
         let size = if self.deployment.spec.as_ref().is_none_or(rolling::is_rolling) {
-            rolling::new_size(self.limits, 0, rolling::total(&self.old))
+            rolling::new_size(self.limits, 0, rolling::occupied(self.old.iter()))
         } else {
             self.limits.replicas
         };
@@ -199,7 +199,8 @@ impl<'a> Pass<'a> {
     fn roll(&mut self) {
         let Some(new) = self.new.clone() else { return self.create_new_set() };
         self.update_new_set();
-        let size = rolling::new_size(self.limits, new.replicas, rolling::total(&self.old) + new.replicas);
+        let size =
+            rolling::new_size(self.limits, new.replicas, rolling::occupied(self.old.iter().chain([&new])));
         if size != new.replicas {
             return self.resize(&new, size);
         }

@@ -67,6 +67,12 @@ pub fn total(sets: &[Set]) -> i32 {
     sets.iter().map(|set| set.replicas).sum()
 }
 
+/// Pods that the sets may have at this moment: a set that was just made smaller has its pods until its status says less.
+/// The stock controller does not wait for that, and exceeds the surge for a moment.
+pub fn occupied<'a>(sets: impl Iterator<Item = &'a Set>) -> i32 {
+    sets.map(|set| set.replicas.max(set.existing)).sum()
+}
+
 /// The size of the new ReplicaSet in a rolling update; `current` is its size now, `all` the size of all together.
 pub fn new_size(limits: Limits, current: i32, all: i32) -> i32 {
     if current >= limits.replicas {
