@@ -28,7 +28,7 @@ pub enum Format {
 }
 
 /// What is accepted in bodies of objects.
-pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// The format of a body by its Content-Type; absent is JSON.
 pub fn format_of(content_type: Option<&str>) -> Result<Format, Status> {
@@ -36,6 +36,7 @@ pub fn format_of(content_type: Option<&str>) -> Result<Format, Status> {
     match media_type.to_ascii_lowercase().as_str() {
         "" | "application/json" | "*/*" => Ok(Format::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Format::Protobuf),
         _ => Err(Status::unsupported_media_type(&ACCEPTED)),
     }
 }
