@@ -106,7 +106,7 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"").await;
     kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: x"), "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32").await;
     kubectl.refused("get pod nothing", "", "Error from server (NotFound): pods \"nothing\" not found").await;
-    kubectl.refused("create configmap c --from-literal=a=b", "", "Error from server (AlreadyExists)").await;
+    kubectl.refused("create configmap c --from-literal=a=b", "", "configmaps \"c\" already exists").await;
     kubectl.refused("get nothings", "", "the server doesn't have a resource type \"nothings\"").await;
     kubectl.expect("delete deployment web", "", "deployment.apps \"web\" deleted").await;
     harness.account("default").await;
