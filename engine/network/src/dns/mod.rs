@@ -3,6 +3,7 @@
 //! Source: https://github.com/kubernetes/dns/blob/master/docs/specification.md; where that is silent, what CoreDNS with
 //!         kubeadm's Corefile answers.
 
+mod names;
 mod records;
 mod server;
 mod upstream;

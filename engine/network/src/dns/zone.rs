@@ -19,7 +19,10 @@ use hickory_server::proto::{
 use ipnet::Ipv4Net;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
-use super::records::{address, below, record, service, start_of_authority};
+use super::{
+    names::{endpoints_in, find_at_service},
+    records::{address, below, record, start_of_authority},
+};
 use crate::service::{SERVICES, SLICES, service_of_slice};
 
 /// Version of the DNS specification that we follow.
@@ -43,16 +46,8 @@ pub struct Answer {
     pub alias: Option<Name>,
 }
 
-/// An endpoint as names see it.
-struct Endpoint {
-    hostname: String,
-    ip: IpAddr,
-    /// Name, protocol, number.
-    ports: Arc<[(String, String, u16)]>,
-}
-
 /// What a name is.
-enum Found {
+pub(super) enum Found {
     Absent,
     /// There is something at or below this name; these are its records, of all types.
     Records {
@@ -63,7 +58,7 @@ enum Found {
 }
 
 impl Found {
-    fn records(records: Vec<Record>) -> Found {
+    pub fn records(records: Vec<Record>) -> Found {
         Found::Records { records, additional: Vec::new() }
     }
 }
@@ -141,112 +136,12 @@ impl Zone {
             [.., service, namespace, "svc"] if labels.len() <= 5 => {
                 let below_service = &labels[..labels.len() - 3];
                 match read_service(&snapshot, namespace, service) {
-                    Some(object) => self.find_at_service(name, &snapshot, &object, below_service)?,
+                    Some(object) => find_at_service(name, &snapshot, &object, below_service)?,
                     None => Found::Absent,
                 }
             }
             _ => Found::Absent,
         })
-    }
-
-    /// Names at and below `service.namespace.svc`.
-    fn find_at_service(
-        &self,
-        name: &Name,
-        snapshot: &Snapshot,
-        object: &Service,
-        labels: &[&str],
-    ) -> Result<Found, ProtoError> {
-        let Some(spec) = &object.spec else { return Ok(Found::Absent) };
-        if spec.type_.as_deref() == Some("ExternalName") {
-            let target = Name::from_ascii(spec.external_name.as_deref().unwrap_or_default());
-            return Ok(target.map_or(Found::Absent, |mut target| {
-                target.set_fqdn(true);
-                Found::Alias(target)
-            }));
-        }
-        let this = name.trim_to(usize::from(name.num_labels()) - labels.len());
-        let is_headless = spec.cluster_ip.as_deref() == Some("None");
-        let cluster_ips: Vec<IpAddr> = match &spec.cluster_ips {
-            Some(ips) => ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
-            None => spec.cluster_ip.iter().filter_map(|ip| ip.parse().ok()).collect(),
-        };
-        let endpoints = || endpoints(snapshot, object);
-        let service_ports = || {
-            spec.ports.iter().flatten().filter_map(|port| {
-                let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
-                Some((port.name.clone().unwrap_or_default(), protocol, u16::try_from(port.port).ok()?))
-            })
-        };
-        match labels {
-            [] | [_, _] => {
-                let wanted = |port: &str, protocol: &str| match labels {
-                    [wanted_port, wanted_protocol] => {
-                        wanted_port.strip_prefix('_') == Some(port)
-                            && wanted_protocol.strip_prefix('_') == Some(protocol)
-                    }
-                    _ => true,
-                };
-                let mut found = if is_headless {
-                    self.headless(name, &this, &endpoints(), wanted)?
-                } else {
-                    let ports: Vec<u16> = service_ports()
-                        .filter(|(port, protocol, _)| wanted(port, protocol))
-                        .map(|port| port.2)
-                        .collect();
-                    let weight = weight(ports.len());
-                    let records = ports.iter().map(|port| service(name, weight, *port, &this)).collect();
-                    (records, cluster_ips.iter().map(|ip| address(&this, *ip)).collect::<Vec<_>>())
-                };
-                if labels.is_empty() {
-                    let ips: Vec<IpAddr> = if is_headless {
-                        endpoints().iter().map(|endpoint| endpoint.ip).collect()
-                    } else {
-                        cluster_ips
-                    };
-                    found.0.extend(ips.into_iter().map(|ip| address(name, ip)));
-                }
-                if found.0.is_empty() {
-                    return Ok(Found::Absent);
-                }
-                Ok(Found::Records { records: found.0, additional: found.1 })
-            }
-            [label] => {
-                let protocol_is_used = |protocol: &str| service_ports().any(|port| port.1 == protocol);
-                if label.strip_prefix('_').is_some_and(protocol_is_used) {
-                    return Ok(Found::records(vec![]));
-                }
-                let records: Vec<Record> = endpoints()
-                    .iter()
-                    .filter(|endpoint| endpoint.hostname == *label)
-                    .map(|endpoint| address(name, endpoint.ip))
-                    .collect();
-                Ok(if records.is_empty() { Found::Absent } else { Found::records(records) })
-            }
-            _ => Ok(Found::Absent),
-        }
-    }
-
-    /// SRV records of a headless Service's endpoints, and the addresses of their targets.
-    fn headless(
-        &self,
-        name: &Name,
-        this: &Name,
-        endpoints: &[Endpoint],
-        wanted: impl Fn(&str, &str) -> bool,
-    ) -> Result<(Vec<Record>, Vec<Record>), ProtoError> {
-        let (mut records, mut additional) = (Vec::new(), Vec::new());
-        let weight = weight(endpoints.len());
-        for endpoint in endpoints {
-            let target = below(this, &[&endpoint.hostname])?;
-            let ports = endpoint.ports.iter().filter(|(port, protocol, _)| wanted(port, protocol));
-            let before = records.len();
-            records.extend(ports.map(|(_, _, port)| service(name, weight, *port, &target)));
-            if records.len() > before {
-                additional.push(address(&target, endpoint.ip));
-            }
-        }
-        Ok((records, additional))
     }
 
     fn find_reverse(&self, name: &Name, ip: IpAddr) -> Result<Found, ProtoError> {
@@ -279,12 +174,7 @@ impl Zone {
     }
 }
 
-/// SRV weights share 100, as CoreDNS does.
-fn weight(count: usize) -> u16 {
-    u16::try_from(100 / count.max(1)).unwrap_or(1).max(1)
-}
-
-fn scope(resource: &str, namespace: Option<&str>) -> Scope {
+pub(super) fn scope(resource: &str, namespace: Option<&str>) -> Scope {
     Scope { resource: Resource(resource.into()), namespace: namespace.map(Into::into), name: None }
 }
 
@@ -296,54 +186,6 @@ fn namespace_exists(snapshot: &Snapshot, name: &str) -> bool {
 fn read_service(snapshot: &Snapshot, namespace: &str, name: &str) -> Option<Arc<Service>> {
     let key = Key { resource: Resource(SERVICES.into()), namespace: namespace.into(), name: name.into() };
     snapshot.get(&key)?.decode().ok()
-}
-
-/// The ready endpoints of a Service, without duplicates.
-fn endpoints(snapshot: &Snapshot, service: &Service) -> Vec<Endpoint> {
-    let (Some(namespace), Some(name)) = (&service.metadata.namespace, &service.metadata.name) else {
-        return Vec::new();
-    };
-    let mut all: Vec<Endpoint> = Vec::new();
-    for object in snapshot.list(&scope(SLICES, Some(namespace))) {
-        if service_of_slice(&object.meta.labels) != Some(name) {
-            continue;
-        }
-        let Ok(slice) = object.decode::<EndpointSlice>() else { continue };
-        for endpoint in endpoints_in(&slice) {
-            if !all.iter().any(|other| other.ip == endpoint.ip && other.ports == endpoint.ports) {
-                all.push(endpoint);
-            }
-        }
-    }
-    all
-}
-
-fn endpoints_in(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> + '_ {
-    let ports: Arc<[_]> = slice
-        .ports
-        .iter()
-        .flatten()
-        .filter_map(|port| {
-            let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
-            Some((port.name.clone().unwrap_or_default(), protocol, u16::try_from(port.port?).ok()?))
-        })
-        .collect();
-    let is_ready = |endpoint: &&k8s_openapi::api::discovery::v1::Endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    };
-    slice.endpoints.iter().flatten().filter(is_ready).flat_map(move |endpoint| {
-        let ports = ports.clone();
-        endpoint.addresses.iter().filter_map(move |text| {
-            let ip: IpAddr = text.parse().ok()?;
-            let hostname =
-                endpoint.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| dashed(ip));
-            Some(Endpoint { hostname, ip, ports: ports.clone() })
-        })
-    })
-}
-
-fn dashed(ip: IpAddr) -> String {
-    ip.to_string().replace(['.', ':'], "-")
 }
 
 fn ip_of(dashed: &str) -> Option<IpAddr> {

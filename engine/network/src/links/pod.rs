@@ -1,6 +1,13 @@
 //! A pod's link: `vethXXXXXXXX` on the node, `eth0` in the pod.
 
-use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd, path::Path};
+use std::{
+    fs::File,
+    net::Ipv4Addr,
+    os::fd::AsRawFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ipnet::Ipv4Net;
 
@@ -16,6 +23,8 @@ use crate::{
 
 const POD_LINK: &str = "eth0";
 const LOOPBACK: &str = "lo";
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// Where a pod's link goes.
 pub struct Attachment<'a> {
@@ -55,7 +64,8 @@ pub fn attach(bridge: &Bridge, pod: &Attachment<'_>) -> Result<(), NetworkError>
         host.execute(&batch)?;
     }
     route_to(&host, bridge.gateway, pod)?;
-    configure(&inside, bridge.gateway, pod.address)
+    configure(&inside, bridge.gateway, pod.address)?;
+    wait_until_operational(&host, pod.link)
 }
 
 /// The node's way to the pod.
@@ -66,6 +76,16 @@ fn route_to(host: &Socket, gateway: Ipv4Addr, pod: &Attachment<'_>) -> Result<()
     rtnl::set_route(&mut batch, &route);
     rtnl::set_neighbour(&mut batch, index, pod.address, mac_of(pod.address));
     host.execute(&batch)?;
+    Ok(())
+}
+
+/// The kernel activates the queue of the end that came up first a moment later; until then it drops what goes to
+/// the pod, and a pod's first DNS answer with it. A pod that waited for long is better off with a lost packet.
+fn wait_until_operational(host: &Socket, name: &str) -> Result<(), NetworkError> {
+    let deadline = Instant::now() + LONGEST_WAIT;
+    while rtnl::link(host, name)?.is_some_and(|link| !link.is_operational) && Instant::now() < deadline {
+        thread::sleep(LOOK_AGAIN);
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::netlink::{Batch, Refused, Reply, Socket, attributes};
 
 const CREATE: i32 = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
 const EXISTS: &[i32] = &[libc::EEXIST];
+const IF_OPER_UP: u8 = 6;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_INET_CONF: u16 = 1;
@@ -223,6 +224,8 @@ pub struct Link {
     pub mtu: u32,
     pub group: u32,
     pub mac: Vec<u8>,
+    /// Packets pass: it is up and its queue is active.
+    pub is_operational: bool,
 }
 
 /// `None` when there is no link of that name.
@@ -260,14 +263,21 @@ fn parse_link(reply: &Reply) -> Option<Link> {
         return None;
     }
     let word = |value: &[u8]| value.try_into().map(u32::from_ne_bytes).ok();
-    let mut link =
-        Link { index: word(reply.payload.get(4..8)?)?, name: String::new(), mtu: 0, group: 0, mac: vec![] };
+    let mut link = Link {
+        index: word(reply.payload.get(4..8)?)?,
+        name: String::new(),
+        mtu: 0,
+        group: 0,
+        mac: Vec::new(),
+        is_operational: false,
+    };
     for (kind, value) in attributes(reply.payload.get(16..)?) {
         match kind {
             libc::IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
             libc::IFLA_MTU => link.mtu = word(value)?,
             libc::IFLA_GROUP => link.group = word(value)?,
             libc::IFLA_ADDRESS => link.mac = value.to_vec(),
+            libc::IFLA_OPERSTATE => link.is_operational = value == [IF_OPER_UP],
             _ => {}
         }
     }

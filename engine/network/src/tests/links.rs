@@ -23,6 +23,21 @@ fn pods_reach_each_other_the_node_and_the_client() {
 }
 
 #[test]
+fn the_first_datagram_of_a_new_pod_is_answered() {
+    on_node(|node| {
+        super::host::serve_here("node", 53);
+        for number in 0..40 {
+            let machine = Machine::new();
+            let name = format!("p{number:03}");
+            node.attach(&uid(&name), &machine, &[]);
+            let answer = machine.ask_udp(&machine.udp_socket(), (Ipv4Addr::new(10, 42, 0, 1), 53));
+            assert!(answer.is_ok(), "{name}: {answer:?}");
+            node.detach(&uid(&name));
+        }
+    });
+}
+
+#[test]
 fn a_detached_pod_leaves_nothing_and_its_neighbour_everything() {
     on_node(|node| {
         let (a, _) = node.pod("a", 8080);
