@@ -30,7 +30,8 @@ pub fn to_storage(served: &Served, object: &mut Value) {
         ("autoscaling", "v1") => autoscaler_v1_to_v2(object),
         _ => {}
     }
-    object["apiVersion"] = crate::registry::api_version(&served.storage.group, &served.storage.version).into();
+    object["apiVersion"] =
+        crate::registry::api_version(&served.storage.group, &served.storage.version).into();
 }
 
 /// (core/v1, events.k8s.io/v1)
@@ -58,7 +59,9 @@ fn event_to_core(object: &mut Value) {
             object[core] = value;
         }
     }
-    for (field, empty) in [("involvedObject", json!({})), ("source", json!({})), ("reportingComponent", json!(""))] {
+    for (field, empty) in
+        [("involvedObject", json!({})), ("source", json!({})), ("reportingComponent", json!(""))]
+    {
         if object[field].is_null() {
             object[field] = empty;
         }
@@ -82,10 +85,7 @@ fn autoscaler_v2_to_v1(object: &mut Value) {
         }
     }
     let behavior = remove_in(object, "spec", "behavior");
-    let annotations = [
-        (METRICS, (!others.is_empty()).then_some(Value::Array(others))),
-        (BEHAVIOR, behavior),
-    ];
+    let annotations = [(METRICS, (!others.is_empty()).then_some(Value::Array(others))), (BEHAVIOR, behavior)];
     for (key, value) in annotations {
         if let Some(value) = value {
             crate::object::metadata_mut(object)
@@ -105,8 +105,13 @@ fn status_v2_to_v1(status: &Value) -> Value {
             out.insert(field.into(), status[field].clone());
         }
     }
-    let cpu = status["currentMetrics"].as_array().into_iter().flatten().find(|metric| metric["resource"]["name"] == "cpu");
-    if let Some(percent) = cpu.and_then(|metric| metric["resource"]["current"]["averageUtilization"].as_i64()) {
+    let cpu = status["currentMetrics"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|metric| metric["resource"]["name"] == "cpu");
+    if let Some(percent) = cpu.and_then(|metric| metric["resource"]["current"]["averageUtilization"].as_i64())
+    {
         out.insert("currentCPUUtilizationPercentage".into(), percent.into());
     }
     for field in ["currentReplicas", "desiredReplicas"] {

@@ -46,7 +46,9 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
     let parsed = match format {
         Format::Json => coracle_schema::parse_json(bytes),
         Format::Yaml => coracle_schema::parse_yaml(bytes),
-        Format::Protobuf => protobuf::decode(bytes).map(|value| (value, Vec::new())).map_err(DecodeError::Type),
+        Format::Protobuf => {
+            protobuf::decode(bytes).map(|value| (value, Vec::new())).map_err(DecodeError::Type)
+        }
     };
     let (value, issues) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
     if !value.is_object() {
@@ -109,7 +111,9 @@ pub fn shape(
 ) -> Result<Vec<String>, Status> {
     check_kind(expected, &mut decoded.value)?;
     let mut issues = std::mem::take(&mut decoded.issues);
-    issues.extend(schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?);
+    issues.extend(
+        schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?,
+    );
     let texts: Vec<String> = issues.iter().map(issue_text).collect();
     if validation == FieldValidation::Strict && !texts.is_empty() {
         return Err(cannot_be_handled(expected, &format!("strict decoding error: {}", texts.join(", "))));
@@ -126,7 +130,10 @@ fn issue_text(issue: &FieldIssue) -> String {
 }
 
 fn cannot_be_handled(gvk: &GroupVersionKind, why: &str) -> Status {
-    Status::bad_request(format!("{} in version \"{}\" cannot be handled as a {}: {why}", gvk.kind, gvk.version, gvk.kind))
+    Status::bad_request(format!(
+        "{} in version \"{}\" cannot be handled as a {}: {why}",
+        gvk.kind, gvk.version, gvk.kind
+    ))
 }
 
 fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {

@@ -22,7 +22,8 @@ pub fn serve(state: &State, segments: &[&str], query: Option<&str>) -> Result<Re
     let query = crate::options::Query::parse(query);
     let extra: &[Check] = if endpoint == "readyz" { &READY_CHECKS } else { &[] };
     let excluded: Vec<&str> = query.all("exclude").collect();
-    let checks: Vec<&Check> = CHECKS.iter().chain(extra).filter(|check| !excluded.contains(&check.0)).collect();
+    let checks: Vec<&Check> =
+        CHECKS.iter().chain(extra).filter(|check| !excluded.contains(&check.0)).collect();
     match segments[1..] {
         [] => {}
         [name] => {

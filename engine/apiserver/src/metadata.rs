@@ -93,7 +93,9 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 problems.push("prefix part must be non-empty".into());
             } else {
-                problems.extend(subdomain_problems(prefix).into_iter().map(|problem| format!("prefix part {problem}")));
+                problems.extend(
+                    subdomain_problems(prefix).into_iter().map(|problem| format!("prefix part {problem}")),
+                );
             }
             name
         }
@@ -116,7 +118,8 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
 }
 
 fn is_word(text: &str) -> bool {
-    edges(text, |c| c.is_ascii_alphanumeric()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    edges(text, |c| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 pub fn label_value_problems(text: &str) -> Vec<String> {
@@ -209,13 +212,19 @@ fn owner_references(object: &Value) -> Vec<Cause> {
         if version.is_empty() || version.ends_with('/') {
             found.push(Cause::invalid(format!("{at}.apiVersion"), version, "version must not be empty"));
         }
-        for (field, value) in [("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+        for (field, value) in
+            [("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")]
+        {
             if text(field).is_empty() {
                 found.push(Cause::invalid(format!("{at}.{field}"), text(field), value));
             }
         }
         if version == "v1" && text("kind") == "Event" {
-            found.push(Cause::invalid(at, "/v1, Kind=Event", "/v1, Kind=Event is disallowed from being an owner"));
+            found.push(Cause::invalid(
+                at,
+                "/v1, Kind=Event",
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
         }
         controllers += usize::from(reference["controller"].as_bool().unwrap_or_default());
     }
@@ -266,7 +275,9 @@ pub fn validate_update(served: &Served, object: &Value, old: &Value) -> Vec<Caus
             found.push(Cause::forbidden("metadata.finalizers", &detail));
         }
     }
-    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in
+        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         let (new, before) = (&object["metadata"][field], &old["metadata"][field]);
         if new != before {
             found.push(Cause::invalid(format!("metadata.{field}"), new.clone(), "field is immutable"));
@@ -302,9 +313,15 @@ mod tests {
 
     #[test]
     fn label_keys_and_values_follow_their_syntax() {
-        for (key, good) in
-            [("a", true), ("a.b/c_D", true), ("/a", false), ("a/", false), ("a/b/c", false), ("-a", false), ("A/b", false)]
-        {
+        for (key, good) in [
+            ("a", true),
+            ("a.b/c_D", true),
+            ("/a", false),
+            ("a/", false),
+            ("a/b/c", false),
+            ("-a", false),
+            ("A/b", false),
+        ] {
             assert_eq!(qualified_name_problems(key).is_empty(), good, "{key}");
         }
         for (value, good) in [("", true), ("a_B.c", true), ("a b", false), ("-", false)] {

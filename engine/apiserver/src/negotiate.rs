@@ -4,12 +4,7 @@
 
 use http::HeaderMap;
 
-use crate::{
-    options::Query,
-    present::Form,
-    status::Status,
-    tables::IncludeObject,
-};
+use crate::{options::Query, present::Form, status::Status, tables::IncludeObject};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -99,7 +94,10 @@ fn include_object(query: &Query) -> Result<IncludeObject, Status> {
         "" | "Metadata" => Ok(IncludeObject::Metadata),
         "None" => Ok(IncludeObject::None),
         "Object" => Ok(IncludeObject::Object),
-        other => Err(Status::bad_request(format!("unrecognized includeObject value: {}", crate::status::quote(other)))),
+        other => Err(Status::bad_request(format!(
+            "unrecognized includeObject value: {}",
+            crate::status::quote(other)
+        ))),
     }
 }
 
@@ -117,7 +115,10 @@ mod tests {
                 "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
                 Some((Encoding::Json, table)),
             ),
-            ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Some((Encoding::Json, Form::Metadata))),
+            (
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+                Some((Encoding::Json, Form::Metadata)),
+            ),
             ("application/yaml", Some((Encoding::Yaml, Form::Object))),
             ("text/html;q=0.9, */*;q=0.1", Some((Encoding::Json, Form::Object))),
             ("application/vnd.kubernetes.protobuf", None),
@@ -126,7 +127,8 @@ mod tests {
             if !accept.is_empty() {
                 headers.insert("accept", accept.parse().expect("header"));
             }
-            let seen = negotiate(&headers, &Query::default(), true).ok().map(|seen| (seen.encoding, seen.form));
+            let seen =
+                negotiate(&headers, &Query::default(), true).ok().map(|seen| (seen.encoding, seen.form));
             assert_eq!(seen, expected, "{accept}");
         }
     }

@@ -113,7 +113,9 @@ fn put_metadata(json: &mut Vec<u8>, metadata: Option<&Map<String, Value>>, revis
             json.extend_from_slice(b"\"resourceVersion\":\"");
             *revision_at = json.len();
             json.push(b'"');
-        } else if let Some(value) = metadata.and_then(|fields| fields.get(field)).filter(|value| !value.is_null()) {
+        } else if let Some(value) =
+            metadata.and_then(|fields| fields.get(field)).filter(|value| !value.is_null())
+        {
             separate(json);
             put_field(json, field, value);
         }
@@ -148,7 +150,8 @@ pub fn meta(object: &Value) -> Meta {
         .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
         .collect();
     labels.sort();
-    let owner_references = metadata["ownerReferences"].as_array().into_iter().flatten().map(owner_reference).collect();
+    let owner_references =
+        metadata["ownerReferences"].as_array().into_iter().flatten().map(owner_reference).collect();
     Meta {
         uid: meta_str(object, "uid").into(),
         labels: labels.into(),

@@ -146,10 +146,16 @@ impl ListOptions {
             watch,
             allow_bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query.get("sendInitialEvents").filter(|text| !text.is_empty()).map(is_true),
-            timeout: query.number("timeoutSeconds")?.filter(|n| *n > 0).map(|n| Duration::from_secs(n as u64)),
+            timeout: query
+                .number("timeoutSeconds")?
+                .filter(|n| *n > 0)
+                .map(|n| Duration::from_secs(n as u64)),
         };
-        let causes =
-            if watch { options.watch_causes(query.text(MATCH)) } else { options.list_causes(query.text(MATCH)) };
+        let causes = if watch {
+            options.watch_causes(query.text(MATCH))
+        } else {
+            options.list_causes(query.text(MATCH))
+        };
         refuse("ListOptions", causes)?;
         Ok(options)
     }
@@ -158,10 +164,16 @@ impl ListOptions {
         let mut causes = Vec::new();
         if !asked.is_empty() {
             if self.resource_version.is_empty() {
-                causes.push(Cause::forbidden(MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+                causes.push(Cause::forbidden(
+                    MATCH,
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                ));
             }
             if !self.continue_token.is_empty() {
-                causes.push(Cause::forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided"));
+                causes.push(Cause::forbidden(
+                    MATCH,
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
             if self.resource_version_match.is_none() {
                 causes.push(Cause::not_supported(MATCH, asked, &["Exact", "NotOlderThan"]));
@@ -183,7 +195,10 @@ impl ListOptions {
         let mut causes = Vec::new();
         let not_older = self.resource_version_match == Some(VersionMatch::NotOlderThan);
         if self.send_initial_events.is_some() && !not_older {
-            causes.push(Cause::forbidden(MATCH, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+            causes.push(Cause::forbidden(
+                MATCH,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
         }
         if !asked.is_empty() {
             if self.send_initial_events.is_none() {
@@ -196,7 +211,10 @@ impl ListOptions {
                 causes.push(Cause::not_supported(MATCH, asked, &["NotOlderThan"]));
             }
             if !self.continue_token.is_empty() {
-                causes.push(Cause::forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided"));
+                causes.push(Cause::forbidden(
+                    MATCH,
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
         }
         causes
@@ -242,7 +260,8 @@ impl DeleteOptions {
         let mut options = DeleteOptions::default();
         let propagation = if body.is_null() {
             options.grace_period_seconds = query.number("gracePeriodSeconds")?;
-            options.orphan_dependents = query.get("orphanDependents").filter(|text| !text.is_empty()).map(is_true);
+            options.orphan_dependents =
+                query.get("orphanDependents").filter(|text| !text.is_empty()).map(is_true);
             options.dry_run = dry_run(query.all("dryRun"), &mut causes);
             query.get("propagationPolicy").map(String::from)
         } else {
@@ -261,7 +280,11 @@ impl DeleteOptions {
             Some("Background") => Some(Propagation::Background),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                causes.push(Cause::not_supported("propagationPolicy", other, &["Foreground", "Background", "Orphan", "nil"]));
+                causes.push(Cause::not_supported(
+                    "propagationPolicy",
+                    other,
+                    &["Foreground", "Background", "Orphan", "nil"],
+                ));
                 None
             }
         };

@@ -7,7 +7,11 @@ pub trait PodAccess: Send + Sync {
     fn logs(&self, request: LogRequest) -> BoxFuture<'static, Result<ByteStream, PodAccessError>>;
     fn exec(&self, request: ExecRequest) -> BoxFuture<'static, Result<Session, PodAccessError>>;
     fn attach(&self, request: ExecRequest) -> BoxFuture<'static, Result<Session, PodAccessError>>;
-    fn port_forward(&self, pod_uid: String, port: u16) -> BoxFuture<'static, Result<Box<dyn Duplex>, PodAccessError>>;
+    fn port_forward(
+        &self,
+        pod_uid: String,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Box<dyn Duplex>, PodAccessError>>;
 }
 
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

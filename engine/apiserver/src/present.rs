@@ -70,7 +70,12 @@ impl Presenter {
             }
             Form::Table(_) => {
                 let metadata = object["metadata"].clone();
-                object = tables::table(&self.served, json!({"resourceVersion": metadata["resourceVersion"]}), &[], IncludeObject::None);
+                object = tables::table(
+                    &self.served,
+                    json!({"resourceVersion": metadata["resourceVersion"]}),
+                    &[],
+                    IncludeObject::None,
+                );
                 object["rows"] = json!([{"cells": [], "object": {
                     "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata
                 }}]);

@@ -202,7 +202,12 @@ fn message(
     Ok(())
 }
 
-fn put(field: FieldRef<'_>, wire: Wire<'_>, out: &mut Map<String, Value>, depth: usize) -> Result<(), String> {
+fn put(
+    field: FieldRef<'_>,
+    wire: Wire<'_>,
+    out: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), String> {
     let name = field.name();
     match field.node().shape() {
         Shape::List(element) => {
@@ -306,7 +311,11 @@ fn from_bytes(scalar: Scalar, bytes: &[u8]) -> Result<Value, String> {
         Scalar::MicroTime => time(bytes, true),
         Scalar::Raw | Scalar::Json | Scalar::Fields => {
             let raw = first_bytes(bytes)?;
-            if raw.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(raw).map_err(|error| error.to_string()) }
+            if raw.is_empty() {
+                Ok(Value::Null)
+            } else {
+                serde_json::from_slice(raw).map_err(|error| error.to_string())
+            }
         }
         Scalar::Strings => Fields(bytes)
             .map(|field| match field? {
@@ -373,9 +382,17 @@ mod tests {
 
     /// Kinds of the reference data that are never the body of a request.
     fn is_body(name: &str) -> bool {
-        !["WatchEvent", "SerializedReference", "APIGroup", "APIVersions", "PodStatusResult", "RangeAllocation", "Status"]
-            .iter()
-            .any(|kind| name.ends_with(kind))
+        ![
+            "WatchEvent",
+            "SerializedReference",
+            "APIGroup",
+            "APIVersions",
+            "PodStatusResult",
+            "RangeAllocation",
+            "Status",
+        ]
+        .iter()
+        .any(|kind| name.ends_with(kind))
     }
 
     #[test]
@@ -438,7 +455,13 @@ mod tests {
 
     #[test]
     fn broken_input_is_refused() {
-        for bytes in [&b""[..], b"k8s", b"k8s\0\x0a\xff", b"k8s\0\x12\x05abc", b"k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for bytes in [
+            &b""[..],
+            b"k8s",
+            b"k8s\0\x0a\xff",
+            b"k8s\0\x12\x05abc",
+            b"k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert!(decode(bytes).is_err(), "{bytes:?}");
         }
     }

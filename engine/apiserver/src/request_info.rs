@@ -130,7 +130,8 @@ impl RequestInfo {
 }
 
 fn verb_of(method: &Method, name: &str, query: &[(String, String)]) -> String {
-    let watch = matches!(query_value(query, "watch").as_deref(), Some("true" | "1" | "True" | "t" | "T" | "TRUE"));
+    let watch =
+        matches!(query_value(query, "watch").as_deref(), Some("true" | "1" | "True" | "t" | "T" | "TRUE"));
     match *method {
         Method::POST => "create",
         Method::GET | Method::HEAD if !name.is_empty() => "get",
@@ -149,7 +150,9 @@ fn name_of_field_selector(query: &[(String, String)]) -> String {
     let selector = query_value(query, "fieldSelector").unwrap_or_default();
     selector
         .split(',')
-        .find_map(|term| term.strip_prefix("metadata.name=").map(|name| name.trim_start_matches('=').to_owned()))
+        .find_map(|term| {
+            term.strip_prefix("metadata.name=").map(|name| name.trim_start_matches('=').to_owned())
+        })
         .unwrap_or_default()
 }
 
@@ -166,10 +169,18 @@ mod tests {
             ("GET", "/api/v1/namespaces/a/pods?watch=1", "watch | pods | a |  | "),
             ("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dx", "list | pods |  | x | "),
             ("POST", "/apis/apps/v1/namespaces/a/deployments", "create | deployments | a |  | "),
-            ("PATCH", "/apis/apps/v1/namespaces/a/deployments/b/scale", "patch | deployments | a | b | scale"),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "patch | deployments | a | b | scale",
+            ),
             ("DELETE", "/api/v1/namespaces/a/pods", "deletecollection | pods | a |  | "),
             ("GET", "/api/v1/watch/namespaces/a/pods", "watch | pods | a |  | "),
-            ("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "get | clusterroles |  | system:node | "),
+            (
+                "GET",
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+                "get | clusterroles |  | system:node | ",
+            ),
         ];
         for (method, path, expected) in rows {
             let info = RequestInfo::parse(&method.parse().expect("method"), &path.parse().expect("uri"));

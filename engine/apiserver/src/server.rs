@@ -26,6 +26,9 @@ use crate::{
 /// How many bootstrap objects are written at the same time: they share syncs of the store.
 const PARALLEL: usize = 64;
 
+/// How often snapshots that no list goes on reading are let go.
+const PINNED_PERIOD: Duration = Duration::from_secs(60);
+
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("open keys and certificates")]
@@ -81,8 +84,13 @@ impl ApiServer {
 
     /// A kubeconfig (YAML) with a client certificate of the group `system:masters`. The certificate is valid for
     /// `expiry`, by default a year.
-    pub fn admin_kubeconfig(&self, expiry: Option<Duration>, namespace: Option<&str>) -> Result<String, BuildError> {
-        let server = format!("https://{}", std::net::SocketAddr::new(self.state.config.node_ip, self.address.port()));
+    pub fn admin_kubeconfig(
+        &self,
+        expiry: Option<Duration>,
+        namespace: Option<&str>,
+    ) -> Result<String, BuildError> {
+        let server =
+            format!("https://{}", std::net::SocketAddr::new(self.state.config.node_ip, self.address.port()));
         Ok(self.state.pki.admin_kubeconfig(&server, expiry, namespace)?)
     }
 
@@ -101,7 +109,12 @@ impl ApiServer {
             stop.cancelled().await;
             self.state.stop.cancel();
         };
-        tokio::join!(serving, closing);
+        let forgetting = async {
+            while tokio::time::timeout(PINNED_PERIOD, stop.cancelled()).await.is_err() {
+                self.state.pinned.purge();
+            }
+        };
+        tokio::join!(serving, closing, forgetting);
     }
 }
 
@@ -112,7 +125,8 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let tokens = authn::Tokens::open(&config, &pki)?;
     let snapshot = reader.snapshot();
     let scope = Scope { resource: store_resource("", "services"), namespace: None, name: None };
-    let services: Vec<Value> = snapshot.list(&scope).filter_map(|service| verbs::decode(service).ok()).collect();
+    let services: Vec<Value> =
+        snapshot.list(&scope).filter_map(|service| verbs::decode(service).ok()).collect();
     let services = Allocations::new(config.service_cidr, config.node_port_range.clone(), services.iter());
     Ok(State {
         authorizer: authz::Authorizer::new(reader.clone()),

@@ -61,7 +61,11 @@ impl<'a> From<&'a coracle_schema::ApiResource> for GroupResource<'a> {
 
 impl Display for GroupResource<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.group.is_empty() { f.write_str(self.resource) } else { write!(f, "{}.{}", self.resource, self.group) }
+        if self.group.is_empty() {
+            f.write_str(self.resource)
+        } else {
+            write!(f, "{}.{}", self.resource, self.group)
+        }
     }
 }
 
@@ -91,7 +95,10 @@ impl Status {
 
     pub fn not_found<'a>(of: impl Into<GroupResource<'a>>, name: &str) -> Status {
         let of = of.into();
-        Status { details: details(of, name), ..Status::new(404, "NotFound", format!("{of} {} not found", quote(name))) }
+        Status {
+            details: details(of, name),
+            ..Status::new(404, "NotFound", format!("{of} {} not found", quote(name)))
+        }
     }
 
     /// A path or resource that this server does not serve.
@@ -109,7 +116,10 @@ impl Status {
     /// `generateName` met only names that are taken.
     pub fn generate_name_conflict<'a>(of: impl Into<GroupResource<'a>>, name: &str) -> Status {
         let of = of.into();
-        let message = format!("{of} {} already exists, the server was not able to generate a unique name for the object", quote(name));
+        let message = format!(
+            "{of} {} already exists, the server was not able to generate a unique name for the object",
+            quote(name)
+        );
         Status { details: details(of, name), ..Status::new(409, "AlreadyExists", message) }
     }
 
@@ -172,8 +182,12 @@ impl Status {
 
     /// A method that no route takes.
     pub fn method_not_allowed() -> Status {
-        Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-            .with_details(StatusDetails::default())
+        Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .with_details(StatusDetails::default())
     }
 
     /// 410, reason `Expired`: a resourceVersion or continue token that is too old.
@@ -257,7 +271,9 @@ impl Status {
             // Stock servers name no scheme here unless basic auth exists; clients do not need one.
             response.headers_mut().remove(header::WWW_AUTHENTICATE);
         }
-        if let Some(seconds) = self.details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0) {
+        if let Some(seconds) =
+            self.details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
+        {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
@@ -267,7 +283,9 @@ impl Status {
 impl StatusDetails {
     fn to_json(&self) -> Value {
         let mut fields = Map::new();
-        for (key, text) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
+        for (key, text) in
+            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)]
+        {
             if !text.is_empty() {
                 fields.insert(key.into(), text.as_str().into());
             }
@@ -302,7 +320,8 @@ impl Cause {
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Cause {
         let list: Vec<String> = supported.iter().map(|value| quote(value)).collect();
         let head = format!("Unsupported value: {}", show(&value.into()));
-        let detail = if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
+        let detail =
+            if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
         Cause::new("FieldValueNotSupported", field, with_detail(&head, &detail))
     }
 
@@ -394,7 +413,11 @@ mod tests {
             (Status::forbidden(pods, "", "no"), 403, "pods is forbidden: no"),
             (Status::forbidden(pods, "x", "no"), 403, "pods \"x\" is forbidden: no"),
             (
-                Status::invalid(GroupResource::new("", "Pod"), "x", vec![Cause::required("spec.containers", "")]),
+                Status::invalid(
+                    GroupResource::new("", "Pod"),
+                    "x",
+                    vec![Cause::required("spec.containers", "")],
+                ),
                 422,
                 "Pod \"x\" is invalid: spec.containers: Required value",
             ),
@@ -402,7 +425,10 @@ mod tests {
                 Status::invalid(
                     GroupResource::new("apps", "Deployment"),
                     "x",
-                    vec![Cause::invalid("spec.replicas", -1, "must be greater than or equal to 0"), Cause::duplicate("a", "b")],
+                    vec![
+                        Cause::invalid("spec.replicas", -1, "must be greater than or equal to 0"),
+                        Cause::duplicate("a", "b"),
+                    ],
                 ),
                 422,
                 "Deployment.apps \"x\" is invalid: [spec.replicas: Invalid value: -1: must be greater than or equal to 0, a: Duplicate value: \"b\"]",

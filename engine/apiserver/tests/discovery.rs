@@ -17,7 +17,10 @@ fn golden(name: &str) -> Option<Value> {
 /// The resources of a legacy document, by name. Only the form is compared that clients act on.
 fn by_name(list: &Value) -> BTreeMap<String, Value> {
     let resources = list["resources"].as_array().expect("resources");
-    resources.iter().map(|resource| (resource["name"].as_str().expect("name").to_owned(), resource.clone())).collect()
+    resources
+        .iter()
+        .map(|resource| (resource["name"].as_str().expect("name").to_owned(), resource.clone()))
+        .collect()
 }
 
 #[tokio::test]
@@ -39,7 +42,9 @@ async fn every_served_version_is_described_as_the_stock_server_describes_it() {
         assert_eq!(seen["groupVersion"], expected["groupVersion"]);
         let (seen, expected) = (by_name(&seen), by_name(&expected));
         for (name, resource) in &seen {
-            let stock = expected.get(name).unwrap_or_else(|| panic!("{path}: {name} is not served by a stock server"));
+            let stock = expected
+                .get(name)
+                .unwrap_or_else(|| panic!("{path}: {name} is not served by a stock server"));
             assert_eq!(resource, stock, "{path}: {name}");
         }
         for name in expected.keys() {
@@ -58,10 +63,18 @@ async fn the_aggregated_document_says_the_same() {
     let seen = answer.expect(200);
     for group in seen["items"].as_array().expect("items") {
         let name = &group["metadata"]["name"];
-        let stock = expected["items"].as_array().expect("items").iter().find(|other| other["metadata"]["name"] == *name);
+        let stock = expected["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .find(|other| other["metadata"]["name"] == *name);
         let stock = stock.unwrap_or_else(|| panic!("{name} is not served by a stock server"));
         for version in group["versions"].as_array().expect("versions") {
-            let same = stock["versions"].as_array().expect("versions").iter().find(|other| other["version"] == version["version"]);
+            let same = stock["versions"]
+                .as_array()
+                .expect("versions")
+                .iter()
+                .find(|other| other["version"] == version["version"]);
             assert_eq!(Some(version), same, "{name}");
         }
     }
@@ -75,7 +88,12 @@ async fn groups_come_in_the_stock_order() {
     let harness = Harness::start().await;
     let seen = harness.get("/apis").await.expect(200);
     let names = |list: &Value| -> Vec<String> {
-        list["groups"].as_array().expect("groups").iter().map(|group| group["name"].as_str().expect("name").to_owned()).collect()
+        list["groups"]
+            .as_array()
+            .expect("groups")
+            .iter()
+            .map(|group| group["name"].as_str().expect("name").to_owned())
+            .collect()
     };
     let served = names(&seen);
     let stock: Vec<String> = names(&expected).into_iter().filter(|name| served.contains(name)).collect();
@@ -91,7 +109,14 @@ async fn health_version_and_paths_are_answered() {
     }
     assert!(harness.get("/readyz?verbose").await.text.ends_with("readyz check passed\n"));
     assert_eq!(harness.get("/version").await.expect(200)["minor"], "36");
-    assert!(harness.get("/").await.expect(200)["paths"].as_array().expect("paths").contains(&"/apis/apps/v1".into()));
+    assert!(
+        harness.get("/").await.expect(200)["paths"]
+            .as_array()
+            .expect("paths")
+            .contains(&"/apis/apps/v1".into())
+    );
     assert_eq!(harness.get("/nothing").await.code, 404);
-    assert!(harness.get("/metrics").await.text.contains("apiserver_storage_objects{resource=\"namespaces\"} 4"));
+    assert!(
+        harness.get("/metrics").await.text.contains("apiserver_storage_objects{resource=\"namespaces\"} 4")
+    );
 }

@@ -23,16 +23,31 @@ async fn a_service_gets_an_address_keeps_it_and_gives_it_back() {
     let created = harness.post(SERVICES, service("a", json!({"ports": [{"port": 80}]}))).await.expect(201);
     let address = created["spec"]["clusterIP"].as_str().expect("address").to_owned();
     assert_eq!(created["spec"]["clusterIPs"], json!([address]));
-    assert_eq!((&created["spec"]["type"], &created["spec"]["ports"][0]["targetPort"]), (&json!("ClusterIP"), &json!(80)));
-    assert_eq!((&created["spec"]["ipFamilies"], &created["spec"]["ipFamilyPolicy"]), (&json!(["IPv4"]), &json!("SingleStack")));
+    assert_eq!(
+        (&created["spec"]["type"], &created["spec"]["ports"][0]["targetPort"]),
+        (&json!("ClusterIP"), &json!(80))
+    );
+    assert_eq!(
+        (&created["spec"]["ipFamilies"], &created["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("SingleStack"))
+    );
     let same = service("b", json!({"clusterIP": address, "ports": [{"port": 80}]}));
     let taken = harness.post(SERVICES, same.clone()).await;
     assert_eq!(taken.code, 422, "{}", taken.text);
     assert!(taken.message().contains("provided IP is already allocated"), "{}", taken.text);
     // An update without the address keeps it; another one is refused.
     let update = service("a", json!({"ports": [{"port": 81}]}));
-    assert_eq!(harness.ask("PUT", &format!("{SERVICES}/a"), update).await.expect(200)["spec"]["clusterIP"], *address);
-    let moved = harness.ask("PATCH", &format!("{SERVICES}/a"), json!({"spec": {"clusterIP": "10.43.99.99", "clusterIPs": ["10.43.99.99"]}})).await;
+    assert_eq!(
+        harness.ask("PUT", &format!("{SERVICES}/a"), update).await.expect(200)["spec"]["clusterIP"],
+        *address
+    );
+    let moved = harness
+        .ask(
+            "PATCH",
+            &format!("{SERVICES}/a"),
+            json!({"spec": {"clusterIP": "10.43.99.99", "clusterIPs": ["10.43.99.99"]}}),
+        )
+        .await;
     assert_eq!(moved.code, 422);
     assert!(moved.message().contains("may not change once set"), "{}", moved.text);
     harness.ask("DELETE", &format!("{SERVICES}/a"), Value::Null).await.expect(200);
@@ -46,11 +61,17 @@ async fn node_ports_are_chosen_kept_and_checked() {
     let created = harness.post(SERVICES, service("a", spec)).await.expect(201);
     let port = created["spec"]["ports"][0]["nodePort"].as_u64().expect("port");
     assert!((30000..=32767).contains(&port));
-    let back = harness.ask("PATCH", &format!("{SERVICES}/a"), json!({"spec": {"type": "ClusterIP"}})).await.expect(200);
+    let back = harness
+        .ask("PATCH", &format!("{SERVICES}/a"), json!({"spec": {"type": "ClusterIP"}}))
+        .await
+        .expect(200);
     assert!(back["spec"]["ports"][0].get("nodePort").is_none(), "{back}");
     let low = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]});
     let refused = harness.post(SERVICES, service("b", low)).await;
-    assert_eq!(refused.message(), "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767");
+    assert_eq!(
+        refused.message(),
+        "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"
+    );
     let none = harness.post(SERVICES, service("c", json!({}))).await;
     assert_eq!(none.message(), "Service \"c\" is invalid: spec.ports: Required value");
 }
@@ -60,7 +81,10 @@ async fn headless_and_external_services_need_no_address() {
     let harness = Harness::start().await;
     let headless = json!({"clusterIP": "None", "selector": {"a": "b"}, "ports": [{"port": 80}]});
     let created = harness.post(SERVICES, service("h", headless)).await.expect(201);
-    assert_eq!((&created["spec"]["clusterIPs"], &created["spec"]["ipFamilies"]), (&json!(["None"]), &json!(["IPv4"])));
+    assert_eq!(
+        (&created["spec"]["clusterIPs"], &created["spec"]["ipFamilies"]),
+        (&json!(["None"]), &json!(["IPv4"]))
+    );
     let external = json!({"type": "ExternalName", "externalName": "a.b.svc.cluster.local"});
     let created = harness.post(SERVICES, service("e", external)).await.expect(201);
     assert!(created["spec"].get("clusterIP").is_none(), "{created}");
@@ -71,13 +95,19 @@ async fn a_pod_gets_its_account_token_tolerations_and_class() {
     let harness = Harness::start().await;
     let refused = harness.post(PODS, pod("a")).await;
     assert_eq!(refused.code, 403);
-    assert_eq!(refused.message(), "pods \"a\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found");
+    assert_eq!(
+        refused.message(),
+        "pods \"a\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+    );
     harness.account("default").await;
     let created = harness.post(PODS, pod("a")).await.expect(201);
     let spec = &created["spec"];
     assert_eq!((&spec["serviceAccountName"], &spec["priority"]), (&json!("default"), &json!(0)));
     assert!(spec["volumes"][0]["name"].as_str().expect("volume").starts_with("kube-api-access-"));
-    assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(
+        spec["containers"][0]["volumeMounts"][0]["mountPath"],
+        "/var/run/secrets/kubernetes.io/serviceaccount"
+    );
     assert_eq!(spec["tolerations"].as_array().expect("tolerations").len(), 2);
     assert_eq!(created["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
     assert_eq!(created["metadata"]["generation"], 1);
@@ -91,9 +121,15 @@ async fn a_pod_is_bound_once_and_goes_gracefully() {
     let binding = json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "node-1"}});
     harness.post(&format!("{PODS}/a/binding"), binding.clone()).await.expect(201);
     let bound = harness.get(&format!("{PODS}/a")).await.expect(200);
-    assert_eq!((&bound["spec"]["nodeName"], &bound["status"]["conditions"][0]["type"]), (&json!("node-1"), &json!("PodScheduled")));
+    assert_eq!(
+        (&bound["spec"]["nodeName"], &bound["status"]["conditions"][0]["type"]),
+        (&json!("node-1"), &json!("PodScheduled"))
+    );
     let again = harness.post(&format!("{PODS}/a/binding"), binding).await;
-    assert_eq!(again.message(), "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"node-1\"");
+    assert_eq!(
+        again.message(),
+        "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"node-1\""
+    );
     let listed = harness.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1").await.expect(200);
     assert_eq!(listed["items"].as_array().expect("items").len(), 1);
     let deleting = harness.ask("DELETE", &format!("{PODS}/a"), Value::Null).await.expect(200);
@@ -110,18 +146,29 @@ async fn status_and_spec_are_written_apart() {
     let harness = Harness::start().await;
     let path = "/apis/apps/v1/namespaces/default/deployments";
     let labels = json!({"app": "a"});
-    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let deployment = json!({"metadata": {"name": "a"}, "spec": {"selector": {"matchLabels": labels}, "template": template}, "status": {"replicas": 7}});
     let created = harness.post(path, deployment).await.expect(201);
     assert_eq!((&created["spec"]["replicas"], created["status"].get("replicas")), (&json!(1), None));
     let patch = json!({"spec": {"replicas": 5}, "status": {"replicas": 5}});
     let status = harness.ask("PATCH", &format!("{path}/a/status"), patch.clone()).await.expect(200);
-    assert_eq!((&status["spec"]["replicas"], &status["status"]["replicas"], &status["metadata"]["generation"]), (&json!(1), &json!(5), &json!(1)));
-    let spec = harness.ask("PATCH", &format!("{path}/a"), json!({"spec": {"replicas": 3}, "status": {"replicas": 9}})).await.expect(200);
-    assert_eq!((&spec["spec"]["replicas"], &spec["status"]["replicas"], &spec["metadata"]["generation"]), (&json!(3), &json!(5), &json!(2)));
+    assert_eq!(
+        (&status["spec"]["replicas"], &status["status"]["replicas"], &status["metadata"]["generation"]),
+        (&json!(1), &json!(5), &json!(1))
+    );
+    let spec = harness
+        .ask("PATCH", &format!("{path}/a"), json!({"spec": {"replicas": 3}, "status": {"replicas": 9}}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&spec["spec"]["replicas"], &spec["status"]["replicas"], &spec["metadata"]["generation"]),
+        (&json!(3), &json!(5), &json!(2))
+    );
     let scale = harness.get(&format!("{path}/a/scale")).await.expect(200);
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(3), &json!("app=a")));
-    let scaled = harness.ask("PATCH", &format!("{path}/a/scale"), json!({"spec": {"replicas": 4}})).await.expect(200);
+    let scaled =
+        harness.ask("PATCH", &format!("{path}/a/scale"), json!({"spec": {"replicas": 4}})).await.expect(200);
     assert_eq!(scaled["spec"]["replicas"], 4);
     let mut whole = harness.get(&format!("{path}/a/scale")).await.expect(200);
     whole["spec"]["replicas"] = (-1).into();
@@ -136,8 +183,15 @@ async fn a_namespace_stays_until_it_is_finalized() {
     let deleting = harness.ask("DELETE", "/api/v1/namespaces/n", Value::Null).await.expect(200);
     assert_eq!(deleting["status"]["phase"], "Terminating");
     let refused = harness.post("/api/v1/namespaces/n/configmaps", json!({"metadata": {"name": "a"}})).await;
-    assert_eq!((refused.code, &refused.json()["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
-    assert!(refused.message().contains("unable to create new content in namespace n because it is being terminated"));
+    assert_eq!(
+        (refused.code, &refused.json()["details"]["causes"][0]["reason"]),
+        (403, &json!("NamespaceTerminating"))
+    );
+    assert!(
+        refused
+            .message()
+            .contains("unable to create new content in namespace n because it is being terminated")
+    );
     let mut finalized = deleting;
     finalized["spec"]["finalizers"] = json!([]);
     harness.ask("PUT", "/api/v1/namespaces/n/finalize", finalized).await.expect(200);
@@ -158,7 +212,10 @@ async fn evictions_respect_budgets() {
     harness.post(budgets, budget).await.expect(201);
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}});
     let refused = harness.post(&format!("{PODS}/a/eviction"), eviction.clone()).await;
-    assert_eq!((refused.code, refused.message().as_str()), (429, "Cannot evict pod as it would violate the pod's disruption budget."));
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (429, "Cannot evict pod as it would violate the pod's disruption budget.")
+    );
     let status = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
     harness.ask("PATCH", &format!("{budgets}/b/status"), status).await.expect(200);
     harness.post(&format!("{PODS}/a/eviction"), eviction).await.expect(201);
@@ -176,8 +233,14 @@ async fn both_event_groups_show_the_same_events() {
     });
     harness.post("/api/v1/namespaces/default/events", event).await.expect(201);
     let new = harness.get("/apis/events.k8s.io/v1/namespaces/default/events/e").await.expect(200);
-    assert_eq!((&new["apiVersion"], &new["regarding"]["name"], &new["note"]), (&json!("events.k8s.io/v1"), &json!("p"), &json!("m")));
-    let chosen = harness.get("/api/v1/events?fieldSelector=involvedObject.name%3Dp%2Creason%3DStarted").await.expect(200);
+    assert_eq!(
+        (&new["apiVersion"], &new["regarding"]["name"], &new["note"]),
+        (&json!("events.k8s.io/v1"), &json!("p"), &json!("m"))
+    );
+    let chosen = harness
+        .get("/api/v1/events?fieldSelector=involvedObject.name%3Dp%2Creason%3DStarted")
+        .await
+        .expect(200);
     assert_eq!(chosen["items"].as_array().expect("items").len(), 1);
 }
 
@@ -188,8 +251,39 @@ async fn who_may_not_is_told_in_the_stock_words() {
     let nobody = Identity { user: "eve".into(), groups: Vec::new() };
     let answer = harness::answer(harness.send(Some(nobody), request).await).await;
     assert_eq!(answer.code, 403);
-    assert_eq!(answer.message(), "pods is forbidden: User \"eve\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
-    let request = http::Request::builder().uri("/foo").body(http_body_util::Full::default()).expect("request");
+    assert_eq!(
+        answer.message(),
+        "pods is forbidden: User \"eve\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
+    let request =
+        http::Request::builder().uri("/foo").body(http_body_util::Full::default()).expect("request");
     let answer = harness::answer(harness.send(None, request).await).await;
-    assert_eq!((answer.code, answer.message().as_str()), (403, "forbidden: User \"system:anonymous\" cannot get path \"/foo\""));
+    assert_eq!(
+        (answer.code, answer.message().as_str()),
+        (403, "forbidden: User \"system:anonymous\" cannot get path \"/foo\"")
+    );
+}
+
+#[tokio::test]
+async fn string_data_becomes_data_and_immutable_objects_stay() {
+    let harness = Harness::start().await;
+    let path = "/api/v1/namespaces/default/secrets";
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}, "immutable": true});
+    let created = harness.post(path, secret).await.expect(201);
+    assert_eq!(
+        (&created["data"], created.get("stringData"), &created["type"]),
+        (&json!({"a": "Yg=="}), None, &json!("Opaque"))
+    );
+    let changed = harness.ask("PATCH", &format!("{path}/s"), json!({"stringData": {"a": "c"}})).await;
+    assert_eq!(
+        changed.message(),
+        "Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set"
+    );
+    let tls = json!({"metadata": {"name": "t"}, "type": "kubernetes.io/tls", "data": {"tls.crt": "Yg=="}});
+    assert_eq!(
+        harness.post(path, tls).await.message(),
+        "Secret \"t\" is invalid: data[tls.key]: Required value"
+    );
+    let keys = json!({"metadata": {"name": "k"}, "data": {"a/b": "x"}});
+    assert_eq!(harness.post("/api/v1/namespaces/default/configmaps", keys).await.code, 422);
 }

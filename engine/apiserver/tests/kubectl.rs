@@ -88,11 +88,15 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.expect("api-resources", "", "deployments").await;
     kubectl.expect("apply -f -", DEPLOYMENT, "deployment.apps/web created").await;
     kubectl.expect("apply -f -", DEPLOYMENT, "deployment.apps/web unchanged").await;
-    kubectl.expect("apply -f -", &DEPLOYMENT.replace("web:1", "web:2"), "deployment.apps/web configured").await;
+    kubectl
+        .expect("apply -f -", &DEPLOYMENT.replace("web:1", "web:2"), "deployment.apps/web configured")
+        .await;
     kubectl.expect("scale deployment/web --replicas=5", "", "deployment.apps/web scaled").await;
     kubectl.expect("get deployment web -o jsonpath={.spec.replicas}", "", "5").await;
     kubectl.expect("get deployments,services -A -o wide", "", "kubernetes").await;
-    kubectl.expect("get deployment web -o yaml", "", "kubectl.kubernetes.io/last-applied-configuration").await;
+    kubectl
+        .expect("get deployment web -o yaml", "", "kubectl.kubernetes.io/last-applied-configuration")
+        .await;
     kubectl.expect("explain deployment.spec.replicas", "", "Number of desired pods").await;
     kubectl.expect("label deployment web a=b", "", "labeled").await;
     kubectl.expect("auth can-i create pods", "", "yes").await;
@@ -101,16 +105,51 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.expect("expose deployment typed --port=80", "", "service/typed exposed").await;
     kubectl.expect("create secret generic s --from-literal=a=b", "", "created").await;
     kubectl.expect("create namespace team", "", "created").await;
+    harness.account("default").await;
+    kubectl.expect("run one --image=web:1", "", "pod/one created").await;
+    kubectl.expect("annotate pod one a=b", "", "annotated").await;
+    kubectl.expect("get pod one", "", "Pending").await;
+    kubectl.expect("rollout restart deployment/typed", "", "restarted").await;
+    kubectl.expect("set image deployment/typed web=web:3", "", "image updated").await;
+    kubectl
+        .expect(
+            "create -f - --dry-run=server",
+            &DEPLOYMENT.replace("name: web", "name: dry"),
+            "created (server dry run)",
+        )
+        .await;
+    kubectl.expect("replace -f -", &DEPLOYMENT.replace("web:1", "web:4"), "replaced").await;
+    kubectl
+        .expect(
+            "apply -f -",
+            &DEPLOYMENT.replace("web:1", "web:2").replace("replicas: 2", "replicas: 5"),
+            "configured",
+        )
+        .await;
+    kubectl.expect("delete pod one --now", "", "deleted").await;
+    kubectl.expect("get events -A", "", "").await;
     kubectl.expect("describe deployment web", "", "web:2").await;
-    kubectl.expect("diff -f -", &DEPLOYMENT.replace("web:1", "web:2").replace("replicas: 2", "replicas: 5"), "").await;
-    kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"").await;
-    kubectl.refused("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: x"), "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32").await;
+    kubectl
+        .expect("diff -f -", &DEPLOYMENT.replace("web:1", "web:2").replace("replicas: 2", "replicas: 5"), "")
+        .await;
+    kubectl
+        .refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"")
+        .await;
+    kubectl
+        .refused(
+            "apply -f -",
+            &DEPLOYMENT.replace("replicas: 2", "replicas: x"),
+            "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        )
+        .await;
     kubectl.refused("get pod nothing", "", "Error from server (NotFound): pods \"nothing\" not found").await;
     kubectl.refused("create configmap c --from-literal=a=b", "", "configmaps \"c\" already exists").await;
     kubectl.refused("get nothings", "", "the server doesn't have a resource type \"nothings\"").await;
     kubectl.expect("delete deployment web", "", "deployment.apps \"web\" deleted").await;
-    harness.account("default").await;
     kubectl.expect("create token default --duration=1h", "", "ey").await;
     stop.cancel();
-    tokio::time::timeout(std::time::Duration::from_secs(5), serving).await.expect("stops in time").expect("no panic");
+    tokio::time::timeout(std::time::Duration::from_secs(5), serving)
+        .await
+        .expect("stops in time")
+        .expect("no panic");
 }

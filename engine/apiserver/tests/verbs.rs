@@ -47,22 +47,96 @@ async fn errors_have_the_stock_code_reason_and_text() {
     harness.post(MAPS, map("taken", json!({}))).await.expect(201);
     let rows: Vec<(&str, String, Value, u16, &str, &str)> = vec![
         ("GET", format!("{MAPS}/x"), Value::Null, 404, "NotFound", "configmaps \"x\" not found"),
-        ("POST", MAPS.into(), map("taken", json!({})), 409, "AlreadyExists", "configmaps \"taken\" already exists"),
-        ("POST", "/api/v1/namespaces/none/configmaps".into(), map("a", json!({})), 404, "NotFound", "namespaces \"none\" not found"),
+        (
+            "POST",
+            MAPS.into(),
+            map("taken", json!({})),
+            409,
+            "AlreadyExists",
+            "configmaps \"taken\" already exists",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/none/configmaps".into(),
+            map("a", json!({})),
+            404,
+            "NotFound",
+            "namespaces \"none\" not found",
+        ),
         ("PUT", format!("{MAPS}/x"), map("x", json!({})), 404, "NotFound", "configmaps \"x\" not found"),
-        ("PUT", format!("{MAPS}/taken"), map("other", json!({})), 400, "BadRequest", "the name of the object (other) does not match the name on the URL (taken)"),
-        ("POST", MAPS.into(), json!({"metadata": {}}), 422, "Invalid", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"),
-        ("GET", "/api/v1/nothings".into(), Value::Null, 404, "NotFound", "the server could not find the requested resource"),
-        ("PUT", MAPS.into(), map("a", json!({})), 405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
-        ("GET", format!("{MAPS}?labelSelector=a%3D%3D%3Db"), Value::Null, 400, "BadRequest", "unable to parse requirement: found '=', expected: identifier"),
-        ("GET", format!("{MAPS}?limit=x"), Value::Null, 400, "BadRequest", "strconv.ParseInt: parsing \"x\": invalid syntax"),
-        ("DELETE", "/api/v1/namespaces/default".into(), Value::Null, 403, "Forbidden", "namespaces \"default\" is forbidden: this namespace may not be deleted"),
-        ("POST", format!("{MAPS}?fieldValidation=Strict"), json!({"metadata": {"name": "s"}, "foo": 1}), 400, "BadRequest", "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"foo\""),
+        (
+            "PUT",
+            format!("{MAPS}/taken"),
+            map("other", json!({})),
+            400,
+            "BadRequest",
+            "the name of the object (other) does not match the name on the URL (taken)",
+        ),
+        (
+            "POST",
+            MAPS.into(),
+            json!({"metadata": {}}),
+            422,
+            "Invalid",
+            "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            "GET",
+            "/api/v1/nothings".into(),
+            Value::Null,
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        ),
+        (
+            "PUT",
+            MAPS.into(),
+            map("a", json!({})),
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ),
+        (
+            "GET",
+            format!("{MAPS}?labelSelector=a%3D%3D%3Db"),
+            Value::Null,
+            400,
+            "BadRequest",
+            "unable to parse requirement: found '=', expected: identifier",
+        ),
+        (
+            "GET",
+            format!("{MAPS}?limit=x"),
+            Value::Null,
+            400,
+            "BadRequest",
+            "strconv.ParseInt: parsing \"x\": invalid syntax",
+        ),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default".into(),
+            Value::Null,
+            403,
+            "Forbidden",
+            "namespaces \"default\" is forbidden: this namespace may not be deleted",
+        ),
+        (
+            "POST",
+            format!("{MAPS}?fieldValidation=Strict"),
+            json!({"metadata": {"name": "s"}, "foo": 1}),
+            400,
+            "BadRequest",
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"foo\"",
+        ),
     ];
     for (method, path, body, code, reason, message) in rows {
         let answer = harness.ask(method, &path, body).await;
         let seen = answer.json();
-        assert_eq!((answer.code, seen["reason"].as_str(), seen["message"].as_str()), (code, Some(reason), Some(message)), "{method} {path}");
+        assert_eq!(
+            (answer.code, seen["reason"].as_str(), seen["message"].as_str()),
+            (code, Some(reason), Some(message)),
+            "{method} {path}"
+        );
         assert_eq!(seen["code"], code);
     }
 }
@@ -82,11 +156,16 @@ async fn bodies_are_bounded_and_of_known_types() {
     let apply = [("content-type", "application/apply-patch+yaml")];
     assert_eq!(harness.ask_with("PATCH", &format!("{MAPS}/a"), &apply, "{}").await.code, 415);
     let yaml = [("content-type", "application/yaml")];
-    let created = harness.ask_with("POST", MAPS, &yaml, "metadata:\n  name: yaml\ndata:\n  a: b\n").await.expect(201);
+    let created =
+        harness.ask_with("POST", MAPS, &yaml, "metadata:\n  name: yaml\ndata:\n  a: b\n").await.expect(201);
     assert_eq!(created["data"]["a"], "b");
     let broken = harness.ask_with("POST", MAPS, &json, "{\"a\":").await;
     assert_eq!(broken.code, 400);
-    assert!(broken.message().starts_with("the object provided is unrecognized (must be of type ConfigMap)"), "{}", broken.text);
+    assert!(
+        broken.message().starts_with("the object provided is unrecognized (must be of type ConfigMap)"),
+        "{}",
+        broken.text
+    );
 }
 
 #[tokio::test]
@@ -125,10 +204,18 @@ async fn lists_go_in_chunks_of_one_revision() {
         harness.post(MAPS, map(name, json!({}))).await.expect(201);
     }
     let names = |list: &Value| -> Vec<String> {
-        list["items"].as_array().expect("items").iter().map(|item| item["metadata"]["name"].as_str().expect("name").into()).collect()
+        list["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().expect("name").into())
+            .collect()
     };
     let first = harness.get(&format!("{MAPS}?limit=2")).await.expect(200);
-    assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a".into(), "b".into()], &json!(3)));
+    assert_eq!(
+        (names(&first), &first["metadata"]["remainingItemCount"]),
+        (vec!["a".into(), "b".into()], &json!(3))
+    );
     harness.ask("DELETE", &format!("{MAPS}/c"), Value::Null).await.expect(200);
     let token = first["metadata"]["continue"].as_str().expect("token");
     let second = harness.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
@@ -145,11 +232,24 @@ async fn lists_go_in_chunks_of_one_revision() {
 async fn list_versions_follow_the_rules() {
     let harness = Harness::start().await;
     let list = harness.get(MAPS).await.expect(200);
-    let revision: u64 = list["metadata"]["resourceVersion"].as_str().expect("revision").parse().expect("number");
+    let revision: u64 =
+        list["metadata"]["resourceVersion"].as_str().expect("revision").parse().expect("number");
     for (query, code, part) in [
-        ("resourceVersionMatch=Exact".to_owned(), 422, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
-        ("resourceVersion=0&resourceVersionMatch=Exact".into(), 422, "resourceVersionMatch \\\"exact\\\" is forbidden for resourceVersion \\\"0\\\""),
-        ("resourceVersion=1&resourceVersionMatch=Foo".into(), 422, "Unsupported value: \\\"Foo\\\": supported values: \\\"Exact\\\", \\\"NotOlderThan\\\""),
+        (
+            "resourceVersionMatch=Exact".to_owned(),
+            422,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            "resourceVersion=0&resourceVersionMatch=Exact".into(),
+            422,
+            "resourceVersionMatch \\\"exact\\\" is forbidden for resourceVersion \\\"0\\\"",
+        ),
+        (
+            "resourceVersion=1&resourceVersionMatch=Foo".into(),
+            422,
+            "Unsupported value: \\\"Foo\\\": supported values: \\\"Exact\\\", \\\"NotOlderThan\\\"",
+        ),
         (format!("resourceVersion={}", revision + 1000), 504, "Too large resource version"),
         (format!("resourceVersion={revision}&resourceVersionMatch=Exact"), 200, "ConfigMapList"),
         ("resourceVersion=x".into(), 400, "invalid syntax"),
@@ -233,7 +333,9 @@ async fn finalizers_hold_a_deleted_object_until_they_are_gone() {
     let path = format!("{MAPS}/a");
     let deleting = harness.ask("DELETE", &path, Value::Null).await.expect(200);
     assert!(deleting["metadata"]["deletionTimestamp"].is_string(), "{deleting}");
-    let more = harness.ask("PATCH", &path, json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}})).await;
+    let more = harness
+        .ask("PATCH", &path, json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}))
+        .await;
     assert_eq!(more.code, 422);
     assert!(more.message().contains("no new finalizers can be added if the object is being deleted, found new finalizers []string{\"example.com/more\"}"), "{}", more.text);
     harness.ask("PATCH", &path, json!({"metadata": {"finalizers": null}})).await.expect(200);
@@ -250,7 +352,9 @@ async fn propagation_policies_become_finalizers_and_preconditions_hold() {
         let refused = harness.ask("DELETE", &path, wrong).await;
         let uid = created["metadata"]["uid"].as_str().expect("uid");
         assert_eq!(refused.code, 409);
-        assert!(refused.message().contains(&format!("the UID in the precondition (other) does not match the UID in record ({uid})")));
+        assert!(refused.message().contains(&format!(
+            "the UID in the precondition (other) does not match the UID in record ({uid})"
+        )));
         let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
         let deleting = harness.ask("DELETE", &path, body).await.expect(200);
         assert_eq!(deleting["metadata"]["finalizers"], json!([finalizer]));
@@ -258,7 +362,10 @@ async fn propagation_policies_become_finalizers_and_preconditions_hold() {
     }
     harness.post(MAPS, map("a", json!({}))).await.expect(201);
     let gone = harness.ask("DELETE", &path, Value::Null).await.expect(200);
-    assert_eq!((&gone["kind"], &gone["status"], &gone["details"]["kind"]), (&json!("Status"), &json!("Success"), &json!("configmaps")));
+    assert_eq!(
+        (&gone["kind"], &gone["status"], &gone["details"]["kind"]),
+        (&json!("Status"), &json!("Success"), &json!("configmaps"))
+    );
 }
 
 #[tokio::test]

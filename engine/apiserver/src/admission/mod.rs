@@ -54,7 +54,8 @@ const MUTATING: &[Mutator] = &[
     priority::admit,
 ];
 
-const VALIDATING: &[Validator] = &[namespace_lifecycle::validate, node_restriction::validate, crate::authz::validate_escalation];
+const VALIDATING: &[Validator] =
+    &[namespace_lifecycle::validate, node_restriction::validate, crate::authz::validate_escalation];
 
 pub fn mutate(
     state: &State,

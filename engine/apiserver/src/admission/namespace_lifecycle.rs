@@ -27,7 +27,11 @@ pub fn admit(request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-    let cause = Cause::new("NamespaceTerminating", "metadata.namespace", format!("namespace {namespace} is being terminated"));
+    let cause = Cause::new(
+        "NamespaceTerminating",
+        "metadata.namespace",
+        format!("namespace {namespace} is being terminated"),
+    );
     let name = &request.target.name;
     Err(Status::forbidden(request.target.served.group_resource(), name, why).with_cause(cause))
 }

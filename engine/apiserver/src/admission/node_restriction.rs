@@ -30,7 +30,9 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
             refuse(request, format!("node {} is not allowed to modify node {}", quoted(node), quoted(name)))
         }
         ("", "pods") => pod(request, node, object.or(request.old)),
-        ("coordination.k8s.io", "leases") if request.target.namespace == "kube-node-lease" && name != node => {
+        ("coordination.k8s.io", "leases")
+            if request.target.namespace == "kube-node-lease" && name != node =>
+        {
             refuse(request, "can only access node lease with the same name as the requesting node".into())
         }
         _ => Ok(()),
@@ -42,15 +44,24 @@ fn pod(request: &Request<'_>, node: &str, pod: Option<&Value>) -> Result<(), Sta
     let mirror =
         pod.is_some_and(|pod| pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string());
     match (request.operation, request.target.subresource.as_str()) {
-        (Operation::Create, "") if !mirror => {
-            refuse(request, format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node {} can only create mirror pods", quoted(node)))
-        }
-        (Operation::Create, "eviction") | (Operation::Delete, "") if !own => {
-            refuse(request, format!("node {} can only delete pods with spec.nodeName set to itself", quoted(node)))
-        }
-        (Operation::Update, "status") if !own => {
-            refuse(request, format!("node {} can only update pod status for pods with spec.nodeName set to itself", quoted(node)))
-        }
+        (Operation::Create, "") if !mirror => refuse(
+            request,
+            format!(
+                "pod does not have \"kubernetes.io/config.mirror\" annotation, node {} can only create mirror pods",
+                quoted(node)
+            ),
+        ),
+        (Operation::Create, "eviction") | (Operation::Delete, "") if !own => refuse(
+            request,
+            format!("node {} can only delete pods with spec.nodeName set to itself", quoted(node)),
+        ),
+        (Operation::Update, "status") if !own => refuse(
+            request,
+            format!(
+                "node {} can only update pod status for pods with spec.nodeName set to itself",
+                quoted(node)
+            ),
+        ),
         _ => Ok(()),
     }
 }

@@ -25,11 +25,17 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     let policy = policy.unwrap_or("PreemptLowerPriority").to_owned();
     let spec = &mut pod["spec"];
     if spec["priority"].as_i64().is_some_and(|asked| asked != value) {
-        let why = format!("the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name", spec["priority"]);
+        let why = format!(
+            "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
+            spec["priority"]
+        );
         return refuse(request, pod, &why);
     }
     if spec["preemptionPolicy"].as_str().is_some_and(|asked| asked != policy) {
-        let why = format!("the string value of PreemptionPolicy (PreemptionPolicy={}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name", spec["preemptionPolicy"].as_str().unwrap_or_default());
+        let why = format!(
+            "the string value of PreemptionPolicy (PreemptionPolicy={}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name",
+            spec["preemptionPolicy"].as_str().unwrap_or_default()
+        );
         return refuse(request, pod, &why);
     }
     spec["priority"] = value.into();

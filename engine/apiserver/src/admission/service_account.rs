@@ -33,7 +33,9 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
         mount_token(spec);
     }
     let own_secrets = spec["imagePullSecrets"].as_array().is_none_or(Vec::is_empty);
-    if let (true, Some(secrets)) = (own_secrets, account["imagePullSecrets"].as_array().filter(|list| !list.is_empty())) {
+    if let (true, Some(secrets)) =
+        (own_secrets, account["imagePullSecrets"].as_array().filter(|list| !list.is_empty()))
+    {
         spec["imagePullSecrets"] = secrets.clone().into();
     }
     Ok(())
@@ -79,7 +81,10 @@ fn mount_token(spec: &mut Value) {
                 continue;
             }
             used = true;
-            push(&mut container["volumeMounts"], json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+            push(
+                &mut container["volumeMounts"],
+                json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}),
+            );
         }
     }
     if used && is_new {

@@ -34,7 +34,8 @@ fn document(state: &State, core: bool) -> Value {
         .iter()
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
-            let versions: Vec<Value> = versions.iter().map(|version| version_value(state, group, version)).collect();
+            let versions: Vec<Value> =
+                versions.iter().map(|version| version_value(state, group, version)).collect();
             let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
             json!({"metadata": metadata, "versions": versions})
         })

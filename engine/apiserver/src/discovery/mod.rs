@@ -26,7 +26,9 @@ pub fn serve(state: &State, segments: &[&str], headers: &HeaderMap) -> Result<Re
         ["apis"] => legacy::groups(state),
         ["api", version] => legacy::resources(state, "", version).ok_or_else(Status::unknown_path)?,
         ["apis", group] => legacy::group(state, group).ok_or_else(Status::unknown_path)?,
-        ["apis", group, version] => legacy::resources(state, group, version).ok_or_else(Status::unknown_path)?,
+        ["apis", group, version] => {
+            legacy::resources(state, group, version).ok_or_else(Status::unknown_path)?
+        }
         _ => return Err(Status::unknown_path()),
     };
     let encoding = negotiate(headers, &Query::default(), false)?.encoding;
@@ -42,7 +44,8 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
         match clause.parameter("as") {
             None => return false,
             Some("APIGroupDiscoveryList") => {
-                if clause.parameter("g") == Some("apidiscovery.k8s.io") && clause.parameter("v") == Some("v2") {
+                if clause.parameter("g") == Some("apidiscovery.k8s.io") && clause.parameter("v") == Some("v2")
+                {
                     return true;
                 }
             }

@@ -19,7 +19,8 @@ const ARRIVAL: Duration = Duration::from_secs(60);
 pub async fn read(request: Request) -> Result<(Option<String>, Bytes), Status> {
     let content_type =
         request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(String::from);
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: usize| bytes > LIMIT_BYTES) {
         return Err(Status::too_large(LIMIT_BYTES));
     }

@@ -39,10 +39,15 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             status.into_response()
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            let text =
+                panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             tracing::error!(%method, path, panic = text.unwrap_or("unknown"), "handler panicked");
-            Status::new(500, "InternalError", "This request caused apiserver to panic. Look in the logs for details.")
-                .into_response()
+            Status::new(
+                500,
+                "InternalError",
+                "This request caused apiserver to panic. Look in the logs for details.",
+            )
+            .into_response()
         }
     }
 }

@@ -26,7 +26,9 @@ pub async fn serve(
     match segments[..] {
         [] => Ok(json_response(StatusCode::OK, &paths(state))),
         ["version"] => Ok(json_response(StatusCode::OK, &version())),
-        ["api"] | ["apis"] | ["api", _] | ["apis", ..] => discovery::serve(state, &segments, request.headers()),
+        ["api"] | ["apis"] | ["api", _] | ["apis", ..] => {
+            discovery::serve(state, &segments, request.headers())
+        }
         ["openapi", ..] => crate::openapi::serve(state, &segments[1..], &request),
         ["healthz" | "livez" | "readyz", ..] => health::serve(state, &segments, request.uri().query()),
         ["metrics"] => Ok(text(health::metrics(state))),
@@ -39,7 +41,9 @@ pub async fn serve(
 
 pub fn text(body: String) -> Response {
     let mut response = http::Response::new(body_from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
 }
@@ -56,7 +60,17 @@ fn paths(state: &State) -> Value {
             paths.push(format!("/apis/{}/{}", gvk.group, gvk.version));
         }
     }
-    for path in ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.into());
     }
     paths.sort();

@@ -89,7 +89,8 @@ fn respond_list(
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Ok(response);
     }
-    let objects = listed.objects.iter().map(|object| verbs::decode_as(served, object)).collect::<Result<_, _>>()?;
+    let objects =
+        listed.objects.iter().map(|object| verbs::decode_as(served, object)).collect::<Result<_, _>>()?;
     let list = if accepted.form == Form::Object {
         serde_json::json!({
             "kind": format!("{}List", served.api.gvk.kind),
@@ -121,7 +122,12 @@ fn watch(state: &State, target: &Target, request: &Request) -> Result<Response, 
     Ok(response)
 }
 
-async fn create(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+async fn create(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
     let options = WriteOptions::parse(&query, "CreateOptions")?;
@@ -148,7 +154,12 @@ async fn create(state: &State, user: &UserInfo, target: &Target, request: Reques
     respond_write(&target.served, accepted, outcome)
 }
 
-async fn update(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+async fn update(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
     let options = WriteOptions::parse(&query, "UpdateOptions")?;
@@ -175,7 +186,12 @@ pub async fn patch(
 }
 
 /// Update of the object itself or of `/status` and the like.
-pub async fn put(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+pub async fn put(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     update(state, user, target, request).await
 }
 
@@ -185,12 +201,21 @@ async fn delete_options(query: &Query, request: Request) -> Result<DeleteOptions
         return DeleteOptions::parse(query, &Value::Null);
     }
     let format = decode::format_of(content_type.as_deref())?;
-    let gvk = coracle_schema::GroupVersionKind { group: "".into(), version: "v1".into(), kind: "DeleteOptions".into() };
+    let gvk = coracle_schema::GroupVersionKind {
+        group: "".into(),
+        version: "v1".into(),
+        kind: "DeleteOptions".into(),
+    };
     let decoded = decode::parse(&bytes, format, &gvk)?;
     DeleteOptions::parse(query, &decoded.value)
 }
 
-async fn delete(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+async fn delete(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
     let options = delete_options(&query, request).await?;

@@ -1,8 +1,10 @@
 //! The strategies, one small file per kind, and the lookup.
 
+pub mod config_map;
 pub mod namespace;
 pub mod pod;
 pub mod rbac;
+pub mod secret;
 pub mod service;
 
 use crate::strategy::{Generic, Strategy};
@@ -10,6 +12,8 @@ use crate::strategy::{Generic, Strategy};
 /// A kind without a file of its own has nothing special.
 pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
+        ("", "configmaps") => &config_map::ConfigMap,
+        ("", "secrets") => &secret::Secret,
         ("", "namespaces") => &namespace::Namespace,
         ("", "pods") => &pod::Pod,
         ("", "services") => &service::Service,

@@ -50,11 +50,12 @@ pub fn qos_class(pod: &Value) -> &'static str {
         .map(|container| &container["resources"])
         .chain(pod["spec"].get("resources"))
         .collect();
-    let asked = |part: &Value, name: &str| {
-        part[name].as_str().filter(|text| !is_zero(text)).map(String::from)
-    };
+    let asked =
+        |part: &Value, name: &str| part[name].as_str().filter(|text| !is_zero(text)).map(String::from);
     let any = resources.iter().any(|own| {
-        ["requests", "limits"].iter().any(|part| ["cpu", "memory"].iter().any(|name| asked(&own[*part], name).is_some()))
+        ["requests", "limits"]
+            .iter()
+            .any(|part| ["cpu", "memory"].iter().any(|name| asked(&own[*part], name).is_some()))
     });
     if !any {
         return "BestEffort";

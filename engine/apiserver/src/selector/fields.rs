@@ -131,10 +131,13 @@ impl SelectableField {
 }
 
 fn parse_term(resource: &str, selector: &str, term: &str) -> Result<Term, Status> {
-    let (label, negated, value) = split_operator(term)
-        .ok_or_else(|| Status::bad_request(format!("invalid selector: '{selector}'; can't understand '{term}'")))?;
+    let (label, negated, value) = split_operator(term).ok_or_else(|| {
+        Status::bad_request(format!("invalid selector: '{selector}'; can't understand '{term}'"))
+    })?;
     let value = unescape(value).ok_or_else(|| {
-        Status::bad_request(format!("invalid field selector: invalid escape sequence: in field selector value \"{value}\""))
+        Status::bad_request(format!(
+            "invalid field selector: invalid escape sequence: in field selector value \"{value}\""
+        ))
     })?;
     let field = match label {
         "metadata.name" => Field::Name,
@@ -154,7 +157,9 @@ fn unknown_label(resource: &str, label: &str) -> Status {
     Status::bad_request(match resource {
         "jobs.batch" => format!("field label \"{label}\" not supported for Job"),
         _ if known => format!("field label not supported: {label}"),
-        _ => format!("\"{label}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        _ => format!(
+            "\"{label}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        ),
     })
 }
 

@@ -58,7 +58,8 @@ impl LabelSelector {
             requirements.push(Requirement { key: key.clone(), test: Test::In(vec![value]) });
         }
         for expression in fields.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-            let values = crate::object::strings(&expression["values"]).into_iter().map(String::from).collect();
+            let values =
+                crate::object::strings(&expression["values"]).into_iter().map(String::from).collect();
             let test = match expression["operator"].as_str()? {
                 "In" => Test::In(values),
                 "NotIn" => Test::NotIn(values),
@@ -241,7 +242,11 @@ impl Parser {
 
 fn check_key(key: &str) -> Result<(), String> {
     let problems = crate::metadata::qualified_name_problems(key);
-    if problems.is_empty() { Ok(()) } else { Err(format!("key: Invalid value: \"{key}\": {}", problems.join("; "))) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("key: Invalid value: \"{key}\": {}", problems.join("; ")))
+    }
 }
 
 fn check_value(key: &str, value: &str) -> Result<(), String> {
@@ -258,8 +263,11 @@ mod tests {
 
     #[test]
     fn selectors_choose_by_every_operator() {
-        let labels: Vec<(Box<str>, Box<str>)> =
-            vec![("app".into(), "web".into()), ("n".into(), "5".into()), ("kubernetes.io/os".into(), "linux".into())];
+        let labels: Vec<(Box<str>, Box<str>)> = vec![
+            ("app".into(), "web".into()),
+            ("n".into(), "5".into()),
+            ("kubernetes.io/os".into(), "linux".into()),
+        ];
         let rows = [
             ("", true),
             ("app=web", true),

@@ -20,7 +20,12 @@ use crate::{
     },
 };
 
-pub async fn serve(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+pub async fn serve(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let options = WriteOptions::parse(&Query::parse(request.uri().query()), "CreateOptions")?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = GroupVersionKind { group: "".into(), version: "v1".into(), kind: "Binding".into() };
@@ -73,7 +78,8 @@ async fn bind_pod(
 }
 
 fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<Changed, Status> {
-    let conflict = |why: String| Err(Status::conflict(GroupResource::new("", "pods/binding"), &target.name, why));
+    let conflict =
+        |why: String| Err(Status::conflict(GroupResource::new("", "pods/binding"), &target.name, why));
     let uid = object::meta_str(binding, "uid");
     if !uid.is_empty() && uid != object::meta_str(pod, "uid") {
         return conflict(format!(

@@ -25,7 +25,12 @@ use crate::{
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 const RETRY_SECONDS: u32 = 10;
 
-pub async fn serve(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+pub async fn serve(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
     let write = WriteOptions::parse(&query, "CreateOptions")?;
     let (content_type, bytes) = body::read(request).await?;
@@ -43,15 +48,23 @@ pub async fn serve(state: &State, user: &UserInfo, target: &Target, request: Req
     }
     let pod_target = Target { subresource: String::new(), ..target.clone() };
     verbs::delete(state, user, &pod_target, &options).await?;
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(json_response(StatusCode::CREATED, &status))
 }
 
 fn needs_budget(pod: &Value) -> bool {
-    !object::is_deleting(pod) && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
+    !object::is_deleting(pod)
+        && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
 }
 
-async fn charge(state: &State, user: &UserInfo, target: &Target, pod: &Value, dry_run: bool) -> Result<(), Status> {
+async fn charge(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    pod: &Value,
+    dry_run: bool,
+) -> Result<(), Status> {
     let Some(served) = state.resources.get("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
     let snapshot = state.reader.snapshot();
     let mut matching = Vec::new();
@@ -101,7 +114,11 @@ fn spend(budget: &Value, pod: &str) -> Result<Changed, Status> {
     let status = &budget["status"];
     let number = |field: &str| status[field].as_i64().unwrap_or_default();
     let refuse = |message: String| {
-        Err(Status::too_many_requests(REFUSED, RETRY_SECONDS).with_cause(Cause::new("DisruptionBudget", "", message)))
+        Err(Status::too_many_requests(REFUSED, RETRY_SECONDS).with_cause(Cause::new(
+            "DisruptionBudget",
+            "",
+            message,
+        )))
     };
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or_default() {
         return refuse(format!("The disruption budget {name} is still being processed by the server."));

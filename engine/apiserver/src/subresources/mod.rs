@@ -4,7 +4,6 @@ pub mod binding;
 pub mod eviction;
 pub mod scale;
 
-
 use http::StatusCode;
 
 use crate::{
@@ -43,7 +42,9 @@ pub async fn serve(
             Ok(streams::serve(state, user, pod, &info.subresource, request).await)
         }
         "token" => token(state, user, &target, request).await,
-        "proxy" => Err(Status::new(501, "NotImplemented", "the proxy subresource is not supported by this server")),
+        "proxy" => {
+            Err(Status::new(501, "NotImplemented", "the proxy subresource is not supported by this server"))
+        }
         _ => part(state, user, &target, info, request).await,
     }
 }
@@ -69,12 +70,24 @@ async fn part(
     }
 }
 
-async fn token(state: &State, user: &UserInfo, target: &Target, request: Request) -> Result<Response, Status> {
+async fn token(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
     let (content_type, bytes) = body::read(request).await?;
     let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
-    let answer =
-        reviews::create(state, user, "", "serviceaccounts/token", &target.namespace, &target.name, decoded.value);
+    let answer = reviews::create(
+        state,
+        user,
+        "",
+        "serviceaccounts/token",
+        &target.namespace,
+        &target.name,
+        decoded.value,
+    );
     let answer = answer.ok_or_else(Status::unknown_path)??;
     Ok(json_response(StatusCode::CREATED, &answer))
 }

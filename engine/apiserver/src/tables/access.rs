@@ -13,7 +13,10 @@ use super::{
 
 const BINDING_COLUMNS: &[Column] = &[
     NAME,
-    text("Role", "RoleRef can only reference a ClusterRole in the global namespace, or a Role in the current one."),
+    text(
+        "Role",
+        "RoleRef can only reference a ClusterRole in the global namespace, or a Role in the current one.",
+    ),
     AGE,
     text("Users", "Users in the roleBinding").wide(),
     text("Groups", "Groups in the roleBinding").wide(),
@@ -45,11 +48,16 @@ fn binding(binding: &Value, now: Timestamp) -> Vec<Value> {
 
 /// Mutating and validating ones.
 pub const WEBHOOKS: Printer = Printer {
-    columns: &[NAME, integer("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration"), AGE],
+    columns: &[
+        NAME,
+        integer("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration"),
+        AGE,
+    ],
     cells: |object, now| vec![name(object), json!(items(&object["webhooks"]).len()), age::of(object, now)],
 };
 
-const PARAM_KIND: Column = text("ParamKind", "ParamKind specifies the kind of resources used to parameterize this policy");
+const PARAM_KIND: Column =
+    text("ParamKind", "ParamKind specifies the kind of resources used to parameterize this policy");
 
 fn param_kind(policy: &Value) -> Value {
     let kind = &policy["spec"]["paramKind"];
@@ -60,7 +68,15 @@ fn param_kind(policy: &Value) -> Value {
 }
 
 pub const VALIDATING_POLICIES: Printer = Printer {
-    columns: &[NAME, integer("Validations", "Validations indicates the number of validation rules defined in this configuration"), PARAM_KIND, AGE],
+    columns: &[
+        NAME,
+        integer(
+            "Validations",
+            "Validations indicates the number of validation rules defined in this configuration",
+        ),
+        PARAM_KIND,
+        AGE,
+    ],
     cells: |policy, now| {
         let rules = items(&policy["spec"]["validations"]).len();
         vec![name(policy), json!(rules), param_kind(policy), age::of(policy, now)]
@@ -68,7 +84,15 @@ pub const VALIDATING_POLICIES: Printer = Printer {
 };
 
 pub const MUTATING_POLICIES: Printer = Printer {
-    columns: &[NAME, integer("Mutations", "Mutation indicates the number of mutations rules defined in this configuration"), PARAM_KIND, AGE],
+    columns: &[
+        NAME,
+        integer(
+            "Mutations",
+            "Mutation indicates the number of mutations rules defined in this configuration",
+        ),
+        PARAM_KIND,
+        AGE,
+    ],
     cells: |policy, now| {
         let rules = items(&policy["spec"]["mutations"]).len();
         vec![name(policy), json!(rules), param_kind(policy), age::of(policy, now)]

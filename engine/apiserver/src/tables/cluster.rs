@@ -105,11 +105,12 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
         Value::Null => &event["eventTime"],
         time => time,
     };
-    let last_time = match (&event["series"]["lastObservedTime"], field("lastTimestamp", "deprecatedLastTimestamp")) {
-        (Value::Null, Value::Null) => first_time,
-        (Value::Null, time) => time,
-        (series, _) => series,
-    };
+    let last_time =
+        match (&event["series"]["lastObservedTime"], field("lastTimestamp", "deprecatedLastTimestamp")) {
+            (Value::Null, Value::Null) => first_time,
+            (Value::Null, time) => time,
+            (series, _) => series,
+        };
     let counted = match event["series"]["count"].as_i64() {
         Some(series) => series,
         None => number(field("count", "deprecatedCount")).max(1),
@@ -160,14 +161,21 @@ pub const SECRETS: Printer = Printer {
 pub const SERVICE_ACCOUNTS: Printer = Printer {
     columns: &[
         NAME,
-        integer("Secrets", "Secrets is a list of the secrets in the same namespace that pods running using this ServiceAccount are allowed to use."),
+        integer(
+            "Secrets",
+            "Secrets is a list of the secrets in the same namespace that pods running using this ServiceAccount are allowed to use.",
+        ),
         AGE,
     ],
     cells: |object, now| vec![name(object), json!(count(&object["secrets"])), age::of(object, now)],
 };
 
 pub const LEASES: Printer = Printer {
-    columns: &[NAME, text("Holder", "holderIdentity contains the identity of the holder of a current lease."), AGE],
+    columns: &[
+        NAME,
+        text("Holder", "holderIdentity contains the identity of the holder of a current lease."),
+        AGE,
+    ],
     cells: |object, now| {
         vec![name(object), shown(&object["spec"]["holderIdentity"]).into(), age::of(object, now)]
     },
@@ -178,8 +186,14 @@ pub const CERTIFICATE_SIGNING_REQUESTS: Printer = Printer {
         NAME,
         AGE,
         text("SignerName", "signerName indicates the requested signer, and is a qualified name."),
-        text("Requestor", "username contains the name of the user that created the CertificateSigningRequest."),
-        text("RequestedDuration", "expirationSeconds is the requested duration of validity of the issued certificate."),
+        text(
+            "Requestor",
+            "username contains the name of the user that created the CertificateSigningRequest.",
+        ),
+        text(
+            "RequestedDuration",
+            "expirationSeconds is the requested duration of validity of the issued certificate.",
+        ),
         text("Condition", "conditions applied to the request."),
     ],
     cells: |object, now| {

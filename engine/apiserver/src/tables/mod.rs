@@ -3,8 +3,8 @@
 //! One file per group of kinds gives a [`Printer`]; a kind without one shows its name and age.
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/printers/internalversion/printers.go
 
-pub mod age;
 mod access;
+pub mod age;
 mod cells;
 mod cluster;
 mod network;
@@ -51,9 +51,11 @@ pub const AGE_DESCRIPTION: &str = "CreationTimestamp is a timestamp representing
 
 pub const NAME: Column =
     Column { name: "Name", kind: "string", format: "name", description: NAME_DESCRIPTION, priority: 0 };
-pub const AGE: Column = Column { name: "Age", kind: "string", format: "", description: AGE_DESCRIPTION, priority: 0 };
+pub const AGE: Column =
+    Column { name: "Age", kind: "string", format: "", description: AGE_DESCRIPTION, priority: 0 };
 
-const DEFAULT: Printer = Printer { columns: &[NAME, AGE], cells: |object, now| vec![name(object), age::of(object, now)] };
+const DEFAULT: Printer =
+    Printer { columns: &[NAME, AGE], cells: |object, now| vec![name(object), age::of(object, now)] };
 
 pub fn printer(group: &str, plural: &str) -> Printer {
     match (group, plural) {
@@ -75,12 +77,14 @@ pub fn printer(group: &str, plural: &str) -> Printer {
         ("", "services") => network::SERVICES,
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => access::MUTATING_POLICIES,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => access::VALIDATING_POLICIES,
-        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings") => {
-            access::POLICY_BINDINGS
-        }
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
-            access::WEBHOOKS
-        }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings",
+        ) => access::POLICY_BINDINGS,
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => access::WEBHOOKS,
         ("apiextensions.k8s.io", "customresourcedefinitions") => cluster::WITH_CREATED_AT,
         ("apiregistration.k8s.io", "apiservices") => policy::API_SERVICES,
         ("apps", "controllerrevisions") => pods::CONTROLLER_REVISIONS,

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::{
     AGE, NAME, Printer, age,
-    cells::{LIST_MAX, NONE, UNSET, cut_short, items, joined, labels, number, selector, shown, shown_or, text},
+    cells::{
+        LIST_MAX, NONE, UNSET, cut_short, items, joined, labels, number, selector, shown, shown_or, text,
+    },
     name,
 };
 use crate::object::strings;
@@ -16,12 +18,19 @@ use crate::object::strings;
 pub const SERVICES: Printer = Printer {
     columns: &[
         NAME,
-        text("Type", "type determines how the Service is exposed. Defaults to ClusterIP. Valid options are ExternalName, ClusterIP, NodePort, and LoadBalancer."),
+        text(
+            "Type",
+            "type determines how the Service is exposed. Defaults to ClusterIP. Valid options are ExternalName, ClusterIP, NodePort, and LoadBalancer.",
+        ),
         text("Cluster-IP", "clusterIP is the IP address of the service and is usually assigned randomly."),
-        text("External-IP", "externalIPs is a list of IP addresses for which nodes in the cluster will also accept traffic for this service."),
+        text(
+            "External-IP",
+            "externalIPs is a list of IP addresses for which nodes in the cluster will also accept traffic for this service.",
+        ),
         text("Port(s)", "The list of ports that are exposed by this service."),
         AGE,
-        text("Selector", "Route service traffic to pods with label keys and values matching this selector.").wide(),
+        text("Selector", "Route service traffic to pods with label keys and values matching this selector.")
+            .wide(),
     ],
     cells: |service, now| {
         let spec = &service["spec"];
@@ -72,7 +81,10 @@ fn balancer_addresses(object: &Value) -> BTreeSet<String> {
 pub const INGRESSES: Printer = Printer {
     columns: &[
         NAME,
-        text("Class", "The name of the IngressClass resource that should be used for additional configuration"),
+        text(
+            "Class",
+            "The name of the IngressClass resource that should be used for additional configuration",
+        ),
         text("Hosts", "Hosts that incoming requests are matched against before the ingress rule"),
         text("Address", "Address is a list containing ingress points for the load-balancer"),
         text("Ports", "Ports of TLS configurations that open"),
@@ -123,12 +135,21 @@ pub const INGRESS_CLASSES: Printer = Printer {
             "" => NONE.into(),
             kind => format!("{kind}{group}/{}", shown(&parameters["name"])),
         };
-        vec![name(class), shown(&class["spec"]["controller"]).into(), shown_parameters.into(), age::of(class, now)]
+        vec![
+            name(class),
+            shown(&class["spec"]["controller"]).into(),
+            shown_parameters.into(),
+            age::of(class, now),
+        ]
     },
 };
 
 pub const NETWORK_POLICIES: Printer = Printer {
-    columns: &[NAME, text("Pod-Selector", "podSelector selects the pods to which this NetworkPolicy object applies."), AGE],
+    columns: &[
+        NAME,
+        text("Pod-Selector", "podSelector selects the pods to which this NetworkPolicy object applies."),
+        AGE,
+    ],
     cells: |policy, now| {
         vec![name(policy), selector(&policy["spec"]["podSelector"]).into(), age::of(policy, now)]
     },
@@ -167,7 +188,11 @@ pub const ENDPOINT_SLICES: Printer = Printer {
     cells: |slice, now| {
         let ports: Vec<String> = items(&slice["ports"])
             .iter()
-            .map(|port| port["port"].as_i64().map_or_else(|| shown_or(&port["name"], "*").into(), |own| own.to_string()))
+            .map(|port| {
+                port["port"]
+                    .as_i64()
+                    .map_or_else(|| shown_or(&port["name"], "*").into(), |own| own.to_string())
+            })
             .collect();
         let addresses: Vec<String> = items(&slice["endpoints"])
             .iter()
@@ -186,11 +211,16 @@ pub const ENDPOINT_SLICES: Printer = Printer {
 
 pub const SERVICE_CIDRS: Printer = Printer {
     columns: &[NAME, text("CIDRs", "CIDRs defines the IP blocks in CIDR notation."), AGE],
-    cells: |object, now| vec![name(object), joined(strings(&object["spec"]["cidrs"]), "").into(), age::of(object, now)],
+    cells: |object, now| {
+        vec![name(object), joined(strings(&object["spec"]["cidrs"]), "").into(), age::of(object, now)]
+    },
 };
 
 pub const IP_ADDRESSES: Printer = Printer {
-    columns: &[NAME, text("ParentRef", "ParentRef references the resource that an IPAddress is attached to.")],
+    columns: &[
+        NAME,
+        text("ParentRef", "ParentRef references the resource that an IPAddress is attached to."),
+    ],
     cells: |object, _| {
         let parent = &object["spec"]["parentRef"];
         let parts = ["resource", "group", "namespace", "name"].map(|field| shown(&parent[field]));

@@ -90,11 +90,12 @@ pub const CONTROLLER_REVISIONS: Printer = Printer {
     ],
     cells: |object, now| {
         let owners = items(&object["metadata"]["ownerReferences"]);
-        let controller = owners.iter().find(|owner| owner["controller"] == true).map_or(NONE.into(), |owner| {
-            let group = shown(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
-            let dot = if group.is_empty() { "" } else { "." };
-            format!("{}{dot}{group}/{}", shown(&owner["kind"]).to_lowercase(), shown(&owner["name"]))
-        });
+        let controller =
+            owners.iter().find(|owner| owner["controller"] == true).map_or(NONE.into(), |owner| {
+                let group = shown(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
+                let dot = if group.is_empty() { "" } else { "." };
+                format!("{}{dot}{group}/{}", shown(&owner["kind"]).to_lowercase(), shown(&owner["name"]))
+            });
         vec![name(object), controller.into(), json!(number(&object["revision"])), age::of(object, now)]
     },
 };
@@ -242,9 +243,7 @@ mod tests {
     #[test]
     fn status_tells_what_the_containers_do() {
         let main = |state: Value| json!({"status": {"containerStatuses": [{"name": "c", "state": state}]}});
-        let init = |state: Value| {
-            json!({"spec": {"initContainers": [{"name": "i"}]}, "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": state}]}})
-        };
+        let init = |state: Value| json!({"spec": {"initContainers": [{"name": "i"}]}, "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": state}]}});
         for (change, expected) in [
             (json!({"status": {"phase": "Pending"}}), "0/1 Pending 0"),
             (main(json!({"waiting": {"reason": "ContainerCreating"}})), "0/1 ContainerCreating 0"),

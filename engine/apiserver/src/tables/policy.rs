@@ -16,10 +16,22 @@ pub const AUTOSCALERS: Printer = Printer {
     columns: &[
         NAME,
         text("Reference", "scaleTargetRef points to the target resource to scale."),
-        text("Targets", "metrics contains the specifications for which to use to calculate the desired replica count."),
-        text("MinPods", "minReplicas is the lower limit for the number of replicas to which the autoscaler can scale down."),
-        text("MaxPods", "maxReplicas is the upper limit for the number of replicas to which the autoscaler can scale up."),
-        integer("Replicas", "currentReplicas is current number of replicas of pods managed by this autoscaler."),
+        text(
+            "Targets",
+            "metrics contains the specifications for which to use to calculate the desired replica count.",
+        ),
+        text(
+            "MinPods",
+            "minReplicas is the lower limit for the number of replicas to which the autoscaler can scale down.",
+        ),
+        text(
+            "MaxPods",
+            "maxReplicas is the upper limit for the number of replicas to which the autoscaler can scale up.",
+        ),
+        integer(
+            "Replicas",
+            "currentReplicas is current number of replicas of pods managed by this autoscaler.",
+        ),
         AGE,
     ],
     cells: |object, now| {
@@ -66,7 +78,9 @@ fn targets(spec: &Value, status: &Value) -> String {
 fn target(metric: &Value, current: &Value) -> String {
     let (source, head) = match shown(&metric["type"]) {
         "Resource" => ("resource", format!("{}: ", shown(&metric["resource"]["name"]))),
-        "ContainerResource" => ("containerResource", format!("{}: ", shown(&metric["containerResource"]["name"]))),
+        "ContainerResource" => {
+            ("containerResource", format!("{}: ", shown(&metric["containerResource"]["name"])))
+        }
         "Pods" => ("pods", String::new()),
         "Object" => ("object", String::new()),
         "External" => ("external", String::new()),
@@ -79,7 +93,11 @@ fn target(metric: &Value, current: &Value) -> String {
     };
     match shown(&wanted["type"]) {
         "Utilization" => {
-            format!("{head}{}/{}%", current_text("averageUtilization", "%"), number(&wanted["averageUtilization"]))
+            format!(
+                "{head}{}/{}%",
+                current_text("averageUtilization", "%"),
+                number(&wanted["averageUtilization"])
+            )
         }
         "AverageValue" => {
             let unit = if source == "pods" || source.ends_with("esource") { "" } else { " (avg)" };
@@ -116,13 +134,17 @@ pub const QUOTAS: Printer = Printer {
     columns: &[
         NAME,
         text("Request", "Request represents a minimum amount of cpu/memory that a container may consume."),
-        text("Limit", "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node."),
+        text(
+            "Limit",
+            "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         AGE,
     ],
     cells: |quota, now| {
         let used = &quota["status"]["used"];
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
-        let hard: BTreeMap<&String, &Value> = quota["status"]["hard"].as_object().into_iter().flatten().collect();
+        let hard: BTreeMap<&String, &Value> =
+            quota["status"]["hard"].as_object().into_iter().flatten().collect();
         for (resource, hard) in hard {
             let used = match &used[resource] {
                 Value::Null => "0".into(),
@@ -139,7 +161,10 @@ pub const PRIORITY_CLASSES: Printer = Printer {
     columns: &[
         NAME,
         integer("Value", "value represents the integer value of this priority class."),
-        boolean("Global-Default", "globalDefault specifies whether this PriorityClass should be considered as the default priority for pods that do not have any priority class."),
+        boolean(
+            "Global-Default",
+            "globalDefault specifies whether this PriorityClass should be considered as the default priority for pods that do not have any priority class.",
+        ),
         AGE,
         text("PreemptionPolicy", "preemptionPolicy is the Policy for preempting pods with lower priority."),
     ],
@@ -155,16 +180,32 @@ pub const PRIORITY_CLASSES: Printer = Printer {
 };
 
 pub const RUNTIME_CLASSES: Printer = Printer {
-    columns: &[NAME, text("Handler", "handler specifies the underlying runtime and configuration that the CRI implementation will use to handle pods of this class."), AGE],
+    columns: &[
+        NAME,
+        text(
+            "Handler",
+            "handler specifies the underlying runtime and configuration that the CRI implementation will use to handle pods of this class.",
+        ),
+        AGE,
+    ],
     cells: |class, now| vec![name(class), shown(&class["handler"]).into(), age::of(class, now)],
 };
 
 pub const FLOW_SCHEMAS: Printer = Printer {
     columns: &[
         NAME,
-        text("PriorityLevel", "`name` is the name of the priority level configuration being referenced Required."),
-        integer("MatchingPrecedence", "`matchingPrecedence` is used to choose among the FlowSchemas that match a given request."),
-        text("DistinguisherMethod", "`type` is the type of flow distinguisher method The supported types are \"ByUser\" and \"ByNamespace\"."),
+        text(
+            "PriorityLevel",
+            "`name` is the name of the priority level configuration being referenced Required.",
+        ),
+        integer(
+            "MatchingPrecedence",
+            "`matchingPrecedence` is used to choose among the FlowSchemas that match a given request.",
+        ),
+        text(
+            "DistinguisherMethod",
+            "`type` is the type of flow distinguisher method The supported types are \"ByUser\" and \"ByNamespace\".",
+        ),
         AGE,
         text("MissingPL", "references a broken or non-existent PriorityLevelConfiguration"),
     ],
@@ -185,18 +226,31 @@ pub const FLOW_SCHEMAS: Printer = Printer {
 pub const PRIORITY_LEVELS: Printer = Printer {
     columns: &[
         NAME,
-        text("Type", "`type` indicates whether this priority level is subject to limitation on request execution."),
-        text("NominalConcurrencyShares", "`nominalConcurrencyShares` contributes to the computation of the NominalConcurrencyLimit of this level."),
+        text(
+            "Type",
+            "`type` indicates whether this priority level is subject to limitation on request execution.",
+        ),
+        text(
+            "NominalConcurrencyShares",
+            "`nominalConcurrencyShares` contributes to the computation of the NominalConcurrencyLimit of this level.",
+        ),
         text("Queues", "`queues` is the number of queues for this priority level."),
-        text("HandSize", "`handSize` is a small positive number that configures the shuffle sharding of requests into queues."),
-        text("QueueLengthLimit", "`queueLengthLimit` is the maximum number of requests allowed to be waiting in a given queue of this priority level at a time."),
+        text(
+            "HandSize",
+            "`handSize` is a small positive number that configures the shuffle sharding of requests into queues.",
+        ),
+        text(
+            "QueueLengthLimit",
+            "`queueLengthLimit` is the maximum number of requests allowed to be waiting in a given queue of this priority level at a time.",
+        ),
         AGE,
     ],
     cells: |level, now| {
         let spec = &level["spec"];
         let limited = &spec["limited"];
         let queuing = &limited["limitResponse"]["queuing"];
-        let some = |value: &Value| -> Value { if value.is_null() { NONE.into() } else { either(value).into() } };
+        let some =
+            |value: &Value| -> Value { if value.is_null() { NONE.into() } else { either(value).into() } };
         let shares = match &limited["nominalConcurrencyShares"] {
             Value::Null => &spec["exempt"]["nominalConcurrencyShares"],
             own => own,
@@ -214,7 +268,11 @@ pub const PRIORITY_LEVELS: Printer = Printer {
 };
 
 pub const RESOURCE_CLAIMS: Printer = Printer {
-    columns: &[NAME, text("State", "A summary of the current state (allocated, pending, reserved, etc.)."), AGE],
+    columns: &[
+        NAME,
+        text("State", "A summary of the current state (allocated, pending, reserved, etc.)."),
+        AGE,
+    ],
     cells: |claim, now| {
         let status = &claim["status"];
         let mut states = Vec::new();

@@ -14,10 +14,15 @@ use crate::object::strings;
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const DEFAULT_CLASS_ANNOTATIONS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-const ACCESS_MODES: [(&str, &str); 4] =
-    [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+const ACCESS_MODES: [(&str, &str); 4] = [
+    ("ReadWriteOnce", "RWO"),
+    ("ReadOnlyMany", "ROX"),
+    ("ReadWriteMany", "RWX"),
+    ("ReadWriteOncePod", "RWOP"),
+];
 const VOLUME_MODE: Column = text("VolumeMode", "volumeMode defines if a volume is intended to be used with a formatted filesystem or to remain in raw block state.").wide();
-const ATTRIBUTES_CLASS: Column = text("VolumeAttributesClass", "Name of VolumeAttributesClass to which this persistent volume belongs.");
+const ATTRIBUTES_CLASS: Column =
+    text("VolumeAttributesClass", "Name of VolumeAttributesClass to which this persistent volume belongs.");
 
 fn access_modes(value: &Value) -> String {
     let given = strings(value);
@@ -41,12 +46,21 @@ pub const VOLUMES: Printer = Printer {
         NAME,
         text("Capacity", "capacity is the description of the persistent volume's resources and capacity."),
         text("Access Modes", "accessModes contains all ways the volume can be mounted."),
-        text("Reclaim Policy", "persistentVolumeReclaimPolicy defines what happens to a persistent volume when released from its claim."),
+        text(
+            "Reclaim Policy",
+            "persistentVolumeReclaimPolicy defines what happens to a persistent volume when released from its claim.",
+        ),
         text("Status", "phase indicates if a volume is available, bound to a claim, or released by a claim."),
-        text("Claim", "claimRef is part of a bi-directional binding between PersistentVolume and PersistentVolumeClaim."),
+        text(
+            "Claim",
+            "claimRef is part of a bi-directional binding between PersistentVolume and PersistentVolumeClaim.",
+        ),
         text("StorageClass", "StorageClass of the pv"),
         ATTRIBUTES_CLASS,
-        text("Reason", "reason is a brief CamelCase string that describes any failure and is meant for machine parsing and tidy display in the CLI."),
+        text(
+            "Reason",
+            "reason is a brief CamelCase string that describes any failure and is meant for machine parsing and tidy display in the CLI.",
+        ),
         AGE,
         VOLUME_MODE,
     ],
@@ -112,9 +126,18 @@ pub const STORAGE_CLASSES: Printer = Printer {
     columns: &[
         NAME,
         text("Provisioner", "provisioner indicates the type of the provisioner."),
-        text("ReclaimPolicy", "reclaimPolicy controls the reclaimPolicy for dynamically provisioned PersistentVolumes of this storage class."),
-        text("VolumeBindingMode", "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound."),
-        boolean("AllowVolumeExpansion", "allowVolumeExpansion shows whether the storage class allow volume expand."),
+        text(
+            "ReclaimPolicy",
+            "reclaimPolicy controls the reclaimPolicy for dynamically provisioned PersistentVolumes of this storage class.",
+        ),
+        text(
+            "VolumeBindingMode",
+            "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.",
+        ),
+        boolean(
+            "AllowVolumeExpansion",
+            "allowVolumeExpansion shows whether the storage class allow volume expand.",
+        ),
         AGE,
     ],
     cells: |class, now| {
@@ -159,11 +182,26 @@ pub const ATTACHMENTS: Printer = Printer {
 pub const CSI_DRIVERS: Printer = Printer {
     columns: &[
         NAME,
-        boolean("AttachRequired", "attachRequired indicates this CSI volume driver requires an attach operation."),
-        boolean("PodInfoOnMount", "podInfoOnMount indicates this CSI volume driver requires additional pod information during mount operations."),
-        boolean("StorageCapacity", "storageCapacity indicates that the CSI volume driver wants pod scheduling to consider the storage capacity."),
-        text("TokenRequests", "tokenRequests indicates the CSI driver needs pods' service account tokens it is mounting volume for."),
-        boolean("RequiresRepublish", "requiresRepublish indicates the CSI driver wants NodePublishVolume being periodically called."),
+        boolean(
+            "AttachRequired",
+            "attachRequired indicates this CSI volume driver requires an attach operation.",
+        ),
+        boolean(
+            "PodInfoOnMount",
+            "podInfoOnMount indicates this CSI volume driver requires additional pod information during mount operations.",
+        ),
+        boolean(
+            "StorageCapacity",
+            "storageCapacity indicates that the CSI volume driver wants pod scheduling to consider the storage capacity.",
+        ),
+        text(
+            "TokenRequests",
+            "tokenRequests indicates the CSI driver needs pods' service account tokens it is mounting volume for.",
+        ),
+        boolean(
+            "RequiresRepublish",
+            "requiresRepublish indicates the CSI driver wants NodePublishVolume being periodically called.",
+        ),
         text("Modes", "volumeLifecycleModes defines what kind of volumes this CSI volume driver supports."),
         AGE,
     ],
@@ -196,7 +234,10 @@ pub const CSI_NODES: Printer = Printer {
 pub const CSI_CAPACITIES: Printer = Printer {
     columns: &[
         NAME,
-        text("StorageClassName", "storageClassName represents the name of the StorageClass that the reported capacity applies to."),
+        text(
+            "StorageClassName",
+            "storageClassName represents the name of the StorageClass that the reported capacity applies to.",
+        ),
         text("Capacity", "capacity is the value reported by the CSI driver."),
     ],
     cells: |object, _| {

@@ -16,7 +16,8 @@ use super::{
 
 const CONTAINERS: Column = text("Containers", "Names of each container in the template.").wide();
 const IMAGES: Column = text("Images", "Images referenced by each container in the template.").wide();
-const SELECTOR: Column = text("Selector", "Label selector for pods. It must match the pod template's labels.").wide();
+const SELECTOR: Column =
+    text("Selector", "Label selector for pods. It must match the pod template's labels.").wide();
 const DESIRED: Column = integer("Desired", "The number of desired pods.");
 const CURRENT: Column = integer("Current", "The most recently observed number of pods.");
 const READY: Column = integer("Ready", "The number of pods with a Ready condition.");
@@ -25,8 +26,14 @@ pub const DEPLOYMENTS: Printer = Printer {
     columns: &[
         NAME,
         text("Ready", "Number of the pod with ready state"),
-        integer("Up-to-date", "Total number of non-terminating pods targeted by this deployment that have the desired template spec."),
-        integer("Available", "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment."),
+        integer(
+            "Up-to-date",
+            "Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+        ),
+        integer(
+            "Available",
+            "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+        ),
         AGE,
         CONTAINERS,
         IMAGES,
@@ -91,11 +98,23 @@ pub const STATEFUL_SETS: Printer = Printer {
 pub const DAEMON_SETS: Printer = Printer {
     columns: &[
         NAME,
-        integer("Desired", "The total number of nodes that should be running the daemon pod (including nodes correctly running the daemon pod)."),
-        integer("Current", "The number of nodes that are running at least 1 daemon pod and are supposed to run the daemon pod."),
-        integer("Ready", "numberReady is the number of nodes that should be running the daemon pod and have one or more of the daemon pod running with a Ready Condition."),
+        integer(
+            "Desired",
+            "The total number of nodes that should be running the daemon pod (including nodes correctly running the daemon pod).",
+        ),
+        integer(
+            "Current",
+            "The number of nodes that are running at least 1 daemon pod and are supposed to run the daemon pod.",
+        ),
+        integer(
+            "Ready",
+            "numberReady is the number of nodes that should be running the daemon pod and have one or more of the daemon pod running with a Ready Condition.",
+        ),
         integer("Up-to-date", "The total number of nodes that are running updated daemon pod"),
-        integer("Available", "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and available"),
+        integer(
+            "Available",
+            "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and available",
+        ),
         text("Node Selector", "NodeSelector is a selector which must be true for the pod to fit on a node."),
         AGE,
         CONTAINERS,
@@ -106,9 +125,13 @@ pub const DAEMON_SETS: Printer = Printer {
         let (spec, status) = (&object["spec"], &object["status"]);
         let [names, images] = containers(&spec["template"]["spec"]);
         let mut cells = vec![name(object)];
-        for field in
-            ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"]
-        {
+        for field in [
+            "desiredNumberScheduled",
+            "currentNumberScheduled",
+            "numberReady",
+            "updatedNumberScheduled",
+            "numberAvailable",
+        ] {
             cells.push(number(&status[field]).into());
         }
         cells.push(labels(&spec["template"]["spec"]["nodeSelector"]).into());

@@ -25,7 +25,9 @@ impl ContinueToken {
 
     pub fn decode(token: &str) -> Result<ContinueToken, Status> {
         let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| invalid(&error.to_string()))?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token.trim_end_matches('='))
+            .map_err(|error| invalid(&error.to_string()))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
         if value["v"] != "meta.k8s.io/v1" {
             return Err(invalid("server does not recognize this encoded version"));
@@ -33,7 +35,9 @@ impl ContinueToken {
         let start = value["start"].as_str().unwrap_or_default().trim_end_matches('\0');
         let (namespace, name) = start.split_once('/').ok_or_else(|| invalid("encoded start key is empty"))?;
         let revision = match value["rv"].as_i64() {
-            Some(0) | None => return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+            Some(0) | None => {
+                return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+            }
             Some(-1) => None,
             Some(revision) => Some(revision as u64),
         };

@@ -56,8 +56,12 @@ pub async fn delete(
             }
             Step::Remove(value) => (Change::Delete { body: object::encode(&value) }, true),
         };
-        let write =
-            Write { key: key.clone(), expect: Expect::Revision(current.revision), change, durability: durability(&key) };
+        let write = Write {
+            key: key.clone(),
+            expect: Expect::Revision(current.revision),
+            change,
+            durability: durability(&key),
+        };
         match state.writer.commit(write).await {
             Ok(object) => {
                 if gone {
@@ -130,7 +134,9 @@ fn mark(value: &mut Value, grace: i64) {
     let metadata = object::metadata_mut(value);
     metadata.insert("deletionTimestamp".into(), object::time_string(at).into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
-    if let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0) {
+    if let Some(generation) =
+        metadata.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0)
+    {
         metadata.insert("generation".into(), (generation + 1).into());
     }
 }

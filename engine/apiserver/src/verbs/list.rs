@@ -33,8 +33,9 @@ pub struct Listed {
 
 pub fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Listed, Status> {
     let (scope, selector) = scope(target, options)?;
-    let token =
-        Some(&options.continue_token).filter(|token| !token.is_empty()).map(|token| ContinueToken::decode(token));
+    let token = Some(&options.continue_token)
+        .filter(|token| !token.is_empty())
+        .map(|token| ContinueToken::decode(token));
     let token = token.transpose()?;
     let snapshot = snapshot(state, &scope, options, token.as_ref())?;
     let after = token.as_ref().map(|token| Key {
@@ -68,7 +69,9 @@ fn snapshot(
     let asked = parse_revision(&options.resource_version)?;
     if let Some(token) = token {
         if !matches!(options.resource_version.as_str(), "" | "0") {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         let Some(revision) = token.revision else { return Ok(state.reader.snapshot()) };
         return at(state, scope, Revision(revision)).ok_or_else(|| continue_expired(token));
@@ -103,10 +106,17 @@ pub fn not_in_the_future(state: &State, asked: u64) -> Result<(), Status> {
         return Ok(());
     }
     let cause = Cause::new("ResourceVersionTooLarge", "", "Too large resource version");
-    Err(Status::timeout(format!("Too large resource version: {asked}, current: {current}"), 1).with_cause(cause))
+    Err(Status::timeout(format!("Too large resource version: {asked}, current: {current}"), 1)
+        .with_cause(cause))
 }
 
-fn chunk(snapshot: &Snapshot, scope: &Scope, selector: &Selector, after: Option<&Key>, limit: usize) -> Listed {
+fn chunk(
+    snapshot: &Snapshot,
+    scope: &Scope,
+    selector: &Selector,
+    after: Option<&Key>,
+    limit: usize,
+) -> Listed {
     let mut all = match after {
         Some(key) => snapshot.list_after(scope, key),
         None => snapshot.list(scope),
@@ -135,7 +145,12 @@ fn chunk(snapshot: &Snapshot, scope: &Scope, selector: &Selector, after: Option<
         .encode()
     });
     let remaining = (more && selector.is_everything()).then(|| left + all.count());
-    Listed { revision: snapshot.revision(), objects, continue_token: continue_token.unwrap_or_default(), remaining }
+    Listed {
+        revision: snapshot.revision(),
+        objects,
+        continue_token: continue_token.unwrap_or_default(),
+        remaining,
+    }
 }
 
 impl Listed {

@@ -119,7 +119,11 @@ pub fn decode_as(served: &Served, object: &Object) -> Result<Value, Status> {
 
 /// The answer for a stored object, converted when the request is for another version than the stored one.
 pub fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Status> {
-    if served.needs_conversion() { decode_as(served, &object).map(Answer::Value) } else { Ok(Answer::Stored(object)) }
+    if served.needs_conversion() {
+        decode_as(served, &object).map(Answer::Value)
+    } else {
+        Ok(Answer::Stored(object))
+    }
 }
 
 /// Leases and Events come and go all the time and can be lost in a crash: they never cost a sync.

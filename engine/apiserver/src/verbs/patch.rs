@@ -44,7 +44,9 @@ pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
     let (patch, _) = coracle_schema::parse_json(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     match (kind, &patch) {
-        (PatchType::Json, Value::Array(_)) | (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => Ok(patch),
+        (PatchType::Json, Value::Array(_)) | (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => {
+            Ok(patch)
+        }
         (PatchType::Json, _) => Err(Status::bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
         )),
@@ -71,9 +73,11 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
     };
     result.map_err(|error| match error {
         PatchError::Invalid(text) => Status::bad_request(text),
-        PatchError::NotApplicable(text) => {
-            Status::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {text}"))
-        }
+        PatchError::NotApplicable(text) => Status::new(
+            422,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {text}"),
+        ),
     })
 }
 

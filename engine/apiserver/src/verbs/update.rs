@@ -147,8 +147,10 @@ async fn modify_once(
     super::create::match_namespace(target, &mut value)?;
     let uid = object::meta_str(&value, "uid");
     if !uid.is_empty() && uid != &*current.meta.uid {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", current.meta.uid);
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            current.meta.uid
+        );
         return Err(Status::conflict(served.group_resource(), &target.name, why).into());
     }
     keep(target, &mut value, &old);
@@ -193,7 +195,12 @@ fn should_vanish(served: &Served, value: &Value) -> bool {
         && !served.strategy.is_held(value)
 }
 
-async fn commit(state: &State, served: &Served, current: &Arc<Object>, value: &Value) -> Result<Arc<Object>, Failure> {
+async fn commit(
+    state: &State,
+    served: &Served,
+    current: &Arc<Object>,
+    value: &Value,
+) -> Result<Arc<Object>, Failure> {
     let body = object::encode(value);
     let change = if should_vanish(served, value) {
         Change::Delete { body }

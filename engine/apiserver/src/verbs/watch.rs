@@ -23,7 +23,7 @@ use crate::{
     registry::api_version,
     selector::Selector,
     status::Status,
-    types::{BoxError, Body, State},
+    types::{Body, BoxError, State},
 };
 
 /// As often as the stock server's watch cache sends them.
@@ -32,7 +32,12 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-pub fn watch(state: &State, target: &Target, options: &ListOptions, presenter: Presenter) -> Result<Body, Status> {
+pub fn watch(
+    state: &State,
+    target: &Target,
+    options: &ListOptions,
+    presenter: Presenter,
+) -> Result<Body, Status> {
     let (scope, selector) = super::list::scope(target, options)?;
     let asked = parse_revision(&options.resource_version)?;
     let from_state = options.send_initial_events.unwrap_or(asked == 0);
@@ -42,7 +47,8 @@ pub fn watch(state: &State, target: &Target, options: &ListOptions, presenter: P
     let now = state.reader.revision();
     let (initial, watch, sent) = if from_state {
         let (snapshot, watch) = state.reader.list_watch(scope.clone());
-        let initial: Vec<_> = snapshot.list(&scope).filter(|object| selector.matches(object)).cloned().collect();
+        let initial: Vec<_> =
+            snapshot.list(&scope).filter(|object| selector.matches(object)).cloned().collect();
         (initial, Some(watch), snapshot.revision())
     } else {
         let after = if asked == 0 { now } else { Revision(asked.min(now.0)) };
@@ -63,7 +69,10 @@ pub fn watch(state: &State, target: &Target, options: &ListOptions, presenter: P
         skip_until: Revision(asked.max(sent.0)),
         selector,
         presenter,
-        gvk: (api_version(&target.served.api.gvk.group, &target.served.api.gvk.version), target.served.api.gvk.kind.clone()),
+        gvk: (
+            api_version(&target.served.api.gvk.group, &target.served.api.gvk.version),
+            target.served.api.gvk.kind.clone(),
+        ),
         bookmarked: sent,
         next_bookmark: options.allow_bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
         deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),

@@ -70,14 +70,24 @@ impl Allocations {
         result
     }
 
-    fn address(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+    fn address(
+        &self,
+        taken: &mut Taken,
+        service: &mut Value,
+        held: &Claims,
+        new: &mut Claims,
+    ) -> Result<(), Cause> {
         if !needs_cluster_ip(service) || is_headless(service) {
             return Ok(());
         }
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         if asked.is_empty() {
             let address = self.free_address(taken).ok_or_else(|| {
-                Cause::new("InternalError", "spec.clusterIPs", "Internal error: failed to allocate a serviceIP: range is full")
+                Cause::new(
+                    "InternalError",
+                    "spec.clusterIPs",
+                    "Internal error: failed to allocate a serviceIP: range is full",
+                )
             })?;
             taken.addresses.insert(address);
             new.addresses.push(address);
@@ -86,14 +96,20 @@ impl Allocations {
             return Ok(());
         }
         let refuse = |why: String| {
-            Err(Cause::invalid("spec.clusterIPs", vec![asked.clone()], &format!("failed to allocate IP {asked}: {why}")))
+            Err(Cause::invalid(
+                "spec.clusterIPs",
+                vec![asked.clone()],
+                &format!("failed to allocate IP {asked}: {why}"),
+            ))
         };
         // What is no address is for validation to refuse.
         let Ok(address) = asked.parse::<Ipv4Addr>() else { return Ok(()) };
         if held.addresses.contains(&address) {
             return Ok(());
         }
-        let usable = self.cidr.contains(&address) && address != self.cidr.network() && address != self.cidr.broadcast();
+        let usable = self.cidr.contains(&address)
+            && address != self.cidr.network()
+            && address != self.cidr.broadcast();
         if !usable {
             return refuse(format!(
                 "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
@@ -112,11 +128,18 @@ impl Allocations {
         let count = u32::from(self.cidr.broadcast()).checked_sub(first)?;
         let band = (count / 16).clamp(16, 256).min(count);
         let upper = pick(band..count, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at)));
-        let at = upper.or_else(|| pick(0..band, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at))))?;
+        let at =
+            upper.or_else(|| pick(0..band, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at))))?;
         Some(Ipv4Addr::from(first + at))
     }
 
-    fn node_ports(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+    fn node_ports(
+        &self,
+        taken: &mut Taken,
+        service: &mut Value,
+        held: &Claims,
+        new: &mut Claims,
+    ) -> Result<(), Cause> {
         if !needs_node_ports(service) {
             return Ok(());
         }
@@ -128,10 +151,11 @@ impl Allocations {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             let number = port["port"].clone();
             let asked = port["nodePort"].as_u64().unwrap_or_default() as u16;
-            let sibling = service["spec"]["ports"].as_array().into_iter().flatten().take(at).find_map(|other| {
-                let same = other["port"] == number && other["protocol"] != *protocol;
-                same.then(|| other["nodePort"].as_u64()).flatten()
-            });
+            let sibling =
+                service["spec"]["ports"].as_array().into_iter().flatten().take(at).find_map(|other| {
+                    let same = other["port"] == number && other["protocol"] != *protocol;
+                    same.then(|| other["nodePort"].as_u64()).flatten()
+                });
             let chosen = match (asked, sibling) {
                 (0, Some(sibling)) => sibling as u16,
                 (0, None) => self.free_port(taken, at, new)?,
@@ -149,7 +173,13 @@ impl Allocations {
         self.health_port(taken, service, held, new)
     }
 
-    fn health_port(&self, taken: &mut Taken, service: &mut Value, held: &Claims, new: &mut Claims) -> Result<(), Cause> {
+    fn health_port(
+        &self,
+        taken: &mut Taken,
+        service: &mut Value,
+        held: &Claims,
+        new: &mut Claims,
+    ) -> Result<(), Cause> {
         let spec = &service["spec"];
         if spec["type"] != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local" {
             return Ok(());
@@ -239,7 +269,8 @@ mod tests {
         let mut three = service(json!({"type": "NodePort", "ports": ports}));
         assert!(all.allocate(&mut three, &Claims::default()).is_err());
         let two = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}]);
-        all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default()).expect("both are free");
+        all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default())
+            .expect("both are free");
     }
 
     #[test]

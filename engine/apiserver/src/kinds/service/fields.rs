@@ -59,7 +59,9 @@ pub fn normalize(service: &mut Value) {
         _ => {}
     }
     fill(&mut spec["internalTrafficPolicy"], "Cluster".into());
-    if spec["sessionAffinity"] == "ClientIP" && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null() {
+    if spec["sessionAffinity"] == "ClientIP"
+        && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null()
+    {
         spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
     }
     if spec["sessionAffinityConfig"].is_null() {
@@ -132,9 +134,11 @@ pub fn carry_over(service: &mut Value, old: &Value) {
             });
             let kept = same.map(|other| other["nodePort"].clone()).filter(|kept| !kept.is_null());
             let used = kept.as_ref().is_some_and(|kept| {
-                service["spec"]["ports"].as_array().into_iter().flatten().any(|other| {
-                    other["nodePort"] == *kept && other["protocol"] == port["protocol"]
-                })
+                service["spec"]["ports"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .any(|other| other["nodePort"] == *kept && other["protocol"] == port["protocol"])
             });
             if let Some(kept) = kept.filter(|_| !used) {
                 service["spec"]["ports"][at]["nodePort"] = kept;

@@ -72,7 +72,9 @@ fn external_name(spec: &Value) -> Vec<Cause> {
     if name.is_empty() {
         causes.push(Cause::required("spec.externalName", ""));
     } else {
-        causes.extend(subdomain_problems(name).iter().map(|why| Cause::invalid("spec.externalName", name, why)));
+        causes.extend(
+            subdomain_problems(name).iter().map(|why| Cause::invalid("spec.externalName", name, why)),
+        );
     }
     causes
 }
@@ -85,7 +87,8 @@ fn validate_port(port: &Value, needs_name: bool, path: &str) -> Vec<Cause> {
             causes.push(Cause::required(format!("{path}.name"), ""));
         }
     } else {
-        causes.extend(label_problems(name).iter().map(|why| Cause::invalid(format!("{path}.name"), name, why)));
+        causes
+            .extend(label_problems(name).iter().map(|why| Cause::invalid(format!("{path}.name"), name, why)));
     }
     let number = port["port"].as_i64().unwrap_or_default();
     if !(1..=65535).contains(&number) {
@@ -100,9 +103,11 @@ fn validate_port(port: &Value, needs_name: bool, path: &str) -> Vec<Cause> {
         causes.push(Cause::invalid(format!("{path}.targetPort"), target.clone(), PORT_RANGE));
     }
     if let Some(text) = target.as_str() {
-        causes.extend(port_name_problems(text).into_iter().map(|why| {
-            Cause::invalid(format!("{path}.targetPort"), text, why)
-        }));
+        causes.extend(
+            port_name_problems(text)
+                .into_iter()
+                .map(|why| Cause::invalid(format!("{path}.targetPort"), text, why)),
+        );
     }
     causes
 }
@@ -133,7 +138,9 @@ fn duplicates(ports: &[Value]) -> Vec<Cause> {
     for (at, port) in ports.iter().enumerate() {
         let earlier = &ports[..at];
         let name = &port["name"];
-        if name.as_str().is_some_and(|name| !name.is_empty()) && earlier.iter().any(|other| other["name"] == *name) {
+        if name.as_str().is_some_and(|name| !name.is_empty())
+            && earlier.iter().any(|other| other["name"] == *name)
+        {
             causes.push(Cause::duplicate(format!("spec.ports[{at}].name"), name.clone()));
         }
         let key = |port: &Value| (port["protocol"].clone(), port["port"].clone());
@@ -159,5 +166,9 @@ pub fn validate_update(service: &Value, old: &Value) -> Vec<Cause> {
     if before.is_empty() || before == after {
         return Vec::new();
     }
-    vec![Cause::invalid("spec.clusterIPs[0]", service["spec"]["clusterIPs"].clone(), "may not change once set")]
+    vec![Cause::invalid(
+        "spec.clusterIPs[0]",
+        service["spec"]["clusterIPs"].clone(),
+        "may not change once set",
+    )]
 }

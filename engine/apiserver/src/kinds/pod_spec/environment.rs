@@ -1,0 +1,114 @@
+//! Environment variables: names, and exactly one source for each.
+
+use serde_json::Value;
+
+use super::super::checks::{Causes, add, indexed, is_set, key_problems, require, text};
+use crate::status::Cause;
+
+const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+const NO_SOURCE: &str =
+    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+const MORE_THAN_ONE: &str = "may not have more than one field specified at a time";
+const NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const FIELDS: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+const RESOURCES: [&str; 6] = [
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
+
+pub fn validate(out: &mut Causes, container: &Value, path: &str) {
+    for (at, variable) in indexed(&container["env"], &format!("{path}.env")) {
+        name(out, variable, &at, "name");
+        if !variable["valueFrom"].is_null() {
+            source(out, variable, &format!("{at}.valueFrom"));
+        }
+    }
+    for (at, source) in indexed(&container["envFrom"], &format!("{path}.envFrom")) {
+        if is_set(&source["prefix"]) {
+            name(out, source, &at, "prefix");
+        }
+        let given: Vec<&str> =
+            ["configMapRef", "secretRef"].into_iter().filter(|kind| source[*kind].is_object()).collect();
+        match given[..] {
+            [] => out.push(Cause::invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")),
+            [kind] => drop(require(out, &source[kind]["name"], &format!("{at}.{kind}.name"))),
+            _ => out.push(Cause::invalid(at, "", MORE_THAN_ONE)),
+        }
+    }
+}
+
+fn name(out: &mut Causes, parent: &Value, path: &str, field: &str) {
+    let at = format!("{path}.{field}");
+    if require(out, &parent[field], &at) {
+        let name = text(&parent[field]);
+        if !name.chars().all(|c| matches!(c, ' '..='~') && c != '=') {
+            out.push(Cause::invalid(at, name, NAME));
+        }
+    }
+}
+
+fn source(out: &mut Causes, variable: &Value, path: &str) {
+    let source = &variable["valueFrom"];
+    let given: Vec<&str> = SOURCES.into_iter().filter(|kind| source[*kind].is_object()).collect();
+    if given.is_empty() {
+        out.push(Cause::invalid(path, "", NO_SOURCE));
+    } else if is_set(&variable["value"]) {
+        out.push(Cause::invalid(path, "", "may not be specified when `value` is not empty"));
+    } else if given.len() > 1 {
+        out.push(Cause::invalid(path, "", MORE_THAN_ONE));
+    }
+    for kind in given {
+        let (own, at) = (&source[kind], format!("{path}.{kind}"));
+        match kind {
+            "fieldRef" => field(out, &own["fieldPath"], &format!("{at}.fieldPath"), &FIELDS),
+            "resourceFieldRef" => resource(out, &own["resource"], &format!("{at}.resource")),
+            "configMapKeyRef" | "secretKeyRef" => {
+                require(out, &own["name"], &format!("{at}.name"));
+                if require(out, &own["key"], &format!("{at}.key")) {
+                    add(out, &format!("{at}.key"), text(&own["key"]), key_problems(text(&own["key"])));
+                }
+            }
+            _ => {
+                for field in ["volumeName", "path", "key"] {
+                    require(out, &own[field], &format!("{at}.{field}"));
+                }
+            }
+        }
+    }
+}
+
+/// The path of a pod's field; one label or annotation too.
+pub fn field(out: &mut Causes, value: &Value, path: &str, allowed: &[&str]) {
+    if !require(out, value, path) {
+        return;
+    }
+    let given = text(value);
+    let of_map = ["metadata.annotations['", "metadata.labels['"].iter().any(|start| given.starts_with(start));
+    if !(of_map && given.ends_with("']")) && !allowed.contains(&given) {
+        out.push(Cause::not_supported(path, given, allowed));
+    }
+}
+
+pub fn resource(out: &mut Causes, value: &Value, path: &str) {
+    if require(out, value, path) {
+        let given = text(value);
+        let huge = given.starts_with("limits.hugepages-") || given.starts_with("requests.hugepages-");
+        if !huge && !RESOURCES.contains(&given) {
+            out.push(Cause::not_supported(path, given, &RESOURCES));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Probes and lifecycle hooks: exactly one handler each, and sane numbers.
+
+use serde_json::Value;
+
+use super::super::checks::{Causes, is_set, non_negative, one_of, port_or_name, require};
+use crate::status::Cause;
+
+const NUMBERS: [&str; 5] =
+    ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
+
+pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
+    for hook in ["postStart", "preStop"] {
+        let own = &container["lifecycle"][hook];
+        if !own.is_null() {
+            handler(out, own, &format!("{path}.lifecycle.{hook}"), &["exec", "httpGet", "tcpSocket", "sleep"]);
+        }
+    }
+    for (field, one_success) in [("livenessProbe", true), ("readinessProbe", false), ("startupProbe", true)] {
+        let probe = &container[field];
+        if probe.is_null() {
+            continue;
+        }
+        let at = format!("{path}.{field}");
+        handler(out, probe, &at, &["exec", "httpGet", "tcpSocket", "grpc"]);
+        non_negative(out, probe, &at, &NUMBERS);
+        if let Some(seconds) = probe["terminationGracePeriodSeconds"].as_i64() {
+            let at = format!("{at}.terminationGracePeriodSeconds");
+            if field == "readinessProbe" {
+                out.push(Cause::invalid(at, seconds, "must not be set for readinessProbes"));
+            } else if seconds <= 0 {
+                out.push(Cause::invalid(at, seconds, "must be greater than 0"));
+            }
+        }
+        if let Some(times) = probe["successThreshold"].as_i64().filter(|times| one_success && *times != 1) {
+            out.push(Cause::invalid(format!("{at}.successThreshold"), times, "must be 1"));
+        }
+    }
+}
+
+fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
+    let mut given = kinds.iter().filter(|kind| parent[**kind].is_object());
+    let Some(first) = given.next() else {
+        return out.push(Cause::required(path, "must specify a handler type"));
+    };
+    let own = &parent[*first];
+    let at = format!("{path}.{first}");
+    match *first {
+        "exec" => drop(require(out, &own["command"], &format!("{at}.command"))),
+        "httpGet" => {
+            require(out, &own["path"], &format!("{at}.path"));
+            port_or_name(out, &own["port"], &format!("{at}.port"));
+            one_of(out, &own["scheme"], &format!("{at}.scheme"), &["HTTP", "HTTPS"]);
+            for (at, header) in super::indexed(&own["httpHeaders"], &format!("{at}.httpHeaders")) {
+                if !is_set(&header["name"]) {
+                    let why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
+                    out.push(Cause::invalid(format!("{at}.name"), "", why));
+                }
+            }
+        }
+        "tcpSocket" | "grpc" => port_or_name(out, &own["port"], &format!("{at}.port")),
+        _ => {
+            if let Some(seconds) = own["seconds"].as_i64().filter(|seconds| *seconds < 0) {
+                out.push(Cause::invalid(format!("{at}.seconds"), seconds, "must be greater than or equal to 0"));
+            }
+        }
+    }
+    for extra in given {
+        out.push(Cause::forbidden(format!("{path}.{extra}"), "may not specify more than 1 handler type"));
+    }
+}
