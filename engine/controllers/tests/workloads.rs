@@ -10,7 +10,7 @@ use std::{
 };
 
 use cluster::{Cluster, from, scope};
-use coracle_store::{EventKind, Object};
+use coracle_store::{EventKind, Object, Snapshot, Watch};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
@@ -77,6 +77,20 @@ fn pod_state(object: &Object) -> PodState {
     PodState { active, ready: active && ready }
 }
 
+/// Goes through every revision since `before`: never fewer than `least` pods are ready, never more than `most` are there.
+async fn assert_limits(before: Snapshot, pods: &mut Watch, least: usize, most: usize) {
+    let mut states: BTreeMap<Arc<str>, PodState> =
+        before.list(&scope("pods", None)).map(|pod| (pod.key.name.clone(), pod_state(pod))).collect();
+    while let Ok(Ok(event)) = tokio::time::timeout(QUIET, pods.next()).await {
+        let gone = event.kind == EventKind::Deleted;
+        let state = if gone { PodState::default() } else { pod_state(&event.object) };
+        states.insert(event.object.key.name.clone(), state);
+        let ready = states.values().filter(|it| it.ready).count();
+        let active = states.values().filter(|it| it.active).count();
+        assert!(ready >= least && active <= most, "{ready} ready and {active} active pods: {states:?}");
+    }
+}
+
 async fn set_image(deployments: &Api<Deployment>, name: &str, image: &str) {
     let patch =
         json!({ "spec": { "template": { "spec": { "containers": [{ "name": "c", "image": image }] } } } });
@@ -96,17 +110,8 @@ async fn a_deployment_rolls_out_and_back_without_ever_missing_a_pod() {
     cluster.until("the second rollout", |it| is_complete(it, "web", "app:2")).await;
     assert_eq!(revision(&cluster, "web"), "2");
 
-    // The default limits for 3 replicas: one more, none less, at every revision there was.
-    let mut states: BTreeMap<Arc<str>, PodState> =
-        before.list(&scope("pods", None)).map(|pod| (pod.key.name.clone(), pod_state(pod))).collect();
-    while let Ok(Ok(event)) = tokio::time::timeout(QUIET, pods.next()).await {
-        let gone = event.kind == EventKind::Deleted;
-        let state = if gone { PodState::default() } else { pod_state(&event.object) };
-        states.insert(event.object.key.name.clone(), state);
-        let ready = states.values().filter(|it| it.ready).count();
-        let active = states.values().filter(|it| it.active).count();
-        assert!(ready >= 3 && active <= 4, "{states:?}");
-    }
+    // The default limits for 3 replicas: one more, none less.
+    assert_limits(before, &mut pods, 3, 4).await;
 
     set_image(&deployments, "web", "app:1").await;
     cluster.until("the way back", |it| is_complete(it, "web", "app:1")).await;
@@ -117,6 +122,28 @@ async fn a_deployment_rolls_out_and_back_without_ever_missing_a_pod() {
         events.iter().any(|event| event.message.as_deref().is_some_and(|message| message.contains(text)))
     };
     assert!(said("Scaled up replica set web-") && said("Created pod: web-") && said("to n1"));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_that_follow_each_other_fast_never_cost_availability() {
+    let cluster = Cluster::start().await;
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");
+    deployments.create(&PostParams::default(), &deployment("busy", 8)).await.unwrap();
+    cluster.until("the first rollout", |it| is_complete(it, "busy", "app:1")).await;
+    let (before, mut pods) = cluster.reader.list_watch(scope("pods", None));
+    for image in ["app:2", "app:3", "app:4", "app:5"] {
+        set_image(&deployments, "busy", image).await;
+        let pods = cluster.objects("pods", None).len();
+        let moved = |it: &Cluster| it.objects("pods", None).len() != pods || is_complete(it, "busy", image);
+        cluster.until("the next step", moved).await;
+    }
+    cluster.until("the last rollout", |it| is_complete(it, "busy", "app:5")).await;
+    // A quarter of 8 less, a quarter more.
+    assert_limits(before, &mut pods, 6, 10).await;
+    let sets = cluster.typed::<ReplicaSet>("replicasets.apps", "default");
+    let sizes = sets.iter().filter_map(|set| set.spec.as_ref()?.replicas).filter(|size| *size > 0);
+    assert_eq!(sizes.collect::<Vec<i32>>(), [8]);
     cluster.end().await;
 }
 

@@ -70,6 +70,13 @@ impl Controller for ServiceLoadBalancerController {
             return Ok(Requeue::OnChange);
         }
         let arrived = !wanted.is_empty();
+        let record = |reason: &str, message: &str| {
+            let about = object_reference(&*service);
+            self.events.event(&about, EventType::Normal, reason, message.to_owned());
+        };
+        if arrived {
+            record("EnsuringLoadBalancer", "Ensuring load balancer");
+        }
         let mut object = Service::clone(&service);
         let ingress = arrived.then_some(wanted);
         object.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress });
@@ -77,13 +84,7 @@ impl Controller for ServiceLoadBalancerController {
         absent_is_fine(services.replace_status(&key.name, &PostParams::default(), &object).await)
             .map_err(ControllerError::api("write status of", "Service", key.to_string()))?;
         if arrived {
-            let about = object_reference(&*service);
-            self.events.event(
-                &about,
-                EventType::Normal,
-                "EnsuredLoadBalancer",
-                "Ensured load balancer".to_owned(),
-            );
+            record("EnsuredLoadBalancer", "Ensured load balancer");
         }
         Ok(Requeue::OnChange)
     }
