@@ -3,6 +3,7 @@
 mod cluster_role_aggregation;
 mod deployment;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
 mod garbage_collector;
 mod namespace;

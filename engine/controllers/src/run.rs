@@ -10,6 +10,7 @@ use crate::{
     cluster_role_aggregation::ClusterRoleAggregationController,
     deployment::DeploymentController,
     endpoint_slice::EndpointSliceController,
+    endpoint_slice_mirroring::EndpointSliceMirroringController,
     endpoints::EndpointsController,
     garbage_collector::GarbageCollector,
     namespace::NamespaceController,
@@ -40,6 +41,7 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("replicaset-controller", ReplicaSetController::new);
     roles.start("endpoint-controller", EndpointsController::new);
     roles.start("endpointslice-controller", EndpointSliceController::new);
+    roles.start("endpointslicemirroring-controller", EndpointSliceMirroringController::new);
     roles.start("namespace-controller", NamespaceController::new);
     roles.start("service-account-controller", ServiceAccountController::new);
     roles.start("generic-garbage-collector", GarbageCollector::new);

@@ -235,6 +235,17 @@ async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
     cluster.until("an address", |it| address(it).as_deref() == Some("192.0.2.10")).await;
     services.delete("web", &DeleteParams::default()).await.unwrap();
     cluster.until("no endpoints", |it| addresses(it) == 0 && ready(it) == 0).await;
+
+    // Endpoints written by hand, for a Service without selector, are mirrored.
+    let service = from(json!({ "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 5432 }] } }));
+    services.create(&PostParams::default(), &service).await.unwrap();
+    let endpoints: Api<Endpoints> = Api::namespaced(cluster.client.clone(), "default");
+    let subset = json!({ "addresses": [{ "ip": "192.0.2.7" }], "ports": [{ "port": 5432 }] });
+    let by_hand = from(json!({ "metadata": { "name": "web" }, "subsets": [subset] }));
+    endpoints.create(&PostParams::default(), &by_hand).await.unwrap();
+    cluster.until("the mirror", |it| ready(it) == 1).await;
+    endpoints.delete("web", &DeleteParams::default()).await.unwrap();
+    cluster.until("no mirror", |it| ready(it) == 0).await;
     cluster.end().await;
 }
 

@@ -5,7 +5,8 @@
 //! Invariant: never touches a slice that another manager made.
 //! Source:    https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 
-mod plan;
+pub mod apply;
+pub mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -13,17 +14,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use coracle_client::selector::Labels;
 use coracle_store::{Event, Object, Reader};
-use k8s_openapi::api::{
-    core::v1::{Node, Service},
-    discovery::v1::EndpointSlice,
-};
-use kube::{
-    Api, Client,
-    api::{DeleteParams, PostParams},
-};
+use k8s_openapi::api::core::v1::{Node, Service};
+use kube::Client;
 
 use crate::{
-    error::{ControllerError, absent_is_fine},
+    error::ControllerError,
     freshness::Freshness,
     key::ObjectKey,
     read,
@@ -42,34 +37,6 @@ pub struct EndpointSliceController {
 impl EndpointSliceController {
     pub fn new(reader: Reader, client: Client) -> EndpointSliceController {
         EndpointSliceController { reader, client, freshness: Freshness::default() }
-    }
-
-    fn slices(&self, key: &ObjectKey) -> Api<EndpointSlice> {
-        Api::namespaced(self.client.clone(), &key.namespace)
-    }
-
-    async fn apply(&self, key: &ObjectKey, plan: plan::Plan) -> Result<(), ControllerError> {
-        let slices = self.slices(key);
-        for slice in plan.create {
-            let created = slices
-                .create(&PostParams::default(), &slice)
-                .await
-                .map_err(ControllerError::api("create slice of", "Service", key.to_string()))?;
-            self.freshness.wrote(key, created.metadata.resource_version.as_deref());
-        }
-        for slice in plan.update {
-            let name = slice.metadata.name.clone().unwrap_or_default();
-            let updated = slices
-                .replace(&name, &PostParams::default(), &slice)
-                .await
-                .map_err(ControllerError::api("update", "EndpointSlice", name))?;
-            self.freshness.wrote(key, updated.metadata.resource_version.as_deref());
-        }
-        for name in plan.delete {
-            absent_is_fine(slices.delete(&name, &DeleteParams::default()).await)
-                .map_err(ControllerError::api("delete", "EndpointSlice", name))?;
-        }
-        Ok(())
     }
 }
 
@@ -124,7 +91,8 @@ impl Controller for EndpointSliceController {
         let existing = read::list(&snapshot, SLICES, "EndpointSlice", Some(&key.namespace), |object| {
             is_managed(object) && object.meta.labels.label(plan::SERVICE_NAME) == Some(&key.name)
         })?;
-        self.apply(key, plan::plan(&service, &pods, &nodes, &existing)).await?;
+        let plan = plan::plan(&service, &pods, &nodes, &existing);
+        apply::apply(&self.client, &self.freshness, key, plan).await?;
         Ok(Requeue::OnChange)
     }
 }

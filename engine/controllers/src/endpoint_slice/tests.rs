@@ -1,6 +1,6 @@
 use super::plan::{Plan, plan};
 use super::*;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 
 fn service(spec: Value) -> Service {

@@ -19,6 +19,8 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 
+pub use plan::{MANAGED_BY, MANAGER};
+
 use crate::{
     error::{ControllerError, absent_is_fine},
     freshness::Freshness,
