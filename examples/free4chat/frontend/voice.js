@@ -158,7 +158,8 @@ export class Room extends EventTarget {
     const audio = new Audio();
     audio.srcObject = new MediaStream([track]);
     audio.muted = this.#silent;
-    audio.play().catch((error) => console.warn("the browser does not play", error));
+    // A member who leaves before the first sound aborts this; that is no failure.
+    audio.play().catch((error) => error.name !== "AbortError" && console.warn("no sound", error));
     this.#audio.set(member, audio);
   }
 

@@ -5,6 +5,7 @@
 //! The node's address lies on a veth whose other end is in a second, otherwise empty network namespace: no uplink.
 
 mod cluster;
+pub mod free4chat;
 mod images;
 mod load;
 mod namespaces;

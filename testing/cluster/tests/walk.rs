@@ -1,33 +1,12 @@
 //! The main job from end to end: the reference app runs from its manifests, and everything a user does to it works.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
-use coracle_cluster::{Cluster, Load, NODE_IP, check, eventually};
-
-const HOST: &str = "api.k.free4.chat";
-
-fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Builds the backend's image as a user does, from the repository's root.
-fn build_backend(cluster: &Cluster, tag: &str) -> Result<()> {
-    let mut command = cluster.coracle("build");
-    command
-        .args(["-t", tag, "-f", "examples/free4chat/infra/Dockerfile.backend", "."])
-        .current_dir(repository());
-    cluster.run(&mut command).ok().map(|_| ())
-}
-
-fn manifests(image: &str) -> Result<String> {
-    let folder = repository().join("examples/free4chat/infra/k8s");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)?.collect::<std::io::Result<Vec<_>>>()?;
-    files.sort_by_key(|file| file.file_name());
-    let texts = files.iter().map(|file| std::fs::read_to_string(file.path()));
-    let all = texts.collect::<std::io::Result<Vec<_>>>()?.join("\n---\n");
-    Ok(all.replace("<IMAGE>", image))
-}
+use coracle_cluster::{
+    Cluster, Load, NODE_IP, check, eventually,
+    free4chat::{HOST, build_backend, manifests},
+};
 
 fn curl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     cluster.run(cluster.client("curl").args(["-sS", "--max-time", "10", "--fail"]).args(arguments)).ok()

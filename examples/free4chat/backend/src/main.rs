@@ -47,7 +47,8 @@ const SLOW_HEAD: Duration = Duration::from_secs(120);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("free4chat_backend=info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("free4chat_backend=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
     let config = Config::from_env()?;
     let metrics = Arc::new(Metrics::new(Instant::now()));

@@ -24,14 +24,25 @@ pub enum FromBrowser {
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum ToBrowser {
     /// You are in; these are in the room, you among them.
-    Welcome { id: MemberId, members: Vec<MemberView> },
-    Joined { member: MemberView },
+    Welcome {
+        id: MemberId,
+        members: Vec<MemberView>,
+    },
+    Joined {
+        member: MemberView,
+    },
     /// A member was muted or unmuted, began to talk or stopped.
-    Changed { member: MemberView },
-    Left { id: MemberId },
+    Changed {
+        member: MemberView,
+    },
+    Left {
+        id: MemberId,
+    },
     Offer(Offer),
     /// Why the connection ends.
-    Error { message: String },
+    Error {
+        message: String,
+    },
 }
 
 /// An SDP offer, and what its media lines are for.
@@ -51,7 +62,10 @@ mod tests {
     #[test]
     fn messages_have_the_shape_the_page_expects() {
         let join = r#"{"type":"join","name":"Ada"}"#;
-        assert_eq!(serde_json::from_str::<FromBrowser>(join).unwrap(), FromBrowser::Join { name: "Ada".into() });
+        assert_eq!(
+            serde_json::from_str::<FromBrowser>(join).unwrap(),
+            FromBrowser::Join { name: "Ada".into() }
+        );
         let left = serde_json::to_string(&ToBrowser::Left { id: MemberId(7) }).unwrap();
         assert_eq!(left, r#"{"type":"left","id":7}"#);
         let voices = BTreeMap::from([("abc".to_string(), MemberId(7))]);

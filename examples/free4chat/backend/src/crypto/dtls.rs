@@ -7,9 +7,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use str0m::crypto::{
     CryptoError,
-    dtls::{
-        DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
-    },
+    dtls::{DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion},
 };
 
 /// A fresh key (ECDSA P-256) and its certificate.

@@ -123,14 +123,12 @@ struct Endpoint {
 
 impl Endpoint {
     /// Browsers try all candidates and keep the one that works: the pod's own address when they are near,
-    /// the public one otherwise.
+    /// the public one otherwise. An ICE-lite server has host candidates only, mapped or not (RFC 8445, 2.5).
     fn new(local: SocketAddr, public: Option<SocketAddr>) -> Result<Endpoint> {
-        let host = Candidate::host(local, Protocol::Udp);
-        let mut candidates = vec![host.with_context(|| format!("announce {local}"))?];
-        if let Some(public) = public {
-            let mapped = Candidate::server_reflexive(public, local, Protocol::Udp);
-            candidates.push(mapped.with_context(|| format!("announce {public}"))?);
-        }
+        let announce = |address| {
+            Candidate::host(address, Protocol::Udp).with_context(|| format!("announce {address} to browsers"))
+        };
+        let candidates = [local].into_iter().chain(public).map(announce).collect::<Result<_>>()?;
         let certificate = crypto::generate_certificate()?;
         Ok(Endpoint { local, candidates, certificate, crypto: Arc::new(crypto::provider()) })
     }

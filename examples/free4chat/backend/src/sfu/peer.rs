@@ -13,6 +13,7 @@ use str0m::{
     change::{SdpAnswer, SdpPendingOffer},
     media::{Direction, MediaData, MediaKind, Mid},
     net::Transmit,
+    rtp::Extension,
 };
 use tokio::sync::mpsc;
 
@@ -60,6 +61,9 @@ impl Peer {
             .set_ice_lite(true)
             .clear_codecs()
             .enable_opus(true, false)
+            .clear_extension_map()
+            .set_extension(1, Extension::AudioLevel)
+            .set_extension(4, Extension::RtpMid)
             .set_reordering_timeout_audio(Some(REORDERING))
             .build(now);
         for candidate in &endpoint.candidates {
@@ -84,9 +88,9 @@ impl Peer {
             change.stop_media(line);
             self.voices.remove(&member);
         }
-        let microphone = *self.microphone.get_or_insert_with(|| {
-            change.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None)
-        });
+        let microphone = *self
+            .microphone
+            .get_or_insert_with(|| change.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None));
         for member in missing {
             let stream = Some(format!("member-{}", member.0));
             let line = change.add_media(MediaKind::Audio, Direction::SendOnly, stream, None, None);
