@@ -330,8 +330,10 @@ pub fn pod_status(
     keep_transition_times(&mut conditions, old, now);
     let own: Vec<&str> = OWN_CONDITIONS.to_vec();
     // The scheduler writes PodScheduled; others write theirs.
-    if old.iter().any(|c| c.type_ == "PodScheduled" && c.status == "True") {
-        conditions.retain(|c| c.type_ != "PodScheduled");
+    let scheduled = old.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True");
+    if let (Some(own), Some(theirs)) = (conditions.iter_mut().find(|c| c.type_ == "PodScheduled"), scheduled)
+    {
+        own.clone_from(theirs);
     }
     conditions.extend(old.iter().filter(|c| !own.contains(&c.type_.as_str())).cloned());
     let host_network = spec.host_network == Some(true);
@@ -576,6 +578,21 @@ mod tests {
             (done["phase"].as_str(), &done["initContainerStatuses"][0]["ready"]),
             (Some("Running"), &json!(true))
         );
+    }
+
+    #[test]
+    fn an_unchanged_pod_has_an_unchanged_status_whoever_scheduled_it() {
+        let pod = pod(json!({"containers": [{"name": "a"}]}));
+        let scheduled = json!({"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-23T07:00:00Z"}]});
+        let before: PodStatus = serde_json::from_value(scheduled).unwrap();
+        let observed = Observed::from_api(&pod);
+        let facts = NodeFacts { host_ip: "192.0.2.1" };
+        let first = pod_status(&pod, &observed, &facts, &before, 2000);
+        let second = pod_status(&pod, &observed, &facts, &first, 9000);
+        assert_eq!(first, second);
+        let of =
+            |s: &PodStatus| s.conditions.clone().unwrap().into_iter().find(|c| c.type_ == "PodScheduled");
+        assert_eq!(of(&first), of(&before));
     }
 
     #[test]

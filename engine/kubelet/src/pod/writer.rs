@@ -48,7 +48,7 @@ impl StatusWriter {
     }
 
     pub fn clean(&self, wanted: &PodStatus) -> bool {
-        self.in_flight.is_none() && self.written == *wanted
+        self.in_flight.is_none() && status::patch("", &self.written, wanted).is_none()
     }
 
     pub fn finished(&mut self, outcome: &Written, now: Millis) {
