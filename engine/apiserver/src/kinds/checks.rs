@@ -223,6 +223,13 @@ pub fn amounts(out: &mut Causes, list: &Value, path: &str) {
     }
 }
 
+/// The keys of an annotation map.
+pub fn annotations(out: &mut Causes, map: &Value, path: &str) {
+    for key in map.as_object().into_iter().flatten().map(|(key, _)| key) {
+        add(out, path, key, qualified_name_problems(&key.to_lowercase()));
+    }
+}
+
 /// A `metav1.LabelSelector`.
 pub fn label_selector(out: &mut Causes, selector: &Value, path: &str) {
     out.extend(validate_labels(&selector["matchLabels"], &format!("{path}.matchLabels")));

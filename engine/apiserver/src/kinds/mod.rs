@@ -1,8 +1,10 @@
 //! The strategies, one small file per kind, and the lookup.
 
 pub mod config_map;
+pub mod checks;
 pub mod namespace;
 pub mod pod;
+pub mod pod_spec;
 pub mod rbac;
 pub mod secret;
 pub mod service;

@@ -4,8 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{
+    checks::{Causes, add, indexed, is_set, same, text},
+    pod_spec,
+};
 use crate::{
-    status::Status,
+    status::{Cause, Status},
     strategy::{Context, Strategy},
 };
 
@@ -24,6 +28,19 @@ impl Strategy for Pod {
         Ok(())
     }
 
+    fn validate(&self, _context: Context<'_>, pod: &Value) -> Causes {
+        validate(pod)
+    }
+
+    fn validate_update(&self, context: Context<'_>, pod: &Value, old: &Value) -> Causes {
+        match context.subresource {
+            "" => pod_spec::validate_update(&pod["spec"], &old["spec"]),
+            "ephemeralcontainers" => ephemeral_containers(&pod["spec"], &old["spec"]),
+            "resize" => pod_spec::validate(&pod["spec"], "spec"),
+            _ => Vec::new(),
+        }
+    }
+
     /// A pod that no node runs, or that has ended, needs no grace.
     fn deletion_grace_seconds(&self, pod: &Value, asked: Option<i64>) -> i64 {
         let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
@@ -40,6 +57,45 @@ impl Strategy for Pod {
     fn returns_deleted_object(&self) -> bool {
         true
     }
+}
+
+fn validate(pod: &Value) -> Causes {
+    let spec = &pod["spec"];
+    let mut out = pod_spec::validate(spec, "spec");
+    if is_set(&spec["ephemeralContainers"]) {
+        out.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    for list in ["containers", "initContainers"] {
+        for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {
+            let image = text(&container["image"]);
+            if image.trim() != image {
+                add(&mut out, &format!("{at}.image"), image, vec!["must not have leading or trailing whitespace"]);
+            }
+        }
+    }
+    out
+}
+
+/// Those that are there stay as they are; new ones may come.
+fn ephemeral_containers(spec: &Value, old: &Value) -> Causes {
+    let mut out = pod_spec::validate(spec, "spec");
+    let field = "spec.ephemeralContainers";
+    for before in old["ephemeralContainers"].as_array().into_iter().flatten() {
+        let name = text(&before["name"]);
+        let now = spec["ephemeralContainers"].as_array().into_iter().flatten().find(|own| own["name"] == *name);
+        match now {
+            None => out.push(Cause::forbidden(
+                field,
+                &format!("existing ephemeral containers {} may not be removed\n", crate::status::quote(name)),
+            )),
+            Some(now) if !same(now, before) => out.push(Cause::forbidden(
+                field,
+                &format!("existing ephemeral containers {} may not be changed\n", crate::status::quote(name)),
+            )),
+            Some(_) => {}
+        }
+    }
+    out
 }
 
 /// Guaranteed when every container limits cpu and memory to what it requests, BestEffort when none asks for anything.

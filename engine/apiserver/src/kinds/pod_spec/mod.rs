@@ -17,9 +17,9 @@ use serde_json::Value;
 pub use resources::{qualified_resource, validate_resources};
 pub use update::validate_update;
 
-use super::checks::{Causes, add, indexed, is_set, items, label_selector, one_of, subdomain, text};
+use super::checks::{Causes, add, annotations, indexed, is_set, items, label_selector, one_of, subdomain, text};
 use crate::{
-    metadata::{label_problems, validate_annotations, validate_labels},
+    metadata::{label_problems, validate_labels},
     status::Cause,
 };
 
@@ -59,7 +59,7 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
 /// A PodTemplateSpec.
 pub fn validate_template(template: &Value, path: &str) -> Causes {
     let mut out = validate_labels(&template["metadata"]["labels"], &format!("{path}.labels"));
-    out.extend(validate_annotations(&template["metadata"]["annotations"], &format!("{path}.annotations")));
+    annotations(&mut out, &template["metadata"]["annotations"], &format!("{path}.annotations"));
     out.extend(validate(&template["spec"], &format!("{path}.spec")));
     if is_set(&template["spec"]["ephemeralContainers"]) {
         let why = "ephemeral containers not allowed in pod template";

@@ -4,7 +4,10 @@
 
 use serde_json::Value;
 
-use super::fields::{is_headless, kind, needs_cluster_ip};
+use super::{
+    super::checks::{PORT_RANGE, port_name_problems},
+    fields::{is_headless, kind, needs_cluster_ip},
+};
 use crate::{
     metadata::{label_problems, subdomain_problems, validate_labels},
     object::strings,
@@ -12,7 +15,6 @@ use crate::{
 };
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
 pub fn validate(service: &Value) -> Vec<Cause> {
     let spec = &service["spec"];
@@ -110,27 +112,6 @@ fn validate_port(port: &Value, needs_name: bool, path: &str) -> Vec<Cause> {
         );
     }
     causes
-}
-
-/// IANA service names: what containers call their ports.
-pub fn port_name_problems(name: &str) -> Vec<&'static str> {
-    let mut problems = Vec::new();
-    if name.len() > 15 {
-        problems.push("must be no more than 15 characters");
-    }
-    if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-        problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-    }
-    if !name.chars().any(|c| c.is_ascii_lowercase()) {
-        problems.push("must contain at least one letter (a-z)");
-    }
-    if name.contains("--") {
-        problems.push("must not contain consecutive hyphens");
-    }
-    if name.starts_with('-') || name.ends_with('-') {
-        problems.push("must not begin or end with a hyphen");
-    }
-    problems
 }
 
 fn duplicates(ports: &[Value]) -> Vec<Cause> {

@@ -1,0 +1,167 @@
+//! Where a pod may go: affinity, tolerations, topology spread, scheduling gates.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    super::checks::{Causes, add, indexed, is_set, items, one_of, text},
+    selector,
+};
+use crate::{
+    metadata::{label_value_problems, qualified_name_problems},
+    status::Cause,
+};
+
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+pub fn validate(out: &mut Causes, spec: &Value, path: &str) {
+    node_affinity(out, &spec["affinity"]["nodeAffinity"], &format!("{path}.affinity.nodeAffinity"));
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let affinity = &spec["affinity"][kind];
+        let at = format!("{path}.affinity.{kind}");
+        for (at, term) in indexed(&affinity[REQUIRED], &format!("{at}.{REQUIRED}")) {
+            pod_term(out, term, &at);
+        }
+        for (at, weighted) in indexed(&affinity[PREFERRED], &format!("{at}.{PREFERRED}")) {
+            weight(out, weighted, &at);
+            pod_term(out, &weighted["podAffinityTerm"], &format!("{at}.podAffinityTerm"));
+        }
+    }
+    gates(out, spec, path);
+    spread(out, &spec["topologySpreadConstraints"], &format!("{path}.topologySpreadConstraints"));
+    tolerations(out, &spec["tolerations"], &format!("{path}.tolerations"));
+}
+
+fn weight(out: &mut Causes, weighted: &Value, path: &str) {
+    let weight = weighted["weight"].as_i64().unwrap_or_default();
+    if !(1..=100).contains(&weight) {
+        out.push(Cause::invalid(format!("{path}.weight"), weight, "must be in the range 1-100"));
+    }
+}
+
+fn node_affinity(out: &mut Causes, affinity: &Value, path: &str) {
+    let at = format!("{path}.{REQUIRED}.nodeSelectorTerms");
+    if affinity[REQUIRED].is_object() {
+        let terms = &affinity[REQUIRED]["nodeSelectorTerms"];
+        if items(terms).is_empty() {
+            out.push(Cause::required(at.as_str(), "must have at least one node selector term"));
+        }
+        for (at, term) in indexed(terms, &at) {
+            node_term(out, term, &at);
+        }
+    }
+    for (at, weighted) in indexed(&affinity[PREFERRED], &format!("{path}.{PREFERRED}")) {
+        weight(out, weighted, &at);
+        node_term(out, &weighted["preference"], &format!("{at}.preference"));
+    }
+}
+
+fn node_term(out: &mut Causes, term: &Value, path: &str) {
+    for (at, expression) in indexed(&term["matchExpressions"], &format!("{path}.matchExpressions")) {
+        node_requirement(out, expression, &at);
+    }
+}
+
+pub fn node_requirement(out: &mut Causes, expression: &Value, path: &str) {
+    let count = items(&expression["values"]).len();
+    let at = format!("{path}.values");
+    match text(&expression["operator"]) {
+        "In" | "NotIn" if count == 0 => {
+            out.push(Cause::required(at, "must be specified when `operator` is 'In' or 'NotIn'"));
+        }
+        "Exists" | "DoesNotExist" if count > 0 => {
+            out.push(Cause::forbidden(at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+        }
+        "Gt" | "Lt" if count != 1 => {
+            out.push(Cause::required(at, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+        other => out.push(Cause::invalid(format!("{path}.operator"), other, "not a valid selector operator")),
+    }
+    let key = text(&expression["key"]);
+    add(out, &format!("{path}.key"), key, qualified_name_problems(key));
+}
+
+fn pod_term(out: &mut Causes, term: &Value, path: &str) {
+    selector(out, &term["labelSelector"], &format!("{path}.labelSelector"));
+    selector(out, &term["namespaceSelector"], &format!("{path}.namespaceSelector"));
+    topology_key(out, term, path);
+}
+
+fn topology_key(out: &mut Causes, term: &Value, path: &str) {
+    let at = format!("{path}.topologyKey");
+    match text(&term["topologyKey"]) {
+        "" => out.push(Cause::required(at, "can not be empty")),
+        key => add(out, &at, key, qualified_name_problems(key)),
+    }
+}
+
+fn gates(out: &mut Causes, spec: &Value, path: &str) {
+    let mut seen = BTreeSet::new();
+    for (at, gate) in indexed(&spec["schedulingGates"], &format!("{path}.schedulingGates")) {
+        let name = text(&gate["name"]);
+        add(out, &at, name, qualified_name_problems(name));
+        if !seen.insert(name) {
+            out.push(Cause::duplicate(at, name));
+        }
+    }
+    if is_set(&spec["schedulingGates"]) && is_set(&spec["nodeName"]) {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        out.push(Cause::forbidden(format!("{path}.nodeName"), why));
+    }
+    for (at, gate) in indexed(&spec["readinessGates"], &format!("{path}.readinessGates")) {
+        let name = text(&gate["conditionType"]);
+        add(out, &format!("{at}.conditionType"), name, qualified_name_problems(name));
+    }
+}
+
+fn spread(out: &mut Causes, constraints: &Value, path: &str) {
+    for (at, constraint) in indexed(constraints, path) {
+        let skew = constraint["maxSkew"].as_i64().unwrap_or_default();
+        if skew <= 0 {
+            out.push(Cause::invalid(format!("{at}.maxSkew"), skew, "must be greater than zero"));
+        }
+        topology_key(out, constraint, &at);
+        let allowed = ["DoNotSchedule", "ScheduleAnyway"];
+        let when = text(&constraint["whenUnsatisfiable"]);
+        if !allowed.contains(&when) {
+            out.push(Cause::not_supported(format!("{at}.whenUnsatisfiable"), when, &allowed));
+        }
+        selector(out, &constraint["labelSelector"], &format!("{at}.labelSelector"));
+    }
+}
+
+fn tolerations(out: &mut Causes, tolerations: &Value, path: &str) {
+    for (at, toleration) in indexed(tolerations, path) {
+        let (key, operator) = (text(&toleration["key"]), text(&toleration["operator"]));
+        if !key.is_empty() {
+            add(out, &format!("{at}.key"), key, qualified_name_problems(key));
+        } else if operator != "Exists" {
+            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            out.push(Cause::invalid(format!("{at}.operator"), operator, why));
+        }
+        let effect = text(&toleration["effect"]);
+        if !toleration["tolerationSeconds"].is_null() && effect != "NoExecute" {
+            let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            out.push(Cause::invalid(format!("{at}.effect"), effect, why));
+        }
+        match operator {
+            "" | "Equal" => {
+                let value = text(&toleration["value"]);
+                add(out, &format!("{at}.operator"), value, label_value_problems(value));
+            }
+            "Exists" if is_set(&toleration["value"]) => {
+                let why = "value must be empty when `operator` is 'Exists'";
+                out.push(Cause::invalid(format!("{at}.operator"), toleration.clone(), why));
+            }
+            "Exists" => {}
+            other => out.push(Cause::not_supported(format!("{at}.operator"), other, &["Equal", "Exists"])),
+        }
+        if !effect.is_empty() {
+            one_of(out, &toleration["effect"], &format!("{at}.effect"), &EFFECTS);
+        }
+    }
+}
