@@ -32,6 +32,17 @@ impl ImageBuilder {
         Ok(self)
     }
 
+    /// Copies a dynamically linked program of this machine with the libraries it loads.
+    pub fn program(mut self, from: &Path, to: &str) -> Result<ImageBuilder> {
+        let listed = Command::new("ldd").arg(from).output().context("run `ldd`")?;
+        let libraries = Outcome::new(format!("ldd {}", from.display()), listed).ok()?;
+        self = self.file(from, to)?;
+        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            self = self.file(Path::new(library), library)?;
+        }
+        Ok(self)
+    }
+
     pub fn text(self, to: &str, content: &str) -> Result<ImageBuilder> {
         let inside = self.context.path().join(to.trim_start_matches('/'));
         std::fs::create_dir_all(inside.parent().context("a file has a folder")?)?;
@@ -64,7 +75,7 @@ impl ImageBuilder {
     }
 }
 
-/// `busybox:test` with every applet linked in /bin.
+/// `busybox:test` with every applet linked in /bin, and a curl that resolves names as programs do.
 pub fn busybox(cluster: &Cluster) -> Result<()> {
     let program = busybox_program()?;
     let listed = Command::new(&program).arg("--list").output().context("list busybox's applets")?;
@@ -73,6 +84,7 @@ pub fn busybox(cluster: &Cluster) -> Result<()> {
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         image = image.link("busybox", &format!("/bin/{applet}"))?;
     }
+    image = image.program(Path::new("/usr/bin/curl"), "/bin/curl")?;
     image =
         image.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
     image = image

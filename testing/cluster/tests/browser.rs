@@ -52,9 +52,12 @@ fn page(cluster: &Cluster) -> Result<()> {
 
 fn meet(cluster: &Cluster, room: &str) -> Result<()> {
     let mut command = cluster.client("node");
-    command
-        .arg(repository().join("testing/browser/two_browsers.mjs"))
-        .args([&format!("http://{HOST}"), room, "--map", &format!("{HOST}={NODE_IP}")]);
+    command.arg(repository().join("testing/browser/two_browsers.mjs")).args([
+        &format!("http://{HOST}"),
+        room,
+        "--map",
+        &format!("{HOST}={NODE_IP}"),
+    ]);
     let stdout = cluster.run(&mut command).ok()?;
     let report: Report = serde_json::from_str(&stdout).with_context(|| format!("read `{stdout}`"))?;
     let Received { ada, bob } = report.checks.received;

@@ -81,18 +81,18 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
     cluster.kubectl("wait --for=condition=Ready pod/client --timeout=60s").ok()?;
     for name in ["web", "web.default", "web.default.svc.cluster.local", "elsewhere", "open"] {
         eventually(&format!("{name} answers a pod"), || {
-            in_client(&cluster, &format!("wget -qO- -T 5 http://{name}/")).ok()
+            in_client(&cluster, &format!("curl -sS --fail -m 5 http://{name}/")).ok()
         })?;
     }
     let sticky: Vec<String> =
-        (0..5).map(|_| in_client(&cluster, "wget -qO- -T 5 http://sticky/").ok()).collect::<Result<_>>()?;
+        (0..5).map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://sticky/").ok()).collect::<Result<_>>()?;
     check(sticky.windows(2).all(|pair| pair[0] == pair[1]), format!("session affinity: {sticky:?}"))?;
     eventually("both pods are reached through the Service", || {
         let seen: std::collections::BTreeSet<String> =
-            (0..10).map(|_| in_client(&cluster, "wget -qO- -T 5 http://web/").ok()).collect::<Result<_>>()?;
+            (0..10).map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://web/").ok()).collect::<Result<_>>()?;
         check(seen.len() == 2, format!("{seen:?}"))
     })?;
-    in_client(&cluster, "wget -qO- -T 5 http://nobody/").err()?;
+    in_client(&cluster, "curl -sS --fail -m 5 http://nobody/").err()?;
     let headless = in_client(&cluster, "nslookup headless.default.svc.cluster.local").ok()?;
     for address in
         cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?.split(' ')
@@ -146,9 +146,9 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
     cluster.kubectl_with("apply", INGRESS).ok()?;
     let ask = |arguments: &[&str]| {
         let pins = ["plain", "a.wild", "secure"]
-            .map(|name| ["80", "443"].map(|port| format!("--resolve={name}.example.com:{port}:{NODE_IP}")));
+            .map(|name| ["80", "443"].map(|port| ["--resolve".to_string(), format!("{name}.example.com:{port}:{NODE_IP}")]));
         let mut command = cluster.client("curl");
-        command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten()).args(arguments);
+        command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten().flatten()).args(arguments);
         cluster.run(&mut command)
     };
     for url in ["http://plain.example.com/", "http://a.wild.example.com/", "https://secure.example.com/"] {

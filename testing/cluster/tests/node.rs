@@ -214,6 +214,7 @@ fn down_removes_every_trace() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3600").ok()?;
     cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=60s").ok()?;
+    let uid = jsonpath(&cluster, "sleeper", ".metadata.uid")?;
     cluster.run(&mut cluster.coracle("down")).ok()?;
     let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
     let data = cluster.dir().join("data").to_string_lossy().into_owned();
@@ -224,5 +225,6 @@ fn down_removes_every_trace() -> Result<()> {
     check(!links.contains("coracle0") && !links.contains("veth"), format!("links left: {links}"))?;
     let tables = cluster.run(cluster.client("nft").args(["list", "tables"])).ok()?;
     check(!tables.contains("coracle"), format!("tables left: {tables}"))?;
-    check(!std::path::Path::new("/sys/fs/cgroup/memory/coracle").exists(), "a cgroup is left")
+    let cgroups = cluster.run(cluster.client("find").args(["/sys/fs/cgroup", "-name", &format!("*{uid}*")])).ok()?;
+    check(cgroups.is_empty(), format!("cgroups left: {cgroups}"))
 }
