@@ -6,6 +6,8 @@
 mod members;
 mod peer;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 
