@@ -5,7 +5,7 @@ RELEASE := target/$(HOST)/release
 CORACLE_BIN := $(CURDIR)/target/release/coracle
 export CORACLE_BIN
 
-.PHONY: build demo test unit e2e check bench setup setup-test schema
+.PHONY: build demo test unit e2e check bench setup setup-test setup-bench schema
 
 build: setup
 	cargo build --release --locked -p coracle -p free4chat-backend
@@ -32,7 +32,7 @@ check:
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo 'cargo-deny is not installed, licences and duplicates are not checked: cargo install cargo-deny'; fi
 
-bench: setup-test build
+bench: setup-bench build
 	bench/all
 
 # Regenerates the schema table from the pinned API crates.
@@ -44,3 +44,6 @@ setup:
 
 setup-test:
 	scripts/setup test
+
+setup-bench:
+	scripts/setup bench
