@@ -70,7 +70,8 @@ function enter(name, microphone) {
 
 function renderState({ state, reason }, microphone) {
   document.body.dataset.state = state;
-  const connected = microphone ? "Connected" : "Connected, listening only: there is no microphone";
+  const reasonToListen = isSecureContext ? "there is no microphone" : "a microphone needs HTTPS";
+  const connected = microphone ? "Connected" : `Listening only: ${reasonToListen}`;
   const texts = { connecting: "Connecting …", connected, reconnecting: "Connection lost, trying again …" };
   say(reason ?? texts[state] ?? "");
   if (state === "ended") show("door");

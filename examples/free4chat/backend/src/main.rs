@@ -22,6 +22,7 @@ mod talking;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,7 +47,17 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 const SLOW_HEAD: Duration = Duration::from_secs(120);
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("free4chat_backend=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).init();
