@@ -14,6 +14,10 @@ const LOST_CODE: i32 = 255;
 
 fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
     let Some(seen) = observed.containers.get_mut(&info.name) else { return };
+    if info.state == ContainerState::Created {
+        // Made but never started: as if it were not there.
+        return;
+    }
     let before = match &seen.state {
         State::Exited(ended) => Some(ended.clone()),
         _ => None,
@@ -38,8 +42,7 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
             }
             State::Exited(ended)
         }
-        // Made but never started: as if it were not there.
-        ContainerState::Created => State::default(),
+        ContainerState::Created => return,
     };
     if !seen.is_running() {
         (seen.started, seen.ready) = (false, false);

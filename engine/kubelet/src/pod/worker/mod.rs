@@ -94,6 +94,7 @@ pub struct Worker {
     tokens: Arc<Tokens>,
     references: References,
     refreshing: bool,
+    volume_failures: u32,
     refresh_again: bool,
     images_changed: Arc<Notify>,
 }
@@ -140,6 +141,7 @@ impl Worker {
             starting: CancellationToken::new(),
             tokens: Arc::default(),
             refreshing: false,
+            volume_failures: 0,
             refresh_again: false,
             images_changed,
         };

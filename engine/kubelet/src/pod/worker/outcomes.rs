@@ -16,6 +16,11 @@ const CONFIG_RETRY_MS: Millis = 10_000;
 /// An image that could not be pulled shows ErrImagePull this long before ImagePullBackOff.
 const SHOW_PULL_ERROR_MS: Millis = 2_000;
 
+/// 500 ms, doubled to about two minutes, as on a stock node.
+fn volume_retry_after(failures: u32) -> Millis {
+    (500 << failures.saturating_sub(1).min(8)).min(122_000)
+}
+
 impl Worker {
     pub(super) async fn done(&mut self, outcome: Outcome) {
         let now = clock::now();
@@ -83,6 +88,7 @@ impl Worker {
         self.refreshing = false;
         match result {
             Ok(refresh_at) => {
+                self.volume_failures = 0;
                 self.observed.volumes = Stage::Done;
                 self.observed.refresh_volumes_at = refresh_at;
                 if std::mem::take(&mut self.refresh_again) {
@@ -92,7 +98,9 @@ impl Worker {
             Err(error) => {
                 self.shared.warning(&self.pod, None, "FailedMount", error.to_string());
                 if self.observed.volumes == Stage::Busy {
-                    self.observed.volumes = Stage::Failed { retry_at: now + RETRY_MS };
+                    self.volume_failures += 1;
+                    let wait = volume_retry_after(self.volume_failures);
+                    self.observed.volumes = Stage::Failed { retry_at: now + wait };
                 } else {
                     self.observed.refresh_volumes_at = Some(now + 12 * RETRY_MS);
                 }
