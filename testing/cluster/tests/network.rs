@@ -84,12 +84,14 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
             in_client(&cluster, &format!("curl -sS --fail -m 5 http://{name}/")).ok()
         })?;
     }
-    let sticky: Vec<String> =
-        (0..5).map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://sticky/").ok()).collect::<Result<_>>()?;
+    let sticky: Vec<String> = (0..5)
+        .map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://sticky/").ok())
+        .collect::<Result<_>>()?;
     check(sticky.windows(2).all(|pair| pair[0] == pair[1]), format!("session affinity: {sticky:?}"))?;
     eventually("both pods are reached through the Service", || {
-        let seen: std::collections::BTreeSet<String> =
-            (0..10).map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://web/").ok()).collect::<Result<_>>()?;
+        let seen: std::collections::BTreeSet<String> = (0..10)
+            .map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://web/").ok())
+            .collect::<Result<_>>()?;
         check(seen.len() == 2, format!("{seen:?}"))
     })?;
     in_client(&cluster, "curl -sS --fail -m 5 http://nobody/").err()?;
@@ -145,8 +147,10 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
     cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
     cluster.kubectl_with("apply", INGRESS).ok()?;
     let ask = |arguments: &[&str]| {
-        let pins = ["plain", "a.wild", "secure"]
-            .map(|name| ["80", "443"].map(|port| ["--resolve".to_string(), format!("{name}.example.com:{port}:{NODE_IP}")]));
+        let pins = ["plain", "a.wild", "secure"].map(|name| {
+            ["80", "443"]
+                .map(|port| ["--resolve".to_string(), format!("{name}.example.com:{port}:{NODE_IP}")])
+        });
         let mut command = cluster.client("curl");
         command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten().flatten()).args(arguments);
         cluster.run(&mut command)

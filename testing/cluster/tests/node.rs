@@ -225,6 +225,7 @@ fn down_removes_every_trace() -> Result<()> {
     check(!links.contains("coracle0") && !links.contains("veth"), format!("links left: {links}"))?;
     let tables = cluster.run(cluster.client("nft").args(["list", "tables"])).ok()?;
     check(!tables.contains("coracle"), format!("tables left: {tables}"))?;
-    let cgroups = cluster.run(cluster.client("find").args(["/sys/fs/cgroup", "-name", &format!("*{uid}*")])).ok()?;
+    let cgroups =
+        cluster.run(cluster.client("find").args(["/sys/fs/cgroup", "-name", &format!("*{uid}*")])).ok()?;
     check(cgroups.is_empty(), format!("cgroups left: {cgroups}"))
 }
