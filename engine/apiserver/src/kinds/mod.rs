@@ -1,25 +1,43 @@
 //! The strategies, one small file per kind, and the lookup.
 
-pub mod config_map;
+mod checked;
 pub mod checks;
+mod config_data;
 pub mod namespace;
+mod network;
 pub mod pod;
 pub mod pod_spec;
 pub mod rbac;
-pub mod secret;
 pub mod service;
+mod storage;
+mod workloads;
 
 use crate::strategy::{Generic, Strategy};
 
 /// A kind without a file of its own has nothing special.
 pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
-        ("", "configmaps") => &config_map::ConfigMap,
-        ("", "secrets") => &secret::Secret,
+        ("", "configmaps") => &config_data::CONFIG_MAP,
+        ("", "endpoints") => &network::ENDPOINTS,
         ("", "namespaces") => &namespace::Namespace,
+        ("", "persistentvolumeclaims") => &storage::CLAIM,
+        ("", "persistentvolumes") => &storage::VOLUME,
         ("", "pods") => &pod::Pod,
+        ("", "podtemplates") => &workloads::POD_TEMPLATE,
+        ("", "replicationcontrollers") => &workloads::REPLICATION_CONTROLLER,
+        ("", "secrets") => &config_data::SECRET,
         ("", "services") => &service::Service,
+        ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
+        ("apps", "daemonsets") => &workloads::DAEMON_SET,
+        ("apps", "deployments") => &workloads::DEPLOYMENT,
+        ("apps", "replicasets") => &workloads::REPLICA_SET,
+        ("apps", "statefulsets") => &workloads::STATEFUL_SET,
+        ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
+        ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
+        ("networking.k8s.io", "ingresses") => &network::INGRESS,
+        ("networking.k8s.io", "networkpolicies") => &network::NETWORK_POLICY,
         ("rbac.authorization.k8s.io", _) => &rbac::Rbac,
+        ("storage.k8s.io", "storageclasses") => &storage::CLASS,
         _ => &Generic,
     }
 }

@@ -1,0 +1,281 @@
+//! Deployments, ReplicaSets, StatefulSets, DaemonSets, ReplicationControllers.
+//!
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/apps/validation/validation.go
+
+use serde_json::Value;
+
+use super::{
+    checked::Checked,
+    checks::{
+        Causes, at_most_all, count_or_percent, immutable, indexed, is_set, non_negative, one_of, percent, require, same,
+        text, workload_selector,
+    },
+    pod_spec::{validate_running_template, validate_template},
+    storage,
+};
+use crate::{metadata::validate_labels, object::remove, status::Cause};
+
+pub static DEPLOYMENT: Checked = Checked::new(deployment).comparing(same_selector);
+pub static REPLICA_SET: Checked = Checked::new(replica_set).comparing(same_selector);
+pub static DAEMON_SET: Checked = Checked::new(daemon_set).comparing(same_selector);
+pub static STATEFUL_SET: Checked = Checked::new(stateful_set).comparing(compare_stateful_sets);
+pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller).preparing(|object, _, _| {
+    // What the selector leaves open follows the template.
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    if !is_set(&object["spec"]["selector"]) && is_set(&labels) {
+        object["spec"]["selector"] = labels;
+    }
+});
+pub static POD_TEMPLATE: Checked = Checked::new(|object| validate_template(&object["template"], "template"));
+pub static CONTROLLER_REVISION: Checked = Checked::new(|object| {
+    let mut out = Vec::new();
+    non_negative_revision(&mut out, object);
+    out
+})
+.comparing(|new, old| {
+    let mut out = Vec::new();
+    immutable(&mut out, &new["data"], &old["data"], "data");
+    out
+});
+
+fn non_negative_revision(out: &mut Causes, object: &Value) {
+    if let Some(revision) = object["revision"].as_i64().filter(|revision| *revision < 0) {
+        out.push(Cause::invalid("revision", revision, super::checks::NON_NEGATIVE));
+    }
+}
+
+fn same_selector(new: &Value, old: &Value) -> Causes {
+    let mut out = Vec::new();
+    immutable(&mut out, &new["spec"]["selector"], &old["spec"]["selector"], "spec.selector");
+    out
+}
+
+fn deployment(object: &Value) -> Causes {
+    let spec = &object["spec"];
+    let mut out = Vec::new();
+    non_negative(&mut out, spec, "spec", &["replicas"]);
+    workload_selector(&mut out, spec, "spec", "deployment");
+    out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    strategy(&mut out, &spec["strategy"], "spec.strategy");
+    non_negative(&mut out, spec, "spec", &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"]);
+    if let Some(deadline) = spec["progressDeadlineSeconds"].as_i64() {
+        if deadline <= spec["minReadySeconds"].as_i64().unwrap_or_default() {
+            let why = "must be greater than minReadySeconds";
+            out.push(Cause::invalid("spec.progressDeadlineSeconds", deadline, why));
+        }
+    }
+    out
+}
+
+fn strategy(out: &mut Causes, strategy: &Value, path: &str) {
+    let at = format!("{path}.rollingUpdate");
+    match text(&strategy["type"]) {
+        "Recreate" if !strategy["rollingUpdate"].is_null() => {
+            out.push(Cause::forbidden(at, "may not be specified when strategy `type` is 'Recreate'"));
+        }
+        "RollingUpdate" if !strategy["rollingUpdate"].is_null() => {
+            rolling_update(out, &strategy["rollingUpdate"], &at, "may not be 0 when `maxSurge` is 0");
+        }
+        "" | "Recreate" | "RollingUpdate" => {}
+        other => {
+            out.push(Cause::not_supported(format!("{path}.type"), other, &["Recreate", "RollingUpdate"]));
+        }
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    value.as_i64() == Some(0) || percent(value) == Some(0)
+}
+
+fn rolling_update(out: &mut Causes, update: &Value, path: &str, both_zero: &str) {
+    let unavailable = format!("{path}.maxUnavailable");
+    count_or_percent(out, &update["maxUnavailable"], &unavailable);
+    count_or_percent(out, &update["maxSurge"], &format!("{path}.maxSurge"));
+    if is_zero(&update["maxUnavailable"]) && is_zero(&update["maxSurge"]) {
+        out.push(Cause::invalid(unavailable.as_str(), update["maxUnavailable"].clone(), both_zero));
+    }
+    at_most_all(out, &update["maxUnavailable"], &unavailable);
+}
+
+fn replica_set(object: &Value) -> Causes {
+    let spec = &object["spec"];
+    let mut out = Vec::new();
+    non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds"]);
+    workload_selector(&mut out, spec, "spec", "deployment");
+    out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    out
+}
+
+fn replication_controller(object: &Value) -> Causes {
+    let spec = &object["spec"];
+    let mut out = Vec::new();
+    non_negative(&mut out, spec, "spec", &["minReadySeconds", "replicas"]);
+    if require(&mut out, &spec["selector"], "spec.selector") {
+        out.extend(validate_labels(&spec["selector"], "spec.selector"));
+    }
+    if require(&mut out, &spec["template"], "spec.template") {
+        let labels = &spec["template"]["metadata"]["labels"];
+        let chosen = spec["selector"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
+        if is_set(&spec["selector"]) && !chosen {
+            let why = "`selector` does not match template `labels`";
+            out.push(Cause::invalid("spec.template.metadata.labels", labels.clone(), why));
+        }
+        out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicationController"));
+    }
+    out
+}
+
+fn daemon_set(object: &Value) -> Causes {
+    let spec = &object["spec"];
+    let mut out = Vec::new();
+    workload_selector(&mut out, spec, "spec", "daemonset");
+    out.extend(validate_running_template(&spec["template"], "spec.template", "DaemonSet"));
+    non_negative(&mut out, spec, "spec", &["minReadySeconds", "revisionHistoryLimit"]);
+    let update = &spec["updateStrategy"];
+    one_of(&mut out, &update["type"], "spec.updateStrategy.type", &["RollingUpdate", "OnDelete"]);
+    if update["type"] == "RollingUpdate" && !update["rollingUpdate"].is_null() {
+        let at = "spec.updateStrategy.rollingUpdate";
+        let (surge, unavailable) = (&update["rollingUpdate"]["maxSurge"], &update["rollingUpdate"]["maxUnavailable"]);
+        for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+            count_or_percent(&mut out, value, &format!("{at}.{field}"));
+            at_most_all(&mut out, value, &format!("{at}.{field}"));
+        }
+        let (no_surge, no_gap) = (surge.is_null() || is_zero(surge), is_zero(unavailable));
+        if !no_surge && !no_gap && !unavailable.is_null() {
+            let why = "may not be set when maxUnavailable is non-zero";
+            out.push(Cause::invalid(format!("{at}.maxSurge"), surge.clone(), why));
+        } else if no_surge && no_gap {
+            out.push(Cause::required(format!("{at}.maxUnavailable"), "cannot be 0 when maxSurge is 0"));
+        }
+    }
+    out
+}
+
+fn stateful_set(object: &Value) -> Causes {
+    let spec = &object["spec"];
+    let mut out = Vec::new();
+    let policy = &spec["podManagementPolicy"];
+    if policy.as_str().is_some_and(|own| !matches!(own, "OrderedReady" | "Parallel")) {
+        out.push(Cause::invalid("spec.podManagementPolicy", policy.clone(), "must be 'OrderedReady' or 'Parallel'"));
+    }
+    let update = &spec["updateStrategy"];
+    match text(&update["type"]) {
+        "OnDelete" if !update["rollingUpdate"].is_null() => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            out.push(Cause::invalid("spec.updateStrategy.rollingUpdate", update["rollingUpdate"].clone(), why));
+        }
+        "" | "OnDelete" | "RollingUpdate" => {}
+        other => {
+            let why = "must be 'RollingUpdate' or 'OnDelete'";
+            out.push(Cause::invalid("spec.updateStrategy", other, why));
+        }
+    }
+    non_negative(&mut out, &update["rollingUpdate"], "spec.updateStrategy.rollingUpdate", &["partition"]);
+    for field in ["whenDeleted", "whenScaled"] {
+        let at = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
+        one_of(&mut out, &spec["persistentVolumeClaimRetentionPolicy"][field], &at, &["Retain", "Delete"]);
+    }
+    non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
+    workload_selector(&mut out, spec, "spec", "statefulset");
+    for (at, claim) in indexed(&spec["volumeClaimTemplates"], "spec.volumeClaimTemplates") {
+        storage::claim_spec(&mut out, &claim["spec"], &format!("{at}.spec"));
+    }
+    // The claims bring volumes of their own.
+    let mut template = spec["template"].clone();
+    let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten().map(|claim| &claim["metadata"]["name"]);
+    let added: Vec<Value> = claims
+        .filter(|name| {
+            let volumes = template["spec"]["volumes"].as_array().into_iter().flatten();
+            name.is_string() && !volumes.into_iter().any(|volume| volume["name"] == **name)
+        })
+        .map(|name| serde_json::json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
+        .collect();
+    if !added.is_empty() {
+        match &mut template["spec"]["volumes"] {
+            Value::Array(volumes) => volumes.extend(added),
+            slot => *slot = added.into(),
+        }
+    }
+    out.extend(validate_running_template(&template, "spec.template", "StatefulSet"));
+    out
+}
+
+const STATEFUL_FIELDS: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+
+fn compare_stateful_sets(new: &Value, old: &Value) -> Causes {
+    let fixed = |object: &Value| {
+        let mut spec = object["spec"].clone();
+        for field in STATEFUL_FIELDS {
+            remove(&mut spec, field);
+        }
+        spec
+    };
+    if same(&fixed(new), &fixed(old)) {
+        return Vec::new();
+    }
+    let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    vec![Cause::forbidden("spec", why)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::checks::assert_cases, *};
+    use serde_json::json;
+
+    fn base() -> Value {
+        json!({"spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"restartPolicy": "Always", "containers": [{"name": "a", "image": "i"}]}}
+        }})
+    }
+
+    #[test]
+    fn a_deployment_gets_the_stock_causes() {
+        assert_cases(base(), deployment, &[
+            (json!({"spec": {"replicas": -1}}), &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
+            (json!({"spec": {"selector": null}}), &["spec.selector: Required value"]),
+            (json!({"spec": {"selector": {"matchLabels": null}}}), &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
+            (json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}), &["spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"]),
+            (json!({"spec": {"template": {"spec": {"containers": []}}}}), &["spec.template.spec.containers: Required value"]),
+            (json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}), &["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""]),
+            (json!({"spec": {"strategy": {"type": "Slow"}}}), &["spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\""]),
+            (json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": {}}}}), &["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]),
+            (json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}}), &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]),
+            (json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "150%"}}}}), &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"150%\": must not be greater than 100%"]),
+            (json!({"spec": {"progressDeadlineSeconds": 5, "minReadySeconds": 5}}), &["spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"]),
+        ]);
+    }
+
+    #[test]
+    fn a_selector_stays() {
+        let mut new = base();
+        new["spec"]["selector"]["matchLabels"]["a"] = "c".into();
+        assert_eq!(
+            same_selector(&new, &base())[0].to_string(),
+            "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable"
+        );
+    }
+
+    #[test]
+    fn a_stateful_set_mounts_its_claims_and_keeps_its_service() {
+        let mut set = base();
+        set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
+        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+        assert_eq!(stateful_set(&set), []);
+        let mut new = set.clone();
+        new["spec"]["serviceName"] = "other".into();
+        assert_eq!(compare_stateful_sets(&new, &set).len(), 1);
+        new = set.clone();
+        new["spec"]["replicas"] = 5.into();
+        assert_eq!(compare_stateful_sets(&new, &set).len(), 0);
+    }
+}
