@@ -13,14 +13,17 @@ use crate::settings::DataOptions;
 const LOG_MAX_BYTES: u64 = 10 << 20;
 const LOG_MAX_FILES: usize = 5;
 
-/// All pods live below this cgroup.
-const CGROUP_ROOT: &str = "/coracle";
+/// The cgroup below which all pods live, one for each data directory: taking one Coracle down ends the processes in
+/// its own alone. `/var/lib/coracle` gives `/coracle-var-lib-coracle`.
+fn cgroup_root(data_dir: &Path) -> String {
+    format!("/coracle{}", data_dir.to_string_lossy().replace('/', "-"))
+}
 
 pub fn runtime_config(options: &DataOptions) -> RuntimeConfig {
     RuntimeConfig {
         state_dir: options.data_dir.join("containers"),
         run_dir: options.run_dir.clone(),
-        cgroup_root: CGROUP_ROOT.into(),
+        cgroup_root: cgroup_root(&options.data_dir),
         log_max_bytes: LOG_MAX_BYTES,
         log_max_files: LOG_MAX_FILES,
         executable: PathBuf::from("/proc/self/exe"),
