@@ -17,7 +17,6 @@ pub struct Checked {
     pub prepare: fn(&mut Value, Option<&Value>, Context<'_>),
     pub name_rule: NameRule,
     pub create_on_update: bool,
-    pub unconditional_update: bool,
 }
 
 impl Checked {
@@ -28,7 +27,6 @@ impl Checked {
             prepare: |_, _, _| {},
             name_rule: NameRule::Subdomain,
             create_on_update: false,
-            unconditional_update: true,
         }
     }
 
@@ -47,11 +45,6 @@ impl Checked {
     /// PUT creates what is absent.
     pub const fn created_by_update(self) -> Checked {
         Checked { create_on_update: true, ..self }
-    }
-
-    /// An update must carry the resourceVersion.
-    pub const fn conditional(self) -> Checked {
-        Checked { unconditional_update: false, ..self }
     }
 }
 
@@ -92,9 +85,5 @@ impl Strategy for Checked {
 
     fn create_on_update(&self) -> bool {
         self.create_on_update
-    }
-
-    fn unconditional_update(&self) -> bool {
-        self.unconditional_update
     }
 }

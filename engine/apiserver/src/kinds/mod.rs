@@ -1,13 +1,16 @@
 //! The strategies, one small file per kind, and the lookup.
 
+mod batch;
 mod checked;
 pub mod checks;
 mod config_data;
+mod cron;
 pub mod namespace;
 mod network;
 pub mod pod;
 pub mod pod_spec;
-pub mod rbac;
+mod policy;
+mod rbac;
 pub mod service;
 mod storage;
 mod workloads;
@@ -19,12 +22,14 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
         ("", "configmaps") => &config_data::CONFIG_MAP,
         ("", "endpoints") => &network::ENDPOINTS,
+        ("", "limitranges") => &policy::LIMIT_RANGE,
         ("", "namespaces") => &namespace::Namespace,
         ("", "persistentvolumeclaims") => &storage::CLAIM,
         ("", "persistentvolumes") => &storage::VOLUME,
         ("", "pods") => &pod::Pod,
         ("", "podtemplates") => &workloads::POD_TEMPLATE,
         ("", "replicationcontrollers") => &workloads::REPLICATION_CONTROLLER,
+        ("", "resourcequotas") => &policy::QUOTA,
         ("", "secrets") => &config_data::SECRET,
         ("", "services") => &service::Service,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
@@ -32,11 +37,19 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("apps", "deployments") => &workloads::DEPLOYMENT,
         ("apps", "replicasets") => &workloads::REPLICA_SET,
         ("apps", "statefulsets") => &workloads::STATEFUL_SET,
+        ("autoscaling", "horizontalpodautoscalers") => &policy::AUTOSCALER,
+        ("batch", "cronjobs") => &batch::CRON_JOB,
+        ("batch", "jobs") => &batch::JOB,
         ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
         ("networking.k8s.io", "ingresses") => &network::INGRESS,
         ("networking.k8s.io", "networkpolicies") => &network::NETWORK_POLICY,
-        ("rbac.authorization.k8s.io", _) => &rbac::Rbac,
+        ("policy", "poddisruptionbudgets") => &policy::BUDGET,
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => &rbac::CLUSTER_ROLE_BINDING,
+        ("rbac.authorization.k8s.io", "clusterroles") => &rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "rolebindings") => &rbac::ROLE_BINDING,
+        ("rbac.authorization.k8s.io", "roles") => &rbac::ROLE,
+        ("scheduling.k8s.io", "priorityclasses") => &policy::PRIORITY_CLASS,
         ("storage.k8s.io", "storageclasses") => &storage::CLASS,
         _ => &Generic,
     }

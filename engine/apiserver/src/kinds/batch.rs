@@ -1,0 +1,211 @@
+//! Jobs and CronJobs: the selector that the server makes, and what a Job's pods may look like.
+//!
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/batch/validation/validation.go and
+//! https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/batch/job/strategy.go (`generateSelector`)
+
+use serde_json::{Value, json};
+
+use super::{
+    checked::Checked,
+    checks::{Causes, immutable, is_set, label_selector, non_negative, one_of, require, same, text},
+    cron,
+    pod_spec::validate_template,
+};
+use crate::{selector::LabelSelector, status::Cause};
+
+const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+const OLD_LABELS: [(&str, &str); 2] = [("controller-uid", UID_LABEL), ("job-name", NAME_LABEL)];
+const COUNTS: [&str; 5] =
+    ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
+/// The controller adds eleven characters to the name.
+const CRON_JOB_NAME_MAX: usize = 52;
+
+pub static JOB: Checked = Checked::new(job).comparing(compare_jobs).preparing(|job, old, _| {
+    if old.is_none() {
+        select_own_pods(job);
+    }
+});
+pub static CRON_JOB: Checked = Checked::new(cron_job);
+
+/// Gives the template labels with the Job's uid and name, and selects by the uid.
+fn select_own_pods(job: &mut Value) {
+    if job["spec"]["manualSelector"] == true {
+        return;
+    }
+    let (uid, name) = (job["metadata"]["uid"].clone(), job["metadata"]["name"].clone());
+    let labels = &mut job["spec"]["template"]["metadata"]["labels"];
+    if !labels.is_object() {
+        *labels = json!({});
+    }
+    labels[UID_LABEL] = uid.clone();
+    labels[NAME_LABEL] = name.clone();
+    for (old, new) in OLD_LABELS {
+        labels[old] = labels[new].clone();
+    }
+    if job["spec"]["selector"].is_null() {
+        job["spec"]["selector"] = json!({"matchLabels": {UID_LABEL: uid}});
+    }
+}
+
+fn job(job: &Value) -> Causes {
+    let spec = &job["spec"];
+    let mut out = job_spec(spec, "spec");
+    let at = "spec.selector";
+    if require(&mut out, &spec["selector"], at) {
+        label_selector(&mut out, &spec["selector"], at);
+        let labels = &spec["template"]["metadata"]["labels"];
+        if LabelSelector::from_object(&spec["selector"]).is_some_and(|own| !own.matches_map(labels)) {
+            let why = "`selector` does not match template `labels`";
+            out.push(Cause::invalid("spec.template.metadata.labels", labels.clone(), why));
+        }
+    }
+    out
+}
+
+fn job_spec(spec: &Value, path: &str) -> Causes {
+    let mut out = Vec::new();
+    non_negative(&mut out, spec, path, &COUNTS);
+    let mode = &spec["completionMode"];
+    one_of(&mut out, mode, &format!("{path}.completionMode"), &["NonIndexed", "Indexed"]);
+    if mode == "Indexed" && spec["completions"].is_null() {
+        let why = "when completion mode is Indexed";
+        out.push(Cause::required(format!("{path}.completions"), why));
+    }
+    one_of(
+        &mut out,
+        &spec["podReplacementPolicy"],
+        &format!("{path}.podReplacementPolicy"),
+        &["Failed", "TerminatingOrFailed"],
+    );
+    out.extend(validate_template(&spec["template"], &format!("{path}.template")));
+    let at = format!("{path}.template.spec.restartPolicy");
+    // What is no policy at all, the pod's own check has told.
+    if matches!(text(&spec["template"]["spec"]["restartPolicy"]), "" | "Always") {
+        out.push(Cause::required(at, "valid values: \"OnFailure\", \"Never\""));
+    }
+    out
+}
+
+/// What a Job does stays; of one that waits, where it does it may change.
+fn compare_jobs(new: &Value, old: &Value) -> Causes {
+    let (spec, before) = (&new["spec"], &old["spec"]);
+    let mut out = Vec::new();
+    let elastic = spec["completionMode"] == "Indexed" && spec["completions"] == spec["parallelism"];
+    if !elastic {
+        immutable(&mut out, &spec["completions"], &before["completions"], "spec.completions");
+    }
+    immutable(&mut out, &spec["selector"], &before["selector"], "spec.selector");
+    let waiting = before["suspend"] == true && !is_set(&old["status"]["startTime"]);
+    if !same(&template(spec, waiting), &template(before, waiting)) {
+        out.push(Cause::invalid("spec.template", spec["template"].clone(), super::checks::IMMUTABLE));
+    }
+    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+        immutable(&mut out, &spec[field], &before[field], &format!("spec.{field}"));
+    }
+    out
+}
+
+/// Of a Job that has not begun, where its pods go may still change.
+fn template(spec: &Value, waiting: bool) -> Value {
+    let mut template = spec["template"].clone();
+    if waiting {
+        for field in ["labels", "annotations"] {
+            crate::object::remove(&mut template["metadata"], field);
+        }
+        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+            crate::object::remove(&mut template["spec"], field);
+        }
+    }
+    template
+}
+
+fn cron_job(object: &Value) -> Causes {
+    let (spec, mut out) = (&object["spec"], Vec::new());
+    let schedule = text(&spec["schedule"]);
+    if schedule.is_empty() {
+        out.push(Cause::required("spec.schedule", ""));
+    } else if schedule.contains("TZ") {
+        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        out.push(Cause::invalid("spec.schedule", schedule, why));
+    } else if let Err(why) = cron::check(schedule) {
+        out.push(Cause::invalid("spec.schedule", schedule, &why));
+    }
+    non_negative(
+        &mut out,
+        spec,
+        "spec",
+        &["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
+    );
+    one_of(&mut out, &spec["concurrencyPolicy"], "spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
+    match spec["timeZone"].as_str() {
+        Some("") => out.push(Cause::invalid("spec.timeZone", "", "timeZone must be nil or non-empty string")),
+        Some(zone) if zone.eq_ignore_ascii_case("local") => {
+            let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+            out.push(Cause::invalid("spec.timeZone", zone, why));
+        }
+        _ => {}
+    }
+    out.extend(job_spec(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec"));
+    let job = &spec["jobTemplate"]["spec"];
+    if is_set(&job["selector"]) {
+        let why = "`selector` will be auto-generated";
+        out.push(Cause::invalid("spec.jobTemplate.spec.selector", job["selector"].clone(), why));
+    }
+    if job["manualSelector"] == true {
+        let supported: &[&str] = &["nil", "false"];
+        out.push(Cause::not_supported("spec.jobTemplate.spec.manualSelector", true, supported));
+    }
+    if crate::object::name(object).len() > CRON_JOB_NAME_MAX {
+        let why = "must be no more than 52 characters";
+        out.push(Cause::invalid("metadata.name", crate::object::name(object), why));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::checks::assert_cases, *};
+
+    fn base() -> Value {
+        let mut job = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "a", "image": "i"}]}}}});
+        select_own_pods(&mut job);
+        job
+    }
+
+    #[test]
+    fn a_job_selects_its_own_pods() {
+        let spec = &base()["spec"];
+        assert_eq!(spec["selector"], json!({"matchLabels": {UID_LABEL: "u"}}));
+        assert_eq!(
+            spec["template"]["metadata"]["labels"],
+            json!({UID_LABEL: "u", NAME_LABEL: "j", "controller-uid": "u", "job-name": "j"})
+        );
+    }
+
+    #[test]
+    fn a_job_gets_the_stock_causes() {
+        assert_cases(base(), job, &[
+            (json!({"spec": {"backoffLimit": -1}}), &["spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0"]),
+            (json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}), &["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""]),
+            (json!({"spec": {"completionMode": "Indexed"}}), &["spec.completions: Required value: when completion mode is Indexed"]),
+        ]);
+        let mut new = base();
+        new["spec"]["template"]["spec"]["containers"][0]["image"] = "other".into();
+        let causes = compare_jobs(&new, &base());
+        assert_eq!((causes.len(), causes[0].field.as_str()), (1, "spec.template"));
+        assert!(causes[0].message.ends_with("field is immutable"));
+    }
+
+    #[test]
+    fn a_cron_job_gets_the_stock_causes() {
+        let mut cron = json!({"metadata": {"name": "c"}, "spec": {"schedule": "* * * * *"}});
+        cron["spec"]["jobTemplate"]["spec"]["template"]["spec"] = base()["spec"]["template"]["spec"].clone();
+        assert_cases(cron, cron_job, &[
+            (json!({"spec": {"schedule": ""}}), &["spec.schedule: Required value"]),
+            (json!({"spec": {"schedule": "* * *"}}), &["spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"]),
+            (json!({"spec": {"concurrencyPolicy": "Maybe"}}), &["spec.concurrencyPolicy: Unsupported value: \"Maybe\": supported values: \"Allow\", \"Forbid\", \"Replace\""]),
+        ]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The syntax of a CronJob's schedule: five fields, or `@daily` and the like.
+//!
+//! Source: https://github.com/robfig/cron/blob/v3/parser.go
+
+struct Bounds {
+    min: u32,
+    max: u32,
+    names: &'static [&'static str],
+}
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+const FIELDS: [Bounds; 5] = [
+    Bounds { min: 0, max: 59, names: &[] },
+    Bounds { min: 0, max: 23, names: &[] },
+    Bounds { min: 1, max: 31, names: &[] },
+    Bounds { min: 1, max: 12, names: &MONTHS },
+    Bounds { min: 0, max: 6, names: &DAYS },
+];
+const DESCRIPTORS: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+
+pub fn check(schedule: &str) -> Result<(), String> {
+    if schedule.starts_with('@') {
+        let every = schedule.strip_prefix("@every ").is_some_and(is_duration);
+        return match DESCRIPTORS.contains(&schedule) || every {
+            true => Ok(()),
+            false => Err(format!("unrecognized descriptor: {schedule}")),
+        };
+    }
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    if fields.len() != FIELDS.len() {
+        let list = fields.join(" ");
+        return Err(format!("expected exactly 5 fields, found {}: [{list}]", fields.len()));
+    }
+    for (field, bounds) in fields.iter().zip(&FIELDS) {
+        field.split(',').filter(|part| !part.is_empty()).try_for_each(|part| range(part, bounds))?;
+    }
+    Ok(())
+}
+
+/// Go's durations: `1h30m`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return false;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let Some(unit) = ["ms", "us", "ns", "h", "m", "s"].into_iter().find(|unit| after.starts_with(unit)) else {
+            return false;
+        };
+        if number.parse::<f64>().is_err() {
+            return false;
+        }
+        rest = &after[unit.len()..];
+    }
+    true
+}
+
+/// `*`, `5`, `1-5`, each with an optional `/step`.
+fn range(part: &str, bounds: &Bounds) -> Result<(), String> {
+    let mut halves = part.split('/');
+    let (span, step) = (halves.next().unwrap_or_default(), halves.next());
+    if halves.next().is_some() {
+        return Err(format!("too many slashes: {part}"));
+    }
+    let ends: Vec<&str> = span.split('-').collect();
+    let (start, end) = match ends[..] {
+        ["*" | "?"] => (bounds.min, bounds.max),
+        [one] => {
+            let value = value(one, bounds)?;
+            (value, if step.is_some() { bounds.max } else { value })
+        }
+        [first, last] => (value(first, bounds)?, value(last, bounds)?),
+        _ => return Err(format!("too many hyphens: {part}")),
+    };
+    let step = step.map(number).transpose()?.unwrap_or(1);
+    let (min, max) = (bounds.min, bounds.max);
+    if start < min {
+        return Err(format!("beginning of range ({start}) below minimum ({min}): {part}"));
+    }
+    if end > max {
+        return Err(format!("end of range ({end}) above maximum ({max}): {part}"));
+    }
+    if start > end {
+        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}"));
+    }
+    if step == 0 {
+        return Err(format!("step of range should be a positive number: {part}"));
+    }
+    Ok(())
+}
+
+fn value(text: &str, bounds: &Bounds) -> Result<u32, String> {
+    let lower = text.to_ascii_lowercase();
+    match bounds.names.iter().position(|name| *name == lower) {
+        Some(at) => Ok(at as u32 + bounds.min),
+        None => number(text),
+    }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_five_fields_or_a_descriptor() {
+        for good in ["* * * * *", "*/5 0-6 1,15 jan-mar MON", "0 0 ? * 6", "5/15 * * * *", "@daily", "@every 1h30m"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("60 * * * *", "end of range (60) above maximum (59): 60"),
+            ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
+            ("* * * * 7", "end of range (7) above maximum (6): 7"),
+            ("5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"),
+            ("*/0 * * * *", "step of range should be a positive number: */0"),
+            ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+            ("@never", "unrecognized descriptor: @never"),
+        ] {
+            assert_eq!(check(bad), Err(why.to_owned()), "{bad}");
+        }
+    }
+}
