@@ -3,6 +3,7 @@
 //! Mutating plugins run first, in order, then (after the strategy's validation) the validating ones.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
+mod ingress_class;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -52,6 +53,7 @@ const MUTATING: &[Mutator] = &[
     service_account::admit,
     tolerations::admit,
     priority::admit,
+    ingress_class::admit,
 ];
 
 const VALIDATING: &[Validator] =

@@ -3,6 +3,7 @@
 mod batch;
 mod checked;
 pub mod checks;
+mod cluster;
 mod config_data;
 mod cron;
 pub mod namespace;
@@ -22,8 +23,10 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
         ("", "configmaps") => &config_data::CONFIG_MAP,
         ("", "endpoints") => &network::ENDPOINTS,
+        ("" | "events.k8s.io", "events") => &cluster::EVENT,
         ("", "limitranges") => &policy::LIMIT_RANGE,
         ("", "namespaces") => &namespace::Namespace,
+        ("", "nodes") => &cluster::NODE,
         ("", "persistentvolumeclaims") => &storage::CLAIM,
         ("", "persistentvolumes") => &storage::VOLUME,
         ("", "pods") => &pod::Pod,
@@ -32,6 +35,10 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "resourcequotas") => &policy::QUOTA,
         ("", "secrets") => &config_data::SECRET,
         ("", "services") => &service::Service,
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
+            &cluster::WEBHOOKS
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &cluster::DEFINITION,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
         ("apps", "daemonsets") => &workloads::DAEMON_SET,
         ("apps", "deployments") => &workloads::DEPLOYMENT,
@@ -40,10 +47,12 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("autoscaling", "horizontalpodautoscalers") => &policy::AUTOSCALER,
         ("batch", "cronjobs") => &batch::CRON_JOB,
         ("batch", "jobs") => &batch::JOB,
+        ("coordination.k8s.io", "leases") => &cluster::LEASE,
         ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
         ("networking.k8s.io", "ingresses") => &network::INGRESS,
         ("networking.k8s.io", "networkpolicies") => &network::NETWORK_POLICY,
+        ("node.k8s.io", "runtimeclasses") => &cluster::RUNTIME_CLASS,
         ("policy", "poddisruptionbudgets") => &policy::BUDGET,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => &rbac::CLUSTER_ROLE_BINDING,
         ("rbac.authorization.k8s.io", "clusterroles") => &rbac::CLUSTER_ROLE,
