@@ -100,7 +100,8 @@ fn compare_jobs(new: &Value, old: &Value) -> Causes {
     if !same(&template(spec, waiting), &template(before, waiting)) {
         out.push(Cause::invalid("spec.template", spec["template"].clone(), super::checks::IMMUTABLE));
     }
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
+    {
         immutable(&mut out, &spec[field], &before[field], &format!("spec.{field}"));
     }
     out
@@ -186,11 +187,26 @@ mod tests {
 
     #[test]
     fn a_job_gets_the_stock_causes() {
-        assert_cases(base(), job, &[
-            (json!({"spec": {"backoffLimit": -1}}), &["spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0"]),
-            (json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}), &["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""]),
-            (json!({"spec": {"completionMode": "Indexed"}}), &["spec.completions: Required value: when completion mode is Indexed"]),
-        ]);
+        assert_cases(
+            base(),
+            job,
+            &[
+                (
+                    json!({"spec": {"backoffLimit": -1}}),
+                    &["spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+                (
+                    json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}),
+                    &[
+                        "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"completionMode": "Indexed"}}),
+                    &["spec.completions: Required value: when completion mode is Indexed"],
+                ),
+            ],
+        );
         let mut new = base();
         new["spec"]["template"]["spec"]["containers"][0]["image"] = "other".into();
         let causes = compare_jobs(&new, &base());
@@ -202,10 +218,22 @@ mod tests {
     fn a_cron_job_gets_the_stock_causes() {
         let mut cron = json!({"metadata": {"name": "c"}, "spec": {"schedule": "* * * * *"}});
         cron["spec"]["jobTemplate"]["spec"]["template"]["spec"] = base()["spec"]["template"]["spec"].clone();
-        assert_cases(cron, cron_job, &[
-            (json!({"spec": {"schedule": ""}}), &["spec.schedule: Required value"]),
-            (json!({"spec": {"schedule": "* * *"}}), &["spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"]),
-            (json!({"spec": {"concurrencyPolicy": "Maybe"}}), &["spec.concurrencyPolicy: Unsupported value: \"Maybe\": supported values: \"Allow\", \"Forbid\", \"Replace\""]),
-        ]);
+        assert_cases(
+            cron,
+            cron_job,
+            &[
+                (json!({"spec": {"schedule": ""}}), &["spec.schedule: Required value"]),
+                (
+                    json!({"spec": {"schedule": "* * *"}}),
+                    &["spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"],
+                ),
+                (
+                    json!({"spec": {"concurrencyPolicy": "Maybe"}}),
+                    &[
+                        "spec.concurrencyPolicy: Unsupported value: \"Maybe\": supported values: \"Allow\", \"Forbid\", \"Replace\"",
+                    ],
+                ),
+            ],
+        );
     }
 }

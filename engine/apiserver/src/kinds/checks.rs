@@ -8,7 +8,9 @@
 use serde_json::Value;
 
 use crate::{
-    metadata::{label_problems, label_value_problems, qualified_name_problems, subdomain_problems, validate_labels},
+    metadata::{
+        label_problems, label_value_problems, qualified_name_problems, subdomain_problems, validate_labels,
+    },
     object::strings,
     selector::LabelSelector,
     status::Cause,
@@ -75,6 +77,11 @@ pub fn require(out: &mut Causes, value: &Value, path: &str) -> bool {
         out.push(Cause::required(path, ""));
     }
     there
+}
+
+/// [`require`] of a field of `parent`.
+pub fn needed(out: &mut Causes, parent: &Value, path: &str, field: &str) {
+    require(out, &parent[field], &format!("{path}.{field}"));
 }
 
 pub fn add(out: &mut Causes, path: &str, value: &str, problems: Vec<impl AsRef<str>>) {
@@ -173,7 +180,9 @@ pub fn port_or_name(out: &mut Causes, port: &Value, path: &str) {
 /// `maxSurge` and the like: a number or a percentage, neither negative.
 pub fn count_or_percent(out: &mut Causes, value: &Value, path: &str) {
     match value {
-        Value::String(given) if percent(value).is_none() => out.push(Cause::invalid(path, given.as_str(), PERCENT)),
+        Value::String(given) if percent(value).is_none() => {
+            out.push(Cause::invalid(path, given.as_str(), PERCENT))
+        }
         Value::Number(number) if number.as_i64().is_some_and(|number| number < 0) => {
             out.push(Cause::invalid(path, value.clone(), NON_NEGATIVE));
         }
@@ -189,7 +198,12 @@ pub fn at_most_all(out: &mut Causes, value: &Value, path: &str) {
 
 /// 5 of `5%`.
 pub fn percent(value: &Value) -> Option<u64> {
-    value.as_str()?.strip_suffix('%').filter(|digits| digits.chars().all(|c| c.is_ascii_digit()))?.parse().ok()
+    value
+        .as_str()?
+        .strip_suffix('%')
+        .filter(|digits| digits.chars().all(|c| c.is_ascii_digit()))?
+        .parse()
+        .ok()
 }
 
 /// Billionths of a quantity in canonical form.
@@ -249,7 +263,9 @@ pub fn label_selector(out: &mut Causes, selector: &Value, path: &str) {
                 ));
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => out.push(Cause::invalid(format!("{at}.operator"), other, "not a valid selector operator")),
+            other => {
+                out.push(Cause::invalid(format!("{at}.operator"), other, "not a valid selector operator"))
+            }
         }
         let key = text(&expression["key"]);
         add(out, &format!("{at}.key"), key, qualified_name_problems(key));

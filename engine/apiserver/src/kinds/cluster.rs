@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, add, amounts, immutable, indexed, is_set, items, label_selector, non_negative, one_of, require, subdomain,
-        text,
+        Causes, add, amounts, immutable, indexed, is_set, items, label_selector, non_negative, one_of,
+        require, subdomain, text,
     },
 };
 use crate::{
@@ -52,7 +52,12 @@ pub static DEFINITION: Checked = Checked::new(definition).comparing(|new, old| {
         immutable(&mut out, &new["spec"][field], &old["spec"][field], &format!("spec.{field}"));
     }
     for field in ["kind", "plural"] {
-        immutable(&mut out, &new["spec"]["names"][field], &old["spec"]["names"][field], &format!("spec.names.{field}"));
+        immutable(
+            &mut out,
+            &new["spec"]["names"][field],
+            &old["spec"]["names"][field],
+            &format!("spec.names.{field}"),
+        );
     }
     out
 });
@@ -94,7 +99,11 @@ fn lease(lease: &Value) -> Causes {
 
 /// An Event lives where its object does, or in `default` when that has no namespace.
 fn event(event: &Value) -> Causes {
-    let about = if event["involvedObject"].is_null() { ("regarding", &event["regarding"]) } else { ("involvedObject", &event["involvedObject"]) };
+    let about = if event["involvedObject"].is_null() {
+        ("regarding", &event["regarding"])
+    } else {
+        ("involvedObject", &event["involvedObject"])
+    };
     let (field, object) = about;
     let (own, named) = (text(&event["metadata"]["namespace"]), text(&object["namespace"]));
     let good = if named.is_empty() { matches!(own, "default" | "kube-system") } else { own == named };
@@ -121,7 +130,11 @@ fn definition(definition: &Value) -> Causes {
             continue;
         }
         if require(&mut out, &names[field], &at) {
-            out.extend(rfc1035_problems(&given).iter().map(|why| Cause::invalid(at.as_str(), names[field].clone(), why)));
+            out.extend(
+                rfc1035_problems(&given)
+                    .iter()
+                    .map(|why| Cause::invalid(at.as_str(), names[field].clone(), why)),
+            );
         }
     }
     if require(&mut out, &spec["scope"], "spec.scope") {
@@ -236,27 +249,61 @@ mod tests {
         let base = json!({"metadata": {"name": "things.a.b"}, "spec": {"group": "a.b", "scope": "Namespaced",
             "names": {"plural": "things", "kind": "Thing"},
             "versions": [{"name": "v1", "storage": true, "served": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
-        assert_cases(base, definition, &[
-            (json!({"metadata": {"name": "x"}}), &["metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group"]),
-            (json!({"spec": {"scope": "All"}}), &["spec.scope: Unsupported value: \"All\": supported values: \"Cluster\", \"Namespaced\""]),
-            (json!({"spec": {"versions": []}}), &["spec.versions: Invalid value: []: must have exactly one version marked as storage version"]),
-        ]);
+        assert_cases(
+            base,
+            definition,
+            &[
+                (
+                    json!({"metadata": {"name": "x"}}),
+                    &["metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group"],
+                ),
+                (
+                    json!({"spec": {"scope": "All"}}),
+                    &[
+                        "spec.scope: Unsupported value: \"All\": supported values: \"Cluster\", \"Namespaced\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"versions": []}}),
+                    &[
+                        "spec.versions: Invalid value: []: must have exactly one version marked as storage version",
+                    ],
+                ),
+            ],
+        );
         let hook = json!({"name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://x"}});
         let with = |patch: Value| {
             let mut own = hook.clone();
             coracle_schema::json_merge_patch(&mut own, &patch);
             json!({"webhooks": [own]})
         };
-        assert_cases(with(json!({})), webhooks, &[
-            (with(json!({"clientConfig": {"url": null}})), &["webhooks[0].clientConfig: Required value: exactly one of url or service is required"]),
-            (with(json!({"timeoutSeconds": 31})), &["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"]),
-        ]);
+        assert_cases(
+            with(json!({})),
+            webhooks,
+            &[
+                (
+                    with(json!({"clientConfig": {"url": null}})),
+                    &["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
+                ),
+                (
+                    with(json!({"timeoutSeconds": 31})),
+                    &[
+                        "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+                    ],
+                ),
+            ],
+        );
     }
 
     #[test]
     fn an_event_lives_with_its_object() {
-        assert_cases(json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "a"}}), event, &[
-            (json!({"metadata": {"namespace": "b"}}), &["involvedObject.namespace: Invalid value: \"a\": does not match event.namespace"]),
-        ]);
+        assert_cases(
+            json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "a"}}),
+            event,
+            &[(
+                json!({"metadata": {"namespace": "b"}}),
+                &["involvedObject.namespace: Invalid value: \"a\": does not match event.namespace"],
+            )],
+        );
     }
 }

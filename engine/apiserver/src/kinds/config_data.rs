@@ -16,7 +16,8 @@ const FROZEN: &str = "field is immutable when `immutable` is set";
 const HIDDEN: &str = "<secret contents redacted>";
 const ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 
-pub static CONFIG_MAP: Checked = Checked::new(config_map).comparing(|new, old| frozen(new, old, &["data", "binaryData"]));
+pub static CONFIG_MAP: Checked =
+    Checked::new(config_map).comparing(|new, old| frozen(new, old, &["data", "binaryData"]));
 
 pub static SECRET: Checked = Checked::new(secret).comparing(compare_secrets).preparing(|new, old, _| {
     take_string_data(new);
@@ -34,7 +35,7 @@ fn take_string_data(secret: &mut Value) {
     }
 }
 
-fn keys<'a>(map: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> {
+fn keys(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
     map.as_object().into_iter().flatten()
 }
 
@@ -51,7 +52,11 @@ fn config_map(object: &Value) -> Causes {
     for (key, value) in keys(&object["data"]) {
         add(&mut out, &format!("data[{key}]"), key, key_problems(key));
         if !object["binaryData"][key].is_null() {
-            out.push(Cause::invalid(format!("data[{key}]"), key.as_str(), "duplicate of key present in binaryData"));
+            out.push(Cause::invalid(
+                format!("data[{key}]"),
+                key.as_str(),
+                "duplicate of key present in binaryData",
+            ));
         }
         bytes += text(value).len();
     }
@@ -106,18 +111,16 @@ fn secret(object: &Value) -> Causes {
         }
     };
     match text(&object["type"]) {
-        "kubernetes.io/service-account-token" => {
-            if text(&object["metadata"]["annotations"][ACCOUNT_ANNOTATION]).is_empty() {
-                out.push(Cause::required(format!("metadata.annotations[{ACCOUNT_ANNOTATION}]"), ""));
-            }
+        "kubernetes.io/service-account-token"
+            if text(&object["metadata"]["annotations"][ACCOUNT_ANNOTATION]).is_empty() =>
+        {
+            out.push(Cause::required(format!("metadata.annotations[{ACCOUNT_ANNOTATION}]"), ""));
         }
         "kubernetes.io/dockercfg" => docker(&mut out, data, ".dockercfg"),
         "kubernetes.io/dockerconfigjson" => docker(&mut out, data, ".dockerconfigjson"),
-        "kubernetes.io/basic-auth" => {
-            if data["username"].is_null() && data["password"].is_null() {
-                need(&mut out, "username");
-                need(&mut out, "password");
-            }
+        "kubernetes.io/basic-auth" if data["username"].is_null() && data["password"].is_null() => {
+            need(&mut out, "username");
+            need(&mut out, "password");
         }
         "kubernetes.io/ssh-auth" => need(&mut out, "ssh-privatekey"),
         "kubernetes.io/tls" => {
@@ -149,11 +152,23 @@ mod tests {
     #[test]
     fn a_config_map_has_good_keys_and_one_mebibyte() {
         let large = "x".repeat(MAX_BYTES + 1);
-        assert_cases(json!({"data": {"a.b": "x"}}), config_map, &[
-            (json!({"data": {"a b": "x"}}), &["data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"]),
-            (json!({"binaryData": {"a.b": "eA=="}}), &["data[a.b]: Invalid value: \"a.b\": duplicate of key present in binaryData"]),
-            (json!({"data": {"c": large}}), &["[]: Too long: may not be more than 1048576 bytes"]),
-        ]);
+        assert_cases(
+            json!({"data": {"a.b": "x"}}),
+            config_map,
+            &[
+                (
+                    json!({"data": {"a b": "x"}}),
+                    &[
+                        "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                    ],
+                ),
+                (
+                    json!({"binaryData": {"a.b": "eA=="}}),
+                    &["data[a.b]: Invalid value: \"a.b\": duplicate of key present in binaryData"],
+                ),
+                (json!({"data": {"c": large}}), &["[]: Too long: may not be more than 1048576 bytes"]),
+            ],
+        );
     }
 
     #[test]
@@ -166,23 +181,54 @@ mod tests {
     #[test]
     fn what_is_immutable_stays() {
         let old = json!({"immutable": true, "data": {"a": "x"}});
-        assert_cases(old.clone(), |new| frozen(new, &old, &["data", "binaryData"]), &[
-            (json!({"data": {"a": "y"}}), &["data: Forbidden: field is immutable when `immutable` is set"]),
-            (json!({"immutable": null}), &["immutable: Forbidden: field is immutable when `immutable` is set"]),
-            (json!({"metadata": {"labels": {"a": "b"}}}), &[]),
-        ]);
+        assert_cases(
+            old.clone(),
+            |new| frozen(new, &old, &["data", "binaryData"]),
+            &[
+                (
+                    json!({"data": {"a": "y"}}),
+                    &["data: Forbidden: field is immutable when `immutable` is set"],
+                ),
+                (
+                    json!({"immutable": null}),
+                    &["immutable: Forbidden: field is immutable when `immutable` is set"],
+                ),
+                (json!({"metadata": {"labels": {"a": "b"}}}), &[]),
+            ],
+        );
     }
 
     #[test]
     fn a_secret_holds_what_its_type_asks_for() {
-        assert_cases(json!({"type": "Opaque"}), secret, &[
-            (json!({"type": "kubernetes.io/tls"}), &["data[tls.crt]: Required value", "data[tls.key]: Required value"]),
-            (json!({"type": "kubernetes.io/ssh-auth"}), &["data[ssh-privatekey]: Required value"]),
-            (json!({"type": "kubernetes.io/basic-auth"}), &["data[username]: Required value", "data[password]: Required value"]),
-            (json!({"type": "kubernetes.io/dockerconfigjson"}), &["data[.dockerconfigjson]: Required value"]),
-            (json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": ""}}), &["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input"]),
-            (json!({"type": "kubernetes.io/service-account-token"}), &["metadata.annotations[kubernetes.io/service-account.name]: Required value"]),
-        ]);
+        assert_cases(
+            json!({"type": "Opaque"}),
+            secret,
+            &[
+                (
+                    json!({"type": "kubernetes.io/tls"}),
+                    &["data[tls.crt]: Required value", "data[tls.key]: Required value"],
+                ),
+                (json!({"type": "kubernetes.io/ssh-auth"}), &["data[ssh-privatekey]: Required value"]),
+                (
+                    json!({"type": "kubernetes.io/basic-auth"}),
+                    &["data[username]: Required value", "data[password]: Required value"],
+                ),
+                (
+                    json!({"type": "kubernetes.io/dockerconfigjson"}),
+                    &["data[.dockerconfigjson]: Required value"],
+                ),
+                (
+                    json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": ""}}),
+                    &[
+                        "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input",
+                    ],
+                ),
+                (
+                    json!({"type": "kubernetes.io/service-account-token"}),
+                    &["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+                ),
+            ],
+        );
         let changed = compare_secrets(&json!({"type": "b"}), &json!({"type": "a"}));
         assert_eq!(changed[0].to_string(), "type: Invalid value: \"b\": field is immutable");
     }

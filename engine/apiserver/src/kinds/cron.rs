@@ -8,7 +8,8 @@ struct Bounds {
     names: &'static [&'static str],
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const FIELDS: [Bounds; 5] = [
     Bounds { min: 0, max: 59, names: &[] },
@@ -17,7 +18,8 @@ const FIELDS: [Bounds; 5] = [
     Bounds { min: 1, max: 12, names: &MONTHS },
     Bounds { min: 0, max: 6, names: &DAYS },
 ];
-const DESCRIPTORS: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+const DESCRIPTORS: [&str; 7] =
+    ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
 pub fn check(schedule: &str) -> Result<(), String> {
     if schedule.starts_with('@') {
@@ -47,7 +49,8 @@ fn is_duration(text: &str) -> bool {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
-        let Some(unit) = ["ms", "us", "ns", "h", "m", "s"].into_iter().find(|unit| after.starts_with(unit)) else {
+        let Some(unit) = ["ms", "us", "ns", "h", "m", "s"].into_iter().find(|unit| after.starts_with(unit))
+        else {
             return false;
         };
         if number.parse::<f64>().is_err() {
@@ -101,7 +104,9 @@ fn value(text: &str, bounds: &Bounds) -> Result<u32, String> {
 }
 
 fn number(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax"))
+    text.parse().map_err(|_| {
+        format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax")
+    })
 }
 
 #[cfg(test)]
@@ -110,7 +115,9 @@ mod tests {
 
     #[test]
     fn schedules_are_five_fields_or_a_descriptor() {
-        for good in ["* * * * *", "*/5 0-6 1,15 jan-mar MON", "0 0 ? * 6", "5/15 * * * *", "@daily", "@every 1h30m"] {
+        for good in
+            ["* * * * *", "*/5 0-6 1,15 jan-mar MON", "0 0 ? * 6", "5/15 * * * *", "@daily", "@every 1h30m"]
+        {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for (bad, why) in [

@@ -35,9 +35,10 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "resourcequotas") => &policy::QUOTA,
         ("", "secrets") => &config_data::SECRET,
         ("", "services") => &service::Service,
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
-            &cluster::WEBHOOKS
-        }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => &cluster::WEBHOOKS,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &cluster::DEFINITION,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
         ("apps", "daemonsets") => &workloads::DAEMON_SET,

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, add, immutable, indexed, is_set, items, label, label_selector, one_of, port_name_problems, port_number,
-        port_or_name, require, subdomain, text, wildcard_problems,
+        Causes, add, immutable, indexed, is_set, items, label, label_selector, one_of, port_name_problems,
+        port_number, port_or_name, require, subdomain, text, wildcard_problems,
     },
 };
 use crate::{
@@ -67,7 +67,10 @@ fn ingress(ingress: &Value) -> Causes {
     }
     subdomain(&mut out, &spec["ingressClassName"], "spec.ingressClassName");
     let annotation = &ingress["metadata"]["annotations"][CLASS_ANNOTATION];
-    if annotation.is_string() && is_set(&spec["ingressClassName"]) && ingress["metadata"]["resourceVersion"].is_null() {
+    if annotation.is_string()
+        && is_set(&spec["ingressClassName"])
+        && ingress["metadata"]["resourceVersion"].is_null()
+    {
         let why = "can not be set when the class field is also set";
         out.push(Cause::invalid(format!("annotations.{CLASS_ANNOTATION}"), annotation.clone(), why));
     }
@@ -132,7 +135,8 @@ fn service_backend(out: &mut Causes, service: &Value, path: &str) {
     if require(out, &service["name"], &format!("{at}.name")) {
         add(out, &format!("{at}.name"), text(&service["name"]), rfc1035_problems(text(&service["name"])));
     }
-    let (name, number) = (text(&service["port"]["name"]), service["port"]["number"].as_i64().unwrap_or_default());
+    let (name, number) =
+        (text(&service["port"]["name"]), service["port"]["number"].as_i64().unwrap_or_default());
     match (name, number) {
         ("", 0) => out.push(Cause::required(path, "port name or number is required")),
         ("", number) => port_number(out, number, &format!("{at}.port.number")),
@@ -197,7 +201,9 @@ fn policy_port(out: &mut Causes, port: &Value, path: &str) {
     let Some(end) = last.as_i64() else { return };
     let at = format!("{path}.endPort");
     match first.as_i64() {
-        _ if first.is_null() => out.push(Cause::invalid(at, end, "may not be specified when `port` is not specified")),
+        _ if first.is_null() => {
+            out.push(Cause::invalid(at, end, "may not be specified when `port` is not specified"))
+        }
         None => out.push(Cause::invalid(at, end, "may not be specified when `port` is non-numeric")),
         Some(first) if end < first => {
             out.push(Cause::invalid(at, end, "must be greater than or equal to `port`"));
@@ -254,11 +260,19 @@ fn address(out: &mut Causes, value: &Value, path: &str) {
         }
         Ok(ip) if ip.is_loopback() => {
             let range = if ip.is_ipv4() { "127.0.0.0/8" } else { "::1/128" };
-            out.push(Cause::invalid(path, value.clone(), &format!("may not be in the loopback range ({range})")));
+            out.push(Cause::invalid(
+                path,
+                value.clone(),
+                &format!("may not be in the loopback range ({range})"),
+            ));
         }
         Ok(ip) if ip.is_multicast() => {
             let range = if ip.is_ipv4() { "224.0.0.0/24" } else { "ff00::/8" };
-            out.push(Cause::invalid(path, value.clone(), &format!("may not be in the multicast range ({range})")));
+            out.push(Cause::invalid(
+                path,
+                value.clone(),
+                &format!("may not be in the multicast range ({range})"),
+            ));
         }
         Ok(_) => {}
     }
@@ -387,36 +401,77 @@ mod tests {
         let texts: Vec<String> = vec![
             format!("{at}.path: Invalid value: \"x\": must be an absolute path"),
             format!("{at}.pathType: Required value: pathType must be specified"),
-            format!("{at}.pathType: Unsupported value: \"Regex\": supported values: \"Exact\", \"ImplementationSpecific\", \"Prefix\""),
+            format!(
+                "{at}.pathType: Unsupported value: \"Regex\": supported values: \"Exact\", \"ImplementationSpecific\", \"Prefix\""
+            ),
             format!("{at}.path: Invalid value: \"/a//b\": must not contain '//'"),
             format!("{at}.backend: Invalid value: \"\": resource or service backend is required"),
             format!("{at}.backend: Required value: port name or number is required"),
             format!("{at}.backend: Invalid value: \"\": cannot set both port name & port number"),
         ];
-        assert_cases(one_path(json!({})), ingress, &[
-            (one_path(json!({"path": "x"})), &[&texts[0]]),
-            (one_path(json!({"pathType": null})), &[&texts[1]]),
-            (one_path(json!({"pathType": "Regex"})), &[&texts[2]]),
-            (one_path(json!({"path": "/a//b"})), &[&texts[3]]),
-            (one_path(json!({"backend": {"service": null}})), &[&texts[4]]),
-            (one_path(json!({"backend": {"service": {"port": null}}})), &[&texts[5]]),
-            (one_path(json!({"backend": {"service": {"port": {"name": "x"}}}})), &[&texts[6]]),
-            (json!({"spec": {"rules": null}}), &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]),
-            (json!({"spec": {"rules": [{"host": "1.2.3.4"}]}}), &["spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address"]),
-            (json!({"spec": {"rules": [{"host": "*.a.b"}]}}), &[]),
-            (json!({"spec": {"rules": [{"http": {}}]}}), &["spec.rules[0].http.paths: Required value"]),
-        ]);
+        assert_cases(
+            one_path(json!({})),
+            ingress,
+            &[
+                (one_path(json!({"path": "x"})), &[&texts[0]]),
+                (one_path(json!({"pathType": null})), &[&texts[1]]),
+                (one_path(json!({"pathType": "Regex"})), &[&texts[2]]),
+                (one_path(json!({"path": "/a//b"})), &[&texts[3]]),
+                (one_path(json!({"backend": {"service": null}})), &[&texts[4]]),
+                (one_path(json!({"backend": {"service": {"port": null}}})), &[&texts[5]]),
+                (one_path(json!({"backend": {"service": {"port": {"name": "x"}}}})), &[&texts[6]]),
+                (
+                    json!({"spec": {"rules": null}}),
+                    &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
+                ),
+                (
+                    json!({"spec": {"rules": [{"host": "1.2.3.4"}]}}),
+                    &[
+                        "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
+                    ],
+                ),
+                (json!({"spec": {"rules": [{"host": "*.a.b"}]}}), &[]),
+                (json!({"spec": {"rules": [{"http": {}}]}}), &["spec.rules[0].http.paths: Required value"]),
+            ],
+        );
     }
 
     #[test]
     fn a_network_policy_gets_the_stock_causes() {
         let ingress = |rule: Value| json!({"spec": {"ingress": [rule]}});
-        assert_cases(json!({"spec": {"podSelector": {}}}), network_policy, &[
-            (ingress(json!({"from": [{}]})), &["spec.ingress[0].from[0]: Required value: must specify a peer"]),
-            (ingress(json!({"ports": [{"port": 0}]})), &["spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"]),
-            (ingress(json!({"ports": [{"port": 9, "endPort": 8}]})), &["spec.ingress[0].ports[0].endPort: Invalid value: 8: must be greater than or equal to `port`"]),
-            (ingress(json!({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}}]})), &["spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/8\": must be a strict subset of `cidr`"]),
-            (json!({"spec": {"policyTypes": ["Out"]}}), &["spec.policyTypes[0]: Unsupported value: \"Out\": supported values: \"Egress\", \"Ingress\""]),
-        ]);
+        assert_cases(
+            json!({"spec": {"podSelector": {}}}),
+            network_policy,
+            &[
+                (
+                    ingress(json!({"from": [{}]})),
+                    &["spec.ingress[0].from[0]: Required value: must specify a peer"],
+                ),
+                (
+                    ingress(json!({"ports": [{"port": 0}]})),
+                    &[
+                        "spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                    ],
+                ),
+                (
+                    ingress(json!({"ports": [{"port": 9, "endPort": 8}]})),
+                    &[
+                        "spec.ingress[0].ports[0].endPort: Invalid value: 8: must be greater than or equal to `port`",
+                    ],
+                ),
+                (
+                    ingress(json!({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}}]})),
+                    &[
+                        "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/8\": must be a strict subset of `cidr`",
+                    ],
+                ),
+                (
+                    json!({"spec": {"policyTypes": ["Out"]}}),
+                    &[
+                        "spec.policyTypes[0]: Unsupported value: \"Out\": supported values: \"Egress\", \"Ingress\"",
+                    ],
+                ),
+            ],
+        );
     }
 }

@@ -69,7 +69,12 @@ fn validate(pod: &Value) -> Causes {
         for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {
             let image = text(&container["image"]);
             if image.trim() != image {
-                add(&mut out, &format!("{at}.image"), image, vec!["must not have leading or trailing whitespace"]);
+                add(
+                    &mut out,
+                    &format!("{at}.image"),
+                    image,
+                    vec!["must not have leading or trailing whitespace"],
+                );
             }
         }
     }
@@ -82,7 +87,8 @@ fn ephemeral_containers(spec: &Value, old: &Value) -> Causes {
     let field = "spec.ephemeralContainers";
     for before in old["ephemeralContainers"].as_array().into_iter().flatten() {
         let name = text(&before["name"]);
-        let now = spec["ephemeralContainers"].as_array().into_iter().flatten().find(|own| own["name"] == *name);
+        let now =
+            spec["ephemeralContainers"].as_array().into_iter().flatten().find(|own| own["name"] == *name);
         match now {
             None => out.push(Cause::forbidden(
                 field,

@@ -127,7 +127,10 @@ fn limit_range(range: &Value) -> Causes {
         kinds.push(kind);
         for field in ["default", "defaultRequest"] {
             if kind == "Pod" && is_set(&limit[field]) {
-                out.push(Cause::forbidden(format!("{at}.{field}"), "may not be specified when `type` is 'Pod'"));
+                out.push(Cause::forbidden(
+                    format!("{at}.{field}"),
+                    "may not be specified when `type` is 'Pod'",
+                ));
             }
         }
         for (name, max) in limit["max"].as_object().into_iter().flatten() {
@@ -143,7 +146,9 @@ fn limit_range(range: &Value) -> Causes {
 /// min ≤ defaultRequest ≤ default ≤ max
 fn limit_order(out: &mut Causes, limit: &Value, at: &str, name: &str, max: &Value) {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    for (field, words) in [("min", "min value"), ("default", "default value"), ("defaultRequest", "default request value")] {
+    for (field, words) in
+        [("min", "min value"), ("default", "default value"), ("defaultRequest", "default request value")]
+    {
         let lower = &limit[field][name];
         if nanos(lower) > nanos(max) {
             let why = format!("{words} {} is greater than max value {}", shown(lower), shown(max));
@@ -159,22 +164,51 @@ mod tests {
 
     #[test]
     fn budgets_and_autoscalers_get_the_stock_causes() {
-        assert_cases(json!({"spec": {"minAvailable": 1}}), budget, &[
-            (json!({"spec": {"maxUnavailable": 1}}), &["spec: Invalid value: {\"minAvailable\":1,\"maxUnavailable\":1}: minAvailable and maxUnavailable cannot be both set"]),
-            (json!({"spec": {"minAvailable": -1}}), &["spec.minAvailable: Invalid value: -1: must be greater than or equal to 0"]),
-        ]);
-        assert_cases(json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}}), autoscaler, &[
-            (json!({"spec": {"minReplicas": 3}}), &["spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"]),
-            (json!({"spec": {"scaleTargetRef": {"name": null}}}), &["spec.scaleTargetRef.name: Required value"]),
-        ]);
+        assert_cases(
+            json!({"spec": {"minAvailable": 1}}),
+            budget,
+            &[
+                (
+                    json!({"spec": {"maxUnavailable": 1}}),
+                    &[
+                        "spec: Invalid value: {\"minAvailable\":1,\"maxUnavailable\":1}: minAvailable and maxUnavailable cannot be both set",
+                    ],
+                ),
+                (
+                    json!({"spec": {"minAvailable": -1}}),
+                    &["spec.minAvailable: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+            ],
+        );
+        assert_cases(
+            json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}}),
+            autoscaler,
+            &[
+                (
+                    json!({"spec": {"minReplicas": 3}}),
+                    &["spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"],
+                ),
+                (
+                    json!({"spec": {"scaleTargetRef": {"name": null}}}),
+                    &["spec.scaleTargetRef.name: Required value"],
+                ),
+            ],
+        );
     }
 
     #[test]
     fn priority_classes_keep_their_value_and_leave_the_highest_to_the_system() {
-        assert_cases(json!({"metadata": {"name": "a"}, "value": 1}), priority_class, &[
-            (json!({"value": 1_000_000_001}), &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]),
-            (json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}), &[]),
-        ]);
+        assert_cases(
+            json!({"metadata": {"name": "a"}, "value": 1}),
+            priority_class,
+            &[
+                (
+                    json!({"value": 1_000_000_001}),
+                    &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
+                ),
+                (json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}), &[]),
+            ],
+        );
         let causes = (PRIORITY_CLASS.compare)(&json!({"value": 2}), &json!({"value": 1}));
         assert_eq!(causes[0].to_string(), "value: Forbidden: may not be changed in an update.");
     }

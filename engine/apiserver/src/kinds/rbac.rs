@@ -13,7 +13,8 @@ use crate::{metadata::path_segment_problems, status::Cause, strategy::NameRule};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-pub static ROLE: Checked = Checked::new(|role| rules(role, true)).named(NameRule::PathSegment).created_by_update();
+pub static ROLE: Checked =
+    Checked::new(|role| rules(role, true)).named(NameRule::PathSegment).created_by_update();
 pub static CLUSTER_ROLE: Checked = Checked::new(|role| {
     let mut out = rules(role, false);
     let selectors = &role["aggregationRule"]["clusterRoleSelectors"];
@@ -28,10 +29,14 @@ pub static CLUSTER_ROLE: Checked = Checked::new(|role| {
 })
 .named(NameRule::PathSegment)
 .created_by_update();
-pub static ROLE_BINDING: Checked =
-    Checked::new(|own| binding(own, true)).comparing(same_role).named(NameRule::PathSegment).created_by_update();
-pub static CLUSTER_ROLE_BINDING: Checked =
-    Checked::new(|own| binding(own, false)).comparing(same_role).named(NameRule::PathSegment).created_by_update();
+pub static ROLE_BINDING: Checked = Checked::new(|own| binding(own, true))
+    .comparing(same_role)
+    .named(NameRule::PathSegment)
+    .created_by_update();
+pub static CLUSTER_ROLE_BINDING: Checked = Checked::new(|own| binding(own, false))
+    .comparing(same_role)
+    .named(NameRule::PathSegment)
+    .created_by_update();
 
 fn rules(role: &Value, namespaced: bool) -> Causes {
     let mut out = Vec::new();
@@ -53,10 +58,16 @@ fn rules(role: &Value, namespaced: bool) -> Causes {
             continue;
         }
         if items(&rule["apiGroups"]).is_empty() {
-            out.push(Cause::required(format!("{at}.apiGroups"), "resource rules must supply at least one api group"));
+            out.push(Cause::required(
+                format!("{at}.apiGroups"),
+                "resource rules must supply at least one api group",
+            ));
         }
         if items(&rule["resources"]).is_empty() {
-            out.push(Cause::required(format!("{at}.resources"), "resource rules must supply at least one resource"));
+            out.push(Cause::required(
+                format!("{at}.resources"),
+                "resource rules must supply at least one resource",
+            ));
         }
     }
     out
@@ -121,18 +132,52 @@ mod tests {
     fn rules_and_bindings_get_the_stock_causes() {
         let rule = |rule: Value| json!({"rules": [rule]});
         let base = rule(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}));
-        assert_cases(base, |role| rules(role, true), &[
-            (rule(json!({"apiGroups": [""], "resources": ["pods"]})), &["rules[0].verbs: Required value: verbs must contain at least one value"]),
-            (rule(json!({"verbs": ["get"]})), &["rules[0].apiGroups: Required value: resource rules must supply at least one api group", "rules[0].resources: Required value: resource rules must supply at least one resource"]),
-            (rule(json!({"verbs": ["get"], "nonResourceURLs": ["/x"]})), &["rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs"]),
-        ]);
+        assert_cases(
+            base,
+            |role| rules(role, true),
+            &[
+                (
+                    rule(json!({"apiGroups": [""], "resources": ["pods"]})),
+                    &["rules[0].verbs: Required value: verbs must contain at least one value"],
+                ),
+                (
+                    rule(json!({"verbs": ["get"]})),
+                    &[
+                        "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
+                        "rules[0].resources: Required value: resource rules must supply at least one resource",
+                    ],
+                ),
+                (
+                    rule(json!({"verbs": ["get"], "nonResourceURLs": ["/x"]})),
+                    &[
+                        "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs",
+                    ],
+                ),
+            ],
+        );
         let own = json!({"roleRef": {"apiGroup": GROUP, "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "apiGroup": GROUP, "name": "u"}]});
-        assert_cases(own.clone(), |new| binding(new, true), &[
-            (json!({"roleRef": {"kind": "User"}}), &["roleRef.kind: Unsupported value: \"User\": supported values: \"Role\", \"ClusterRole\""]),
-            (json!({"roleRef": {"name": ""}}), &["roleRef.name: Required value"]),
-        ]);
-        assert_cases(own.clone(), |new| same_role(new, &own), &[
-            (json!({"roleRef": {"name": "s"}}), &["roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"s\"}: cannot change roleRef"]),
-        ]);
+        assert_cases(
+            own.clone(),
+            |new| binding(new, true),
+            &[
+                (
+                    json!({"roleRef": {"kind": "User"}}),
+                    &[
+                        "roleRef.kind: Unsupported value: \"User\": supported values: \"Role\", \"ClusterRole\"",
+                    ],
+                ),
+                (json!({"roleRef": {"name": ""}}), &["roleRef.name: Required value"]),
+            ],
+        );
+        assert_cases(
+            own.clone(),
+            |new| same_role(new, &own),
+            &[(
+                json!({"roleRef": {"name": "s"}}),
+                &[
+                    "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"s\"}: cannot change roleRef",
+                ],
+            )],
+        );
     }
 }

@@ -8,7 +8,10 @@ use super::{
     checked::Checked,
     checks::{Causes, immutable, label_selector, nanos, one_of, require, same, subdomain, text},
 };
-use crate::{object::{remove, strings}, status::Cause};
+use crate::{
+    object::{remove, strings},
+    status::Cause,
+};
 
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
@@ -25,22 +28,31 @@ const NOT_A_SOURCE: [&str; 9] = [
     "volumeAttributesClassName",
 ];
 
-pub static VOLUME: Checked = Checked::new(volume).comparing(|new, old| {
-    let source = |object: &Value| {
-        let mut source = object["spec"].clone();
-        for field in NOT_A_SOURCE {
-            remove(&mut source, field);
+pub static VOLUME: Checked = Checked::new(volume)
+    .comparing(|new, old| {
+        let source = |object: &Value| {
+            let mut source = object["spec"].clone();
+            for field in NOT_A_SOURCE {
+                remove(&mut source, field);
+            }
+            source
+        };
+        let mut out = Vec::new();
+        if !same(&source(new), &source(old)) {
+            let why = "spec.persistentvolumesource is immutable after creation";
+            out.push(Cause::forbidden("spec.persistentvolumesource", why));
         }
-        source
-    };
-    let mut out = Vec::new();
-    if !same(&source(new), &source(old)) {
-        let why = "spec.persistentvolumesource is immutable after creation";
-        out.push(Cause::forbidden("spec.persistentvolumesource", why));
+        immutable(&mut out, &new["spec"]["volumeMode"], &old["spec"]["volumeMode"], "spec.volumeMode");
+        out
+    })
+    .preparing(pending);
+
+/// Volumes and claims begin as `Pending`.
+fn pending(object: &mut Value, old: Option<&Value>, _context: crate::strategy::Context<'_>) {
+    if old.is_none() {
+        object["status"] = serde_json::json!({"phase": "Pending"});
     }
-    immutable(&mut out, &new["spec"]["volumeMode"], &old["spec"]["volumeMode"], "spec.volumeMode");
-    out
-});
+}
 
 pub static CLAIM: Checked = Checked::new(|claim| {
     let mut out = Vec::new();
@@ -48,11 +60,7 @@ pub static CLAIM: Checked = Checked::new(|claim| {
     out
 })
 .comparing(compare_claims)
-.preparing(|claim, old, _| {
-    if old.is_none() {
-        claim["status"] = serde_json::json!({"phase": "Pending"});
-    }
-});
+.preparing(pending);
 
 pub static CLASS: Checked = Checked::new(class).comparing(|new, old| {
     let mut out = Vec::new();
@@ -100,7 +108,8 @@ fn volume(volume: &Value) -> Causes {
         &["Delete", "Recycle", "Retain"],
     );
     let fields = spec.as_object().into_iter().flatten();
-    let mut sources = fields.filter(|(field, value)| value.is_object() && !NOT_A_SOURCE.contains(&field.as_str()));
+    let mut sources =
+        fields.filter(|(field, value)| value.is_object() && !NOT_A_SOURCE.contains(&field.as_str()));
     if sources.next().is_none() {
         out.push(Cause::required("spec", "must specify a volume type"));
     }
@@ -170,7 +179,12 @@ fn class(class: &Value) -> Causes {
     let mut out = Vec::new();
     require(&mut out, &class["provisioner"], "provisioner");
     one_of(&mut out, &class["reclaimPolicy"], "reclaimPolicy", &["Delete", "Retain"]);
-    one_of(&mut out, &class["volumeBindingMode"], "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"]);
+    one_of(
+        &mut out,
+        &class["volumeBindingMode"],
+        "volumeBindingMode",
+        &["Immediate", "WaitForFirstConsumer"],
+    );
     out
 }
 
@@ -185,12 +199,27 @@ mod tests {
 
     #[test]
     fn a_claim_gets_the_stock_causes() {
-        assert_cases(claim(), |object| (CLAIM.validate)(object), &[
-            (json!({"spec": {"accessModes": null}}), &["spec.accessModes: Required value: at least 1 access mode is required"]),
-            (json!({"spec": {"accessModes": ["RWO"]}}), &["spec.accessModes: Unsupported value: \"RWO\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\""]),
-            (json!({"spec": {"resources": null}}), &["spec.resources[storage]: Required value"]),
-            (json!({"spec": {"resources": {"requests": {"storage": "0"}}}}), &["spec.resources[storage]: Invalid value: \"0\": must be greater than zero"]),
-        ]);
+        assert_cases(
+            claim(),
+            |object| (CLAIM.validate)(object),
+            &[
+                (
+                    json!({"spec": {"accessModes": null}}),
+                    &["spec.accessModes: Required value: at least 1 access mode is required"],
+                ),
+                (
+                    json!({"spec": {"accessModes": ["RWO"]}}),
+                    &[
+                        "spec.accessModes: Unsupported value: \"RWO\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+                    ],
+                ),
+                (json!({"spec": {"resources": null}}), &["spec.resources[storage]: Required value"]),
+                (
+                    json!({"spec": {"resources": {"requests": {"storage": "0"}}}}),
+                    &["spec.resources[storage]: Invalid value: \"0\": must be greater than zero"],
+                ),
+            ],
+        );
     }
 
     #[test]
@@ -198,10 +227,19 @@ mod tests {
         let mut bound = claim();
         bound["status"] = json!({"phase": "Bound"});
         let larger = json!({"spec": {"resources": {"requests": {"storage": "3Gi"}}}});
-        assert_cases(bound.clone(), |new| compare_claims(new, &bound), &[
-            (larger.clone(), &[]),
-            (json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}), &["spec.resources.requests.storage: Forbidden: field can not be less than previous value"]),
-        ]);
+        assert_cases(
+            bound.clone(),
+            |new| compare_claims(new, &bound),
+            &[
+                (larger.clone(), &[]),
+                (
+                    json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
+                    &[
+                        "spec.resources.requests.storage: Forbidden: field can not be less than previous value",
+                    ],
+                ),
+            ],
+        );
         let refused = format!("spec: Forbidden: {CLAIM_FIXED}");
         assert_cases(claim(), |new| compare_claims(new, &claim()), &[(larger, &[&refused])]);
     }

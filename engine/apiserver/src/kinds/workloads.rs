@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, at_most_all, count_or_percent, immutable, indexed, is_set, non_negative, one_of, percent, require, same,
-        text, workload_selector,
+        Causes, at_most_all, count_or_percent, immutable, indexed, is_set, non_negative, one_of, percent,
+        require, same, text, workload_selector,
     },
     pod_spec::{validate_running_template, validate_template},
     storage,
@@ -19,13 +19,14 @@ pub static DEPLOYMENT: Checked = Checked::new(deployment).comparing(same_selecto
 pub static REPLICA_SET: Checked = Checked::new(replica_set).comparing(same_selector);
 pub static DAEMON_SET: Checked = Checked::new(daemon_set).comparing(same_selector);
 pub static STATEFUL_SET: Checked = Checked::new(stateful_set).comparing(compare_stateful_sets);
-pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller).preparing(|object, _, _| {
-    // What the selector leaves open follows the template.
-    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-    if !is_set(&object["spec"]["selector"]) && is_set(&labels) {
-        object["spec"]["selector"] = labels;
-    }
-});
+pub static REPLICATION_CONTROLLER: Checked =
+    Checked::new(replication_controller).preparing(|object, _, _| {
+        // What the selector leaves open follows the template.
+        let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+        if !is_set(&object["spec"]["selector"]) && is_set(&labels) {
+            object["spec"]["selector"] = labels;
+        }
+    });
 pub static POD_TEMPLATE: Checked = Checked::new(|object| validate_template(&object["template"], "template"));
 pub static CONTROLLER_REVISION: Checked = Checked::new(|object| {
     let mut out = Vec::new();
@@ -57,12 +58,16 @@ fn deployment(object: &Value) -> Causes {
     workload_selector(&mut out, spec, "spec", "deployment");
     out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
     strategy(&mut out, &spec["strategy"], "spec.strategy");
-    non_negative(&mut out, spec, "spec", &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"]);
-    if let Some(deadline) = spec["progressDeadlineSeconds"].as_i64() {
-        if deadline <= spec["minReadySeconds"].as_i64().unwrap_or_default() {
-            let why = "must be greater than minReadySeconds";
-            out.push(Cause::invalid("spec.progressDeadlineSeconds", deadline, why));
-        }
+    non_negative(
+        &mut out,
+        spec,
+        "spec",
+        &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"],
+    );
+    let ready = spec["minReadySeconds"].as_i64().unwrap_or_default();
+    if let Some(deadline) = spec["progressDeadlineSeconds"].as_i64().filter(|deadline| *deadline <= ready) {
+        let why = "must be greater than minReadySeconds";
+        out.push(Cause::invalid("spec.progressDeadlineSeconds", deadline, why));
     }
     out
 }
@@ -115,7 +120,8 @@ fn replication_controller(object: &Value) -> Causes {
     }
     if require(&mut out, &spec["template"], "spec.template") {
         let labels = &spec["template"]["metadata"]["labels"];
-        let chosen = spec["selector"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
+        let chosen =
+            spec["selector"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
         if is_set(&spec["selector"]) && !chosen {
             let why = "`selector` does not match template `labels`";
             out.push(Cause::invalid("spec.template.metadata.labels", labels.clone(), why));
@@ -135,7 +141,8 @@ fn daemon_set(object: &Value) -> Causes {
     one_of(&mut out, &update["type"], "spec.updateStrategy.type", &["RollingUpdate", "OnDelete"]);
     if update["type"] == "RollingUpdate" && !update["rollingUpdate"].is_null() {
         let at = "spec.updateStrategy.rollingUpdate";
-        let (surge, unavailable) = (&update["rollingUpdate"]["maxSurge"], &update["rollingUpdate"]["maxUnavailable"]);
+        let (surge, unavailable) =
+            (&update["rollingUpdate"]["maxSurge"], &update["rollingUpdate"]["maxUnavailable"]);
         for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
             count_or_percent(&mut out, value, &format!("{at}.{field}"));
             at_most_all(&mut out, value, &format!("{at}.{field}"));
@@ -156,13 +163,21 @@ fn stateful_set(object: &Value) -> Causes {
     let mut out = Vec::new();
     let policy = &spec["podManagementPolicy"];
     if policy.as_str().is_some_and(|own| !matches!(own, "OrderedReady" | "Parallel")) {
-        out.push(Cause::invalid("spec.podManagementPolicy", policy.clone(), "must be 'OrderedReady' or 'Parallel'"));
+        out.push(Cause::invalid(
+            "spec.podManagementPolicy",
+            policy.clone(),
+            "must be 'OrderedReady' or 'Parallel'",
+        ));
     }
     let update = &spec["updateStrategy"];
     match text(&update["type"]) {
         "OnDelete" if !update["rollingUpdate"].is_null() => {
             let why = "only allowed for updateStrategy 'RollingUpdate'";
-            out.push(Cause::invalid("spec.updateStrategy.rollingUpdate", update["rollingUpdate"].clone(), why));
+            out.push(Cause::invalid(
+                "spec.updateStrategy.rollingUpdate",
+                update["rollingUpdate"].clone(),
+                why,
+            ));
         }
         "" | "OnDelete" | "RollingUpdate" => {}
         other => {
@@ -182,7 +197,8 @@ fn stateful_set(object: &Value) -> Causes {
     }
     // The claims bring volumes of their own.
     let mut template = spec["template"].clone();
-    let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten().map(|claim| &claim["metadata"]["name"]);
+    let claims =
+        spec["volumeClaimTemplates"].as_array().into_iter().flatten().map(|claim| &claim["metadata"]["name"]);
     let added: Vec<Value> = claims
         .filter(|name| {
             let volumes = template["spec"]["volumes"].as_array().into_iter().flatten();
@@ -240,19 +256,65 @@ mod tests {
 
     #[test]
     fn a_deployment_gets_the_stock_causes() {
-        assert_cases(base(), deployment, &[
-            (json!({"spec": {"replicas": -1}}), &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
-            (json!({"spec": {"selector": null}}), &["spec.selector: Required value"]),
-            (json!({"spec": {"selector": {"matchLabels": null}}}), &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
-            (json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}), &["spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"]),
-            (json!({"spec": {"template": {"spec": {"containers": []}}}}), &["spec.template.spec.containers: Required value"]),
-            (json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}), &["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""]),
-            (json!({"spec": {"strategy": {"type": "Slow"}}}), &["spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\""]),
-            (json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": {}}}}), &["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]),
-            (json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}}), &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]),
-            (json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "150%"}}}}), &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"150%\": must not be greater than 100%"]),
-            (json!({"spec": {"progressDeadlineSeconds": 5, "minReadySeconds": 5}}), &["spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"]),
-        ]);
+        assert_cases(
+            base(),
+            deployment,
+            &[
+                (
+                    json!({"spec": {"replicas": -1}}),
+                    &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+                (json!({"spec": {"selector": null}}), &["spec.selector: Required value"]),
+                (
+                    json!({"spec": {"selector": {"matchLabels": null}}}),
+                    &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+                ),
+                (
+                    json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}),
+                    &[
+                        "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                    ],
+                ),
+                (
+                    json!({"spec": {"template": {"spec": {"containers": []}}}}),
+                    &["spec.template.spec.containers: Required value"],
+                ),
+                (
+                    json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}),
+                    &[
+                        "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"strategy": {"type": "Slow"}}}),
+                    &[
+                        "spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": {}}}}),
+                    &[
+                        "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+                    ],
+                ),
+                (
+                    json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}}),
+                    &[
+                        "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+                    ],
+                ),
+                (
+                    json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "150%"}}}}),
+                    &[
+                        "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"150%\": must not be greater than 100%",
+                    ],
+                ),
+                (
+                    json!({"spec": {"progressDeadlineSeconds": 5, "minReadySeconds": 5}}),
+                    &["spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"],
+                ),
+            ],
+        );
     }
 
     #[test]
@@ -269,7 +331,8 @@ mod tests {
     fn a_stateful_set_mounts_its_claims_and_keeps_its_service() {
         let mut set = base();
         set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
-        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+        set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+            json!([{"name": "data", "mountPath": "/data"}]);
         assert_eq!(stateful_set(&set), []);
         let mut new = set.clone();
         new["spec"]["serviceName"] = "other".into();

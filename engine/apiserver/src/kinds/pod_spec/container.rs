@@ -8,8 +8,9 @@ use super::{
     super::checks::{
         Causes, add, indexed, is_set, items, label, one_of, port_name_problems, port_number, require, text,
     },
-    environment, handlers, ids, seccomp,
+    environment, handlers, ids,
     resources::validate_resources,
+    seccomp,
     volumes::Volumes,
 };
 use crate::status::Cause;
@@ -42,9 +43,20 @@ pub fn validate_all(out: &mut Causes, spec: &Value, path: &str, volumes: &Volume
     }
     for (at, container) in indexed(&spec["ephemeralContainers"], &format!("{path}.ephemeralContainers")) {
         validate(out, container, &at, &mut names, volumes, spec);
-        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "ports", "resources", "resizePolicy"] {
+        for field in [
+            "lifecycle",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "ports",
+            "resources",
+            "resizePolicy",
+        ] {
             if is_set(&container[field]) {
-                out.push(Cause::forbidden(format!("{at}.{field}"), "cannot be set for an Ephemeral Container"));
+                out.push(Cause::forbidden(
+                    format!("{at}.{field}"),
+                    "cannot be set for an Ephemeral Container",
+                ));
             }
         }
     }
@@ -74,7 +86,12 @@ fn validate<'a>(
     ports(out, &container["ports"], &format!("{path}.ports"), spec["hostNetwork"] == true);
     environment::validate(out, container, path);
     mounts(out, container, path, volumes);
-    one_of(out, &container["imagePullPolicy"], &format!("{path}.imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
+    one_of(
+        out,
+        &container["imagePullPolicy"],
+        &format!("{path}.imagePullPolicy"),
+        &["Always", "IfNotPresent", "Never"],
+    );
     validate_resources(out, &container["resources"], &format!("{path}.resources"));
     security(out, &container["securityContext"], &format!("{path}.securityContext"));
 }

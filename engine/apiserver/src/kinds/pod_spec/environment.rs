@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, add, indexed, is_set, key_problems, require, text};
+use super::super::checks::{Causes, add, indexed, is_set, key_problems, needed, require, text};
 use crate::status::Cause;
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 const NO_SOURCE: &str =
     "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
 const MORE_THAN_ONE: &str = "may not have more than one field specified at a time";
-const NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const NAME: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
 const FIELDS: [&str; 9] = [
     "metadata.name",
     "metadata.namespace",
@@ -45,7 +46,7 @@ pub fn validate(out: &mut Causes, container: &Value, path: &str) {
             ["configMapRef", "secretRef"].into_iter().filter(|kind| source[*kind].is_object()).collect();
         match given[..] {
             [] => out.push(Cause::invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")),
-            [kind] => drop(require(out, &source[kind]["name"], &format!("{at}.{kind}.name"))),
+            [kind] => needed(out, &source[kind], &format!("{at}.{kind}"), "name"),
             _ => out.push(Cause::invalid(at, "", MORE_THAN_ONE)),
         }
     }
@@ -98,7 +99,8 @@ pub fn field(out: &mut Causes, value: &Value, path: &str, allowed: &[&str]) {
     }
     let given = text(value);
     let of_map = ["metadata.annotations['", "metadata.labels['"].iter().any(|start| given.starts_with(start));
-    if !(of_map && given.ends_with("']")) && !allowed.contains(&given) {
+    let known = allowed.contains(&given) || (of_map && given.ends_with("']"));
+    if !known {
         out.push(Cause::not_supported(path, given, allowed));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, is_set, non_negative, one_of, port_or_name, require};
+use super::super::checks::{Causes, is_set, needed, non_negative, one_of, port_or_name, require};
 use crate::status::Cause;
 
 const NUMBERS: [&str; 5] =
@@ -12,7 +12,12 @@ pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
     for hook in ["postStart", "preStop"] {
         let own = &container["lifecycle"][hook];
         if !own.is_null() {
-            handler(out, own, &format!("{path}.lifecycle.{hook}"), &["exec", "httpGet", "tcpSocket", "sleep"]);
+            handler(
+                out,
+                own,
+                &format!("{path}.lifecycle.{hook}"),
+                &["exec", "httpGet", "tcpSocket", "sleep"],
+            );
         }
     }
     for (field, one_success) in [("livenessProbe", true), ("readinessProbe", false), ("startupProbe", true)] {
@@ -45,7 +50,7 @@ fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
     let own = &parent[*first];
     let at = format!("{path}.{first}");
     match *first {
-        "exec" => drop(require(out, &own["command"], &format!("{at}.command"))),
+        "exec" => needed(out, own, &at, "command"),
         "httpGet" => {
             require(out, &own["path"], &format!("{at}.path"));
             port_or_name(out, &own["port"], &format!("{at}.port"));
@@ -60,7 +65,11 @@ fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
         "tcpSocket" | "grpc" => port_or_name(out, &own["port"], &format!("{at}.port")),
         _ => {
             if let Some(seconds) = own["seconds"].as_i64().filter(|seconds| *seconds < 0) {
-                out.push(Cause::invalid(format!("{at}.seconds"), seconds, "must be greater than or equal to 0"));
+                out.push(Cause::invalid(
+                    format!("{at}.seconds"),
+                    seconds,
+                    "must be greater than or equal to 0",
+                ));
             }
         }
     }

@@ -17,7 +17,9 @@ use serde_json::Value;
 pub use resources::{qualified_resource, validate_resources};
 pub use update::validate_update;
 
-use super::checks::{Causes, add, annotations, indexed, is_set, items, label_selector, one_of, subdomain, text};
+use super::checks::{
+    Causes, add, annotations, indexed, is_set, items, label_selector, one_of, subdomain, text,
+};
 use crate::{
     metadata::{label_problems, validate_labels},
     status::Cause,
@@ -42,7 +44,9 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
     }
     placement::validate(&mut out, spec, path);
     names(&mut out, spec, path);
-    if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|own| !(1..=i64::from(i32::MAX)).contains(own)) {
+    if let Some(seconds) =
+        spec["activeDeadlineSeconds"].as_i64().filter(|own| !(1..=i64::from(i32::MAX)).contains(own))
+    {
         let why = "must be between 1 and 2147483647, inclusive";
         out.push(Cause::invalid(format!("{path}.activeDeadlineSeconds"), seconds, why));
     }
@@ -92,7 +96,10 @@ fn dns(out: &mut Causes, spec: &Value, path: &str) {
             return out.push(Cause::required(format!("{path}.dnsConfig"), why));
         }
         if servers.is_empty() {
-            out.push(Cause::required(at.as_str(), "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+            out.push(Cause::required(
+                at.as_str(),
+                "must provide at least one DNS nameserver when `dnsPolicy` is None",
+            ));
         }
     }
     if servers.len() > NAMESERVERS_MAX {
@@ -159,7 +166,11 @@ fn seccomp(out: &mut Causes, profile: &Value, path: &str) {
     }
     if !is_local && is_set(&profile["localhostProfile"]) {
         let why = "can only be set when seccomp type is Localhost";
-        out.push(Cause::invalid(format!("{path}.localhostProfile"), profile["localhostProfile"].clone(), why));
+        out.push(Cause::invalid(
+            format!("{path}.localhostProfile"),
+            profile["localhostProfile"].clone(),
+            why,
+        ));
     }
 }
 

@@ -73,7 +73,10 @@ pub fn node_requirement(out: &mut Causes, expression: &Value, path: &str) {
             out.push(Cause::required(at, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         "Exists" | "DoesNotExist" if count > 0 => {
-            out.push(Cause::forbidden(at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+            out.push(Cause::forbidden(
+                at,
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ));
         }
         "Gt" | "Lt" if count != 1 => {
             out.push(Cause::required(at, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
@@ -140,7 +143,8 @@ fn tolerations(out: &mut Causes, tolerations: &Value, path: &str) {
         if !key.is_empty() {
             add(out, &format!("{at}.key"), key, qualified_name_problems(key));
         } else if operator != "Exists" {
-            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            let why =
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
             out.push(Cause::invalid(format!("{at}.operator"), operator, why));
         }
         let effect = text(&toleration["effect"]);

@@ -74,7 +74,9 @@ const STANDARD: [&str; 17] = [
 /// A resource without a prefix is one of Kubernetes' own.
 pub fn qualified_resource(out: &mut Causes, name: &str, path: &str) {
     let own = STANDARD.contains(&name)
-        || ["services.", "hugepages-", "requests.hugepages-", "limits.hugepages-"].iter().any(|start| name.starts_with(start))
+        || ["services.", "hugepages-", "requests.hugepages-", "limits.hugepages-"]
+            .iter()
+            .any(|start| name.starts_with(start))
         || name == "storage";
     if !name.contains('/') && !own {
         out.push(Cause::invalid(path, name, "must be a standard resource type or fully qualified"));

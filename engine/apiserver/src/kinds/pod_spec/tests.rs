@@ -24,12 +24,19 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             with(json!({"ports": [{"containerPort": 70000}]})),
-            &["spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"],
+            &[
+                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ],
         ),
-        (with(json!({"ports": [{"name": "x"}]})), &["spec.containers[0].ports[0].containerPort: Required value"]),
+        (
+            with(json!({"ports": [{"name": "x"}]})),
+            &["spec.containers[0].ports[0].containerPort: Required value"],
+        ),
         (
             with(json!({"ports": [{"containerPort": 1, "protocol": "tcp"}]})),
-            &["spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\""],
+            &[
+                "spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+            ],
         ),
         (
             with(json!({"ports": [{"name": "p", "containerPort": 1}, {"name": "p", "containerPort": 2}]})),
@@ -37,31 +44,43 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             with(json!({"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "32Mi"}}})),
-            &["spec.containers[0].resources.requests: Invalid value: \"64Mi\": must be less than or equal to memory limit of 32Mi"],
+            &[
+                "spec.containers[0].resources.requests: Invalid value: \"64Mi\": must be less than or equal to memory limit of 32Mi",
+            ],
         ),
         (
             with(json!({"resources": {"limits": {"cpu": "-1"}}})),
-            &["spec.containers[0].resources.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
+            &[
+                "spec.containers[0].resources.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+            ],
         ),
         (
             with(json!({"volumeMounts": [{"name": "x", "mountPath": "/x"}]})),
             &["spec.containers[0].volumeMounts[0].name: Not found: \"x\""],
         ),
         (
-            with(json!({"volumeMounts": [{"name": "v", "mountPath": "/x"}, {"name": "v", "mountPath": "/x"}]})),
+            with(
+                json!({"volumeMounts": [{"name": "v", "mountPath": "/x"}, {"name": "v", "mountPath": "/x"}]}),
+            ),
             &["spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/x\": must be unique"],
         ),
         (with(json!({"env": [{"value": "x"}]})), &["spec.containers[0].env[0].name: Required value"]),
         (
-            with(json!({"env": [{"name": "X", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]})),
-            &["spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"],
+            with(
+                json!({"env": [{"name": "X", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
+            ),
+            &[
+                "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+            ],
         ),
         (
             with(json!({"livenessProbe": {}})),
             &["spec.containers[0].livenessProbe: Required value: must specify a handler type"],
         ),
         (
-            with(json!({"livenessProbe": {"successThreshold": 2, "httpGet": {"path": "/", "port": 80}, "exec": {"command": ["x"]}}})),
+            with(
+                json!({"livenessProbe": {"successThreshold": 2, "httpGet": {"path": "/", "port": 80}, "exec": {"command": ["x"]}}}),
+            ),
             &[
                 "spec.containers[0].livenessProbe.httpGet: Forbidden: may not specify more than 1 handler type",
                 "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
@@ -69,9 +88,14 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             with(json!({"imagePullPolicy": "Maybe"})),
-            &["spec.containers[0].imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"IfNotPresent\", \"Never\""],
+            &[
+                "spec.containers[0].imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+            ],
         ),
-        (json!({"volumes": [{"name": "w"}]}), &["spec.volumes[0]: Required value: must specify a volume type"]),
+        (
+            json!({"volumes": [{"name": "w"}]}),
+            &["spec.volumes[0]: Required value: must specify a volume type"],
+        ),
         (
             json!({"volumes": [{"name": "w", "emptyDir": {}, "hostPath": {"path": "/"}}]}),
             &["spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"],
@@ -82,7 +106,9 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             json!({"restartPolicy": "Sometimes"}),
-            &["spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\""],
+            &[
+                "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+            ],
         ),
         (
             json!({"dnsPolicy": "None"}),
@@ -90,11 +116,15 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             json!({"tolerations": [{"operator": "Equal"}]}),
-            &["spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\""],
+            &[
+                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            ],
         ),
         (
             json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}}),
-            &["spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty"],
+            &[
+                "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
+            ],
         ),
         (
             json!({"activeDeadlineSeconds": 0}),
@@ -102,7 +132,9 @@ fn a_pod_spec_gets_the_stock_causes() {
         ),
         (
             json!({"initContainers": [{"name": "b", "image": "i", "livenessProbe": {"exec": {"command": ["x"]}}}]}),
-            &["spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"],
+            &[
+                "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+            ],
         ),
     ];
     assert_cases(base, |spec| validate(spec, "spec"), cases);
@@ -120,21 +152,31 @@ fn only_some_fields_of_a_pod_change() {
     let cases: &[(Value, &[&str])] = &[
         (with(json!({"image": "other"})), &[]),
         (json!({"activeDeadlineSeconds": 5}), &[]),
-        (json!({"tolerations": [{"key": "k", "operator": "Exists"}, {"key": "l", "operator": "Exists"}]}), &[]),
+        (
+            json!({"tolerations": [{"key": "k", "operator": "Exists"}, {"key": "l", "operator": "Exists"}]}),
+            &[],
+        ),
         (
             json!({"activeDeadlineSeconds": 20}),
             &["spec.activeDeadlineSeconds: Invalid value: 20: must be less than or equal to previous value"],
         ),
         (
             json!({"tolerations": []}),
-            &["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"],
+            &[
+                "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",
+            ],
         ),
-        (json!({"containers": []}), &["spec.containers: Forbidden: pod updates may not add or remove containers"]),
+        (
+            json!({"containers": []}),
+            &["spec.containers: Forbidden: pod updates may not add or remove containers"],
+        ),
     ];
     assert_cases(old.clone(), check, cases);
     let mut moved = old.clone();
     moved["nodeName"] = "m".into();
     let text = validate_update(&moved, &old)[0].to_string();
-    assert!(text.starts_with("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"));
+    assert!(text.starts_with(
+        "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+    ));
     assert!(text.ends_with("changed: spec.nodeName"), "{text}");
 }

@@ -15,7 +15,10 @@ pub fn validate_update(spec: &Value, old: &Value) -> Causes {
     let mut out = Vec::new();
     for list in ["containers", "initContainers"] {
         if items(&spec[list]).len() != items(&old[list]).len() {
-            out.push(Cause::forbidden(format!("spec.{list}"), "pod updates may not add or remove containers"));
+            out.push(Cause::forbidden(
+                format!("spec.{list}"),
+                "pod updates may not add or remove containers",
+            ));
             return out;
         }
         for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    super::checks::{Causes, indexed, label, nanos, one_of, require, text},
+    super::checks::{Causes, indexed, label, nanos, needed, one_of, require, text},
     container::below,
     environment,
 };
@@ -50,15 +50,17 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
         "hostPath" => {
             require(out, &source["path"], &format!("{path}.path"));
             if text(&source["path"]).split('/').any(|part| part == "..") {
-                out.push(Cause::invalid(format!("{path}.path"), source["path"].clone(), "must not contain '..'"));
+                out.push(Cause::invalid(
+                    format!("{path}.path"),
+                    source["path"].clone(),
+                    "must not contain '..'",
+                ));
             }
             one_of(out, &source["type"], &format!("{path}.type"), &HOST_PATH_TYPES);
         }
-        "emptyDir" => {
-            if nanos(&source["sizeLimit"]).is_some_and(|size| size < 0) {
-                let why = "SizeLimit field must be a valid resource quantity";
-                out.push(Cause::forbidden(format!("{path}.sizeLimit"), why));
-            }
+        "emptyDir" if nanos(&source["sizeLimit"]).is_some_and(|size| size < 0) => {
+            let why = "SizeLimit field must be a valid resource quantity";
+            out.push(Cause::forbidden(format!("{path}.sizeLimit"), why));
         }
         "secret" => {
             require(out, &source["secretName"], &format!("{path}.secretName"));
@@ -73,13 +75,13 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
             downward_items(out, source, path);
         }
         "projected" => projected(out, source, path),
-        "persistentVolumeClaim" => drop(require(out, &source["claimName"], &format!("{path}.claimName"))),
+        "persistentVolumeClaim" => needed(out, source, path, "claimName"),
         "nfs" => {
             require(out, &source["server"], &format!("{path}.server"));
             require(out, &source["path"], &format!("{path}.path"));
         }
-        "csi" => drop(require(out, &source["driver"], &format!("{path}.driver"))),
-        "ephemeral" => drop(require(out, &source["volumeClaimTemplate"], &format!("{path}.volumeClaimTemplate"))),
+        "csi" => needed(out, source, path, "driver"),
+        "ephemeral" => needed(out, source, path, "volumeClaimTemplate"),
         _ => {}
     }
 }
@@ -118,7 +120,12 @@ fn downward_items(out: &mut Causes, source: &Value, path: &str) {
                 out.push(Cause::invalid(at.as_str(), "resource", why));
             }
             (true, false) => {
-                environment::field(out, &item["fieldRef"]["fieldPath"], &format!("{at}.fieldRef.fieldPath"), &FIELDS);
+                environment::field(
+                    out,
+                    &item["fieldRef"]["fieldPath"],
+                    &format!("{at}.fieldRef.fieldPath"),
+                    &FIELDS,
+                );
             }
             (false, true) => {
                 let own = &item["resourceFieldRef"];
@@ -163,7 +170,10 @@ fn projected(out: &mut Causes, source: &Value, path: &str) {
                 out.push(Cause::required(at, why));
             }
             1 => {}
-            _ => out.push(Cause::forbidden(format!("{at}.{}", given[1].0), "may not specify more than 1 volume type")),
+            _ => out.push(Cause::forbidden(
+                format!("{at}.{}", given[1].0),
+                "may not specify more than 1 volume type",
+            )),
         }
     }
 }
