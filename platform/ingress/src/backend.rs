@@ -5,13 +5,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use crate::annotations::Protocol;
+use crate::annotations::Settings;
 
 /// A Service port, resolved.
 #[derive(Debug)]
 pub struct Backend {
     pub target: Target,
-    pub protocol: Protocol,
+    pub settings: Settings,
     /// Round robin.
     next: AtomicUsize,
 }
@@ -27,8 +27,8 @@ pub enum Target {
 }
 
 impl Backend {
-    pub fn new(target: Target, protocol: Protocol) -> Backend {
-        Backend { target, protocol, next: AtomicUsize::new(0) }
+    pub fn new(target: Target, settings: Settings) -> Backend {
+        Backend { target, settings, next: AtomicUsize::new(0) }
     }
 
     /// The place in the round at which the next request starts.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use k8s_openapi::api::{core::v1::Secret, networking::v1::Ingress};
+use k8s_openapi::api::{
+    core::v1::Secret,
+    networking::v1::{Ingress, IngressTLS},
+};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -47,7 +50,7 @@ pub struct CertificateCache(HashMap<(String, String), (String, Option<Arc<Certif
 impl CertificateCache {
     /// The certificates of the Ingresses' `tls` entries. A Secret that is absent or unusable leaves its hosts to the
     /// self-signed certificate.
-    pub fn load(&mut self, ingresses: &[&Ingress], secrets: &[Arc<Secret>]) -> Certificates {
+    pub fn load(&mut self, ingresses: &[Arc<Ingress>], secrets: &[Arc<Secret>]) -> Certificates {
         let by_name: HashMap<(&str, &str), &Secret> = secrets
             .iter()
             .map(|secret| {
@@ -76,7 +79,7 @@ impl CertificateCache {
                     ),
                 };
                 if let Some(certified) = &parsed {
-                    for host in tls.hosts.iter().flatten() {
+                    for host in hosts(ingress, tls) {
                         certificates.add(host, certified.clone());
                     }
                 }
@@ -86,6 +89,16 @@ impl CertificateCache {
         self.0 = used;
         certificates
     }
+}
+
+/// An entry without hosts is for those of the rules.
+fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a String> {
+    let listed: Vec<&String> = tls.hosts.iter().flatten().collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    rules.filter_map(|rule| rule.host.as_ref()).collect()
 }
 
 fn parse(secret: &Secret, namespace: &str, name: &str) -> Option<Arc<CertifiedKey>> {

@@ -3,196 +3,136 @@
 //! Invariant: a request is tried again only where it cannot have had an effect: it was never sent, or it is
 //! idempotent, has no body, and got no answer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use hickory_resolver::TokioResolver;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body::Body;
-use http_body_util::{Either, Empty};
-use hyper::body::Incoming;
-use tokio::sync::OnceCell;
-use tracing::{debug, info};
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tracing::debug;
 
 use crate::{
     annotations::Protocol,
+    attempt::{Attempt, Failure},
     backend::{Backend, Target},
     headers::{self, Arrival},
-    pool::{Lease, Pool},
+    names::Names,
+    pool::Pool,
     respond::{self, AnswerBody},
     table::Table,
-    upgrade,
+    tasks::Tasks,
+    upload::RequestBody,
 };
 
-pub type UpstreamBody = Either<Incoming, Empty<Bytes>>;
+/// Endpoints that are tried before the client hears of it: ingress-nginx's `proxy-next-upstream-tries`.
+const MAX_TRIES: usize = 3;
 
-/// As ingress-nginx's `proxy-read-timeout`, until the head of the answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Endpoints that are tried before the client hears of it.
-const MAX_TRIES: usize = 4;
+/// Of a request that is refused for its size, this much is read and dropped: a client that is still sending would
+/// otherwise find its connection reset before it reads the answer.
+const DISCARD_BYTES: u64 = 16 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 pub struct Forwarder {
+    pub table: Arc<ArcSwap<Table>>,
     pub pool: Arc<Pool>,
-    http_port: u16,
+    pub tasks: Tasks,
+    names: Names,
     https_port: u16,
-    resolver: OnceCell<TokioResolver>,
-}
-
-/// Why a try gave no answer.
-enum Failure {
-    /// The request was not sent, or may be sent again: here it is.
-    Retry(Box<Request<UpstreamBody>>),
-    /// It may have had an effect.
-    Final(StatusCode),
 }
 
 impl Forwarder {
-    pub fn new(http_port: u16, https_port: u16) -> Forwarder {
-        Forwarder { pool: Arc::default(), http_port, https_port, resolver: OnceCell::new() }
+    pub fn new(table: Arc<ArcSwap<Table>>, tasks: Tasks, https_port: u16) -> Forwarder {
+        let pool = Arc::new(Pool::new(tasks.clone()));
+        Forwarder { table, pool, tasks, names: Names::default(), https_port }
     }
 
-    pub async fn handle(
-        &self,
-        table: &Table,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        tls: bool,
-    ) -> Response<AnswerBody> {
+    pub async fn handle(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        if let Some(status) = headers::refusal(&request) {
+            return respond::plain(status);
+        }
         let host = host(&request);
-        let Some(route) = table.router.find(host, request.uri().path()) else {
+        let Some((backend, redirect)) = self.route(host, request.uri().path()) else {
             return respond::plain(StatusCode::NOT_FOUND);
         };
-        if route.redirect && !tls {
+        if redirect && !arrival.tls {
             return respond::redirect(&self.https_location(host, request.uri()));
         }
-        let Some(addresses) = self.addresses(&route.backend).await else {
-            return respond::plain(StatusCode::SERVICE_UNAVAILABLE);
-        };
-        let arrival = Arrival { peer, tls, port: if tls { self.https_port } else { self.http_port } };
-        let protocol = route.backend.protocol;
-        let turn = route.backend.turn();
-        self.forward(request, &arrival, protocol, turn, &addresses).await
+        if backend.settings.body_limit.is_some_and(|limit| announced_length(&request) > limit) {
+            return too_large(request).await;
+        }
+        self.forward(request, arrival, backend).await
+    }
+
+    fn route(&self, host: &str, path: &str) -> Option<(Arc<Backend>, bool)> {
+        self.table.load().router.find(host, path).map(|route| (route.backend.clone(), route.redirect))
     }
 
     async fn forward(
         &self,
         mut request: Request<Incoming>,
         arrival: &Arrival,
-        protocol: Protocol,
-        turn: usize,
-        addresses: &[SocketAddr],
+        mut backend: Arc<Backend>,
     ) -> Response<AnswerBody> {
-        let client = upgrade_of(&mut request);
+        let mut client = upgrade_of(&mut request);
         let (mut parts, body) = request.into_parts();
         headers::prepare(&mut parts, arrival, client.is_some());
-        let body = if body.is_end_stream() { Either::Right(Empty::new()) } else { Either::Left(body) };
+        let (body, upload) = RequestBody::new(body, backend.settings.body_limit);
         let mut request = Request::from_parts(parts, body);
-        for attempt in 0..addresses.len().min(MAX_TRIES) * 2 {
-            let address = addresses[(turn + attempt) % addresses.len()];
-            let tried = match protocol {
-                Protocol::Http1 => self.try_http1(request, address, attempt >= addresses.len()).await,
-                Protocol::Http2 => self.try_http2(request, address).await,
-            };
-            match tried {
-                Ok((response, lease)) => return self.answer(response, lease, client),
-                Err(Failure::Retry(again)) => request = *again,
+        loop {
+            let settings = backend.settings;
+            let attempt =
+                Attempt { pool: &self.pool, tasks: &self.tasks, upload: upload.as_deref(), settings };
+            let failed = match self.try_endpoints(&attempt, request, &backend, &mut client).await {
+                Ok(response) => return response,
                 Err(Failure::Final(status)) => return respond::plain(status),
+                Err(Failure::Next(again, status)) => (again, status),
+            };
+            // Its pods may just have been replaced: whoever serves the route now is asked too.
+            request = *failed.0;
+            match self.route(host(&request), request.uri().path()) {
+                Some((newer, _)) if !Arc::ptr_eq(&newer, &backend) && newer.target != backend.target => {
+                    backend = newer;
+                }
+                _ => return respond::plain(failed.1),
             }
         }
-        respond::plain(StatusCode::BAD_GATEWAY)
     }
 
-    fn answer(
+    async fn try_endpoints(
         &self,
-        mut response: Response<Incoming>,
-        lease: Option<Lease>,
-        client: Option<hyper::upgrade::OnUpgrade>,
-    ) -> Response<AnswerBody> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // The connection now belongs to the two ends.
-            return match client {
-                Some(client) => upgrade::join(client, response),
-                None => respond::plain(StatusCode::BAD_GATEWAY),
+        attempt: &Attempt<'_>,
+        request: Request<RequestBody>,
+        backend: &Backend,
+        client: &mut Option<OnUpgrade>,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let addresses = self.addresses(backend).await;
+        let mut failed = Failure::Next(Box::new(request), StatusCode::SERVICE_UNAVAILABLE);
+        let turn = if addresses.len() > 1 { backend.turn() } else { 0 };
+        for offset in 0..addresses.len().min(MAX_TRIES) {
+            let request = match failed {
+                Failure::Next(request, _) => *request,
+                Failure::Final(_) => return Err(failed),
+            };
+            let address = addresses[turn.wrapping_add(offset) % addresses.len()];
+            let tried = match attempt.settings.protocol {
+                Protocol::Http1 => attempt.http1(request, address, client).await,
+                Protocol::Http2 => attempt.http2(request, address).await,
+            };
+            failed = match tried {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
             };
         }
-        headers::drop_hop_by_hop(response.headers_mut());
-        response.map(|body| AnswerBody::from_backend(body, self.pool.clone(), lease))
+        Err(failed)
     }
 
-    /// `fresh`: no connection that rested, as those of all addresses have failed.
-    async fn try_http1(
-        &self,
-        request: Request<UpstreamBody>,
-        address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Failure> {
-        let lease =
-            if fresh { self.pool.connect_http1(address).await } else { self.pool.http1(address).await };
-        let mut lease = match lease {
-            Ok(lease) => lease,
-            Err(error) => {
-                info!(%address, error = &error as &dyn std::error::Error, "backend does not take connections");
-                return Err(Failure::Retry(Box::new(request)));
-            }
-        };
-        let again = replayable(&request).then(|| clone_head(&request));
-        match tokio::time::timeout(ANSWER_TIMEOUT, lease.sender.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok((response, Some(lease))),
-            Ok(Err(mut error)) => {
-                debug!(%address, error = %error.error(), reused = lease.reused, "backend gave no answer");
-                match error.take_message().or(again) {
-                    Some(request) => Err(Failure::Retry(Box::new(request))),
-                    None => Err(Failure::Final(StatusCode::BAD_GATEWAY)),
-                }
-            }
-            Err(_) => Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
-        }
-    }
-
-    async fn try_http2(
-        &self,
-        mut request: Request<UpstreamBody>,
-        address: SocketAddr,
-    ) -> Result<(Response<Incoming>, Option<Lease>), Failure> {
-        let mut sender = match self.pool.http2(address).await {
-            Ok(sender) => sender,
-            Err(error) => {
-                info!(%address, error = &error as &dyn std::error::Error, "backend does not take connections");
-                return Err(Failure::Retry(Box::new(request)));
-            }
-        };
-        to_http2(&mut request, address);
-        match tokio::time::timeout(ANSWER_TIMEOUT, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok((response, None)),
-            Ok(Err(mut error)) => match error.take_message() {
-                Some(request) => Err(Failure::Retry(Box::new(request))),
-                None => Err(Failure::Final(StatusCode::BAD_GATEWAY)),
-            },
-            Err(_) => Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
-        }
-    }
-
-    /// `None`: nowhere to go.
-    async fn addresses<'a>(&self, backend: &'a Backend) -> Option<std::borrow::Cow<'a, [SocketAddr]>> {
+    /// Empty: nowhere to go.
+    async fn addresses<'a>(&self, backend: &'a Backend) -> Cow<'a, [SocketAddr]> {
         match &backend.target {
-            Target::Endpoints(addresses) if !addresses.is_empty() => Some(addresses.as_ref().into()),
-            Target::Endpoints(_) | Target::Absent => None,
-            Target::Dns { host, port } => Some(self.resolve(host, *port).await?.into()),
+            Target::Endpoints(addresses) => addresses.as_ref().into(),
+            Target::Absent => Cow::Borrowed(&[]),
+            Target::Dns { host, port } => self.names.resolve(host, *port).await.into(),
         }
-    }
-
-    async fn resolve(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
-        let resolver =
-            self.resolver.get_or_try_init(|| async { TokioResolver::builder_tokio()?.build() }).await;
-        let resolver = resolver.inspect_err(|error| info!(%error, "resolver could not be set up")).ok()?;
-        let found = resolver
-            .lookup_ip(host)
-            .await
-            .inspect_err(|error| info!(host, %error, "backend's name could not be resolved"));
-        let addresses: Vec<SocketAddr> =
-            found.ok()?.iter().map(|address| SocketAddr::new(address, port)).collect();
-        (!addresses.is_empty()).then_some(addresses)
     }
 
     fn https_location(&self, host: &str, uri: &Uri) -> String {
@@ -206,43 +146,32 @@ impl Forwarder {
     }
 }
 
-fn host(request: &Request<Incoming>) -> &str {
+fn host<B>(request: &Request<B>) -> &str {
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    authority.or(header).unwrap_or_default()
+    let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    authority.or_else(header).unwrap_or_default()
 }
 
 /// The client's side of a connection that is about to leave HTTP.
-fn upgrade_of(request: &mut Request<Incoming>) -> Option<hyper::upgrade::OnUpgrade> {
+fn upgrade_of(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
     headers::is_upgrade(request).then(|| hyper::upgrade::on(request))
 }
 
-fn replayable(request: &Request<UpstreamBody>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    idempotent && matches!(request.body(), Either::Right(_))
+/// 0 where the client does not tell: then the bytes are counted as they come.
+fn announced_length(request: &Request<Incoming>) -> u64 {
+    http_body::Body::size_hint(request.body()).exact().unwrap_or_default()
 }
 
-fn clone_head(request: &Request<UpstreamBody>) -> Request<UpstreamBody> {
-    let mut copy = Request::new(Either::Right(Empty::new()));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-/// HTTP/2 names scheme and host in the address; gRPC wants trailers announced.
-fn to_http2(request: &mut Request<UpstreamBody>, address: SocketAddr) {
-    let host = request.headers_mut().remove(header::HOST);
-    let authority =
-        host.as_ref().and_then(|host| host.to_str().ok()).map_or_else(|| address.to_string(), str::to_string);
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_string();
-    if let Ok(uri) = Uri::builder().scheme("http").authority(authority).path_and_query(path).build() {
-        *request.uri_mut() = uri;
+async fn too_large(request: Request<Incoming>) -> Response<AnswerBody> {
+    // Who waits for leave to send has sent nothing, and HTTP/2 can refuse a body without closing the connection.
+    let is_sending =
+        !request.headers().contains_key(header::EXPECT) && request.version() <= http::Version::HTTP_11;
+    if is_sending {
+        let mut body = http_body_util::Limited::new(request.into_body(), DISCARD_BYTES as usize);
+        let discarded = async { while let Some(Ok(_)) = body.frame().await {} };
+        if tokio::time::timeout(DISCARD_TIME, discarded).await.is_err() {
+            debug!("a request that is too large is still coming in");
+        }
     }
-    *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().insert(header::TE, http::HeaderValue::from_static("trailers"));
+    respond::plain(StatusCode::PAYLOAD_TOO_LARGE)
 }

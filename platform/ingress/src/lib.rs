@@ -3,23 +3,31 @@
 //! Knows the cluster only through its `kube::Client`: watches Ingresses, IngressClasses, Services, EndpointSlices and
 //! TLS Secrets, and keeps one immutable [`table::Table`] that every request reads without waiting.
 //!
-//! Writes:    Ingress `status.loadBalancer`.
+//! Writes:    Ingress `status.loadBalancer`, Events about annotations without effect.
 //! Invariant: a change of routes or endpoints never drops a request that is under way.
 //! Source:    <https://kubernetes.io/docs/concepts/services-networking/ingress/>
 
 mod annotations;
+mod attempt;
 mod backend;
 mod certificates;
+mod exchange;
 mod forward;
 mod headers;
+mod names;
+mod notices;
 mod objects;
 mod pool;
+mod request_id;
 mod respond;
 mod router;
 mod serve;
+mod sockets;
 mod status;
 mod table;
+mod tasks;
 mod upgrade;
+mod upload;
 mod watch;
 
 use std::{
@@ -29,9 +37,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
-use crate::{forward::Forwarder, serve::Frontend, table::Table};
+use crate::{forward::Forwarder, table::Table, tasks::Tasks};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,35 +66,52 @@ pub enum BuildError {
 pub struct Ingress {
     config: Config,
     client: kube::Client,
-    http: TcpListener,
-    https: TcpListener,
-    frontend: Arc<Frontend>,
+    http: (TcpListener, SocketAddr),
+    https: (TcpListener, SocketAddr),
+    acceptor: TlsAcceptor,
+    forwarder: Arc<Forwarder>,
 }
 
 impl Ingress {
     pub async fn build(config: Config, client: kube::Client) -> Result<Ingress, BuildError> {
-        let http = listen(config.http).await?;
-        let https = listen(config.https).await?;
+        let http = sockets::listen(config.http).await?;
+        let https = sockets::listen(config.https).await?;
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
-        let tls = certificates::server_config(table.clone())?;
-        let forwarder = Forwarder::new(config.http.port(), config.https.port());
-        let frontend = Arc::new(Frontend { table, tls, forwarder, connections: TaskTracker::new() });
-        Ok(Ingress { config, client, http, https, frontend })
+        let acceptor = certificates::server_config(table.clone())?.into();
+        let forwarder = Arc::new(Forwarder::new(table, Tasks::default(), https.1.port()));
+        Ok(Ingress { config, client, http, https, acceptor, forwarder })
     }
 
-    /// Serves until `stop`, then lets requests in flight end.
+    /// Where it listens, HTTP and HTTPS: what port 0 in the configuration became.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.http.1, self.https.1)
+    }
+
+    /// Serves until `stop`, then lets requests in flight end, for a short time.
     pub async fn run(self, stop: CancellationToken) {
-        let frontend = self.frontend;
-        tokio::join!(
-            watch::run(&self.config, &self.client, &frontend, &stop),
-            serve::plain(frontend.clone(), self.http, stop.clone()),
-            serve::tls(frontend.clone(), self.https, stop.clone()),
-        );
-        frontend.connections.close();
-        frontend.connections.wait().await;
+        let forwarder = self.forwarder;
+        let tasks = forwarder.tasks.clone();
+        // Also when this future is dropped.
+        let _cut = tasks.cut.clone().drop_guard();
+        let stopped = async {
+            stop.cancelled().await;
+            tasks.stopping.cancel();
+        };
+        let (http_port, https_port) = (self.http.1.port(), self.https.1.port());
+        let serving = async {
+            tokio::join!(
+                stopped,
+                watch::run(&self.config, &self.client, &forwarder),
+                serve::plain(forwarder.clone(), self.http.0, http_port),
+                serve::tls(forwarder.clone(), self.https.0, https_port, self.acceptor),
+            );
+            // HTTP/2 connections to backends end once nobody may use them again.
+            forwarder.pool.retain(&Default::default());
+            tasks.end(serve::DRAIN).await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = forwarder.pool.sweep() => {}
+        }
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, BuildError> {
-    TcpListener::bind(address).await.map_err(|source| BuildError::Listen { address, source })
 }

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -11,25 +11,59 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::pool::{Lease, Pool, Return};
+use crate::{exchange::Connection, pool::Pool};
 
 /// The body of every answer.
 pub enum AnswerBody {
-    /// From a backend; its connection returns to the pool at the end.
-    Backend {
-        body: Incoming,
-        back: Return,
-    },
+    /// Comes in over a connection that this body drives and gives back to the pool at its end.
+    Coming(Box<Coming>),
+    /// From a backend; needs no help.
+    Backend(Incoming),
     Own(Option<Bytes>),
 }
 
+pub struct Coming {
+    body: Incoming,
+    /// `None` once it was given back.
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
 impl AnswerBody {
-    pub fn from_backend(body: Incoming, pool: Arc<Pool>, lease: Option<Lease>) -> AnswerBody {
-        let mut back = Return { pool, lease };
-        if body.is_end_stream() {
-            back.now();
+    /// `connection` carries the answer and nothing else.
+    pub fn over(connection: Connection, body: Incoming, pool: &Arc<Pool>) -> AnswerBody {
+        if connection.is_at_rest() {
+            // All of the answer has been read.
+            pool.give_back(connection);
+            return AnswerBody::Backend(body);
         }
-        AnswerBody::Backend { body, back }
+        AnswerBody::Coming(Box::new(Coming { body, connection: Some(connection), pool: pool.clone() }))
+    }
+}
+
+impl Coming {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(connection) = &mut self.connection else {
+            return Pin::new(&mut self.body).poll_frame(context);
+        };
+        // What was read before, without asking to be woken: only driving the connection brings more.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let mut frame = Pin::new(&mut self.body).poll_frame(&mut unwoken);
+        if !matches!(frame, Poll::Ready(Some(_))) {
+            connection.drive(context);
+            if frame.is_pending() {
+                frame = Pin::new(&mut self.body).poll_frame(&mut unwoken);
+            }
+        }
+        if connection.is_at_rest()
+            && let Some(connection) = self.connection.take()
+        {
+            self.pool.give_back(connection);
+            if frame.is_pending() {
+                frame = Pin::new(&mut self.body).poll_frame(context);
+            }
+        }
+        frame
     }
 }
 
@@ -43,23 +77,16 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             AnswerBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            AnswerBody::Backend { body, back } => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(context));
-                match &frame {
-                    Some(Err(_)) => back.lease = None,
-                    None => back.now(),
-                    Some(Ok(_)) if body.is_end_stream() => back.now(),
-                    Some(Ok(_)) => {}
-                }
-                Poll::Ready(frame)
-            }
+            AnswerBody::Backend(body) => Pin::new(body).poll_frame(context),
+            AnswerBody::Coming(coming) => coming.poll(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             AnswerBody::Own(bytes) => bytes.is_none(),
-            AnswerBody::Backend { body, .. } => body.is_end_stream(),
+            AnswerBody::Backend(body) => body.is_end_stream(),
+            AnswerBody::Coming(coming) => coming.body.is_end_stream(),
         }
     }
 
@@ -68,7 +95,8 @@ impl Body for AnswerBody {
             AnswerBody::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            AnswerBody::Backend { body, .. } => body.size_hint(),
+            AnswerBody::Backend(body) => body.size_hint(),
+            AnswerBody::Coming(coming) => coming.body.size_hint(),
         }
     }
 }

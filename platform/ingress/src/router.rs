@@ -94,14 +94,14 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{annotations::Protocol, backend::Target};
+    use crate::{annotations::Settings, backend::Target};
 
     fn router(routes: &[(&str, &str, PathKind)]) -> Router {
         let mut router = Router::default();
         for (index, (host, path, kind)) in routes.iter().enumerate() {
             // The port tells the routes apart.
             let target = Target::Dns { host: String::new(), port: index as u16 };
-            let backend = Arc::new(Backend::new(target, Protocol::Http1));
+            let backend = Arc::new(Backend::new(target, Settings::default()));
             router.add(host, Route { path: path.to_string(), kind: *kind, backend, redirect: false });
         }
         router.sort();

@@ -1,73 +1,68 @@
 //! Connections of clients: HTTP/1.1 in plain, HTTP/1.1 and HTTP/2 over TLS.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
-
-use arc_swap::ArcSwap;
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
 };
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{forward::Forwarder, table::Table};
+use crate::{forward::Forwarder, headers::Arrival, respond::AnswerBody};
 
-/// As nginx's `client_header_timeout`; also bounds a TLS handshake.
+/// As nginx's `client_header_timeout`; also bounds a TLS handshake, and the rest between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As nginx's `large_client_header_buffers`, 4 of 8 KiB, and some space for bodies. More is answered 431.
+const HEAD_LIMIT: usize = 64 << 10;
+
+/// As nginx's `http2_max_concurrent_streams`.
+const MAX_STREAMS: u32 = 128;
+
+/// A client on HTTP/2 that is gone is noticed after this.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// After a failed accept (no file descriptors left): others may free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all connections share.
-pub struct Frontend {
-    pub table: Arc<ArcSwap<Table>>,
-    pub tls: Arc<rustls::ServerConfig>,
-    pub forwarder: Forwarder,
-    pub connections: TaskTracker,
-}
+/// How long requests under way may take once the ingress stops. The whole daemon has 5 seconds.
+pub const DRAIN: Duration = Duration::from_secs(3);
 
-pub async fn plain(frontend: Arc<Frontend>, listener: TcpListener, stop: CancellationToken) {
-    accept(listener, stop, |stream, peer, stop| {
-        let shared = frontend.clone();
-        frontend.connections.spawn(connection(shared, TokioIo::new(stream), peer, false, stop));
+pub async fn plain(forwarder: Arc<Forwarder>, listener: TcpListener, port: u16) {
+    accept(&forwarder, listener, |stream, peer| {
+        let visit = Visit { forwarder: forwarder.clone(), arrival: Arrival::new(peer, false, port) };
+        forwarder.tasks.spawn(http1(Arc::new(visit), stream));
     })
     .await;
 }
 
-pub async fn tls(frontend: Arc<Frontend>, listener: TcpListener, stop: CancellationToken) {
-    let acceptor = TlsAcceptor::from(frontend.tls.clone());
-    accept(listener, stop, |stream, peer, stop| {
-        let (shared, acceptor) = (frontend.clone(), acceptor.clone());
-        frontend.connections.spawn(async move {
-            match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => connection(shared, TokioIo::new(stream), peer, true, stop).await,
-                Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => debug!(%peer, "TLS handshake took too long"),
-            }
-        });
+pub async fn tls(forwarder: Arc<Forwarder>, listener: TcpListener, port: u16, acceptor: TlsAcceptor) {
+    accept(&forwarder, listener, |stream, peer| {
+        let visit = Visit { forwarder: forwarder.clone(), arrival: Arrival::new(peer, true, port) };
+        forwarder.tasks.spawn(handshake(Arc::new(visit), stream, acceptor.clone()));
     })
     .await;
 }
 
-async fn accept(
-    listener: TcpListener,
-    stop: CancellationToken,
-    mut serve: impl FnMut(TcpStream, SocketAddr, CancellationToken),
-) {
+async fn accept(forwarder: &Forwarder, listener: TcpListener, mut serve: impl FnMut(TcpStream, SocketAddr)) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = forwarder.tasks.stopping.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                // Only a matter of latency.
-                let _ = stream.set_nodelay(true);
-                serve(stream, peer, stop.clone());
-            }
+            Ok((stream, peer)) => serve(stream, peer),
             Err(error) => {
                 warn!(%error, "connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -76,37 +71,72 @@ async fn accept(
     }
 }
 
-async fn connection<S>(
-    frontend: Arc<Frontend>,
-    stream: S,
-    peer: SocketAddr,
-    tls: bool,
-    stop: CancellationToken,
-) where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+/// One client's connection.
+struct Visit {
+    forwarder: Arc<Forwarder>,
+    arrival: Arrival,
+}
+
+async fn answer(visit: Arc<Visit>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+    Ok(visit.forwarder.handle(request, &visit.arrival).await)
+}
+
+async fn handshake(visit: Arc<Visit>, stream: TcpStream, acceptor: TlsAcceptor) {
+    let stopping = visit.forwarder.tasks.stopping.clone();
+    let accepted = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream));
+    let stream = match stopping.run_until_cancelled_owned(accepted).await {
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(error))) => return debug!(%error, "TLS handshake failed"),
+        Some(Err(_)) => return debug!("TLS handshake took too long"),
+        None => return,
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2(visit, stream).await;
+    } else {
+        http1(visit, stream).await;
+    }
+}
+
+async fn http1<S>(visit: Arc<Visit>, stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| {
-        let frontend = frontend.clone();
-        async move {
-            let table = frontend.table.load_full();
-            Ok::<_, Infallible>(frontend.forwarder.handle(&table, request, peer, tls).await)
-        }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
-    // Without TLS there is no agreement on HTTP/2.
-    let builder = if tls { builder } else { builder.http1_only() };
-    let serving = builder.serve_connection_with_upgrades(stream, service);
-    let mut serving = std::pin::pin!(serving);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
+    let shared = visit.clone();
+    let service = service_fn(move |request| answer(shared.clone(), request));
+    let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    until_stopped(&visit, serving, |serving| serving.graceful_shutdown()).await;
+}
+
+async fn http2<S>(visit: Arc<Visit>, stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(visit.forwarder.tasks.clone());
+    builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
+    builder.max_concurrent_streams(MAX_STREAMS).max_header_list_size(HEAD_LIMIT as u32);
+    let shared = visit.clone();
+    let service = service_fn(move |request| answer(shared.clone(), request));
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    until_stopped(&visit, serving, |serving| serving.graceful_shutdown()).await;
+}
+
+/// Serves until the client leaves. When the ingress stops, requests under way may still end.
+async fn until_stopped<F>(visit: &Visit, serving: F, shut_down: impl FnOnce(Pin<&mut F>))
+where
+    F: Future<Output = hyper::Result<()>>,
+{
+    let mut serving = pin!(serving);
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
+        () = visit.forwarder.tasks.stopping.cancelled() => {
+            shut_down(serving.as_mut());
             serving.await
         }
     };
     if let Err(error) = ended {
-        debug!(%peer, error, "connection ended");
+        debug!(%error, "connection of a client ended");
     }
 }

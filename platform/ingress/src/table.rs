@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressSpec};
 
 use crate::{
     annotations::{Annotations, CLASS},
@@ -25,8 +25,8 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 pub struct Table {
     pub router: Router,
     pub certificates: Certificates,
-    /// Namespace and name of every Ingress that is served here.
-    pub served: Vec<(String, String)>,
+    /// Every Ingress that is served here, oldest first.
+    pub served: Vec<Arc<Ingress>>,
 }
 
 impl Table {
@@ -37,12 +37,8 @@ impl Table {
         cache: &mut CertificateCache,
     ) -> Table {
         let index = Index::new(objects, cluster_domain);
-        let mut served: Vec<&Ingress> = objects
-            .ingresses
-            .iter()
-            .map(Arc::as_ref)
-            .filter(|ingress| is_ours(ingress, objects, class))
-            .collect();
+        let mut served: Vec<Arc<Ingress>> =
+            objects.ingresses.iter().filter(|ingress| is_ours(ingress, objects, class)).cloned().collect();
         // Where two claim the same path, the older one has it.
         served.sort_by_key(|ingress| {
             let metadata = &ingress.metadata;
@@ -54,7 +50,7 @@ impl Table {
         }
         table.router.sort();
         table.certificates = cache.load(&served, &objects.secrets);
-        table.served = served.iter().map(|ingress| names(ingress)).collect();
+        table.served = served;
         table
     }
 
@@ -67,11 +63,6 @@ impl Table {
         });
         endpoints.flatten().collect()
     }
-}
-
-fn names(ingress: &Ingress) -> (String, String) {
-    let metadata = &ingress.metadata;
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 /// By `ingressClassName`, else by the annotation, else as the default class.
@@ -100,21 +91,18 @@ fn add(router: &mut Router, ingress: &Ingress, index: &Index<'_>) {
     let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
     let annotations = ingress.metadata.annotations.as_ref().map(Annotations::read);
     let annotations = annotations.unwrap_or_else(|| Annotations::read(&Default::default()));
-    let tls_hosts: HashSet<&str> =
-        spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).map(String::as_str).collect();
     // Paths to the same Service port share one round.
     let mut backends: HashMap<String, Arc<Backend>> = HashMap::new();
     let mut backend_of = |backend: &k8s_openapi::api::networking::v1::IngressBackend| {
         let key = format!("{:?}", backend.service);
         let made = backends.entry(key).or_insert_with(|| {
-            Arc::new(Backend::new(index.target(namespace, backend), annotations.protocol))
+            Arc::new(Backend::new(index.target(namespace, backend), annotations.settings))
         });
         made.clone()
     };
     for rule in spec.rules.iter().flatten() {
         let host = rule.host.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let redirect =
-            annotations.force_ssl_redirect || (annotations.ssl_redirect && tls_hosts.contains(host.as_str()));
+        let redirect = annotations.force_ssl_redirect || (annotations.ssl_redirect && has_tls(spec, &host));
         for path in rule.http.iter().flat_map(|http| &http.paths) {
             router.add(&host, route(path, backend_of(&path.backend), redirect));
         }
@@ -126,6 +114,23 @@ fn add(router: &mut Router, ingress: &Ingress, index: &Index<'_>) {
             Route { path: "/".into(), kind: PathKind::Prefix, backend: backend_of(backend), redirect },
         );
     }
+}
+
+/// Whether `host` (in lower case) is under the Ingress's `tls`. An entry without hosts is for those of the rules.
+fn has_tls(spec: &IngressSpec, host: &str) -> bool {
+    let covers = |listed: &String| {
+        let listed = listed.to_ascii_lowercase();
+        let below_star = || {
+            listed
+                .strip_prefix("*.")
+                .is_some_and(|suffix| host.split_once('.').is_some_and(|(_, rest)| rest == suffix))
+        };
+        listed == host || below_star()
+    };
+    spec.tls.iter().flatten().any(|tls| match tls.hosts.as_deref().unwrap_or_default() {
+        [] => !host.is_empty(),
+        hosts => hosts.iter().any(covers),
+    })
 }
 
 fn route(path: &HTTPIngressPath, backend: Arc<Backend>, redirect: bool) -> Route {

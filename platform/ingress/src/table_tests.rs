@@ -90,6 +90,16 @@ fn hosts_with_tls_are_redirected() {
 }
 
 #[test]
+fn tls_covers_hosts_as_they_are_listed() {
+    let redirects = |tls: serde_json::Value| {
+        build(ingress("alias", json!({"tls": [tls]}))).router.find("a.example", "/").unwrap().redirect
+    };
+    assert!(redirects(json!({"hosts": ["*.example"], "secretName": "absent"})));
+    assert!(redirects(json!({"secretName": "absent"})));
+    assert!(!redirects(json!({"hosts": ["b.example"], "secretName": "absent"})));
+}
+
+#[test]
 fn an_ingress_of_another_class_is_left_alone() {
     let mut other = ingress("alias", json!({}));
     other["metadata"]["annotations"]["kubernetes.io/ingress.class"] = json!("traefik");

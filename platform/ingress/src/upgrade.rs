@@ -5,14 +5,19 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
-use crate::respond::AnswerBody;
+use crate::{exchange::Connection, respond::AnswerBody, tasks::Tasks};
 
 /// Answers the client with the backend's 101, and joins the two connections once both have switched.
-/// The task ends when either side closes.
-pub fn join(client: OnUpgrade, mut response: Response<Incoming>) -> Response<AnswerBody> {
+/// That ends when both sides have closed, or when the ingress stops: such a connection has no end of its own to wait for.
+pub fn join(
+    client: OnUpgrade,
+    mut response: Response<Incoming>,
+    connection: Connection,
+    tasks: &Tasks,
+) -> Response<AnswerBody> {
     let backend = hyper::upgrade::on(&mut response);
-    tokio::spawn(async move {
-        let switched = tokio::try_join!(client, backend);
+    let joined = async move {
+        let (switched, ()) = tokio::join!(async { tokio::try_join!(client, backend) }, connection.finish());
         let (client, backend) = match switched {
             Ok(both) => both,
             Err(error) => return debug!(%error, "connection did not switch protocols"),
@@ -22,6 +27,10 @@ pub fn join(client: OnUpgrade, mut response: Response<Incoming>) -> Response<Ans
         if let Err(error) = copied {
             debug!(%error, "switched connection ended");
         }
+    };
+    let stopping = tasks.stopping.clone();
+    tasks.spawn(async move {
+        stopping.run_until_cancelled_owned(joined).await;
     });
     response.map(|_| AnswerBody::Own(None))
 }

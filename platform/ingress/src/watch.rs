@@ -5,26 +5,30 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use futures::StreamExt;
+use coracle_client::EventRecorder;
+use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt,
     runtime::{WatchStreamExt, reflector, reflector::Store, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{
-    Config, certificates::CertificateCache, objects::Objects, serve::Frontend, status, table::Table,
+    Config, certificates::CertificateCache, forward::Forwarder, notices::Notices, objects::Objects, status,
+    table::Table,
 };
 
-pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, stop: &CancellationToken) {
+/// The `source.component` of Events, as ingress-nginx names itself.
+const COMPONENT: &str = "nginx-ingress-controller";
+
+pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) {
     let changed = Arc::new(Notify::new());
     let any = watcher::Config::default();
     let tls_only = watcher::Config::default().fields("type=kubernetes.io/tls");
@@ -33,7 +37,8 @@ pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, st
     let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed);
     let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed);
     let (secrets, watch_secrets) = reflect::<Secret>(client, tls_only, &changed);
-    let rebuild = async {
+    let (announce, announced) = tokio::sync::watch::channel(Vec::new());
+    let rebuild = async move {
         let ready = tokio::try_join!(
             ingresses.wait_until_ready(),
             classes.wait_until_ready(),
@@ -45,6 +50,8 @@ pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, st
             return;
         }
         let mut cache = CertificateCache::default();
+        let mut notices = Notices::default();
+        let events = EventRecorder::new(client.clone(), COMPONENT, None);
         loop {
             let objects = Objects {
                 ingresses: ingresses.state(),
@@ -54,17 +61,23 @@ pub async fn run(config: &Config, client: &kube::Client, frontend: &Frontend, st
                 secrets: secrets.state(),
             };
             let table = Table::build(&objects, &config.ingress_class, &config.cluster_domain, &mut cache);
-            frontend.forwarder.pool.retain(&table.addresses());
             let served = table.served.clone();
-            frontend.table.store(Arc::new(table));
-            info!(ingresses = served.len(), "routes changed");
-            status::write(client, &objects.ingresses, &served, config.status_ip).await;
+            let addresses = table.addresses();
+            forwarder.table.store(Arc::new(table));
+            forwarder.pool.retain(&addresses);
+            debug!(ingresses = served.len(), "routes changed");
+            notices.post(&served, &events);
+            announce.send_replace(served);
             changed.notified().await;
         }
     };
+    let report = status::keep(client, announced, config.status_ip);
+    let watches = async {
+        tokio::join!(watch_ingresses, watch_classes, watch_services, watch_slices, watch_secrets);
+    };
     tokio::select! {
-        () = stop.cancelled() => {}
-        _ = async { tokio::join!(rebuild, watch_ingresses, watch_classes, watch_services, watch_slices, watch_secrets) } => {}
+        () = forwarder.tasks.stopping.cancelled() => {}
+        _ = async { tokio::join!(rebuild, report, watches) } => {}
     }
 }
 
@@ -73,15 +86,19 @@ fn reflect<K>(
     client: &kube::Client,
     config: watcher::Config,
     changed: &Arc<Notify>,
-) -> (Store<K>, impl Future<Output = ()> + use<K>)
+) -> (Store<K>, BoxFuture<'static, ()>)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + Hash + Clone,
 {
     let (reader, writer) = reflector::store();
-    let events = reflector(writer, watcher(Api::<K>::all(client.clone()), config)).default_backoff();
+    // Nobody here reads who wrote which field.
+    let slim = |object: &mut K| object.managed_fields_mut().clear();
+    let events = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(slim);
+    let events = reflector(writer, events);
     let changed = changed.clone();
-    let work = async move {
+    // On the heap: five of these futures inside their callers' take a megabyte of a thread's stack when not optimised.
+    let work = Box::pin(async move {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
@@ -90,6 +107,6 @@ where
                 Err(error) => info!(error = &error as &dyn std::error::Error, "watch is set up again"),
             }
         }
-    };
+    });
     (reader, work)
 }

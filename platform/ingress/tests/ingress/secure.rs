@@ -1,0 +1,73 @@
+//! TLS, HTTP/2 and gRPC.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{
+    backends,
+    clients::{certificate, eventually, http2, reply, request},
+    ingress, proxy, service, site, slice,
+};
+
+fn secret(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Value {
+    json!({"kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "tls", "namespace": "default"},
+        "data": {"tls.crt": BASE64_STANDARD.encode(made.cert.pem()),
+            "tls.key": BASE64_STANDARD.encode(made.signing_key.serialize_pem())}})
+}
+
+#[tokio::test]
+async fn certificates_follow_their_secret() {
+    let secure = ingress("web", json!({}), json!({"tls": [{"hosts": ["a.example"], "secretName": "tls"}]}));
+    let proxy = proxy(vec![service("web"), slice("web", &[]), secure]).await;
+    let self_signed = certificate(proxy.https, "a.example").await;
+    for _ in 0..2 {
+        let made = rcgen::generate_simple_self_signed(vec!["a.example".to_string()]).unwrap();
+        proxy.api.put(secret(&made));
+        eventually(|| async { certificate(proxy.https, "a.example").await == *made.cert.der() }).await;
+        assert_eq!(certificate(proxy.https, "b.example").await, self_signed);
+    }
+}
+
+fn at(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let uri = format!("https://a.example{path}");
+    Request::builder().method("POST").uri(uri).body(Full::new(body.into())).unwrap()
+}
+
+#[tokio::test]
+async fn http2_over_tls_reaches_http1_backends() {
+    let web = backends::echo_head().await;
+    let proxy = proxy(site(&[web.address], json!({}))).await;
+    let sender = http2(proxy.https).await;
+    let asked =
+        (0..50).map(|number| {
+            let mut sender = sender.clone();
+            async move {
+                reply(sender.send_request(at(&format!("/{number}"), "body")).await.unwrap()).await.unwrap()
+            }
+        });
+    for (number, reply) in futures::future::join_all(asked).await.into_iter().enumerate() {
+        assert!(reply.text().starts_with(&format!("POST /{number}\n")), "{}", reply.text());
+        for expected in ["\nhost: a.example\n", "\nx-forwarded-proto: https\n", "\ncontent-length: 4\n"] {
+            assert!(reply.text().contains(expected), "{expected} in {}", reply.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn grpc_keeps_its_trailers() {
+    let web = backends::grpc().await;
+    let annotations = json!({"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"});
+    let proxy = proxy(site(&[backends::refusing(web.address), web.address], annotations)).await;
+    let mut sender = http2(proxy.https).await;
+    for _ in 0..4 {
+        let reply = reply(sender.send_request(at("/Echo/Say", "message")).await.unwrap()).await.unwrap();
+        assert_eq!(reply.text(), "message");
+        assert_eq!(reply.trailers.unwrap()["grpc-status"], "0");
+    }
+    assert_eq!(web.connections(), 1);
+    let plain = crate::clients::send(proxy.http, request("POST", "/Echo/Say", "message")).await;
+    assert_eq!(plain.text(), "message");
+}
