@@ -24,8 +24,11 @@ use crate::{forward::Forwarder, headers::Arrival, respond::AnswerBody};
 /// As nginx's `client_header_timeout`; also bounds a TLS handshake, and the rest between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As nginx's `large_client_header_buffers`, 4 of 8 KiB, and some space for bodies. More is answered 431.
-const HEAD_LIMIT: usize = 64 << 10;
+/// As nginx's `large_client_header_buffers`, 4 of 8 KiB. More is answered 431.
+const HEAD_LIMIT: usize = 32 << 10;
+
+/// Read at once of a client's connection.
+const READ_BUFFER: usize = 64 << 10;
 
 /// As nginx's `http2_max_concurrent_streams`.
 const MAX_STREAMS: u32 = 128;
@@ -102,7 +105,11 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BUFFER)
+        .max_header_size(HEAD_LIMIT);
     let shared = visit.clone();
     let service = service_fn(move |request| answer(shared.clone(), request));
     let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
