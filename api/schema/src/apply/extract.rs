@@ -1,0 +1,74 @@
+//! The set of fields that an object has: what a manager owns who applies it.
+//!
+//! Source: https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/typed/tofieldset.go
+
+use super::place::Place;
+use super::set::{Entry, FieldSet, of_field};
+use serde_json::Value;
+
+pub(crate) fn fields(place: Place<'_>, value: &Value) -> FieldSet {
+    entry(place, value).below
+}
+
+fn entry(place: Place<'_>, value: &Value) -> Entry {
+    let mut entry = Entry::default();
+    match (place, value) {
+        (Place::Struct(_) | Place::Map(_), Value::Object(fields)) => {
+            for (name, value) in fields {
+                let mut field = self::entry(place.under(name), value);
+                let is_hollow = value.as_object().is_some_and(serde_json::Map::is_empty);
+                field.member |= is_hollow || !place.names(name);
+                entry.below.put(&of_field(name), field);
+            }
+        }
+        (Place::Set | Place::Keyed(..), Value::Array(items)) => {
+            for (element, item) in place.elements(items) {
+                let below = self::entry(place.item(), item).below;
+                entry.below.put(&element, Entry { member: true, below });
+            }
+        }
+        _ => entry.member = true,
+    }
+    entry
+}
+
+/// With every field of a struct that has members below it as a member itself.
+pub(crate) fn with_named(place: Place<'_>, set: &FieldSet) -> FieldSet {
+    let mut named = FieldSet::default();
+    for (element, entry) in set.iter() {
+        let (member, inner) = match element.strip_prefix("f:") {
+            Some(name) => (place.names(name) && !entry.below.is_empty(), place.under(name)),
+            None => (false, place.item()),
+        };
+        let below = with_named(inner, &entry.below);
+        named.put(element, Entry { member: entry.member || member, below });
+    }
+    named
+}
+
+/// The first thing in a configuration that cannot be applied: items without keys, or twice the same.
+pub(crate) fn check(place: Place<'_>, value: &Value, path: &str) -> Result<(), String> {
+    match (place, value) {
+        (Place::Struct(_) | Place::Map(_), Value::Object(fields)) => fields
+            .iter()
+            .try_for_each(|(name, value)| check(place.under(name), value, &format!("{path}.{name}"))),
+        (Place::Set | Place::Keyed(..), Value::Array(items)) => {
+            let mut seen = FieldSet::default();
+            for (index, item) in items.iter().enumerate() {
+                let element = place.element(item).map_err(|why| format!("{path}: element {index}: {why}"))?;
+                if seen.get(&element).is_some() {
+                    seen = FieldSet::default();
+                    seen.put(&element, Entry::leaf());
+                    let key = seen.paths().concat();
+                    return Err(format!("{path}: duplicate entries for key {key}"));
+                }
+                let mut one = FieldSet::default();
+                one.put(&element, Entry::leaf());
+                check(place.item(), item, &format!("{path}{}", one.paths().concat()))?;
+                seen.put(&element, Entry::leaf());
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,202 @@
+//! The two things that happen to managed fields: someone updates an object, someone applies a configuration.
+//!
+//! Kept true: `kind`, `apiVersion` and what the server alone writes in `metadata` belong to nobody.
+//! Source: https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/merge/update.go and
+//! https://github.com/kubernetes/apimachinery/blob/master/pkg/util/managedfields/internal/conflict.go
+
+use super::compare::{Comparison, blank, compare};
+use super::extract;
+use super::managers::{Author, Manager, Managers, Operation};
+use super::merge::merge;
+use super::place::Place;
+use super::remove::prune;
+use super::set::FieldSet;
+use crate::schema::Schema;
+use serde_json::Value;
+
+/// Of `metadata`: the server's own.
+const SERVER_METADATA: [&str; 8] = [
+    "f:name",
+    "f:namespace",
+    "f:uid",
+    "f:creationTimestamp",
+    "f:generation",
+    "f:resourceVersion",
+    "f:selfLink",
+    "f:managedFields",
+];
+/// Who is said to have made an object that nobody managed until it was applied.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// A field that another manager has with another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// As messages print it: `"kubelet" with subresource "status" using v1`.
+    pub manager: String,
+    /// `.spec.replicas`
+    pub path: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("{}", conflict_message(.0))]
+    Conflicts(Vec<Conflict>),
+    /// The configuration is not one of its type. The text is the stock server's.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+pub fn conflict_message(conflicts: &[Conflict]) -> String {
+    if let [one] = conflicts {
+        return format!("Apply failed with 1 conflict: conflict with {}: {}", one.manager, one.path);
+    }
+    let mut managers: Vec<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
+    managers.sort_unstable();
+    managers.dedup();
+    let mut lines = Vec::new();
+    for manager in managers {
+        lines.push(format!("conflicts with {manager}:"));
+        let own = conflicts.iter().filter(|conflict| conflict.manager == manager);
+        lines.extend(own.map(|conflict| format!("- {}", conflict.path)));
+    }
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
+}
+
+fn printed(manager: &Manager) -> String {
+    let mut text = format!("{:?}", manager.name);
+    if !manager.subresource.is_empty() {
+        text.push_str(&format!(" with subresource {:?}", manager.subresource));
+    }
+    if manager.operation == Operation::Update {
+        text.push_str(&format!(" using {}", manager.api_version));
+    }
+    text
+}
+
+fn strip(set: &mut FieldSet) {
+    set.remove("f:apiVersion");
+    set.remove("f:kind");
+    set.change("f:metadata", |metadata| {
+        metadata.member = false;
+        for field in SERVER_METADATA {
+            metadata.below.remove(field);
+        }
+    });
+}
+
+impl Schema {
+    /// Managers after `author` wrote `new` over `old` (absent: a new object).
+    pub fn managed_update(
+        &self,
+        old: Option<&Value>,
+        new: &Value,
+        mut managers: Managers,
+        author: Author<'_>,
+        now: &str,
+    ) -> Managers {
+        let shape = self.shape();
+        let place = Place::of_struct(shape);
+        let Comparison { mut changed, removed } = match old {
+            Some(old) => compare(place, old, new),
+            None => compare(place, &blank(shape), new),
+        };
+        strip(&mut changed);
+        for manager in &mut managers.0 {
+            take(manager, &changed, &removed);
+        }
+        if !changed.is_empty() {
+            let own = managers.own(author);
+            own.fields = own.fields.union(&changed);
+            own.time = Some(now.to_owned());
+        }
+        managers.tidy();
+        managers
+    }
+
+    /// The live object with `config` merged in, and its managers then. `config` holds no nulls and nothing that the
+    /// request may not set; `live` is an empty object where there is none yet.
+    pub fn apply(
+        &self,
+        live: &Value,
+        config: &Value,
+        managers: Managers,
+        author: Author<'_>,
+        force: bool,
+        now: &str,
+    ) -> Result<(Value, Managers), ApplyError> {
+        let place = Place::of_struct(self.shape());
+        extract::check(place, config, "").map_err(ApplyError::Invalid)?;
+        let managers = self.with_first(live, managers, author, now);
+        let whole = extract::fields(place, config);
+        let mut set = whole.clone();
+        strip(&mut set);
+        let last = managers.of(author).map(|manager| manager.fields.clone()).unwrap_or_default();
+        let mut after = managers;
+        let others = after.0.iter().filter(|manager| !manager.is(author));
+        let managed = others.fold(whole, |all, manager| all.union(&manager.fields));
+        let object = prune(place, &merge(place, live, config), &last, &managed);
+        let Comparison { changed, removed } = compare(place, live, &object);
+        let conflicts: Vec<Conflict> = after
+            .0
+            .iter()
+            .filter(|manager| !manager.is(author))
+            .flat_map(|manager| {
+                let paths = manager.fields.intersection(&changed).paths();
+                paths.into_iter().map(|path| Conflict { manager: printed(manager), path })
+            })
+            .collect();
+        if !conflicts.is_empty() && !force {
+            let conflicts = self.not_last_applied(live, conflicts, author);
+            if !conflicts.is_empty() {
+                return Err(ApplyError::Conflicts(conflicts));
+            }
+        }
+        for manager in after.0.iter_mut().filter(|manager| !manager.is(author)) {
+            take(manager, &changed, &removed);
+        }
+        let own = after.own(author);
+        own.api_version = author.api_version.to_owned();
+        if own.time.is_none() || set != last || !changed.is_empty() || !removed.is_empty() {
+            own.time = Some(now.to_owned());
+        }
+        own.fields = set;
+        after.tidy();
+        Ok((object, after))
+    }
+
+    /// Objects from before anyone kept managers have one all the same.
+    fn with_first(&self, live: &Value, managers: Managers, author: Author<'_>, now: &str) -> Managers {
+        if !managers.is_empty() || live.get("metadata").is_none() {
+            return managers;
+        }
+        let first = Author {
+            manager: BEFORE_FIRST_APPLY,
+            operation: Operation::Update,
+            api_version: author.api_version,
+            subresource: "",
+        };
+        self.managed_update(None, live, managers, first, now)
+    }
+
+    /// kubectl may take over what it applied itself before, from the client's side.
+    fn not_last_applied(&self, live: &Value, conflicts: Vec<Conflict>, author: Author<'_>) -> Vec<Conflict> {
+        let text = live
+            .pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration")
+            .and_then(Value::as_str);
+        let (Some(text), "kubectl") = (text, author.manager) else { return conflicts };
+        let Ok(mut last) = serde_json::from_str::<Value>(text) else { return conflicts };
+        if self.prune(&mut last).is_err() {
+            return conflicts;
+        }
+        let allowed = extract::fields(Place::of_struct(self.shape()), &last).paths();
+        conflicts.into_iter().filter(|conflict| !allowed.contains(&conflict.path)).collect()
+    }
+}
+
+fn take(manager: &mut Manager, changed: &FieldSet, removed: &FieldSet) {
+    for gone in [changed, removed] {
+        if !gone.is_empty() {
+            manager.fields = manager.fields.difference(gone);
+        }
+    }
+}

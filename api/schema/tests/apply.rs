@@ -1,0 +1,348 @@
+//! Server-side apply without a server: live object, managers, configuration, and what comes of them.
+
+use coracle_schema::{
+    ApplyError, Author, GroupVersionKind, Managers, Operation, Registry, Schema, conflict_message, parse_yaml,
+};
+use serde_json::{Value, json};
+
+const NOW: &str = "2026-01-02T03:04:05Z";
+
+fn schema(group: &str, kind: &str) -> Schema {
+    let gvk = GroupVersionKind { group: group.into(), version: "v1".into(), kind: kind.into() };
+    Registry::builtin().schema(&gvk).expect("built in")
+}
+
+fn yaml(text: &str) -> Value {
+    parse_yaml(text.as_bytes()).expect("yaml").0
+}
+
+fn applier<'a>(manager: &'a str, api_version: &'a str) -> Author<'a> {
+    Author { manager, operation: Operation::Apply, api_version, subresource: "" }
+}
+
+fn updater<'a>(manager: &'a str, api_version: &'a str) -> Author<'a> {
+    Author { operation: Operation::Update, ..applier(manager, api_version) }
+}
+
+/// Steps `MANAGER: CONFIG` (apply, forced with `!`) and `MANAGER=OBJECT` (update) on one object.
+struct Story {
+    schema: Schema,
+    api_version: &'static str,
+    live: Value,
+    managers: Managers,
+}
+
+impl Story {
+    fn new(group: &str, api_version: &'static str, kind: &str) -> Story {
+        Story { schema: schema(group, kind), api_version, live: json!({}), managers: Managers::default() }
+    }
+
+    fn try_apply(&mut self, manager: &str, config: &str, force: bool) -> Result<(), ApplyError> {
+        let mut config = yaml(config);
+        self.schema.prune(&mut config).expect("fits");
+        let author = applier(manager, self.api_version);
+        let (live, managers) =
+            self.schema.apply(&self.live, &config, self.managers.clone(), author, force, NOW)?;
+        (self.live, self.managers) = (live, managers);
+        Ok(())
+    }
+
+    fn apply(mut self, manager: &str, config: &str) -> Story {
+        self.try_apply(manager, config, false).expect("applies");
+        self
+    }
+
+    fn update(mut self, manager: &str, object: &str) -> Story {
+        let new = yaml(object);
+        let old = self.live.get("metadata").is_some().then_some(&self.live);
+        let author = updater(manager, self.api_version);
+        self.managers = self.schema.managed_update(old, &new, self.managers.clone(), author, NOW);
+        self.live = new;
+        self
+    }
+
+    fn conflicts(&mut self, manager: &str, config: &str) -> String {
+        match self.try_apply(manager, config, false) {
+            Err(ApplyError::Conflicts(conflicts)) => conflict_message(&conflicts),
+            other => panic!("no conflict: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn is(&self, object: &str) {
+        assert_eq!(self.live, yaml(object), "live object");
+    }
+
+    /// `MANAGER FIELDS`, one a line.
+    #[track_caller]
+    fn managed(&self, expected: &[(&str, Value)]) {
+        let seen: Vec<(&str, Value)> =
+            self.managers.0.iter().map(|manager| (&*manager.name, manager.fields.to_value())).collect();
+        assert_eq!(seen, expected);
+    }
+}
+
+const CONFIG_MAP: &str = "{metadata: {name: a}, data: {k: '1'}}";
+
+#[test]
+fn an_applied_object_is_owned_leaf_by_leaf() {
+    let story = Story::new("apps", "apps/v1", "Deployment").apply(
+        "me",
+        "
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    spec:
+      containers:
+      - name: web
+        image: web:1
+        ports: [{containerPort: 80}]
+        args: [a, b]
+",
+    );
+    let port = r#"k:{"containerPort":80,"protocol":"TCP"}"#;
+    let container = r#"k:{"name":"web"}"#;
+    story.managed(&[(
+        "me",
+        json!({
+            "f:metadata": {"f:labels": {"f:app": {}}},
+            "f:spec": {
+                "f:replicas": {},
+                "f:selector": {},
+                "f:template": {"f:spec": {"f:containers": {container: {
+                    ".": {}, "f:name": {}, "f:image": {}, "f:args": {},
+                    "f:ports": {port: {".": {}, "f:containerPort": {}}}
+                }}}}
+            }
+        }),
+    )]);
+}
+
+#[test]
+fn a_created_object_is_owned_with_the_parts_that_came_with_it() {
+    let story = Story::new("apps", "apps/v1", "Deployment").update(
+        "kubectl",
+        "
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web:1, resources: {}}]
+",
+    );
+    let container = r#"k:{"name":"web"}"#;
+    story.managed(&[(
+        "kubectl",
+        json!({
+            "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+            "f:spec": {
+                "f:replicas": {},
+                "f:selector": {},
+                "f:strategy": {"f:type": {}, "f:rollingUpdate": {".": {}, "f:maxSurge": {}}},
+                "f:template": {
+                    "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+                    "f:spec": {"f:containers": {
+                        container: {".": {}, "f:name": {}, "f:image": {}, "f:resources": {}}
+                    }}
+                }
+            }
+        }),
+    )]);
+}
+
+#[test]
+fn what_a_manager_no_longer_applies_goes_unless_others_own_it() {
+    let story = Story::new("", "v1", "ConfigMap")
+        .apply("a", "{metadata: {name: x, labels: {l: '1'}}, data: {k: '1', both: s}}")
+        .apply("b", "{metadata: {name: x}, data: {both: s, other: t}}")
+        .apply("a", "{metadata: {name: x}, data: {k: '2'}}");
+    story.is("{metadata: {name: x}, data: {k: '2', both: s, other: t}}");
+    story.managed(&[
+        ("a", json!({"f:data": {"f:k": {}}})),
+        ("b", json!({"f:data": {"f:both": {}, "f:other": {}}})),
+    ]);
+}
+
+#[test]
+fn what_nobody_owns_stays_while_its_field_does() {
+    let mut story =
+        Story::new("", "v1", "ConfigMap").apply("a", "{metadata: {name: a}, data: {k: '1', l: '1'}}");
+    story.live["metadata"]["uid"] = "u".into();
+    story.live["data"]["stranger"] = "s".into();
+    let story = story.apply("a", "{metadata: {name: a}, data: {l: '1'}}");
+    story.is("{metadata: {name: a, uid: u}, data: {l: '1', stranger: s}}");
+    let story = story.apply("a", "{metadata: {name: a}}");
+    story.is("{metadata: {name: a, uid: u}}");
+    assert!(story.managers.is_empty());
+}
+
+#[test]
+fn another_value_for_a_field_of_another_manager_conflicts_and_force_takes_it() {
+    let mut story = Story::new("", "v1", "ConfigMap")
+        .update("kubectl-edit", CONFIG_MAP)
+        .apply("first", "{metadata: {name: a}, data: {x: '1', k: '1'}}");
+    let config = "{metadata: {name: a}, data: {k: '2', x: '2'}}";
+    assert_eq!(
+        story.conflicts("second", config),
+        "Apply failed with 3 conflicts: conflicts with \"first\":\n- .data.k\n- .data.x\nconflicts with \"kubectl-edit\" using v1:\n- .data.k"
+    );
+    assert_eq!(
+        story.conflicts("second", "{metadata: {name: a}, data: {x: '2'}}"),
+        "Apply failed with 1 conflict: conflict with \"first\": .data.x"
+    );
+    story.try_apply("second", config, true).expect("forced");
+    story.managed(&[
+        ("second", json!({"f:data": {"f:k": {}, "f:x": {}}})),
+        ("kubectl-edit", json!({"f:data": {}})),
+    ]);
+}
+
+#[test]
+fn the_same_value_is_shared() {
+    let story = Story::new("", "v1", "ConfigMap").apply("a", CONFIG_MAP).apply("b", CONFIG_MAP);
+    let fields = json!({"f:data": {"f:k": {}}});
+    story.managed(&[("a", fields.clone()), ("b", fields)]);
+}
+
+#[test]
+fn an_update_takes_what_it_changes_from_everyone() {
+    let story = Story::new("", "v1", "ConfigMap")
+        .apply("a", "{metadata: {name: a}, data: {k: '1', l: '1', m: '1'}}")
+        .update("editor", "{metadata: {name: a}, data: {k: '2', l: '1'}}");
+    story.managed(&[("a", json!({"f:data": {"f:l": {}}})), ("editor", json!({"f:data": {"f:k": {}}}))]);
+}
+
+#[test]
+fn keyed_lists_merge_by_key_in_the_order_of_the_configuration() {
+    let pod = |containers: &str| format!("{{metadata: {{name: p}}, spec: {{containers: [{containers}]}}}}");
+    let story = Story::new("", "v1", "Pod")
+        .update("injector", &pod("{name: side, image: s}, {name: a, image: a}, {name: b, image: b}"))
+        .apply("me", &pod("{name: b}, {name: new, image: i}, {name: a, image: a}"));
+    story.is(&pod("{name: side, image: s}, {name: b, image: b}, {name: new, image: i}, {name: a, image: a}"));
+    let story = story.apply("me", &pod("{name: a, image: a}"));
+    story.is(&pod("{name: side, image: s}, {name: b, image: b}, {name: a, image: a}"));
+}
+
+#[test]
+fn sets_unite_and_atomic_lists_are_replaced() {
+    let object = |finalizers: &str, args: &str| {
+        format!(
+            "{{metadata: {{name: p, finalizers: [{finalizers}]}}, spec: {{containers: [{{name: c, args: [{args}]}}]}}}}"
+        )
+    };
+    let mut story = Story::new("", "v1", "Pod").update("a", &object("x/y", "'1', '2'"));
+    let config = object("x/z", "'3'");
+    assert_eq!(
+        story.conflicts("b", &config),
+        "Apply failed with 1 conflict: conflict with \"a\" using v1: .spec.containers[name=\"c\"].args"
+    );
+    story.try_apply("b", &config, true).expect("forced");
+    story.is(&object("x/y, x/z", "'3'"));
+}
+
+#[test]
+fn kubectl_takes_over_what_it_applied_from_the_client() {
+    let last = r#"{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"}}"#;
+    let object = json!({
+        "metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": last}},
+        "data": {"k": "1", "other": "1"}
+    });
+    let mut story =
+        Story::new("", "v1", "ConfigMap").update("kubectl-client-side-apply", &object.to_string());
+    story.try_apply("kubectl", "{metadata: {name: a}, data: {k: '2'}}", false).expect("allowed");
+    assert_eq!(story.live["data"]["k"], "2");
+    story.conflicts("kubectl", "{metadata: {name: a}, data: {k: '2', other: '2'}}");
+}
+
+#[test]
+fn an_object_without_managers_gets_one_when_it_is_first_applied() {
+    let mut story = Story::new("", "v1", "ConfigMap");
+    story.live = yaml(CONFIG_MAP);
+    assert_eq!(
+        story.conflicts("me", "{metadata: {name: a}, data: {k: '2'}}"),
+        "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.k"
+    );
+}
+
+#[test]
+fn the_oldest_of_too_many_updates_are_merged() {
+    let mut story = Story::new("", "v1", "ConfigMap");
+    for at in 10..23 {
+        let data: serde_json::Map<String, Value> =
+            (10..=at).map(|at| (format!("k{at}"), "1".into())).collect();
+        story =
+            story.update(&format!("m{at}"), &json!({"metadata": {"name": "a"}, "data": data}).to_string());
+    }
+    let names: Vec<&str> = story.managers.0.iter().map(|manager| &*manager.name).collect();
+    assert!(names.len() == 10 && names.contains(&"ancient-changes"), "{names:?}");
+}
+
+#[test]
+fn items_without_keys_or_twice_the_same_are_refused() {
+    let mut story = Story::new("", "v1", "Pod");
+    for (containers, text) in [
+        (
+            "{image: a}",
+            ".spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)",
+        ),
+        ("{name: a}, {name: a}", ".spec.containers: duplicate entries for key [name=\"a\"]"),
+    ] {
+        let config = yaml(&format!("{{metadata: {{name: p}}, spec: {{containers: [{containers}]}}}}"));
+        let author = applier("me", "v1");
+        let refused = story.schema.apply(&story.live, &config, Managers::default(), author, false, NOW);
+        assert_eq!(refused.expect_err("refused").to_string(), text);
+    }
+    story.live = json!({});
+}
+
+#[test]
+fn managed_fields_survive_reading_and_printing_and_nonsense_is_none() {
+    let fields = json!({
+        "f:metadata": {"f:finalizers": {"v:\"x/y\"": {}}},
+        "f:spec": {".": {}, "f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}}
+    });
+    let entries = json!([{
+        "manager": "m", "operation": "Update", "apiVersion": "v1", "time": NOW,
+        "fieldsType": "FieldsV1", "fieldsV1": fields, "subresource": "status"
+    }]);
+    assert_eq!(Managers::read(&entries).expect("reads").to_value().expect("some"), entries);
+    for nonsense in [json!([{}]), json!({}), json!([{"operation": "Update", "fieldsType": "FieldsV2"}])] {
+        assert_eq!(Managers::read(&nonsense), None);
+    }
+}
+
+/// Prints what a status update costs: `cargo test -p coracle-schema --test apply cost -- --nocapture`.
+#[test]
+fn a_status_update_costs_microseconds() {
+    let pod = |ready: &str| {
+        yaml(&format!(
+            "
+metadata: {{name: p, labels: {{app: web}}}}
+spec: {{nodeName: n, containers: [{{name: c, image: i, ports: [{{containerPort: 80, protocol: TCP}}]}}]}}
+status:
+  phase: Running
+  conditions: [{{type: Ready, status: '{ready}'}}, {{type: Initialized, status: 'True'}}]
+"
+        ))
+    };
+    let (schema, old, new) = (schema("", "Pod"), pod("False"), pod("True"));
+    let author = Author { subresource: "status", ..updater("kubelet", "v1") };
+    let managers =
+        schema.managed_update(None, &old, Managers::default(), updater("kube-controller-manager", "v1"), NOW);
+    let entries = managers.to_value().expect("some");
+    let rounds: u32 = 1000;
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        let managers = Managers::read(&entries).expect("reads");
+        let after = schema.managed_update(Some(&old), &new, managers, author, NOW);
+        assert_eq!(after.0.len(), 2);
+        drop(after.to_value());
+    }
+    println!("a status update: {:?}", start.elapsed() / rounds);
+}
