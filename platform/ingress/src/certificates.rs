@@ -45,7 +45,10 @@ impl Certificates {
 
 /// Parsed Secrets by namespace and name, each with its resourceVersion: a Secret is parsed once a change.
 #[derive(Default)]
-pub struct CertificateCache(HashMap<(String, String), (String, Option<Arc<CertifiedKey>>)>);
+pub struct CertificateCache(HashMap<(String, String), Parsed>);
+
+/// `None`: not usable.
+type Parsed = (String, Option<Arc<CertifiedKey>>);
 
 impl CertificateCache {
     /// The certificates of the Ingresses' `tls` entries. A Secret that is absent or unusable leaves its hosts to the
@@ -75,7 +78,7 @@ impl CertificateCache {
                     Some((known, parsed)) if known == version => parsed,
                     _ => used.get(&key).map_or_else(
                         || parse(secret, namespace, name),
-                        |(_, parsed): &(String, _)| Option::clone(parsed),
+                        |(_, parsed): &Parsed| parsed.clone(),
                     ),
                 };
                 if let Some(certified) = &parsed {

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::DEADLINE;
 
-type Lines = UnboundedReceiver<Result<Frame<Bytes>, Infallible>>;
+type Line = Result<Frame<Bytes>, Infallible>;
+type Lines = UnboundedReceiver<Line>;
 
 #[derive(Clone)]
 pub struct Api {
@@ -31,7 +32,7 @@ struct State {
     version: u64,
     objects: BTreeMap<(&'static str, String), Value>,
     history: Vec<(u64, &'static str, Bytes)>,
-    watchers: Vec<(&'static str, UnboundedSender<Result<Frame<Bytes>, Infallible>>)>,
+    watchers: Vec<(&'static str, UnboundedSender<Line>)>,
     patched: usize,
     events: Vec<Value>,
 }
@@ -112,7 +113,7 @@ impl State {
         self.history.push((self.version, path, line));
     }
 
-    fn read(&mut self, path: &str, query: &str, sender: UnboundedSender<Result<Frame<Bytes>, Infallible>>) {
+    fn read(&mut self, path: &str, query: &str, sender: UnboundedSender<Line>) {
         let path = KINDS.iter().find(|(_, known)| *known == path).expect("a known kind").1;
         if !query.contains("watch=true") {
             let items: Vec<&Value> =
@@ -161,7 +162,7 @@ fn line(value: &Value) -> Bytes {
     format!("{value}\n").into()
 }
 
-fn send(sender: &UnboundedSender<Result<Frame<Bytes>, Infallible>>, value: &Value) {
+fn send(sender: &UnboundedSender<Line>, value: &Value) {
     // The reader may have gone.
     let _ = sender.unbounded_send(Ok(Frame::data(line(value))));
 }
