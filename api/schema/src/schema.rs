@@ -1,5 +1,6 @@
 //! The shape of one object type, and everything that is done with it.
 
+use crate::custom::CustomSchema;
 use crate::error::{DecodeError, FieldIssue, PatchError};
 use crate::node::{Node, Struct};
 use crate::table::{Table, Type, TypeId};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Schema {
     table: TableRef,
     id: TypeId,
+    /// Of a custom resource; then the table knows only what every object has.
+    custom: Option<Arc<CustomSchema>>,
 }
 
 #[derive(Clone)]
@@ -33,13 +36,25 @@ impl Deref for TableRef {
 
 impl Schema {
     pub(crate) fn builtin(table: &'static Table, id: TypeId) -> Schema {
-        Schema { table: TableRef::Builtin(table), id }
+        Schema { table: TableRef::Builtin(table), id, custom: None }
+    }
+
+    /// Of custom resources. To those who walk the shape it has `apiVersion`, `kind` and `metadata`.
+    pub fn custom(custom: Arc<CustomSchema>) -> Option<Schema> {
+        let registry = crate::Registry::builtin();
+        let id = registry.table().find(crate::registry::META_PACKAGE, "PartialObjectMetadata")?;
+        Some(Schema { table: TableRef::Builtin(registry.table()), id, custom: Some(custom) })
+    }
+
+    /// The schema of a custom resource, if it is one.
+    pub fn as_custom(&self) -> Option<&Arc<CustomSchema>> {
+        self.custom.as_ref()
     }
 
     /// A type of a table that is not built in, by its package and name.
     pub fn of(table: Arc<Table>, package: &str, name: &str) -> Option<Schema> {
         let id = table.find(package, name)?;
-        Some(Schema { table: TableRef::Shared(table), id })
+        Some(Schema { table: TableRef::Shared(table), id, custom: None })
     }
 
     /// The fields, for those who walk the shape.
@@ -54,12 +69,18 @@ impl Schema {
     /// Types are checked, unknown fields removed and reported, fields ordered as the table orders them. Strings of
     /// quantity, int-or-string and time fields are brought into canonical form.
     pub fn prune(&self, object: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
-        prune::prune(&self.table, self.id, object)
+        match &self.custom {
+            Some(custom) => custom.prune(object),
+            None => prune::prune(&self.table, self.id, object),
+        }
     }
 
     /// Fills in the defaults that a stock server fills in.
     pub fn default(&self, object: &mut Value) {
-        defaults::apply(&self.table, self.id, object);
+        match &self.custom {
+            Some(custom) => custom.default(object),
+            None => defaults::apply(&self.table, self.id, object),
+        }
     }
 
     pub fn strategic_merge(&self, target: &mut Value, patch: &Value) -> Result<(), PatchError> {

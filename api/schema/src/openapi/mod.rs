@@ -3,10 +3,12 @@
 //! Nothing is kept: a document is built, sent and dropped. Definition names and extensions are the stock server's, so
 //! that `kubectl explain`, `apply` and `diff` find what they look for.
 
+mod custom;
 mod definitions;
 mod descriptions;
 mod paths;
 
+pub use custom::{CustomDocument, add_to_openapi_v2, custom_openapi_v3};
 pub use descriptions::{Descriptions, descriptions};
 pub use paths::openapi_v3_paths;
 

@@ -1,0 +1,81 @@
+//! The shape of custom resources: what a CustomResourceDefinition's `openAPIV3Schema` says, applied to objects.
+//!
+//! Kept true: a schema that [`check`] accepts is structural; objects are pruned, defaulted and validated as a stock
+//! server does it. The schema is walked as the JSON it is: nothing is compiled but its patterns.
+//! Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+
+mod check;
+mod default;
+mod field_error;
+mod format;
+mod openapi;
+mod prune;
+mod validate;
+
+pub use check::check;
+pub use field_error::{FieldError, FieldErrorKind};
+
+use regex::Regex;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// One version's schema.
+pub struct CustomSchema {
+    root: Value,
+    patterns: HashMap<String, Regex>,
+    has_defaults: bool,
+}
+
+impl CustomSchema {
+    /// `root` is an `openAPIV3Schema` that [`check`] accepts; a pattern that does not compile matches everything.
+    pub fn new(root: Value) -> CustomSchema {
+        let mut patterns = HashMap::new();
+        let mut has_defaults = false;
+        each_schema(&root, &mut |schema| {
+            has_defaults |= schema.get("default").is_some();
+            if let Some(pattern) = schema["pattern"].as_str()
+                && let Ok(compiled) = Regex::new(pattern)
+            {
+                patterns.insert(pattern.to_owned(), compiled);
+            }
+        });
+        CustomSchema { root, patterns, has_defaults }
+    }
+
+    /// Whether an object that was stored before may lack what it is to be shown with.
+    pub fn has_defaults(&self) -> bool {
+        self.has_defaults
+    }
+
+    /// The schema as it was written.
+    pub fn root(&self) -> &Value {
+        &self.root
+    }
+
+    /// The schema at a path of field names, where there is one.
+    pub fn at(&self, path: &[&str]) -> Option<&Value> {
+        path.iter().try_fold(&self.root, |schema, name| schema["properties"].get(*name))
+    }
+}
+
+pub(crate) fn is_true(schema: &Value, field: &str) -> bool {
+    schema[field].as_bool() == Some(true)
+}
+
+/// Calls `see` with the schema and every schema within it.
+fn each_schema<'a>(schema: &'a Value, see: &mut dyn FnMut(&'a Value)) {
+    see(schema);
+    for (_, inner) in schema["properties"].as_object().into_iter().flatten() {
+        each_schema(inner, see);
+    }
+    for field in ["items", "additionalProperties", "not"] {
+        if schema[field].is_object() {
+            each_schema(&schema[field], see);
+        }
+    }
+    for field in ["allOf", "anyOf", "oneOf"] {
+        for inner in schema[field].as_array().into_iter().flatten() {
+            each_schema(inner, see);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Removes what the schema does not know.
+//!
+//! Kept true: `apiVersion`, `kind` and `metadata` of the object and of every embedded resource stay, and `metadata` has
+//! the built-in shape; below `x-kubernetes-preserve-unknown-fields` only what is specified is pruned.
+
+use super::{CustomSchema, is_true};
+use crate::error::{DecodeError, FieldIssue};
+use crate::registry::{META_PACKAGE, Registry};
+use serde_json::Value;
+
+impl CustomSchema {
+    pub(crate) fn prune(&self, object: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
+        let mut issues = Vec::new();
+        walk(&self.root, object, true, &mut issues)?;
+        Ok(issues)
+    }
+}
+
+fn walk(
+    schema: &Value,
+    value: &mut Value,
+    is_resource: bool,
+    issues: &mut Vec<FieldIssue>,
+) -> Result<(), DecodeError> {
+    match value {
+        Value::Object(fields) => {
+            let is_resource = is_resource || is_true(schema, "x-kubernetes-embedded-resource");
+            let keeps = is_true(schema, "x-kubernetes-preserve-unknown-fields");
+            let mut unknown = Vec::new();
+            for (name, value) in fields.iter_mut() {
+                let before = issues.len();
+                if is_resource && matches!(name.as_str(), "apiVersion" | "kind") {
+                    continue;
+                } else if is_resource && name == "metadata" {
+                    prune_metadata(value, issues)?;
+                } else if let Some(known) = inner(schema, name) {
+                    walk(known, value, false, issues)?;
+                } else if !keeps {
+                    issues.push(FieldIssue::Unknown { path: name.clone() });
+                    unknown.push(name.clone());
+                    continue;
+                }
+                for issue in &mut issues[before..] {
+                    issue.prefix(format_args!("{name}"));
+                }
+            }
+            for name in unknown {
+                fields.shift_remove(&name);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                let before = issues.len();
+                walk(&schema["items"], item, false, issues)?;
+                for issue in &mut issues[before..] {
+                    issue.prefix(format_args!("[{at}]"));
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The schema of a field: its own, or that of all others. A bare `true` knows nothing but allows everything.
+pub(super) fn inner<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    static ANYTHING: std::sync::LazyLock<Value> =
+        std::sync::LazyLock::new(|| serde_json::json!({ "x-kubernetes-preserve-unknown-fields": true }));
+    let others = || match &schema["additionalProperties"] {
+        Value::Bool(true) => Some(&*ANYTHING),
+        Value::Object(_) => Some(&schema["additionalProperties"]),
+        _ => None,
+    };
+    schema["properties"].get(name).or_else(others)
+}
+
+fn prune_metadata(value: &mut Value, issues: &mut Vec<FieldIssue>) -> Result<(), DecodeError> {
+    let name = format!("{META_PACKAGE}.ObjectMeta");
+    if let (Some(meta), false) = (Registry::builtin().definition(&name), value.is_null()) {
+        issues.extend(meta.prune(value)?);
+    }
+    Ok(())
+}
+
+/// Prunes a value that is no object of its own, e.g. a default.
+pub(super) fn prune_part(schema: &Value, value: &mut Value) {
+    // Malformed metadata of an embedded resource is for validation to see.
+    let _ = walk(schema, value, false, &mut Vec::new());
+}

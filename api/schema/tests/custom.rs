@@ -1,0 +1,257 @@
+//! Schemas of custom resources: pruning, defaults, values, and which schemas are structural.
+
+use coracle_schema::{CustomSchema, FieldError, FieldErrorKind, Schema, check_custom_schema};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn spec(spec: Value) -> Value {
+    json!({ "type": "object", "properties": { "spec": spec } })
+}
+
+fn schema(root: Value) -> Schema {
+    Schema::custom(Arc::new(CustomSchema::new(root))).unwrap()
+}
+
+fn text(error: &FieldError) -> String {
+    let what = match &error.kind {
+        FieldErrorKind::Required { detail } => format!("required {detail}"),
+        FieldErrorKind::Type { value, detail } => format!("type {value}: {detail}"),
+        FieldErrorKind::Invalid { value, detail } => format!("invalid {value}: {detail}"),
+        FieldErrorKind::NotSupported { value, allowed } => {
+            format!("unsupported {value}: {}", allowed.join(","))
+        }
+        FieldErrorKind::Duplicate { value } => format!("duplicate {value}"),
+        FieldErrorKind::TooLong { max } => format!("too long {max}"),
+        FieldErrorKind::TooMany { actual, max } => format!("too many {actual} {max}"),
+        FieldErrorKind::Forbidden { detail } => format!("forbidden {detail}"),
+    };
+    format!("{}: {}", error.path, what.trim())
+}
+
+#[test]
+fn values_get_the_stock_errors() {
+    let string = |rest: Value| {
+        let mut schema = json!({ "type": "string" });
+        schema.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        schema
+    };
+    let rows: Vec<(Value, Value, &[&str])> = vec![
+        (
+            json!({"type": "integer"}),
+            json!("x"),
+            &["spec: type \"string\": spec in body must be of type integer: \"string\""],
+        ),
+        (json!({"type": "integer"}), json!(1.0), &[]),
+        (
+            json!({"type": "integer"}),
+            json!(null),
+            &["spec: type \"null\": spec in body must be of type integer: \"null\""],
+        ),
+        (json!({"type": "integer", "nullable": true}), json!(null), &[]),
+        (
+            json!({"type": "integer", "minimum": 1}),
+            json!(0),
+            &["spec: invalid 0: spec in body should be greater than or equal to 1"],
+        ),
+        (
+            json!({"type": "integer", "maximum": 1, "exclusiveMaximum": true}),
+            json!(1),
+            &["spec: invalid 1: spec in body should be less than 1"],
+        ),
+        (
+            json!({"type": "number", "multipleOf": 2}),
+            json!(3),
+            &["spec: invalid 3: spec in body should be a multiple of 2"],
+        ),
+        (json!({"x-kubernetes-int-or-string": true}), json!("80%"), &[]),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            &["spec: type \"boolean\": spec in body must be of type integer,string: \"boolean\""],
+        ),
+        (string(json!({"enum": ["a", "b"]})), json!("c"), &["spec: unsupported \"c\": a,b"]),
+        (
+            string(json!({"pattern": "^a+$"})),
+            json!("b"),
+            &["spec: invalid \"b\": spec in body should match '^a+$'"],
+        ),
+        (string(json!({"maxLength": 1})), json!("ab"), &["spec: too long 1"]),
+        (
+            string(json!({"minLength": 3})),
+            json!("ab"),
+            &["spec: invalid \"ab\": spec in body should be at least 3 chars long"],
+        ),
+        (string(json!({"format": "date-time"})), json!("2026-01-02T03:04:05Z"), &[]),
+        (
+            string(json!({"format": "date-time"})),
+            json!("later"),
+            &["spec: type \"later\": spec in body must be of type date-time: \"later\""],
+        ),
+        (
+            string(json!({"format": "ipv4"})),
+            json!("1.2.3"),
+            &["spec: type \"1.2.3\": spec in body must be of type ipv4: \"1.2.3\""],
+        ),
+        (
+            json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}),
+            json!(["a", "b"]),
+            &["spec: too many 2 1"],
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            json!(["a", 1]),
+            &["spec[1]: type \"integer\": spec[1] in body must be of type string: \"integer\""],
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}),
+            json!(["a", "a"]),
+            &["spec[1]: duplicate \"a\""],
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object", "properties": {"n": {"type": "string"}}}}),
+            json!([{"n": "a"}, {"n": "a"}]),
+            &["spec[1]: duplicate {\"n\":\"a\"}"],
+        ),
+        (
+            json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}),
+            json!({}),
+            &["spec.a: required"],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "integer"}}),
+            json!({"x": "1"}),
+            &["spec.x: type \"string\": spec.x in body must be of type integer: \"string\""],
+        ),
+        (
+            json!({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "integer"}}),
+            json!({"x": 1, "y": 2}),
+            &["spec: too many 2 1"],
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+            json!({"a": "1", "b": "2"}),
+            &[
+                "spec: invalid \"\": spec in body must validate one and only one schema (oneOf). Found 2 valid alternatives",
+            ],
+        ),
+        (
+            json!({"type": "string", "not": {"enum": ["x"]}}),
+            json!("x"),
+            &["spec: invalid \"\": spec in body must not validate the schema (not)"],
+        ),
+    ];
+    for (part, value, expected) in rows {
+        let schema = CustomSchema::new(spec(part.clone()));
+        let errors = schema.validate(&json!({ "spec": value }), None);
+        assert_eq!(errors.iter().map(text).collect::<Vec<_>>(), expected, "{part} {value}");
+    }
+}
+
+#[test]
+fn an_update_is_not_checked_where_it_changes_nothing() {
+    let schema = CustomSchema::new(spec(json!({"type": "object", "properties": {
+        "a": {"type": "integer", "minimum": 5}, "b": {"type": "integer", "minimum": 5},
+    }})));
+    let old = json!({"spec": {"a": 1, "b": 9}});
+    assert!(schema.validate(&json!({"spec": {"a": 1, "b": 8}}), Some(&old)).is_empty());
+    assert_eq!(schema.validate(&json!({"spec": {"a": 2, "b": 8}}), Some(&old)).len(), 1);
+}
+
+#[test]
+fn unknown_fields_are_pruned_and_named() {
+    let root = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "known": {"type": "string"},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+            "pod": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}},
+        }},
+    }});
+    let mut object = json!({
+        "apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n", "odd": 1}, "other": 1,
+        "spec": {
+            "known": "x", "unknown": 1, "free": {"any": {"thing": 1}}, "map": {"k": {"a": "1", "b": 2}},
+            "list": [{"b": 1}], "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "x": 1, "spec": {}},
+        },
+    });
+    let issues: Vec<String> =
+        schema(root).prune(&mut object).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        issues,
+        ["metadata.odd", "other", "spec.unknown", "spec.map.k.b", "spec.list[0].b", "spec.pod.x",]
+            .map(|path| format!("unknown field \"{path}\""))
+    );
+    assert_eq!(
+        object,
+        json!({
+            "apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n"},
+            "spec": {
+                "known": "x", "free": {"any": {"thing": 1}}, "map": {"k": {"a": "1"}}, "list": [{}],
+                "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}},
+            },
+        })
+    );
+}
+
+#[test]
+fn defaults_fill_what_is_absent_and_what_may_not_be_null() {
+    let schema = schema(
+        json!({"type": "object", "properties": {"spec": {"type": "object", "default": {}, "properties": {
+            "a": {"type": "string", "default": "A"},
+            "n": {"type": "string", "nullable": true, "default": "N"},
+            "inner": {"type": "object", "default": {"x": 1}, "properties": {"x": {"type": "integer"}, "y": {"type": "integer", "default": 2}}},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"z": {"type": "string", "default": "Z"}}}},
+        }}}}),
+    );
+    for (object, expected) in [
+        (json!({}), json!({"spec": {"a": "A", "n": "N", "inner": {"x": 1, "y": 2}}})),
+        (
+            json!({"spec": {"a": null, "n": null, "inner": {}, "list": [{}, {"z": "q"}]}}),
+            json!({"spec": {"a": "A", "n": null, "inner": {"y": 2}, "list": [{"z": "Z"}, {"z": "q"}]}}),
+        ),
+    ] {
+        let mut object = object;
+        schema.default(&mut object);
+        assert_eq!(object, expected);
+    }
+}
+
+#[test]
+fn only_structural_schemas_are_accepted() {
+    let rows: Vec<(Value, &[&str])> = vec![
+        (json!({"type": "string"}), &[]),
+        (json!({}), &["s.properties[spec].type: required must not be empty for specified object fields"]),
+        (
+            json!({"type": "text"}),
+            &["s.properties[spec].type: unsupported \"text\": array,boolean,integer,number,object,string"],
+        ),
+        (json!({"type": "array"}), &["s.properties[spec].items: required must be specified"]),
+        (
+            json!({"type": "string", "$ref": "x"}),
+            &["s.properties[spec].$ref: forbidden $ref is not supported"],
+        ),
+        (
+            json!({"type": "integer", "default": "x"}),
+            &[
+                "s.properties[spec].default: type \"string\": s.properties[spec].default in body must be of type integer: \"string\"",
+            ],
+        ),
+        (
+            json!({"type": "object", "default": {"x": 1}}),
+            &["s.properties[spec].default: invalid {\"x\":1}: must not have unknown fields"],
+        ),
+        (
+            json!({"type": "string", "anyOf": [{"type": "string"}]}),
+            &["s.properties[spec].anyOf[0].type: forbidden must be empty to be structural"],
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+            &[],
+        ),
+    ];
+    for (part, expected) in rows {
+        let errors = check_custom_schema(&spec(part.clone()), "s");
+        assert_eq!(errors.iter().map(text).collect::<Vec<_>>(), expected, "{part}");
+    }
+}
