@@ -19,6 +19,10 @@ pub fn from_storage(served: &Served, object: &mut Value) {
         _ => {}
     }
     object["apiVersion"] = served.api_version().into();
+    // Defaults may be younger than the object.
+    if let (Some(_), Some(schema)) = (&served.custom, &served.schema) {
+        schema.default(object);
+    }
 }
 
 pub fn to_storage(served: &Served, object: &mut Value) {

@@ -11,6 +11,7 @@ pub mod authz;
 pub mod bootstrap;
 mod config;
 mod conversion;
+pub mod crd;
 mod decode;
 mod discovery;
 mod health;

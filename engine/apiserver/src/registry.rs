@@ -3,12 +3,16 @@
 //! Reads: the schema's table of resources. Invariant: one store resource per group and plural, whatever the version;
 //! objects are stored in one version (`storage`) and converted when another is asked for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use coracle_schema::{ApiResource, GroupVersionKind, Registry, Schema, Subresource};
 use coracle_store::{Key, Resource, Scope};
 
-use crate::{kinds, status::GroupResource, strategy::Strategy};
+use crate::{crd::Custom, kinds, status::GroupResource, strategy::Strategy};
 
 /// One served resource version.
 pub struct Served {
@@ -23,6 +27,8 @@ pub struct Served {
     pub has_status: bool,
     /// Whether `metadata.generation` counts changes of what the user wants.
     pub counts_generation: bool,
+    /// Of custom resources.
+    pub custom: Option<Arc<Custom>>,
 }
 
 impl Served {
@@ -60,8 +66,19 @@ impl Served {
         }
     }
 
+    /// Whether stored bytes may differ from what is shown.
     pub fn needs_conversion(&self) -> bool {
-        self.api.gvk != self.storage
+        let custom =
+            || self.custom.as_ref().is_some_and(|custom| custom.mixed || custom.schema.has_defaults());
+        self.api.gvk != self.storage || custom()
+    }
+
+    /// `DeploymentList`
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.list_kind.to_string(),
+            None => format!("{}List", self.api.gvk.kind),
+        }
     }
 }
 
@@ -78,10 +95,47 @@ pub fn store_resource(group: &str, plural: &str) -> Resource {
     }
 }
 
+/// What is served now: the built-in resources, and the custom ones as definitions come and go. Reading takes no lock.
 pub struct Resources {
-    all: Vec<Arc<Served>>,
+    builtin: Vec<Arc<Served>>,
+    now: ArcSwap<Catalog>,
+}
+
+struct Catalog {
+    all: Arc<[Arc<Served>]>,
     /// By group, then version, then plural.
     by_path: HashMap<String, Arc<Served>>,
+    /// How many of `all` are custom: the last ones.
+    custom: usize,
+    openapi_hash: Arc<str>,
+}
+
+impl Catalog {
+    fn new(builtin: &[Arc<Served>], custom: Vec<Arc<Served>>, schemas: &str) -> Catalog {
+        let mut by_path = HashMap::new();
+        let mut all = Vec::with_capacity(builtin.len() + custom.len());
+        // What is built in cannot be replaced.
+        let groups: HashSet<&str> = builtin.iter().map(|served| &*served.api.gvk.group).collect();
+        let own = |served: &&Arc<Served>| {
+            !groups.contains(&*served.api.gvk.group)
+                || !builtin.iter().any(|one| {
+                    one.api.gvk.group == served.api.gvk.group && one.api.plural == served.api.plural
+                })
+        };
+        let count = custom.len();
+        for served in builtin.iter().chain(custom.iter().filter(own)) {
+            let api = &served.api;
+            by_path.insert(path_key(&api.gvk.group, &api.gvk.version, &api.plural), served.clone());
+            all.push(served.clone());
+        }
+        let mut openapi_hash = coracle_schema::openapi_hash();
+        if !schemas.is_empty() {
+            let text = format!("{openapi_hash},{schemas}");
+            let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+            openapi_hash = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02X}")).collect();
+        }
+        Catalog { all: all.into(), by_path, custom: count, openapi_hash: openapi_hash.into() }
+    }
 }
 
 fn path_key(group: &str, version: &str, plural: &str) -> String {
@@ -90,37 +144,47 @@ fn path_key(group: &str, version: &str, plural: &str) -> String {
 
 impl Resources {
     pub fn new(schema: &'static Registry) -> Resources {
-        let all: Vec<Arc<Served>> =
+        let builtin: Vec<Arc<Served>> =
             schema.resources().iter().map(|api| Arc::new(served(schema, api.clone()))).collect();
-        let by_path = all
-            .iter()
-            .map(|served| {
-                let api = &served.api;
-                (path_key(&api.gvk.group, &api.gvk.version, &api.plural), served.clone())
-            })
-            .collect();
-        Resources { all, by_path }
+        let now = ArcSwap::from_pointee(Catalog::new(&builtin, Vec::new(), ""));
+        Resources { builtin, now }
     }
 
-    pub fn all(&self) -> &[Arc<Served>] {
-        &self.all
+    /// Replaces the custom resources; `schemas` names the state of their schemas.
+    pub fn set_custom(&self, custom: Vec<Arc<Served>>, schemas: &str) {
+        self.now.store(Arc::new(Catalog::new(&self.builtin, custom, schemas)));
     }
 
-    pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
-        self.by_path.get(&path_key(group, version, plural))
+    pub fn custom_count(&self) -> usize {
+        self.now.load().custom
     }
 
-    /// In the preferred version.
-    pub fn find(&self, group: &str, plural: &str) -> Option<&Arc<Served>> {
-        self.all.iter().find(|served| &*served.api.gvk.group == group && &*served.api.plural == plural)
+    /// Names the state of the OpenAPI documents.
+    pub fn openapi_hash(&self) -> Arc<str> {
+        self.now.load().openapi_hash.clone()
     }
 
-    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Served>> {
-        self.all.iter().find(|served| &*served.api.gvk.kind == kind && served.api_version() == api_version)
+    pub fn all(&self) -> Arc<[Arc<Served>]> {
+        self.now.load().all.clone()
     }
 
-    pub fn has_version(&self, group: &str, version: &str) -> bool {
-        self.all.iter().any(|served| &*served.api.gvk.group == group && &*served.api.gvk.version == version)
+    pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Served>> {
+        self.now.load().by_path.get(&path_key(group, version, plural)).cloned()
+    }
+
+    pub fn find_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Served>> {
+        let all = self.all();
+        all.iter()
+            .find(|served| &*served.api.gvk.kind == kind && served.api_version() == api_version)
+            .cloned()
+    }
+
+    /// Any version of what a CustomResourceDefinition defines.
+    pub fn of_definition(&self, name: &str) -> Option<Arc<Served>> {
+        let all = self.all();
+        all.iter()
+            .find(|served| served.custom.as_ref().is_some_and(|custom| &*custom.definition == name))
+            .cloned()
     }
 }
 
@@ -133,6 +197,7 @@ fn served(schema: &'static Registry, api: ApiResource) -> Served {
         strategy: kinds::strategy(&api.gvk.group, &api.plural),
         counts_generation: kinds::counts_generation(&api.gvk.group, &api.plural),
         has_status,
+        custom: None,
         api,
     }
 }

@@ -9,11 +9,11 @@ use coracle_store::{Scope, Store};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, PodAccess, authn, authz, bootstrap,
+    Config, PodAccess, authn, authz, bootstrap, crd,
     http::{listener, service::ApiService},
     kinds::service::Allocations,
     object, pki,
@@ -48,6 +48,8 @@ pub struct ApiServer {
     state: Arc<State>,
     /// Taken by `serve`.
     listener: Mutex<Option<TcpListener>>,
+    /// End with the server.
+    _tasks: JoinSet<()>,
     address: std::net::SocketAddr,
 }
 
@@ -60,7 +62,11 @@ impl ApiServer {
         config.bind = address;
         let state = Arc::new(state(config, store)?);
         bootstrap(&state).await?;
-        Ok(ApiServer { state, listener: Mutex::new(Some(listener)), address })
+        let mut definitions = crd::Controller::default();
+        definitions.pass(&state).await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(definitions.run(Arc::downgrade(&state)));
+        Ok(ApiServer { state, _tasks: tasks, listener: Mutex::new(Some(listener)), address })
     }
 
     /// Where the socket is bound; interesting when the configured port was 0.
@@ -161,7 +167,7 @@ async fn bootstrap(state: &State) -> Result<(), BuildError> {
 async fn ensure(state: &State, wanted: Value) -> Result<(), BuildError> {
     let text = |field: &str| wanted[field].as_str().unwrap_or_default().to_owned();
     let (kind, name) = (text("kind"), object::name(&wanted).to_owned());
-    let served = state.resources.find_kind(&text("apiVersion"), &kind).cloned();
+    let served = state.resources.find_kind(&text("apiVersion"), &kind);
     let served = served.ok_or_else(|| BuildError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
     let target = Target::new(served, object::meta_str(&wanted, "namespace"), &name);
     write(state, &target, wanted).await.map_err(|source| BuildError::Bootstrap { kind, name, source })

@@ -10,6 +10,7 @@
 use serde_json::Value;
 
 use crate::{
+    registry::Served,
     status::{Cause, Status},
     types::{State, UserInfo},
 };
@@ -19,6 +20,8 @@ use crate::{
 pub struct Context<'a> {
     pub state: &'a State,
     pub user: &'a UserInfo,
+    /// The resource in the version of the request.
+    pub served: &'a Served,
     /// The request's subresource, e.g. `status`; empty for the object itself.
     pub subresource: &'a str,
     pub dry_run: bool,

@@ -44,9 +44,9 @@ fn document(state: &State, core: bool) -> Value {
 }
 
 fn version_value(state: &State, group: &str, version: &str) -> Value {
-    let mut all: Vec<&Served> = of_version(state, group, version).collect();
+    let mut all = of_version(state, group, version);
     all.sort_by(|a, b| a.api.plural.cmp(&b.api.plural));
-    let resources: Vec<Value> = all.into_iter().map(resource).collect();
+    let resources: Vec<Value> = all.iter().map(|served| resource(served)).collect();
     json!({"version": version, "resources": resources, "freshness": "Current"})
 }
 

@@ -42,7 +42,8 @@ fn group_value(group: &str, versions: &[String]) -> Value {
 }
 
 pub fn resources(state: &State, group: &str, version: &str) -> Option<Value> {
-    let mut resources: Vec<Value> = of_version(state, group, version).flat_map(entries).collect();
+    let of_version = of_version(state, group, version);
+    let mut resources: Vec<Value> = of_version.iter().flat_map(|served| entries(served)).collect();
     if resources.is_empty() {
         return None;
     }

@@ -6,6 +6,8 @@
 mod aggregated;
 mod legacy;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
@@ -58,7 +60,7 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 /// The groups in order, each with its versions in order.
 fn group_versions(state: &State) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for served in state.resources.all() {
+    for served in state.resources.all().iter() {
         let gvk = &served.api.gvk;
         let at = match groups.iter().position(|(group, _)| **group == *gvk.group) {
             Some(at) => at,
@@ -75,16 +77,15 @@ fn group_versions(state: &State) -> Vec<(String, Vec<String>)> {
     groups
 }
 
-fn of_version<'a>(state: &'a State, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Served> {
-    state
-        .resources
-        .all()
+fn of_version(state: &State, group: &str, version: &str) -> Vec<Arc<Served>> {
+    let all = state.resources.all();
+    let own = all
         .iter()
-        .map(|served| &**served)
-        .filter(move |served| *served.api.gvk.group == *group && *served.api.gvk.version == *version)
+        .filter(|served| *served.api.gvk.group == *group && *served.api.gvk.version == *version);
+    own.cloned().collect()
 }
 
-fn strings(values: &[std::sync::Arc<str>]) -> Value {
+fn strings(values: &[Arc<str>]) -> Value {
     values.iter().map(|value| Value::from(&**value)).collect()
 }
 

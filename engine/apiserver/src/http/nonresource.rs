@@ -53,7 +53,7 @@ fn paths(state: &State) -> Value {
         .into_iter()
         .map(String::from)
         .collect();
-    for served in state.resources.all() {
+    for served in state.resources.all().iter() {
         let gvk = &served.api.gvk;
         if !gvk.group.is_empty() {
             paths.push(format!("/apis/{}", gvk.group));

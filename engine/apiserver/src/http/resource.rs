@@ -26,7 +26,7 @@ pub async fn serve(
     info: RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let served = state.resources.get(&info.group, &info.version, &info.resource).cloned();
+    let served = state.resources.get(&info.group, &info.version, &info.resource);
     let served = served.ok_or_else(Status::unknown_path)?;
     if !info.namespace.is_empty() && !served.api.namespaced && info.resource != "namespaces" {
         return Err(Status::unknown_path());
@@ -93,7 +93,7 @@ fn respond_list(
         listed.objects.iter().map(|object| verbs::decode_as(served, object)).collect::<Result<_, _>>()?;
     let list = if accepted.form == Form::Object {
         serde_json::json!({
-            "kind": format!("{}List", served.api.gvk.kind),
+            "kind": served.list_kind(),
             "apiVersion": served.api_version(),
             "metadata": listed.metadata(),
             "items": Value::Array(objects),

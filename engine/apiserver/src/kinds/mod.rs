@@ -39,7 +39,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => &cluster::WEBHOOKS,
-        ("apiextensions.k8s.io", "customresourcedefinitions") => &cluster::DEFINITION,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &crate::crd::definition::Definition,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
         ("apps", "daemonsets") => &workloads::DAEMON_SET,
         ("apps", "deployments") => &workloads::DEPLOYMENT,
@@ -63,6 +63,11 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("storage.k8s.io", "storageclasses") => &storage::CLASS,
         _ => &Generic,
     }
+}
+
+/// What every definition must fulfil before its schemas are looked at.
+pub fn definition_checks() -> &'static dyn Strategy {
+    &cluster::DEFINITION
 }
 
 /// The resources whose `metadata.generation` counts changes of the spec.

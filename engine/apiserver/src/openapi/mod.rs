@@ -4,8 +4,9 @@
 //! and dropped. Its hash names it, so clients ask once.
 //! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
+use coracle_schema::CustomDocument;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     negotiate::clauses,
     options::Query,
+    registry::Served,
     status::Status,
     types::{Request, Response, State, body_from},
 };
@@ -24,7 +26,7 @@ const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protob
 pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Response, Status> {
     let headers = request.headers();
     acceptable(headers)?;
-    let hash = coracle_schema::openapi_hash();
+    let hash = state.resources.openapi_hash();
     let etag = format!("\"{hash}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == etag.as_str()) {
         let mut response = http::Response::new(body_from(""));
@@ -32,11 +34,13 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         return Ok(tagged(response, &etag));
     }
     let document = match segments {
-        ["v2"] => coracle_schema::openapi_v2(),
+        ["v2"] => whole(state),
         ["v3"] => index(state, &hash),
         ["v3", "api", version] => coracle_schema::openapi_v3("", version).ok_or_else(Status::unknown_path)?,
         ["v3", "apis", group, version] => {
-            coracle_schema::openapi_v3(group, version).ok_or_else(Status::unknown_path)?
+            coracle_schema::openapi_v3(group, version)
+                .or_else(|| custom(state, group, version))
+                .ok_or_else(Status::unknown_path)?
         }
         _ => return Err(Status::unknown_path()),
     };
@@ -47,10 +51,34 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
     Ok(response)
 }
 
+/// The document of everything, as `/openapi/v2` gives it.
+fn whole(state: &State) -> Value {
+    let mut document = coracle_schema::openapi_v2();
+    let all = state.resources.all();
+    coracle_schema::add_to_openapi_v2(&mut document, &documents(all.iter()));
+    document
+}
+
+/// The document of a group version of custom resources.
+fn custom(state: &State, group: &str, version: &str) -> Option<Value> {
+    let all = state.resources.all();
+    let own = all.iter().filter(|it| &*it.api.gvk.group == group && &*it.api.gvk.version == version);
+    let documents = documents(own);
+    (!documents.is_empty()).then(|| coracle_schema::custom_openapi_v3(&documents))
+}
+
+fn documents<'a>(all: impl Iterator<Item = &'a Arc<Served>>) -> Vec<CustomDocument<'a>> {
+    all.filter_map(|served| {
+        let custom = served.custom.as_ref()?;
+        Some(CustomDocument { resource: &served.api, list_kind: &custom.list_kind, schema: &custom.schema })
+    })
+    .collect()
+}
+
 /// Where the document of each group version is.
 fn index(state: &State, hash: &str) -> Value {
     let mut paths = Map::new();
-    for served in state.resources.all() {
+    for served in state.resources.all().iter() {
         let gvk = &served.api.gvk;
         let path = if gvk.group.is_empty() {
             format!("api/{}", gvk.version)

@@ -5,7 +5,7 @@
 use coracle_store::Key;
 
 use super::extract::extract;
-use crate::status::Status;
+use crate::{registry::Served, status::Status};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldSelector(Vec<Term>);
@@ -22,6 +22,8 @@ enum Field {
     Name,
     Namespace,
     Json(&'static SelectableField),
+    /// Of a custom resource: field names.
+    Custom(Vec<String>),
 }
 
 /// A field beyond name and namespace.
@@ -91,7 +93,18 @@ impl FieldSelector {
         split_unescaped(text)
             .into_iter()
             .filter(|term| !term.is_empty())
-            .map(|term| parse_term(resource, text, term))
+            .map(|term| parse_term(resource, &[], text, term))
+            .collect::<Result<_, _>>()
+            .map(FieldSelector)
+    }
+
+    /// Of a served resource, with the selectable fields of its definition.
+    pub fn parse_for(served: &Served, text: &str) -> Result<FieldSelector, Status> {
+        let custom = served.custom.as_ref().map(|custom| custom.selectable.as_slice()).unwrap_or_default();
+        split_unescaped(text)
+            .into_iter()
+            .filter(|term| !term.is_empty())
+            .map(|term| parse_term(&served.resource.0, custom, text, term))
             .collect::<Result<_, _>>()
             .map(FieldSelector)
     }
@@ -115,6 +128,10 @@ impl FieldSelector {
                 Field::Name => *key.name == *term.value,
                 Field::Namespace => *key.namespace == *term.value,
                 Field::Json(field) => field.value(json) == term.value,
+                Field::Custom(path) => {
+                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                    extract(json, &path).unwrap_or_default() == term.value
+                }
             };
             equal != term.negated
         })
@@ -130,7 +147,7 @@ impl SelectableField {
     }
 }
 
-fn parse_term(resource: &str, selector: &str, term: &str) -> Result<Term, Status> {
+fn parse_term(resource: &str, custom: &[Vec<String>], selector: &str, term: &str) -> Result<Term, Status> {
     let (label, negated, value) = split_operator(term).ok_or_else(|| {
         Status::bad_request(format!("invalid selector: '{selector}'; can't understand '{term}'"))
     })?;
@@ -147,6 +164,7 @@ fn parse_term(resource: &str, selector: &str, term: &str) -> Result<Term, Status
             .iter()
             .find(|row| row.resource == resource && row.label == label)
             .map(Field::Json)
+            .or_else(|| custom.iter().find(|path| path.join(".") == label).cloned().map(Field::Custom))
             .ok_or_else(|| unknown_label(resource, label))?,
     };
     Ok(Term { field, negated, value })

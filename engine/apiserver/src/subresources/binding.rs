@@ -49,7 +49,7 @@ pub async fn bind(
     binding: Value,
     dry_run: bool,
 ) -> Result<Value, Status> {
-    let pods = state.resources.get("", "v1", "pods").cloned().ok_or_else(Status::unknown_path)?;
+    let pods = state.resources.get("", "v1", "pods").ok_or_else(Status::unknown_path)?;
     let mut pod = Target::new(pods, &target.namespace, object::name(&binding));
     pod.subresource = "binding".into();
     bind_pod(state, user, &pod, &binding, dry_run).await

@@ -45,7 +45,7 @@ pub async fn serve(
 
 fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
     let workload = verbs::get(state, target, "")?.into_value()?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(&workload))
+    resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))
 }
 
 async fn update(
@@ -56,7 +56,7 @@ async fn update(
     encoding: Encoding,
     request: Request,
 ) -> Result<Response, Status> {
-    let options = WriteOptions::parse(query, "UpdateOptions")?;
+    let options = WriteOptions::parse(query, "UpdateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk())?;
     if let Some(schema) = state.schema.schema(&gvk()) {
@@ -71,7 +71,7 @@ async fn update(
         )));
     }
     let outcome = modify(state, user, target, &options, |workload| apply(target, workload, &scale)).await?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(&outcome.answer.into_value()?))
+    resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?))
 }
 
 async fn patched(
@@ -82,19 +82,31 @@ async fn patched(
     encoding: Encoding,
     request: Request,
 ) -> Result<Response, Status> {
-    let options = WriteOptions::parse(query, "PatchOptions")?;
+    let headers = request.headers().clone();
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
+    let options = WriteOptions::parse_patch(query, kind == PatchType::Apply)?.sent_by(&headers);
     let change = patch::parse_body(kind, &bytes)?;
+    if kind == PatchType::Apply {
+        // What is applied to a Scale is applied to the workload's number of replicas.
+        let config = json!({
+            "apiVersion": target.served.api_version(),
+            "kind": &*target.served.api.gvk.kind,
+            "metadata": {"name": target.name},
+            "spec": {"replicas": change["spec"]["replicas"]},
+        });
+        let outcome = verbs::apply::apply(state, user, target, config, &options).await?;
+        return resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?));
+    }
     let outcome = modify(state, user, target, &options, |workload| {
-        let mut scale = scale_of(workload);
+        let mut scale = scale_of(target, workload);
         // Scale has no lists: a strategic merge patch is a merge patch.
         let kind = if kind == PatchType::Strategic { PatchType::Merge } else { kind };
         patch::apply(target, kind, &change, &mut scale)?;
         apply(target, workload, &scale)
     })
     .await?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(&outcome.answer.into_value()?))
+    resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?))
 }
 
 fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, Status> {
@@ -108,11 +120,48 @@ fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, St
         return Err(Status::invalid(GroupResource::new("autoscaling", "Scale"), &target.name, vec![cause]));
     }
     let mut changed = workload.clone();
-    changed["spec"]["replicas"] = replicas.into();
+    match target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
+        Some(paths) => set_at(&mut changed, &paths.spec, replicas.into()),
+        None => changed["spec"]["replicas"] = replicas.into(),
+    }
     Ok(Changed::Patched(changed.into()))
 }
 
-fn scale_of(workload: &Value) -> Value {
+/// The value at a path of field names.
+fn at<'a>(object: &'a Value, path: &[String]) -> &'a Value {
+    path.iter().fold(object, |value, name| &value[name.as_str()])
+}
+
+fn set_at(object: &mut Value, path: &[String], new: Value) {
+    let mut slot = object;
+    for name in path {
+        if !slot.is_object() {
+            *slot = json!({});
+        }
+        slot = &mut slot[name.as_str()];
+    }
+    *slot = new;
+}
+
+fn scale_of(target: &Target, workload: &Value) -> Value {
+    let paths = target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref());
+    let (wanted, present, selector) = match paths {
+        Some(paths) => (
+            at(workload, &paths.spec).as_i64(),
+            at(workload, &paths.status).as_i64(),
+            paths
+                .selector
+                .as_ref()
+                .and_then(|path| at(workload, path).as_str())
+                .unwrap_or_default()
+                .to_owned(),
+        ),
+        None => (
+            workload["spec"]["replicas"].as_i64(),
+            workload["status"]["replicas"].as_i64(),
+            selector_text(&workload["spec"]["selector"]),
+        ),
+    };
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if !workload["metadata"][field].is_null() {
@@ -120,11 +169,10 @@ fn scale_of(workload: &Value) -> Value {
         }
     }
     let mut spec = json!({});
-    if let Some(replicas) = workload["spec"]["replicas"].as_i64().filter(|replicas| *replicas != 0) {
+    if let Some(replicas) = wanted.filter(|replicas| *replicas != 0) {
         spec["replicas"] = replicas.into();
     }
-    let mut status = json!({"replicas": workload["status"]["replicas"].as_i64().unwrap_or_default()});
-    let selector = selector_text(&workload["spec"]["selector"]);
+    let mut status = json!({"replicas": present.unwrap_or_default()});
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }

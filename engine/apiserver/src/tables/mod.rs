@@ -129,12 +129,20 @@ pub fn name(object: &Value) -> Value {
 /// `metadata` is the table's ListMeta.
 pub fn table(served: &Served, metadata: Value, objects: &[Value], include: IncludeObject) -> Value {
     let printer = printer(&served.api.gvk.group, &served.api.plural);
+    let custom = served.custom.as_ref().map(|custom| &custom.columns);
     let now = Timestamp::now();
-    let columns: Vec<Value> = printer.columns.iter().map(column).collect();
+    let columns: Vec<Value> = match custom {
+        Some(columns) => columns.definitions(),
+        None => printer.columns.iter().map(column).collect(),
+    };
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {
-            let mut row = json!({"cells": (printer.cells)(object, now)});
+            let cells = match custom {
+                Some(columns) => columns.cells(object, now),
+                None => (printer.cells)(object, now),
+            };
+            let mut row = json!({"cells": cells});
             match include {
                 IncludeObject::None => {}
                 IncludeObject::Metadata => row["object"] = partial_metadata(object),

@@ -52,7 +52,7 @@ pub fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Lis
 
 /// What the selectors cover: a fixed name becomes part of the scope.
 pub fn scope(target: &Target, options: &ListOptions) -> Result<(Scope, Selector), Status> {
-    let fields = FieldSelector::parse(&target.served.resource.0, &options.field_selector)?;
+    let fields = FieldSelector::parse_for(&target.served, &options.field_selector)?;
     let labels = LabelSelector::parse(&options.label_selector)?;
     let name = fields.exact_name().map(String::from);
     let scope = target.served.scope(&target.namespace, name.as_deref());
@@ -171,8 +171,8 @@ impl Listed {
     pub fn into_body(self, served: &Served) -> Result<Body, Status> {
         let gvk = &served.api.gvk;
         let head = format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-            gvk.kind,
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            served.list_kind(),
             api_version(&gvk.group, &gvk.version),
             self.metadata()
         );

@@ -68,7 +68,7 @@ impl Target {
     }
 
     fn context<'a>(&'a self, state: &'a State, user: &'a UserInfo, dry_run: bool) -> Context<'a> {
-        Context { state, user, subresource: &self.subresource, dry_run }
+        Context { state, user, served: &self.served, subresource: &self.subresource, dry_run }
     }
 }
 

@@ -67,8 +67,8 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
             Ok(())
         }
         PatchType::Strategic => match &served.schema {
-            Some(schema) => schema.strategic_merge(object, patch),
-            None => return Err(Status::unsupported_media_type(&ACCEPTED[..2])),
+            Some(schema) if served.custom.is_none() => schema.strategic_merge(object, patch),
+            _ => return Err(Status::unsupported_media_type(&ACCEPTED[..2])),
         },
     };
     result.map_err(|error| match error {

@@ -1,0 +1,71 @@
+//! Custom resources: what CustomResourceDefinitions in the store make this server serve.
+//!
+//! Kept true: a definition is served before its `Established` condition says so; its objects are gone before it is.
+//! Reads: CustomResourceDefinitions. Writes: their status and cleanup finalizer; deletes their objects.
+//! Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+
+mod columns;
+mod controller;
+pub mod definition;
+mod json_path;
+mod names;
+mod served;
+mod strategy;
+
+use std::sync::Arc;
+
+use coracle_schema::{CustomSchema, FieldError, FieldErrorKind};
+
+use crate::status::Cause;
+pub use columns::Columns;
+pub use controller::Controller;
+pub use json_path::JsonPath;
+pub use strategy::CustomResource;
+
+/// What only custom resources have, of one served version.
+pub struct Custom {
+    /// `{plural}.{group}`
+    pub definition: Arc<str>,
+    pub list_kind: Arc<str>,
+    pub schema: Arc<CustomSchema>,
+    pub columns: Columns,
+    pub scale: Option<ScalePaths>,
+    /// The fields that selectors may name, each as a list of field names.
+    pub selectable: Vec<Vec<String>>,
+    pub has_status: bool,
+    /// The definition is being deleted: nothing new is created.
+    pub terminating: bool,
+    /// Objects may be stored in an older version.
+    pub mixed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ScalePaths {
+    pub spec: Vec<String>,
+    pub status: Vec<String>,
+    pub selector: Option<Vec<String>>,
+}
+
+/// `.spec.replicas` as field names.
+pub fn simple_path(path: &str) -> Vec<String> {
+    path.split('.').filter(|part| !part.is_empty()).map(String::from).collect()
+}
+
+pub fn cause(error: FieldError) -> Cause {
+    let path = error.path;
+    match error.kind {
+        FieldErrorKind::Required { detail } => Cause::required(path, &detail),
+        FieldErrorKind::Type { value, detail } => {
+            Cause { reason: "FieldValueTypeInvalid".into(), ..Cause::invalid(path, value, &detail) }
+        }
+        FieldErrorKind::Invalid { value, detail } => Cause::invalid(path, value, &detail),
+        FieldErrorKind::NotSupported { value, allowed } => {
+            let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+            Cause::not_supported(path, value, &allowed)
+        }
+        FieldErrorKind::Duplicate { value } => Cause::duplicate(path, value),
+        FieldErrorKind::TooLong { max } => Cause::too_long(path, max),
+        FieldErrorKind::TooMany { actual, max } => Cause::too_many(path, actual, max),
+        FieldErrorKind::Forbidden { detail } => Cause::forbidden(path, &detail),
+    }
+}

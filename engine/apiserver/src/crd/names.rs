@@ -1,0 +1,163 @@
+//! Which names a definition may use, and what its status says. Pure.
+//!
+//! Kept true: of two definitions of one group that want a name, the one that has it keeps it.
+//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/controller/status/naming_controller.go
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::object::strings;
+
+/// The names of one group that other definitions hold.
+#[derive(Default)]
+pub struct Taken {
+    resources: HashSet<String>,
+    kinds: HashSet<String>,
+}
+
+const RESOURCE_NAMES: [&str; 2] = ["plural", "singular"];
+const KIND_NAMES: [&str; 2] = ["kind", "listKind"];
+
+impl Taken {
+    pub fn add(&mut self, names: &Value) {
+        let text = |field: &str| names[field].as_str().filter(|text| !text.is_empty()).map(String::from);
+        self.resources.extend(RESOURCE_NAMES.iter().filter_map(|field| text(field)));
+        self.resources.extend(strings(&names["shortNames"]).into_iter().map(String::from));
+        self.kinds.extend(KIND_NAMES.iter().filter_map(|field| text(field)));
+    }
+}
+
+/// The status that a definition should have, given what others hold.
+pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
+    let wanted = &definition["spec"]["names"];
+    let mut status = definition["status"].clone();
+    if !status.is_object() {
+        status = json!({});
+    }
+    let (accepted, conflict) = accept(wanted, &status["acceptedNames"], taken);
+    status["acceptedNames"] = accepted;
+    let established = condition(&status, "Established").is_some_and(|it| it["status"] == "True");
+    match &conflict {
+        None => set(&mut status, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
+        Some((reason, message)) => set(&mut status, "NamesAccepted", "False", reason, message, now),
+    }
+    match conflict {
+        _ if established => {}
+        None => {
+            let message = "the initial names have been accepted";
+            set(&mut status, "Established", "True", "InitialNamesAccepted", message, now);
+        }
+        Some(_) => {
+            set(&mut status, "Established", "False", "NotAccepted", "not all names are accepted", now);
+        }
+    }
+    status
+}
+
+pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind)
+}
+
+pub fn is_established(status: &Value) -> bool {
+    condition(status, "Established").is_some_and(|it| it["status"] == "True")
+}
+
+/// The names that are free are taken; for the others the ones held before stay.
+fn accept(wanted: &Value, held: &Value, taken: &Taken) -> (Value, Option<(&'static str, String)>) {
+    let mut accepted = wanted.clone();
+    let mut conflict = None;
+    let mut check = |accepted: &mut Value, field: &str, reason: &'static str, all: &HashSet<String>| {
+        let Some(name) = wanted[field].as_str().filter(|name| all.contains(*name)) else { return };
+        match held.get(field) {
+            Some(before) => accepted[field] = before.clone(),
+            None => drop(crate::object::remove(accepted, field)),
+        }
+        conflict = Some((reason, format!("{name:?} is already in use")));
+    };
+    check(&mut accepted, "plural", "PluralConflict", &taken.resources);
+    check(&mut accepted, "singular", "SingularConflict", &taken.resources);
+    check(&mut accepted, "kind", "KindConflict", &taken.kinds);
+    check(&mut accepted, "listKind", "ListKindConflict", &taken.kinds);
+    let short: Vec<&str> =
+        strings(&wanted["shortNames"]).into_iter().filter(|name| taken.resources.contains(*name)).collect();
+    if !short.is_empty() {
+        match held.get("shortNames") {
+            Some(before) => accepted["shortNames"] = before.clone(),
+            None => drop(crate::object::remove(&mut accepted, "shortNames")),
+        }
+        let text: Vec<String> = short.iter().map(|name| format!("{name:?} is already in use")).collect();
+        conflict.get_or_insert(("ShortNamesConflict", text.join(", ")));
+    }
+    (accepted, conflict)
+}
+
+/// Sets a condition; the time changes when the status does.
+pub fn set(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str, now: &str) {
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Some(conditions) = status["conditions"].as_array_mut() else { return };
+    let mut next = json!({
+        "type": kind, "status": value, "lastTransitionTime": now, "reason": reason, "message": message,
+    });
+    match conditions.iter_mut().find(|condition| condition["type"] == kind) {
+        Some(old) => {
+            if old["status"] == value {
+                next["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            *old = next;
+        }
+        None => conditions.push(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Value {
+        json!({"spec": {"names": {
+            "plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList", "shortNames": ["th"]
+        }}})
+    }
+
+    fn brief(status: &Value) -> Vec<String> {
+        let conditions = status["conditions"].as_array().expect("conditions").iter();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        conditions
+            .map(|it| [&it["type"], &it["status"], &it["reason"], &it["message"]].map(text).join("|"))
+            .collect()
+    }
+
+    #[test]
+    fn free_names_are_accepted_and_the_definition_established() {
+        let status = status(&definition(), &Taken::default(), "now");
+        assert_eq!(
+            brief(&status),
+            [
+                "NamesAccepted|True|NoConflicts|no conflicts found",
+                "Established|True|InitialNamesAccepted|the initial names have been accepted",
+            ]
+        );
+        assert_eq!(status["acceptedNames"], definition()["spec"]["names"]);
+    }
+
+    #[test]
+    fn a_name_that_another_definition_holds_is_refused() {
+        let mut taken = Taken::default();
+        taken.add(&json!({"plural": "others", "shortNames": ["th"], "kind": "Thing"}));
+        let status = status(&definition(), &taken, "now");
+        assert_eq!(
+            brief(&status),
+            [
+                "NamesAccepted|False|KindConflict|\"Thing\" is already in use",
+                "Established|False|NotAccepted|not all names are accepted",
+            ]
+        );
+        assert_eq!(
+            status["acceptedNames"],
+            json!({"plural": "things", "singular": "thing", "listKind": "ThingList"})
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! The strategy of every custom resource: generation, status, and the checks of its schema.
+//!
+//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/registry/customresource/strategy.go
+
+use serde_json::Value;
+
+use super::{Custom, cause};
+use crate::{
+    object,
+    status::{Cause, Status},
+    strategy::{Context, Strategy},
+};
+
+pub struct CustomResource;
+
+fn custom<'a>(context: &Context<'a>) -> Option<&'a Custom> {
+    context.served.custom.as_deref()
+}
+
+/// Everything but metadata, and but the status where that has a subresource.
+fn intent(object: &Value, has_status: bool) -> Vec<(&str, &Value)> {
+    let apart =
+        |field: &str| matches!(field, "metadata" | "kind" | "apiVersion") || has_status && field == "status";
+    let mut fields: Vec<(&str, &Value)> = object
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(field, value)| (field.as_str(), value))
+        .filter(|(field, _)| !apart(field))
+        .collect();
+    fields.sort_by_key(|(field, _)| *field);
+    fields
+}
+
+impl Strategy for CustomResource {
+    fn prepare_create(&self, context: Context<'_>, value: &mut Value) -> Result<(), Status> {
+        let Some(custom) = custom(&context) else { return Ok(()) };
+        if custom.terminating {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::new(405, "MethodNotAllowed", why));
+        }
+        if custom.has_status {
+            object::remove(value, "status");
+        }
+        object::metadata_mut(value).insert("generation".into(), 1.into());
+        Ok(())
+    }
+
+    fn prepare_update(&self, context: Context<'_>, value: &mut Value, old: &Value) -> Result<(), Status> {
+        let Some(custom) = custom(&context) else { return Ok(()) };
+        if context.subresource == "status" {
+            // Of the metadata only what says who wrote it may change with the status.
+            let managed = value["metadata"].get("managedFields").cloned();
+            value["metadata"] = old["metadata"].clone();
+            if let Some(managed) = managed {
+                object::metadata_mut(value).insert("managedFields".into(), managed);
+            }
+            return Ok(());
+        }
+        if custom.has_status {
+            match old.get("status") {
+                Some(status) => value["status"] = status.clone(),
+                None => drop(object::remove(value, "status")),
+            }
+        }
+        if intent(value, custom.has_status) != intent(old, custom.has_status) {
+            let next = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
+            object::metadata_mut(value).insert("generation".into(), next.into());
+        }
+        Ok(())
+    }
+
+    fn validate(&self, context: Context<'_>, object: &Value) -> Vec<Cause> {
+        let Some(custom) = custom(&context) else { return Vec::new() };
+        custom.schema.validate(object, None).into_iter().map(cause).collect()
+    }
+
+    fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Vec<Cause> {
+        let Some(custom) = custom(&context) else { return Vec::new() };
+        custom.schema.validate(object, Some(old)).into_iter().map(cause).collect()
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+}
