@@ -1,8 +1,9 @@
-//! Whether this node takes a pod that was assigned to it: node selector and resources are checked once more, since
-//! pods can be assigned without the scheduler.
+//! Whether this node takes a pod that was assigned to it: sysctls are checked here alone, node selector and resources
+//! once more, since pods can be assigned without the scheduler.
 //!
 //! Invariant: pure.
 //! Source:    https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename
+//!            https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/#safe-and-unsafe-sysctls
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,36 @@ use k8s_openapi::api::core::v1::PodSpec;
 
 use crate::pod::observed::Rejection;
 use crate::resources::{Amounts, pod_requests};
+
+/// Namespaced, and without effect on other pods or the node.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// What a pod may not set: a sysctl that is not safe, or one of a namespace that it shares with the node.
+fn forbidden_sysctl(spec: &PodSpec) -> Option<String> {
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    sysctls.map(|sysctl| sysctl.name.replace('/', ".")).find_map(|name| {
+        let why = match name.split('.').next() {
+            _ if !SAFE_SYSCTLS.contains(&name.as_str()) => "not allowlisted",
+            Some("net") if spec.host_network == Some(true) => "not allowed with host net enabled",
+            Some("kernel") if spec.host_ipc == Some(true) => "not allowed with host ipc enabled",
+            _ => return None,
+        };
+        Some(format!("Pod was rejected: forbidden sysctl: \"{name}\" {why}"))
+    })
+}
 
 /// `used` is what the node's other pods request, `pods` how many they are.
 pub fn admit(
@@ -21,6 +52,9 @@ pub fn admit(
     max_pods: u32,
 ) -> Result<Amounts, Rejection> {
     let refuse = |reason: &str, message: String| Err(Rejection { reason: reason.to_owned(), message });
+    if let Some(message) = forbidden_sysctl(spec) {
+        return refuse("SysctlForbidden", message);
+    }
     for (key, value) in spec.node_selector.iter().flatten() {
         if node_labels.get(key) != Some(value) {
             return refuse("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned());
@@ -85,6 +119,20 @@ mod tests {
         assert!(check(json!({}), 0, 110).unwrap_err().starts_with("OutOfpods: "));
         assert!(
             check(json!({"nodeSelector": {"os": "plan9"}}), 0, 0).unwrap_err().starts_with("NodeAffinity: ")
+        );
+    }
+    #[test]
+    fn sysctls_that_reach_beyond_the_pod_are_forbidden() {
+        let with = |name: &str, host: bool| json!({"hostNetwork": host, "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+        let refused = |name: &str, host: bool| check(with(name, host), 0, 0).err();
+        assert_eq!(refused("net.ipv4.tcp_syncookies", false), None);
+        assert_eq!(refused("net/ipv4/tcp_syncookies", false), None);
+        assert_eq!(
+            refused("kernel.msgmax", false).unwrap(),
+            "SysctlForbidden: Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted"
+        );
+        assert!(
+            refused("net.ipv4.tcp_syncookies", true).unwrap().ends_with("not allowed with host net enabled")
         );
     }
 }

@@ -202,11 +202,24 @@ impl Starter {
         }
     }
 
+    /// The pod's pull secrets; those that are missing are told, the pull may succeed without.
     fn secrets(&self) -> Vec<Arc<Secret>> {
         let namespace = self.request.pod.metadata.namespace.as_deref().unwrap_or_default();
-        let names = self.request.pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten());
         let sources = StoreSources(self.shared.store.clone());
-        names.filter_map(|reference| sources.secret(namespace, &reference.name)).collect()
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for reference in self.request.pod.spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten()) {
+            match sources.secret(namespace, &reference.name) {
+                Some(secret) => found.push(secret),
+                None => missing.push(reference.name.as_str()),
+            }
+        }
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            self.shared.warning(&self.request.pod, None, "FailedToRetrieveImagePullSecret", format!(
+                "Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+            ));
+        }
+        found
     }
 
     async fn pull(&self, name: &str) -> Result<ImageConfig, Started> {
