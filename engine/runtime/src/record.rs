@@ -111,6 +111,27 @@ pub fn now_unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
+/// Containers below `state_dir` whose image is `image_id`, as `namespace/pod/container`: its layers are their root.
+pub fn users_of_image(state_dir: &Path, image_id: &str) -> io::Result<Vec<String>> {
+    let pods = match fs::read_dir(state_dir.join("pods")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut users = Vec::new();
+    for pod in pods {
+        let pod = PodDirectory(pod?.path());
+        // What has no record is being made or removed.
+        let Ok(sandbox) = pod.sandbox() else { continue };
+        for container in pod.containers()?.iter().filter_map(|directory| directory.record().ok()) {
+            if container.spec.image_id == image_id {
+                let (namespace, name) = (&sandbox.spec.namespace, &sandbox.spec.name);
+                users.push(format!("{namespace}/{name}/{}", container.spec.name));
+            }
+        }
+    }
+    Ok(users)
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }

@@ -2,16 +2,19 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use coracle_runtime::images::{ImageConfig, ImageStore, RegistryConfig};
 
-use crate::settings::{DataOptions, Values};
+use crate::{
+    settings::{DataOptions, Values},
+    up::runtime_config,
+};
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
-    let import = Command::new("import").about("Import a docker or OCI archive (tar, tar.gz)").arg(
-        Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)),
-    );
+    let import = Command::new("import")
+        .about("Import a docker or OCI archive (tar, tar.gz)")
+        .arg(Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)));
     let ls = Command::new("ls").about("List images");
     let rm = Command::new("rm")
         .about("Remove images by name or id")
@@ -26,7 +29,8 @@ pub fn command(flags: impl Fn(Command) -> Command) -> Command {
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let images = ImageStore::open(options.images_dir(), RegistryConfig::default())
             .await
@@ -34,7 +38,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         match name {
             "import" => import(&images, matches).await,
             "ls" => list(&images).await,
-            _ => remove(&images, matches).await,
+            _ => remove(&images, &options, matches).await,
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -42,7 +46,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 
 async fn import(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
     let archive = matches.get_one::<PathBuf>("archive").expect("required");
-    let imported = images.import(archive.clone()).await.with_context(|| format!("import `{}`", archive.display()))?;
+    let imported =
+        images.import(archive.clone()).await.with_context(|| format!("import `{}`", archive.display()))?;
     for image in imported {
         println!("{}", names(&image).join("\n"));
     }
@@ -55,18 +60,39 @@ async fn list(images: &ImageStore) -> Result<()> {
     for image in images {
         let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
         for name in names(&image) {
-            println!("{name:<60} {:<14} {:>6.1} MiB", &id[..12.min(id.len())], image.size_bytes as f64 / 1048576.0);
+            println!(
+                "{name:<60} {:<14} {:>6.1} MiB",
+                &id[..12.min(id.len())],
+                image.size_bytes as f64 / 1048576.0
+            );
         }
     }
     Ok(())
 }
 
-async fn remove(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
+async fn remove(images: &ImageStore, options: &DataOptions, matches: &ArgMatches) -> Result<()> {
     for name in matches.get_many::<String>("image").expect("required") {
+        refuse_last_name_of_used(images, options, name).await?;
         images.remove(name).await.with_context(|| format!("remove image `{name}`"))?;
         println!("{name}");
     }
     Ok(())
+}
+
+/// The layers go with an image's last name, and they are the root of its containers.
+async fn refuse_last_name_of_used(images: &ImageStore, options: &DataOptions, name: &str) -> Result<()> {
+    let Some(image) = images.resolve(name).await.with_context(|| format!("find image `{name}`"))? else {
+        return Ok(());
+    };
+    let users = coracle_runtime::containers::users_of_image(&runtime_config(options).state_dir, &image.id)
+        .context("list the containers")?;
+    if image.repo_tags.len() > 1 && !image.id.contains(name) || users.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "remove image `{name}`: its containers still exist: {}\nhint: delete their pods first",
+        users.join(", ")
+    );
 }
 
 /// Tags, else digests, else the id.

@@ -27,7 +27,7 @@ use coracle_store::{Reader, Resource, Store, StoreConfig};
 use tokio::sync::mpsc;
 
 use crate::settings::UpOptions;
-pub use traces::remove_traces;
+pub use traces::{remove_traces, runtime_config};
 
 /// All roles have stopped by then, or are dropped.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(4500);
@@ -96,13 +96,21 @@ async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started:
     Ok(())
 }
 
-async fn start_node(options: &UpOptions, api: &ApiServer, store: Reader, stages: &mut Stages) -> Result<Arc<Kubelet>> {
-    let images = ImageStore::open(options.data.images_dir(), options.registries.clone()).await.context("open the images")?;
+async fn start_node(
+    options: &UpOptions,
+    api: &ApiServer,
+    store: Reader,
+    stages: &mut Stages,
+) -> Result<Arc<Kubelet>> {
+    let images = ImageStore::open(options.data.images_dir(), options.registries.clone())
+        .await
+        .context("open the images")?;
     let (events, runtime_events) = mpsc::channel(RUNTIME_EVENTS);
     let runtime = Runtime::open(traces::runtime_config(&options.data), images.clone(), events)
         .await
         .context("open the container runtime")?;
-    let network = Network::build(network_config(options), store.clone()).await.context("build the pod network")?;
+    let network =
+        Network::build(network_config(options), store.clone()).await.context("build the pod network")?;
     let links = network.pod_links();
     let stage = stages.stage("network");
     let stop = stage.stop_token();
@@ -139,7 +147,10 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         };
         coracle_controllers::run(dependencies, stop)
     });
-    let client = api.client(Identity { user: "system:kube-scheduler".into(), groups: vec!["system:authenticated".into()] });
+    let client = api.client(Identity {
+        user: "system:kube-scheduler".into(),
+        groups: vec!["system:authenticated".into()],
+    });
     stage.supervise("scheduler", move |stop| coracle_scheduler::run(store.clone(), client.clone(), stop));
 }
 

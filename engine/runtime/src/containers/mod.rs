@@ -22,6 +22,7 @@ use crate::api::*;
 use crate::cgroup::Cgroups;
 use crate::images::{ImageError, ImageStore};
 use crate::protocol::{Reply, Request};
+pub use crate::record::users_of_image;
 use crate::record::{ContainerRecord, PodDirectory, SandboxRecord, container_cgroup, now_unix_ms};
 use pods::{Container, Pod};
 
@@ -117,6 +118,7 @@ impl Runtime {
         let (directory, sandbox) = self.with_pod(&uid, |pod| (pod.directory.clone(), pod.record.clone()))?;
         let layers = self.0.layers.layers(spec.image_id.clone()).await;
         let layers = layers.map_err(|error| RuntimeError::Refused { message: error.to_string() })?;
+        check_seccomp(&spec)?;
         let id = ContainerId(random_id().into());
         let log = sandbox.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.attempt));
         let created_at_unix_ms = now_unix_ms();
@@ -253,6 +255,17 @@ fn unexpected(action: &'static str, subject: &str, result: std::io::Result<Reply
         Ok(Reply::NoSuchContainer) => RuntimeError::NoSuchContainer(subject.to_owned()),
         Ok(reply) => failed(action, subject)(std::io::Error::other(format!("the shim answered {reply:?}"))),
     }
+}
+
+/// A profile that cannot be used is told when the container is made, as on a stock node.
+fn check_seccomp(spec: &ContainerSpec) -> Result<(), RuntimeError> {
+    if !matches!(spec.seccomp, Seccomp::Localhost(_)) {
+        return Ok(());
+    }
+    let message = |error| format!("failed to generate seccomp spec opts: {error}");
+    crate::seccomp::Filters::compile(&spec.seccomp, Default::default())
+        .map(|_| ())
+        .map_err(|error| RuntimeError::Refused { message: message(error) })
 }
 
 /// For the file and process work that would hold up the async threads.

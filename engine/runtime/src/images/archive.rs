@@ -36,6 +36,7 @@ impl ImageStore {
     pub async fn import(&self, archive: PathBuf) -> Result<Vec<ImageConfig>, ImageError> {
         let store = self.clone();
         blocking(move || {
+            let _bringing = store.0.index.bringing()?;
             let unpacked = tempfile::tempdir_in(store.0.dir.join("tmp"))
                 .map_err(ImageError::io("make a directory in", &store.0.dir))?;
             unpack(&archive, unpacked.path())?;

@@ -71,6 +71,7 @@ impl ImageStore {
         config: &[u8],
         layers: Vec<NewLayer>,
     ) -> Result<String, ImageError> {
+        let _bringing = self.0.index.bringing()?;
         let known: Vec<EntryLayer> =
             self.0.index.read()?.images.iter().flat_map(|entry| entry.layers.clone()).collect();
         let placed = layers.into_iter().map(|layer| match layer {

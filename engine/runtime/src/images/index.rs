@@ -92,14 +92,23 @@ impl Index {
             fs::create_dir_all(&path).map_err(ImageError::io("create", &path))?;
         }
         let index = Index { dir: dir.into(), cache: Mutex::new(None) };
-        // Only one that can have the lock may tidy up: another process may be in the middle of a pull.
-        if let Some(lock) = index.try_lock()? {
+        if let Some(_alone) = index.alone()? {
             let tmp = dir.join("tmp");
             let _ = fs::remove_dir_all(&tmp);
             fs::create_dir_all(&tmp).map_err(ImageError::io("create", &tmp))?;
-            drop(lock);
         }
         Ok(index)
+    }
+
+    /// Held by whoever brings layers, from the first byte in `tmp` until the index names them, in any process.
+    pub fn bringing(&self) -> Result<Flock<File>, ImageError> {
+        let locked = Flock::lock(self.lock_file("bringing")?, FlockArg::LockShared);
+        locked.map_err(|(_, error)| ImageError::io("lock", &self.dir)(error.into()))
+    }
+
+    /// Given when nobody brings layers: what nothing names is then left over.
+    fn alone(&self) -> Result<Option<Flock<File>>, ImageError> {
+        Ok(Flock::lock(self.lock_file("bringing")?, FlockArg::LockExclusiveNonblock).ok())
     }
 
     pub fn read(&self) -> Result<Arc<Entries>, ImageError> {
@@ -163,6 +172,8 @@ impl Index {
     }
 
     fn collect_garbage(&self) -> Result<(), ImageError> {
+        // Left for the next removal when a pull is under way, which may count on any layer that is here.
+        let Some(_alone) = self.alone()? else { return Ok(()) };
         let _lock = self.lock()?;
         let entries = self.read()?;
         let known_layers = |name: &str| {
@@ -234,8 +245,8 @@ impl Index {
         self.dir.join("configs").join(format!("{}.json", id.trim_start_matches("sha256:")))
     }
 
-    fn lock_file(&self) -> Result<File, ImageError> {
-        let path = self.dir.join("lock");
+    fn lock_file(&self, name: &str) -> Result<File, ImageError> {
+        let path = self.dir.join(name);
         File::options()
             .create(true)
             .truncate(false)
@@ -245,12 +256,8 @@ impl Index {
     }
 
     fn lock(&self) -> Result<Flock<File>, ImageError> {
-        let locked = Flock::lock(self.lock_file()?, FlockArg::LockExclusive);
+        let locked = Flock::lock(self.lock_file("lock")?, FlockArg::LockExclusive);
         locked.map_err(|(_, error)| ImageError::io("lock", &self.dir)(error.into()))
-    }
-
-    fn try_lock(&self) -> Result<Option<Flock<File>>, ImageError> {
-        Ok(Flock::lock(self.lock_file()?, FlockArg::LockExclusiveNonblock).ok())
     }
 }
 

@@ -40,6 +40,8 @@ impl ImageStore {
         let reference = Reference::parse(reference)?;
         let pull = self.0.pulls.of(&reference.to_string());
         let _turn = pull.lock().await;
+        let store = self.clone();
+        let _bringing = blocking(move || store.0.index.bringing()).await?;
         let mut failure = RegistryError::NotFound;
         for mut session in self.0.registry.sessions(&reference, credentials) {
             match self.pull_from(&mut session, &reference).await {

@@ -108,6 +108,20 @@ async fn an_archive_is_imported_named_and_removed_without_a_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(dir.path()).await;
+    let part = dir.path().join("images/tmp/part");
+    let bringing = first.0.index.bringing().unwrap();
+    fs::write(&part, "x").unwrap();
+    store(dir.path()).await;
+    assert!(part.exists());
+    drop(bringing);
+    store(dir.path()).await;
+    assert!(!part.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut evil = tar_of(&[("aa/.wh.x", "")]);

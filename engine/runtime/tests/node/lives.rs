@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use coracle_runtime::*;
+use coracle_runtime::{containers::users_of_image, *};
 
 use crate::{harness::*, tests};
 
@@ -54,10 +54,13 @@ async fn nothing_is_left_after_removal() {
     node.sandbox().await;
     let id = node.start(node.spec(&["sleep", "1000"])).await;
     let _never_started = node.runtime().create_container(node.spec(&["true"])).await.unwrap();
+    let users = || users_of_image(&node.config.state_dir, "sha256:busybox").unwrap();
+    assert_eq!(users().len(), 2);
     let ContainerState::Running { pid, .. } = node.info(&id).await.state else { panic!("runs") };
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
     node.runtime().remove_container(&id).await.unwrap();
+    assert!(users().is_empty());
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     assert_eq!(std::fs::read_to_string("/proc/thread-self/mounts").unwrap(), before);
     for directory in [&node.config.state_dir, &node.config.run_dir] {
