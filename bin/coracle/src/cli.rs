@@ -17,16 +17,19 @@ fn table() -> Vec<(Command, Run)> {
     let everywhere = |command| settings::flags(command, Scope::Everywhere);
     vec![
         (
-            settings::flags(Command::new("up"), Scope::Up).about("Run Coracle in the foreground until SIGTERM; pods outlive it"),
+            settings::flags(Command::new("up"), Scope::Up)
+                .about("Run Coracle in the foreground until SIGTERM; pods outlive it"),
             commands::up::run,
         ),
         (
-            everywhere(Command::new("down")).about("Stop Coracle and its pods, and remove every trace from network, mounts and cgroups"),
+            everywhere(Command::new("down"))
+                .about("Stop Coracle and its pods, and remove every trace from network, mounts and cgroups"),
             commands::down::run,
         ),
         (everywhere(Command::new("status")).about("Show what runs here"), commands::status::run),
         (
-            settings::flags(Command::new("doctor"), Scope::Up).about("Say what this machine lacks, and the command that adds it"),
+            settings::flags(Command::new("doctor"), Scope::Up)
+                .about("Say what this machine lacks, and the command that adds it"),
             commands::doctor::run,
         ),
         (everywhere(commands::kubeconfig::command()), commands::kubeconfig::run),
@@ -41,12 +44,19 @@ pub fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
         .about("Kubernetes for one person: a complete cloud-native platform in one process")
         .version(env!("CARGO_PKG_VERSION"))
         .disable_version_flag(true)
-        .arg(Arg::new("version").long("version").short('V').action(ArgAction::Version).help("Print the version"))
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .short('V')
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(table.iter().map(|(command, _)| command.clone()));
     let matches = root.get_matches_from(arguments);
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
-    let (_, run) = table.iter().find(|(command, _)| command.get_name() == name).expect("clap knows the same list");
+    let (_, run) =
+        table.iter().find(|(command, _)| command.get_name() == name).expect("clap knows the same list");
     run(matches)
 }

@@ -23,7 +23,8 @@ fn default_route_source() -> Option<Ipv4Addr> {
 }
 
 fn first_address() -> Option<Ipv4Addr> {
-    let addresses = getifaddrs().ok()?.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    let addresses =
+        getifaddrs().ok()?.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
     addresses.into_iter().find(|address| !address.is_loopback() && !address.is_link_local())
 }
 

@@ -13,13 +13,38 @@ use crate::settings::{DataOptions, Values, registries};
 pub fn command() -> Command {
     Command::new("build")
         .about("Build an image from a Dockerfile without RUN")
-        .arg(Arg::new("tag").short('t').long("tag").value_name("NAME").action(ArgAction::Append).required(true).help("Name of the image"))
         .arg(
-            Arg::new("file").short('f').long("file").value_name("FILE").value_parser(value_parser!(PathBuf)).help("Dockerfile [default: DIR/Dockerfile]"),
+            Arg::new("tag")
+                .short('t')
+                .long("tag")
+                .value_name("NAME")
+                .action(ArgAction::Append)
+                .required(true)
+                .help("Name of the image"),
         )
-        .arg(Arg::new("build-arg").long("build-arg").value_name("KEY=VALUE").action(ArgAction::Append).help("Value of an ARG"))
+        .arg(
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Dockerfile [default: DIR/Dockerfile]"),
+        )
+        .arg(
+            Arg::new("build-arg")
+                .long("build-arg")
+                .value_name("KEY=VALUE")
+                .action(ArgAction::Append)
+                .help("Value of an ARG"),
+        )
         .arg(Arg::new("target").long("target").value_name("STAGE").help("Stage to build [default: the last]"))
-        .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf)).help("The build context"))
+        .arg(
+            Arg::new("dir")
+                .value_name("DIR")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The build context"),
+        )
 }
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
@@ -81,7 +106,12 @@ impl Images for NodeImages {
         })
     }
 
-    fn commit(&self, tags: &[String], config: &serde_json::Value, layers: &[Layer]) -> Result<String, String> {
+    fn commit(
+        &self,
+        tags: &[String],
+        config: &serde_json::Value,
+        layers: &[Layer],
+    ) -> Result<String, String> {
         let layers = layers.iter().map(|layer| match &layer.file {
             Some(file) => NewLayer::Tar { diff_id: layer.diff_id.clone(), file: file.clone() },
             None => NewLayer::Known { diff_id: layer.diff_id.clone() },
@@ -101,6 +131,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn build_arg(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) => Ok((key.to_string(), value.to_string())),
-        None => Ok((text.to_string(), std::env::var(text).with_context(|| format!("--build-arg {text}: no such variable in the environment"))?)),
+        None => Ok((
+            text.to_string(),
+            std::env::var(text)
+                .with_context(|| format!("--build-arg {text}: no such variable in the environment"))?,
+        )),
     }
 }

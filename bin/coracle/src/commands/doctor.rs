@@ -29,7 +29,11 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         ("disk", disk(&options.data.data_dir)),
     ];
     if !running {
-        for (name, port) in [("api port", options.api_port), ("http port", options.http_port), ("https port", options.https_port)] {
+        for (name, port) in [
+            ("api port", options.api_port),
+            ("http port", options.http_port),
+            ("https port", options.https_port),
+        ] {
             checks.push((name, free_port(port)));
         }
     }
@@ -57,13 +61,19 @@ fn root() -> Finding {
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 fn kernel() -> Finding {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= OLDEST_KERNEL {
         return Ok(release);
     }
-    Err((format!("{release}, needed is 5.10 or newer"), "apt-get install linux-image-amd64, then reboot".into()))
+    Err((
+        format!("{release}, needed is 5.10 or newer"),
+        "apt-get install linux-image-amd64, then reboot".into(),
+    ))
 }
 
 fn cgroups() -> Finding {
@@ -71,17 +81,23 @@ fn cgroups() -> Finding {
     let v2 = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let v1 = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
     let has = |name: &&str| {
-        let enabled_v1 = v1.lines().any(|line| line.starts_with(&format!("{name}\t")) && line.ends_with("\t1"));
+        let enabled_v1 =
+            v1.lines().any(|line| line.starts_with(&format!("{name}\t")) && line.ends_with("\t1"));
         v2.split_whitespace().any(|controller| controller == *name)
             || (enabled_v1 && Path::new("/sys/fs/cgroup").join(name).is_dir())
     };
     let missing: Vec<&str> = wanted.iter().filter(|name| !has(name)).copied().collect();
     if missing.is_empty() {
-        return Ok(if v2.is_empty() { "v1: cpu, memory, pids".into() } else { "v2: cpu, memory, pids".into() });
+        return Ok(if v2.is_empty() {
+            "v1: cpu, memory, pids".into()
+        } else {
+            "v2: cpu, memory, pids".into()
+        });
     }
     Err((
         format!("no controller {}", missing.join(", ")),
-        "add cgroup_enable=memory to the kernel's command line (GRUB_CMDLINE_LINUX), update-grub, reboot".into(),
+        "add cgroup_enable=memory to the kernel's command line (GRUB_CMDLINE_LINUX), update-grub, reboot"
+            .into(),
     ))
 }
 
@@ -102,11 +118,16 @@ fn module(feature: &str, module: &str) -> Finding {
     if !Path::new("/proc/modules").exists() {
         return Ok("built into the kernel, if at all".into());
     }
-    Err((format!("the kernel has no {feature}"), format!("modprobe {module}, or install the full kernel package of your distribution")))
+    Err((
+        format!("the kernel has no {feature}"),
+        format!("modprobe {module}, or install the full kernel package of your distribution"),
+    ))
 }
 
 fn module_list(file: &str) -> String {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
     std::fs::read_to_string(format!("/lib/modules/{release}/{file}")).unwrap_or_default()
 }
 
@@ -115,7 +136,9 @@ fn built_in(module: &str) -> bool {
 }
 
 fn loadable(module: &str) -> bool {
-    module_list("modules.dep").lines().any(|line| line.split(':').next().unwrap_or_default().contains(&format!("/{module}.ko")))
+    module_list("modules.dep")
+        .lines()
+        .any(|line| line.split(':').next().unwrap_or_default().contains(&format!("/{module}.ko")))
 }
 
 /// Less than this leaves no room for an app.
@@ -124,11 +147,15 @@ const LEAST_MEMORY_MIB: u64 = 256;
 fn memory() -> Finding {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024;
+    let available =
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024;
     if available >= LEAST_MEMORY_MIB {
         return Ok(format!("{available} MiB available"));
     }
-    Err((format!("{available} MiB available"), format!("free some: at least {LEAST_MEMORY_MIB} MiB are needed")))
+    Err((
+        format!("{available} MiB available"),
+        format!("free some: at least {LEAST_MEMORY_MIB} MiB are needed"),
+    ))
 }
 
 /// Less than this fills up with the first image.
@@ -136,7 +163,9 @@ const LEAST_DISK_MIB: u64 = 1024;
 
 fn disk(data_dir: &Path) -> Finding {
     let existing = data_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let available = nix::sys::statvfs::statvfs(existing).map(|stat| stat.blocks_available() * stat.fragment_size() >> 20).unwrap_or(0);
+    let available = nix::sys::statvfs::statvfs(existing)
+        .map(|stat| stat.blocks_available() * stat.fragment_size() >> 20)
+        .unwrap_or(0);
     let text = format!("{available} MiB free at {}", existing.display());
     if available >= LEAST_DISK_MIB {
         return Ok(text);
@@ -147,6 +176,8 @@ fn disk(data_dir: &Path) -> Finding {
 fn free_port(port: u16) -> Finding {
     match TcpListener::bind(("0.0.0.0", port)) {
         Ok(_) => Ok(format!("{port} is free")),
-        Err(error) => Err((format!("{port}: {error}"), format!("see who has it: ss -ltnp 'sport = :{port}'"))),
+        Err(error) => {
+            Err((format!("{port}: {error}"), format!("see who has it: ss -ltnp 'sport = :{port}'")))
+        }
     }
 }

@@ -26,7 +26,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     }
     stop_daemon(&options.pid_file())?;
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(up::remove_traces(&options))?;
     println!("stopped; data stays in {}", options.data_dir.display());
     Ok(ExitCode::SUCCESS)
@@ -35,7 +36,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 fn stop_daemon(pid_file: &Path) -> Result<()> {
     let Some(pid) = up::pid_file::running(pid_file)? else { return Ok(()) };
     let pid = Pid::from_raw(pid);
-    let signal = |signal| nix::sys::signal::kill(pid, signal).with_context(|| format!("signal process {pid}"));
+    let signal =
+        |signal| nix::sys::signal::kill(pid, signal).with_context(|| format!("signal process {pid}"));
     signal(Signal::SIGTERM)?;
     let started = Instant::now();
     while up::pid_file::running(pid_file)?.is_some() {

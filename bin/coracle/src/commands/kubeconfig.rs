@@ -40,6 +40,11 @@ fn server_of(options: &DataOptions) -> Result<String> {
         Ok(config.clusters.first().and_then(|named| named.cluster.as_ref()?.server.clone()))
     };
     read()
-        .with_context(|| format!("read `{}`\nhint: `coracle up` writes it; name another place with --data-dir", path.display()))?
+        .with_context(|| {
+            format!(
+                "read `{}`\nhint: `coracle up` writes it; name another place with --data-dir",
+                path.display()
+            )
+        })?
         .with_context(|| format!("`{}` names no server", path.display()))
 }

@@ -21,7 +21,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     println!("{:<12}running, process {pid}, data in {}", "coracle", options.data_dir.display());
     print_memory(pid);
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(print_cluster(&options))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,13 +36,21 @@ async fn print_cluster(options: &DataOptions) -> Result<()> {
         .with_context(|| format!("use `{}`", path.display()))?;
     let address = config.cluster_url.to_string();
     let client = kube::Client::try_from(config).context("make a client")?;
-    let version = client.apiserver_version().await.with_context(|| format!("ask {address} for its version"))?;
+    let version =
+        client.apiserver_version().await.with_context(|| format!("ask {address} for its version"))?;
     println!("{:<12}{address} {}", "api", version.git_version);
     for node in Api::<Node>::all(client.clone()).list(&Default::default()).await.context("list nodes")? {
-        println!("{:<12}{} {}", "node", node.metadata.name.as_deref().unwrap_or_default(), node_condition(&node));
+        println!(
+            "{:<12}{} {}",
+            "node",
+            node.metadata.name.as_deref().unwrap_or_default(),
+            node_condition(&node)
+        );
     }
     let pods = Api::<Pod>::all(client).list(&Default::default()).await.context("list pods")?;
-    let phase = |wanted: &str| pods.iter().filter(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some(wanted)).count();
+    let phase = |wanted: &str| {
+        pods.iter().filter(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some(wanted)).count()
+    };
     println!(
         "{:<12}{} running, {} pending, {} failed, {} succeeded",
         "pods",
@@ -55,7 +64,10 @@ async fn print_cluster(options: &DataOptions) -> Result<()> {
 
 fn node_condition(node: &Node) -> &'static str {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     if ready { "Ready" } else { "NotReady" }
 }
 
@@ -69,7 +81,13 @@ fn print_memory(daemon: i32) {
     let shims: Vec<u64> = shim_pids().into_iter().filter_map(pss_kib).collect();
     let mib = |kib: u64| kib as f64 / 1024.0;
     if let Some(own) = pss_kib(daemon) {
-        println!("{:<12}{:.1} MiB, and {:.1} MiB in {} shims", "memory", mib(own), mib(shims.iter().sum()), shims.len());
+        println!(
+            "{:<12}{:.1} MiB, and {:.1} MiB in {} shims",
+            "memory",
+            mib(own),
+            mib(shims.iter().sum()),
+            shims.len()
+        );
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let started = Instant::now();
     let options = UpOptions::from_values(&Values::resolve(matches)?)?;
-    let filter = EnvFilter::try_new(&options.data.log).with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
+    let filter = EnvFilter::try_new(&options.data.log)
+        .with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     // Two workers serve one cheap server; blocking work (files, namespaces) has its own threads.

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command};
 
 pub use options::{DataOptions, UpOptions, registries};
-pub use table::{SETTINGS, Scope};
 use table::environment_name;
+pub use table::{SETTINGS, Scope};
 
 /// Adds the flags of `scope` and `--config` to a command.
 pub fn flags(command: Command, scope: Scope) -> Command {
@@ -29,7 +29,11 @@ pub fn flags(command: Command, scope: Scope) -> Command {
             _ => setting.help.to_string(),
         };
         command.arg(
-            Arg::new(setting.key).long(setting.key).env(environment_name(setting.key)).value_name(setting.value).help(help),
+            Arg::new(setting.key)
+                .long(setting.key)
+                .env(environment_name(setting.key))
+                .value_name(setting.value)
+                .help(help),
         )
     })
 }
@@ -45,7 +49,8 @@ impl Values {
         };
         let values = SETTINGS.iter().filter_map(|setting| {
             let flag = matches.try_get_one::<String>(setting.key).ok().flatten().cloned();
-            let value = flag.or_else(|| file.get(setting.key).cloned()).or(setting.default.map(str::to_string))?;
+            let value =
+                flag.or_else(|| file.get(setting.key).cloned()).or(setting.default.map(str::to_string))?;
             Some((setting.key, value))
         });
         Ok(Values(values.collect()))
@@ -66,15 +71,16 @@ impl Values {
         T: std::str::FromStr,
         T::Err: std::error::Error + Send + Sync + 'static,
     {
-        let parsed = self.text(key).map(|text| {
-            text.parse::<T>().with_context(|| format!("read setting `{key}` from `{text}`"))
-        });
+        let parsed = self
+            .text(key)
+            .map(|text| text.parse::<T>().with_context(|| format!("read setting `{key}` from `{text}`")));
         parsed.transpose()
     }
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read configuration `{}`", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("read configuration `{}`", path.display()))?;
     parse_file(&text).with_context(|| format!("read configuration `{}`", path.display()))
 }
 
@@ -87,9 +93,10 @@ fn known(key: String) -> Result<String> {
     if SETTINGS.iter().any(|setting| setting.key == key) {
         return Ok(key);
     }
-    let nearest = SETTINGS.iter().map(|setting| setting.key).max_by(|a, b| {
-        strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key))
-    });
+    let nearest = SETTINGS
+        .iter()
+        .map(|setting| setting.key)
+        .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
     bail!("unknown key `{key}`, did you mean `{}`?", nearest.unwrap_or_default())
 }
 
@@ -130,7 +137,8 @@ mod tests {
         let file = dir.path().join("coracle.yaml");
         std::fs::write(&file, "api-port: 7443\nhttp-port: 8080\n").unwrap();
         let command = flags(Command::new("up"), Scope::Up);
-        let matches = command.get_matches_from(["up", "--config", file.to_str().unwrap(), "--api-port", "9443"]);
+        let matches =
+            command.get_matches_from(["up", "--config", file.to_str().unwrap(), "--api-port", "9443"]);
         let values = Values::resolve(&matches).unwrap();
         assert_eq!(values.text("api-port"), Some("9443"));
         assert_eq!(values.text("http-port"), Some("8080"));

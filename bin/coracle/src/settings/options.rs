@@ -23,7 +23,8 @@ pub struct DataOptions {
 
 impl DataOptions {
     pub fn from_values(values: &Values) -> Result<DataOptions> {
-        let path = |key| values.text(key).map(PathBuf::from).with_context(|| format!("setting `{key}` is empty"));
+        let path =
+            |key| values.text(key).map(PathBuf::from).with_context(|| format!("setting `{key}` is empty"));
         Ok(DataOptions {
             data_dir: std::path::absolute(path("data-dir")?)?,
             run_dir: std::path::absolute(path("run-dir")?)?,
@@ -77,9 +78,10 @@ impl UpOptions {
         if !service_cidr.contains(&cluster_dns) {
             bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
         }
-        let upstream_dns = values.list("upstream-dns").into_iter().map(|text| {
-            text.parse().with_context(|| format!("read setting `upstream-dns` from `{text}`"))
-        });
+        let upstream_dns = values
+            .list("upstream-dns")
+            .into_iter()
+            .map(|text| text.parse().with_context(|| format!("read setting `upstream-dns` from `{text}`")));
         Ok(UpOptions {
             data: DataOptions::from_values(values)?,
             node_ip: match values.parse("node-ip")? {

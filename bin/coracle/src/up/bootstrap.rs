@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use coracle_store::{Key, Reader, Resource, Scope};
 use k8s_openapi::api::core::v1::{Node, Service};
-use kube::{
-    Api,
-    api::PostParams,
-};
+use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use crate::settings::UpOptions;
@@ -26,7 +23,10 @@ pub async fn cluster_dns(client: &kube::Client, options: &UpOptions) -> Result<(
         if service.spec.and_then(|spec| spec.cluster_ip).as_deref() == Some(address.as_str()) {
             return Ok(());
         }
-        services.delete("kube-dns", &Default::default()).await.context("replace Service `kube-system/kube-dns`")?;
+        services
+            .delete("kube-dns", &Default::default())
+            .await
+            .context("replace Service `kube-system/kube-dns`")?;
     }
     let service: Service = serde_json::from_value(json!({
         "metadata": {
@@ -45,7 +45,10 @@ pub async fn cluster_dns(client: &kube::Client, options: &UpOptions) -> Result<(
             ],
         },
     }))?;
-    services.create(&PostParams::default(), &service).await.context("create Service `kube-system/kube-dns`")?;
+    services
+        .create(&PostParams::default(), &service)
+        .await
+        .context("create Service `kube-system/kube-dns`")?;
     Ok(())
 }
 
@@ -64,9 +67,12 @@ pub async fn node_ready(store: &Reader, name: &str) -> Result<()> {
             }
         }
     };
-    tokio::time::timeout(NODE_READY_DEADLINE, wait)
-        .await
-        .with_context(|| format!("node `{name}` was not Ready within {} s\nhint: see the log, and `coracle doctor`", NODE_READY_DEADLINE.as_secs()))?
+    tokio::time::timeout(NODE_READY_DEADLINE, wait).await.with_context(|| {
+        format!(
+            "node `{name}` was not Ready within {} s\nhint: see the log, and `coracle doctor`",
+            NODE_READY_DEADLINE.as_secs()
+        )
+    })?
 }
 
 fn is_ready(object: &coracle_store::Object) -> bool {

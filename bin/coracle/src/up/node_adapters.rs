@@ -42,13 +42,18 @@ impl PodAccess for Pods {
     fn attach(&self, request: ExecRequest) -> BoxFuture<'static, Result<Session, PodAccessError>> {
         let kubelet = self.0.clone();
         async move {
-            let session = kubelet.attach(&request.pod_uid, &request.container, request.stdin, request.tty).await;
+            let session =
+                kubelet.attach(&request.pod_uid, &request.container, request.stdin, request.tty).await;
             session.map(session_of).map_err(access_error)
         }
         .boxed()
     }
 
-    fn port_forward(&self, pod_uid: String, port: u16) -> BoxFuture<'static, Result<Box<dyn Duplex>, PodAccessError>> {
+    fn port_forward(
+        &self,
+        pod_uid: String,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Box<dyn Duplex>, PodAccessError>> {
         let kubelet = self.0.clone();
         async move {
             let stream = kubelet.port_forward(&pod_uid, port).await.map_err(access_error)?;
@@ -80,7 +85,12 @@ fn access_error(error: KubeletError) -> PodAccessError {
 pub struct Links(pub PodLinks);
 
 impl PodNetwork for Links {
-    fn attach(&self, pod_uid: &str, netns: &Path, host_ports: Vec<HostPort>) -> BoxFuture<'static, Result<Ipv4Addr, String>> {
+    fn attach(
+        &self,
+        pod_uid: &str,
+        netns: &Path,
+        host_ports: Vec<HostPort>,
+    ) -> BoxFuture<'static, Result<Ipv4Addr, String>> {
         let (links, pod_uid, netns) = (self.0.clone(), pod_uid.to_string(), netns.to_path_buf());
         async move {
             let ports: Vec<_> = host_ports.into_iter().map(host_port).collect();

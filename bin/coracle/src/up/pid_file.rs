@@ -19,7 +19,8 @@ impl PidFile {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
                 lock.set_len(0)?;
-                write!(lock, "{}", std::process::id()).with_context(|| format!("write `{}`", path.display()))?;
+                write!(lock, "{}", std::process::id())
+                    .with_context(|| format!("write `{}`", path.display()))?;
                 Ok(PidFile(lock))
             }
             Err((_, nix::Error::EWOULDBLOCK)) => bail!(
@@ -41,9 +42,9 @@ pub fn running(path: &Path) -> Result<Option<i32>> {
     file.read_to_string(&mut text).with_context(|| format!("read `{}`", path.display()))?;
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
         Ok(_) => Ok(None),
-        Err((_, nix::Error::EWOULDBLOCK)) => {
-            Ok(Some(text.trim().parse().with_context(|| format!("`{}` holds no process id", path.display()))?))
-        }
+        Err((_, nix::Error::EWOULDBLOCK)) => Ok(Some(
+            text.trim().parse().with_context(|| format!("`{}` holds no process id", path.display()))?,
+        )),
         Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
     }
 }

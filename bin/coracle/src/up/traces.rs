@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use coracle_network::Network;
-use coracle_runtime::{PodUid, containers::{Runtime, RuntimeConfig}, images::{ImageStore, RegistryConfig}};
+use coracle_runtime::{
+    PodUid,
+    containers::{Runtime, RuntimeConfig},
+    images::{ImageStore, RegistryConfig},
+};
 use tokio::sync::mpsc;
 
 use crate::settings::DataOptions;
@@ -63,10 +67,12 @@ pub async fn remove_traces(options: &DataOptions) -> Result<()> {
 }
 
 async fn remove_pods(options: &DataOptions) -> Result<()> {
-    let images = ImageStore::open(options.images_dir(), RegistryConfig::default()).await.context("open the images")?;
+    let images =
+        ImageStore::open(options.images_dir(), RegistryConfig::default()).await.context("open the images")?;
     let (events, mut ignored) = mpsc::channel(16);
     let drain = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-    let runtime = Runtime::open(runtime_config(options), images, events).await.context("open the container runtime")?;
+    let runtime =
+        Runtime::open(runtime_config(options), images, events).await.context("open the container runtime")?;
     for sandbox in runtime.sandboxes().await.context("list the pods' sandboxes")? {
         let uid = PodUid(sandbox.spec.pod_uid.as_str().into());
         let name = format!("{}/{}", sandbox.spec.namespace, sandbox.spec.name);
