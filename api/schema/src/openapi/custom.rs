@@ -62,7 +62,7 @@ fn add(document: &CustomDocument<'_>, dialect: Dialect, all: &mut Map<String, Va
     schemas[&name] = document.schema.definition(gvk, dialect);
     schemas[&list_name] = list(gvk, document.list_kind, &name, dialect);
     let list_kind = format!("{}List", gvk.kind);
-    all.append(&mut paths::of(dialect, document.resource, &mut |wanted| {
+    let mut paths = paths::of(dialect, document.resource, &mut |wanted| {
         let meta = wanted.group.is_empty() && matches!(&*wanted.kind, "Status" | "DeleteOptions" | "Patch");
         Some(match () {
             () if meta => format!("io.k8s.apimachinery.pkg.apis.meta.v1.{}", wanted.kind),
@@ -70,7 +70,9 @@ fn add(document: &CustomDocument<'_>, dialect: Dialect, all: &mut Map<String, Va
             () if &*wanted.kind == "Scale" => "io.k8s.api.autoscaling.v1.Scale".to_string(),
             () => name.clone(),
         })
-    }));
+    });
+    paths.values_mut().for_each(without_strategic_merge);
+    all.append(&mut paths);
 }
 
 /// `com.example.stable.v1.CronTab`
@@ -93,4 +95,16 @@ fn list(gvk: &GroupVersionKind, kind: &str, item: &str, dialect: Dialect) -> Val
         },
         "x-kubernetes-group-version-kind": [gvk_value(&GroupVersionKind::new(&gvk.group, &gvk.version, kind))],
     })
+}
+
+/// There is no strategic merge of custom resources; kubectl looks here which patch to send.
+fn without_strategic_merge(path: &mut Value) {
+    const STRATEGIC: &str = "application/strategic-merge-patch+json";
+    let Some(patch) = path.get_mut("patch") else { return };
+    if let Some(content) = patch.pointer_mut("/requestBody/content").and_then(Value::as_object_mut) {
+        content.shift_remove(STRATEGIC);
+    }
+    if let Some(consumes) = patch.get_mut("consumes").and_then(Value::as_array_mut) {
+        consumes.retain(|one| one != STRATEGIC);
+    }
 }
