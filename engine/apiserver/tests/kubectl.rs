@@ -153,3 +153,65 @@ async fn kubectl_finds_what_it_expects() {
         .expect("stops in time")
         .expect("no panic");
 }
+
+const DEFINITION: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: crontabs.stable.example.com}
+spec:
+  group: stable.example.com
+  scope: Namespaced
+  names: {plural: crontabs, singular: crontab, kind: CronTab, shortNames: [ct]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    additionalPrinterColumns:
+    - {name: Spec, type: string, jsonPath: .spec.cronSpec}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              cronSpec: {type: string, description: When it runs., pattern: '^(\\d+|\\*)(/\\d+)?(\\s+(\\d+|\\*)(/\\d+)?){4}$'}
+              replicas: {type: integer, default: 1}
+";
+
+const CRONTAB: &str = "
+apiVersion: stable.example.com/v1
+kind: CronTab
+metadata: {name: mine}
+spec: {cronSpec: '* * * * */5'}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_works_with_a_custom_resource() {
+    if std::process::Command::new("kubectl").arg("help").output().is_err() {
+        return;
+    }
+    let harness = Harness::start().await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(harness.server.clone().serve(stop.clone()));
+    let kubectl = Kubectl::new(&harness);
+    kubectl.expect("apply -f -", DEFINITION, "created").await;
+    kubectl.expect("wait --for=condition=Established crd/crontabs.stable.example.com", "", "condition met").await;
+    kubectl.expect("apply -f -", CRONTAB, "crontab.stable.example.com/mine created").await;
+    kubectl.expect("apply -f -", CRONTAB, "unchanged").await;
+    kubectl.expect("apply -f -", &CRONTAB.replace("/5", "/6"), "configured").await;
+    kubectl.expect("get ct", "", "* * * * */6").await;
+    kubectl.expect("get crontab mine -o jsonpath={.spec.replicas}", "", "1").await;
+    kubectl.expect("explain ct.spec.cronSpec", "", "When it runs.").await;
+    kubectl.expect("api-resources --api-group=stable.example.com", "", "CronTab").await;
+    kubectl.expect("auth can-i create crontabs", "", "yes").await;
+    kubectl.refused("apply -f -", &CRONTAB.replace("*/5", "often"), "should match").await;
+    kubectl.refused("apply -f -", &CRONTAB.replace("cronSpec", "cron"), "unknown field \"spec.cron\"").await;
+    kubectl.expect("delete crd crontabs.stable.example.com", "", "deleted").await;
+    kubectl.refused("get ct mine", "", "").await;
+    stop.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(5), serving)
+        .await
+        .expect("stops in time")
+        .expect("no panic");
+}
