@@ -5,7 +5,14 @@
 //!            runs again later. At rest nothing wakes up: no timers, no polling.
 //! Source:    https://github.com/kubernetes-sigs/controller-runtime/blob/main/pkg/reconcile/reconcile.go (contract)
 
-use std::{collections::HashMap, fmt, future::Future, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    future::Future,
+    hash::Hash,
+    sync::Arc,
+    time::Duration,
+};
 
 use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -55,6 +62,14 @@ pub trait Controller: Send + Sync + 'static {
 
     fn sources(&self) -> Vec<Source<Self::Key>>;
 
+    /// Whether custom resources are watched too, as definitions come.
+    const CUSTOM: bool = false;
+
+    /// The source for a custom resource, by its name in the store.
+    fn custom_source(&self, _resource: &str) -> Option<Source<Self::Key>> {
+        None
+    }
+
     /// A watch fell behind and its resource was listed anew: keys that may have missed a deletion.
     fn relisted(&self) -> Vec<Self::Key> {
         Vec::new()
@@ -64,13 +79,22 @@ pub trait Controller: Send + Sync + 'static {
     fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Requeue, ControllerError>> + Send;
 }
 
+/// The number of the watch of definitions, apart from those of the sources.
+const DEFINITIONS: usize = usize::MAX;
+const DEFINITION_RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
 /// Runs `controller` until `stop`, or until the store is closed.
 pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: CancellationToken) {
-    let sources: Arc<[Source<C::Key>]> = controller.sources().into();
-    let watches = sources.iter().enumerate().map(|(index, source)| {
-        changes(reader.clone(), source.resource.clone()).map(move |event| (index, event)).boxed()
-    });
+    let mut sources: Vec<Source<C::Key>> = controller.sources();
+    let numbered = |index: usize, resource: &Resource| {
+        changes(reader.clone(), resource.clone()).map(move |event| (index, event)).boxed()
+    };
+    let watches = sources.iter().enumerate().map(|(index, source)| numbered(index, &source.resource));
     let mut events = stream::select_all(watches);
+    let mut custom: HashSet<Arc<str>> = HashSet::new();
+    if C::CUSTOM {
+        events.push(numbered(DEFINITIONS, &Resource(DEFINITION_RESOURCE.into())));
+    }
     let mut queue = Queue::default();
     let mut passes = Passes { tasks: JoinSet::new(), keys: HashMap::new() };
     loop {
@@ -82,6 +106,14 @@ pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: Cancel
         tokio::select! {
             () = stop.cancelled() => return,
             event = events.next() => match event {
+                Some((DEFINITIONS, event)) => {
+                    // A definition has the name of its resource. The watch outlives it: it may come back.
+                    let Some(name) = event.map(|event| event.object.key.name.clone()) else { continue };
+                    if custom.insert(name.clone()) && let Some(source) = controller.custom_source(&name) {
+                        events.push(numbered(sources.len(), &source.resource));
+                        sources.push(source);
+                    }
+                }
                 Some((index, Some(event))) => (sources[index].keys)(&event).into_iter().for_each(|key| queue.add(key)),
                 Some((_, None)) => controller.relisted().into_iter().for_each(|key| queue.add(key)),
                 None => return,

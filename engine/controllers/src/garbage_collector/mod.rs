@@ -1,6 +1,6 @@
 //! Deletes what has lost its last owner; carries out foreground deletion and orphaning.
 //!
-//! Reads:     metadata of every built-in resource (not Events, not Leases); the graph of owners and dependents.
+//! Reads:     metadata of every resource, custom ones too (not Events, not Leases); the graph of owners and dependents.
 //! Writes:    deletes; owner references and finalizers.
 //! Invariant: an object is deleted only when the store shows that each of its owners is gone or waits for it; an owner of
 //!            an unknown kind counts as present.
@@ -35,6 +35,11 @@ pub struct GarbageCollector {
 impl GarbageCollector {
     pub fn new(reader: Reader, client: Client) -> GarbageCollector {
         GarbageCollector { kinds: Kinds::new(reader.clone()), reader, client, graph: Arc::default() }
+    }
+
+    fn source(&self, resource: &str) -> Source<Key> {
+        let (reader, kinds, graph) = (self.reader.clone(), self.kinds.clone(), self.graph.clone());
+        Source::new(resource, move |event| concerned(&reader, &kinds, &graph, event))
     }
 
     /// Where an owner of `dependent` is stored; `None` when its kind is unknown or cannot own it.
@@ -108,12 +113,13 @@ impl Controller for GarbageCollector {
     fn sources(&self) -> Vec<Source<Key>> {
         let watched =
             self.kinds.builtin().iter().filter(|kind| kind.stored && !IGNORED.contains(&&*kind.api.plural));
-        watched
-            .map(|kind| {
-                let (reader, kinds, graph) = (self.reader.clone(), self.kinds.clone(), self.graph.clone());
-                Source::new(&kind.resource().0, move |event| concerned(&reader, &kinds, &graph, event))
-            })
-            .collect()
+        watched.map(|kind| self.source(&kind.resource().0)).collect()
+    }
+
+    const CUSTOM: bool = true;
+
+    fn custom_source(&self, resource: &str) -> Option<Source<Key>> {
+        Some(self.source(resource))
     }
 
     /// An owner may have gone unseen: look at every dependent.
