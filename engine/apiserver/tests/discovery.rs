@@ -120,3 +120,24 @@ async fn health_version_and_paths_are_answered() {
         harness.get("/metrics").await.text.contains("apiserver_storage_objects{resource=\"namespaces\"} 4")
     );
 }
+
+#[tokio::test]
+async fn openapi_v2_is_there_as_protobuf_and_v3_is_not() {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let media_type = PROTOBUF.replace('@', ".");
+    let harness = Harness::start().await;
+    let answer = harness.ask_with("GET", "/openapi/v2", &[("accept", PROTOBUF)], "").await;
+    assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
+    assert!(answer.text.starts_with("\n\u{3}2.0"), "no swagger version at the start");
+    assert_eq!(harness.ask_with("GET", "/openapi/v3", &[("accept", PROTOBUF)], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn old_kinds_say_at_every_use_that_they_are_old() {
+    let harness = Harness::start().await;
+    let warning = |answer: &harness::Answer| answer.headers.get("warning").cloned();
+    let old = warning(&harness.get("/api/v1/namespaces/default/endpoints").await);
+    let text = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!(old.expect("a warning"), text);
+    assert_eq!(warning(&harness.get("/api/v1/namespaces/default/services").await), None);
+}

@@ -145,6 +145,18 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.refused("get pod nothing", "", "Error from server (NotFound): pods \"nothing\" not found").await;
     kubectl.refused("create configmap c --from-literal=a=b", "", "configmaps \"c\" already exists").await;
     kubectl.refused("get nothings", "", "the server doesn't have a resource type \"nothings\"").await;
+    kubectl
+        .refused(
+            "create -f -",
+            "kind: None\napiVersion: example.com/v1\nmetadata: {name: none}",
+            "no matches for kind",
+        )
+        .await;
+    kubectl.expect("run two --image=web:1", "", "pod/two created").await;
+    kubectl
+        .refused("debug two --image=web:1", "", "ephemeral containers are disabled for this cluster")
+        .await;
+    kubectl.expect("get endpoints", "", "v1 Endpoints is deprecated in v1.33+").await;
     kubectl.expect("delete deployment web", "", "deployment.apps \"web\" deleted").await;
     kubectl.expect("create token default --duration=1h", "", "ey").await;
     stop.cancel();
@@ -196,7 +208,9 @@ async fn kubectl_works_with_a_custom_resource() {
     let serving = tokio::spawn(harness.server.clone().serve(stop.clone()));
     let kubectl = Kubectl::new(&harness);
     kubectl.expect("apply -f -", DEFINITION, "created").await;
-    kubectl.expect("wait --for=condition=Established crd/crontabs.stable.example.com", "", "condition met").await;
+    kubectl
+        .expect("wait --for=condition=Established crd/crontabs.stable.example.com", "", "condition met")
+        .await;
     kubectl.expect("apply -f -", CRONTAB, "crontab.stable.example.com/mine created").await;
     kubectl.expect("apply -f -", CRONTAB, "unchanged").await;
     kubectl.expect("apply -f -", &CRONTAB.replace("/5", "/6"), "configured").await;

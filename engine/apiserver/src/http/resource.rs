@@ -20,7 +20,33 @@ use crate::{
     verbs::{self, Answer, Outcome, Target, patch::PatchType},
 };
 
+/// Kinds that are to be left, with the text that tells so at every use.
+/// Source: https://kubernetes.io/docs/reference/using-api/deprecation-policy/
+fn deprecation(info: &RequestInfo) -> Option<&'static str> {
+    match (&*info.group, &*info.resource) {
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
+}
+
 pub async fn serve(
+    state: Arc<State>,
+    user: UserInfo,
+    info: RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
+    let deprecation = deprecation(&info);
+    let mut response = route(state, user, info, request).await?;
+    if let Some(text) = deprecation {
+        warn(&mut response, text);
+    }
+    Ok(response)
+}
+
+async fn route(
     state: Arc<State>,
     user: UserInfo,
     info: RequestInfo,
@@ -246,12 +272,16 @@ pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome)
     let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = respond(served, accepted, code, outcome.answer)?;
     for warning in outcome.warnings {
-        let text = format!("299 - {}", crate::status::quote(&warning));
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().append(header::WARNING, value);
-        }
+        warn(&mut response, &warning);
     }
     Ok(response)
+}
+
+fn warn(response: &mut Response, text: &str) {
+    let text = format!("299 - {}", crate::status::quote(text));
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().append(header::WARNING, value);
+    }
 }
 
 pub fn respond(

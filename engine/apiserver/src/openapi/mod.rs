@@ -4,6 +4,8 @@
 //! and dropped. Its hash names it, so clients ask once.
 //! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 
+mod protobuf;
+
 use std::{io::Write, sync::Arc};
 
 use coracle_schema::CustomDocument;
@@ -20,12 +22,17 @@ use crate::{
 };
 
 const A_YEAR: &str = "public, max-age=31536000, immutable";
-/// What kubectl before 1.27 asks for; never made here.
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What kubectl asks `/openapi/v2` for.
+const PROTOBUF_WITH_AT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What it is answered: an `@` isn't allowed in a media type, and client-go could not read it.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Response, Status> {
     let headers = request.headers();
-    acceptable(headers)?;
+    let as_protobuf = only_protobuf(headers);
+    if as_protobuf && segments != ["v2"] {
+        return Err(Status::not_acceptable(&["application/json"]));
+    }
     let hash = state.resources.openapi_hash();
     let etag = format!("\"{hash}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == etag.as_str()) {
@@ -37,14 +44,17 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         ["v2"] => whole(state),
         ["v3"] => index(state, &hash),
         ["v3", "api", version] => coracle_schema::openapi_v3("", version).ok_or_else(Status::unknown_path)?,
-        ["v3", "apis", group, version] => {
-            coracle_schema::openapi_v3(group, version)
-                .or_else(|| custom(state, group, version))
-                .ok_or_else(Status::unknown_path)?
-        }
+        ["v3", "apis", group, version] => coracle_schema::openapi_v3(group, version)
+            .or_else(|| custom(state, group, version))
+            .ok_or_else(Status::unknown_path)?,
         _ => return Err(Status::unknown_path()),
     };
-    let mut response = tagged(respond(headers, &document)?, &etag);
+    let (media_type, bytes) = if as_protobuf {
+        (PROTOBUF, protobuf::encode(&document))
+    } else {
+        ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?)
+    };
+    let mut response = tagged(respond(headers, media_type, bytes)?, &etag);
     if Query::parse(request.uri().query()).get("hash") == Some(&*hash) {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(A_YEAR));
     }
@@ -91,13 +101,11 @@ fn index(state: &State, hash: &str) -> Value {
     json!({"paths": paths})
 }
 
-/// Only JSON; a client that takes nothing but protobuf is told so.
-fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
+/// Whether the client takes nothing but protobuf.
+fn only_protobuf(headers: &HeaderMap) -> bool {
     let clauses = clauses(headers);
-    if clauses.is_empty() || clauses.iter().any(|clause| !clause.media_type.starts_with(PROTOBUF)) {
-        return Ok(());
-    }
-    Err(Status::not_acceptable(&["application/json"]))
+    let is_protobuf = |media_type: &str| [PROTOBUF, PROTOBUF_WITH_AT].contains(&media_type);
+    !clauses.is_empty() && clauses.iter().all(|clause| is_protobuf(clause.media_type))
 }
 
 fn tagged(mut response: Response, etag: &str) -> Response {
@@ -108,16 +116,15 @@ fn tagged(mut response: Response, etag: &str) -> Response {
     response
 }
 
-fn respond(headers: &HeaderMap, document: &Value) -> Result<Response, Status> {
-    let json = serde_json::to_vec(document).map_err(Status::internal)?;
+fn respond(headers: &HeaderMap, media_type: &'static str, bytes: Vec<u8>) -> Result<Response, Status> {
     let takes_gzip = headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split(',').any(|one| one.trim().starts_with("gzip")));
-    let bytes = if takes_gzip { gzip(&json).map_err(Status::internal)? } else { json };
+    let bytes = if takes_gzip { gzip(&bytes).map_err(Status::internal)? } else { bytes };
     let mut response = http::Response::new(body_from(bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     if takes_gzip {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

@@ -13,7 +13,7 @@ use crate::{
     options::Query,
     request_info::RequestInfo,
     reviews,
-    status::Status,
+    status::{Status, StatusDetails},
     streams,
     types::{Request, Response, State, UserInfo, json_response},
     verbs::{self, Target},
@@ -41,12 +41,20 @@ pub async fn serve(
             let pod = state.reader.get(&target.key()).ok_or_else(|| target.not_found())?;
             Ok(streams::serve(state, user, pod, &info.subresource, request).await)
         }
+        "ephemeralcontainers" if info.verb != "get" => Err(no_ephemeral_containers()),
         "token" => token(state, user, &target, request).await,
         "proxy" => {
             Err(Status::new(501, "NotImplemented", "the proxy subresource is not supported by this server"))
         }
         _ => part(state, user, &target, info, request).await,
     }
+}
+
+/// As a server answers that lacks the subresource: details without a name tell kubectl that it isn't the pod that is
+/// missing. The kubelet would never start such a container.
+fn no_ephemeral_containers() -> Status {
+    Status::new(404, "NotFound", "ephemeral containers are not supported by this server")
+        .with_details(StatusDetails::default())
 }
 
 /// `/status`, `/finalize` and other views of the same object.
