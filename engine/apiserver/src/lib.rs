@@ -17,6 +17,7 @@ mod discovery;
 mod health;
 mod http;
 pub mod kinds;
+mod managed_fields;
 mod metadata;
 mod names;
 mod negotiate;

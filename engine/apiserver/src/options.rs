@@ -64,6 +64,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub field_validation: FieldValidation,
     pub field_manager: String,
+    /// Of the request; empty inside of this process.
+    pub user_agent: String,
     /// Patches may be forced over conflicts (server-side apply only).
     pub force: bool,
 }
@@ -89,7 +91,31 @@ impl WriteOptions {
             causes.push(Cause::too_long("fieldManager", 128));
         }
         refuse(kind, causes)?;
-        Ok(WriteOptions { dry_run, field_validation, field_manager, force: query.flag("force") })
+        let user_agent = String::new();
+        Ok(WriteOptions { dry_run, field_validation, field_manager, user_agent, force: query.flag("force") })
+    }
+}
+
+impl WriteOptions {
+    /// Options of a patch: server-side apply takes others than the rest.
+    pub fn parse_patch(query: &Query, is_apply: bool) -> Result<WriteOptions, Status> {
+        let options = WriteOptions::parse(query, "PatchOptions")?;
+        let mut causes = Vec::new();
+        if is_apply && options.field_manager.is_empty() {
+            causes.push(Cause::required("fieldManager", "is required for apply patch"));
+        }
+        if !is_apply && query.get("force").is_some_and(|text| !text.is_empty()) {
+            causes.push(Cause::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        refuse("PatchOptions", causes)?;
+        Ok(options)
+    }
+
+    /// Named by the program that sends the request, unless it names a manager.
+    pub fn sent_by(mut self, headers: &http::HeaderMap) -> WriteOptions {
+        let agent = headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        self.user_agent = agent.unwrap_or_default().chars().take(128).collect();
+        self
     }
 }
 

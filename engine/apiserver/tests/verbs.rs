@@ -153,7 +153,7 @@ async fn bodies_are_bounded_and_of_known_types() {
     assert_eq!(harness.ask_with("POST", MAPS, &cbor, "x").await.code, 415);
     let accept = [("accept", "application/vnd.kubernetes.protobuf")];
     assert_eq!(harness.ask_with("GET", MAPS, &accept, "").await.code, 406);
-    let apply = [("content-type", "application/apply-patch+yaml")];
+    let apply = [("content-type", "application/apply-patch+cbor")];
     assert_eq!(harness.ask_with("PATCH", &format!("{MAPS}/a"), &apply, "{}").await.code, 415);
     let yaml = [("content-type", "application/yaml")];
     let created =

@@ -38,8 +38,10 @@ fn walk(place: Place<'_>, old: Option<&Value>, new: Option<&Value>) -> Both {
     if old == new {
         return both;
     }
+    let in_parts = |value: Option<&Value>| value.is_none_or(Value::is_object);
     match place {
-        Place::Struct(_) | Place::Map(_) => {
+        Place::Deduced if !in_parts(old) || !in_parts(new) => both.changed.member = new.is_some(),
+        Place::Struct(_) | Place::Map(_) | Place::Deduced => {
             let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
             for (name, new) in after.into_iter().flatten() {
                 let old = before.and_then(|fields| fields.get(name));

@@ -13,11 +13,11 @@ pub(crate) fn fields(place: Place<'_>, value: &Value) -> FieldSet {
 fn entry(place: Place<'_>, value: &Value) -> Entry {
     let mut entry = Entry::default();
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_), Value::Object(fields)) => {
+        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(fields)) => {
             for (name, value) in fields {
                 let mut field = self::entry(place.under(name), value);
                 let is_hollow = value.as_object().is_some_and(serde_json::Map::is_empty);
-                field.member |= is_hollow || !place.names(name);
+                field.member |= is_hollow || !place.names_fields();
                 entry.below.put(&of_field(name), field);
             }
         }
@@ -37,7 +37,7 @@ pub(crate) fn with_named(place: Place<'_>, set: &FieldSet) -> FieldSet {
     let mut named = FieldSet::default();
     for (element, entry) in set.iter() {
         let (member, inner) = match element.strip_prefix("f:") {
-            Some(name) => (place.names(name) && !entry.below.is_empty(), place.under(name)),
+            Some(name) => (place.names_fields() && !entry.below.is_empty(), place.under(name)),
             None => (false, place.item()),
         };
         let below = with_named(inner, &entry.below);
@@ -49,7 +49,7 @@ pub(crate) fn with_named(place: Place<'_>, set: &FieldSet) -> FieldSet {
 /// The first thing in a configuration that cannot be applied: items without keys, or twice the same.
 pub(crate) fn check(place: Place<'_>, value: &Value, path: &str) -> Result<(), String> {
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_), Value::Object(fields)) => fields
+        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(fields)) => fields
             .iter()
             .try_for_each(|(name, value)| check(place.under(name), value, &format!("{path}.{name}"))),
         (Place::Set | Place::Keyed(..), Value::Array(items)) => {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(crate) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place, live, config) {
         (_, live, Value::Null) => live.clone(),
-        (Place::Struct(_) | Place::Map(_), Value::Object(live), Value::Object(config)) => {
+        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(live), Value::Object(config)) => {
             let mut merged = live.clone();
             for (name, value) in config {
                 let value = match live.get(name) {

@@ -13,6 +13,8 @@ pub(crate) enum Place<'a> {
     Leaf,
     Struct(Struct<'a>),
     Map(Node<'a>),
+    /// Of no known shape (custom resources): objects have parts, lists are one value.
+    Deduced,
     /// A list of scalars without order.
     Set,
     /// A list whose elements have keys.
@@ -49,7 +51,8 @@ impl<'a> Place<'a> {
     /// What is under a field name or map key.
     pub fn under(self, name: &str) -> Place<'a> {
         match self {
-            Place::Struct(shape) => shape.field(name).map_or(Place::Leaf, Place::of_field),
+            Place::Struct(shape) => shape.field(name).map_or(Place::Deduced, Place::of_field),
+            Place::Deduced => Place::Deduced,
             Place::Map(element) => Place::of_node(element),
             _ => Place::Leaf,
         }
@@ -63,9 +66,9 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether a field of this name is known to the type (and not a key of a map).
-    pub fn names(self, name: &str) -> bool {
-        matches!(self, Place::Struct(shape) if shape.field(name).is_some())
+    /// Whether its parts are fields of a type (and not keys of a map).
+    pub fn names_fields(self) -> bool {
+        matches!(self, Place::Struct(_) | Place::Deduced)
     }
 
     /// The element of a path that stands for an item. Err: what is wrong with the item.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// None: nothing is left.
 fn remove(place: Place<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_), Value::Object(own)) => {
+        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(own)) => {
             let mut kept = Map::new();
             for (name, value) in own {
                 let value = match gone.get(&of_field(name)) {

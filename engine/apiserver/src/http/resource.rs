@@ -156,7 +156,7 @@ async fn create(
 ) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
-    let options = WriteOptions::parse(&query, "CreateOptions")?;
+    let options = WriteOptions::parse(&query, "CreateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let api = &target.served.api;
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &api.gvk)?;
@@ -188,7 +188,7 @@ async fn update(
 ) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
-    let options = WriteOptions::parse(&query, "UpdateOptions")?;
+    let options = WriteOptions::parse(&query, "UpdateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &target.served.api.gvk)?;
     let outcome = verbs::update(state, user, target, decoded, &options).await?;
@@ -203,9 +203,10 @@ pub async fn patch(
 ) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, true)?;
-    let options = WriteOptions::parse(&query, "PatchOptions")?;
+    let headers = request.headers().clone();
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
+    let options = WriteOptions::parse_patch(&query, kind == PatchType::Apply)?.sent_by(&headers);
     let patch = verbs::patch::parse_body(kind, &bytes)?;
     let outcome = verbs::patch::patch(state, user, target, kind, &patch, &options).await?;
     respond_write(&target.served, accepted, outcome)

@@ -56,7 +56,7 @@ async fn update(
     encoding: Encoding,
     request: Request,
 ) -> Result<Response, Status> {
-    let options = WriteOptions::parse(query, "UpdateOptions")?;
+    let options = WriteOptions::parse(query, "UpdateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk())?;
     if let Some(schema) = state.schema.schema(&gvk()) {
@@ -82,10 +82,22 @@ async fn patched(
     encoding: Encoding,
     request: Request,
 ) -> Result<Response, Status> {
-    let options = WriteOptions::parse(query, "PatchOptions")?;
+    let headers = request.headers().clone();
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
+    let options = WriteOptions::parse_patch(query, kind == PatchType::Apply)?.sent_by(&headers);
     let change = patch::parse_body(kind, &bytes)?;
+    if kind == PatchType::Apply {
+        // What is applied to a Scale is applied to the workload's number of replicas.
+        let config = json!({
+            "apiVersion": target.served.api_version(),
+            "kind": &*target.served.api.gvk.kind,
+            "metadata": {"name": target.name},
+            "spec": {"replicas": change["spec"]["replicas"]},
+        });
+        let outcome = verbs::apply::apply(state, user, target, config, &options).await?;
+        return resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?));
+    }
     let outcome = modify(state, user, target, &options, |workload| {
         let mut scale = scale_of(target, workload);
         // Scale has no lists: a strategic merge patch is a merge patch.
@@ -137,7 +149,12 @@ fn scale_of(target: &Target, workload: &Value) -> Value {
         Some(paths) => (
             at(workload, &paths.spec).as_i64(),
             at(workload, &paths.status).as_i64(),
-            paths.selector.as_ref().and_then(|path| at(workload, path).as_str()).unwrap_or_default().to_owned(),
+            paths
+                .selector
+                .as_ref()
+                .and_then(|path| at(workload, path).as_str())
+                .unwrap_or_default()
+                .to_owned(),
         ),
         None => (
             workload["spec"]["replicas"].as_i64(),

@@ -4,6 +4,7 @@
 //! status) never comes from the client.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/registry/rest/create.go
 
+use coracle_schema::Managers;
 use coracle_store::{Change, CommitError, Expect, Object, Write};
 use serde_json::Value;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::{
     admission::{self, Operation},
     conversion, decode,
     decode::Decoded,
-    metadata, names, object,
+    managed_fields, metadata, names, object,
     status::Status,
     types::{State, UserInfo},
 };
@@ -28,6 +29,18 @@ pub async fn create(
     decoded: impl Into<Decoded>,
     options: &CreateOptions,
 ) -> Result<Outcome, Status> {
+    create_managed(state, user, target, decoded, options, None).await
+}
+
+/// `managers`: of an object that is created by applying it.
+pub(super) async fn create_managed(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    decoded: impl Into<Decoded>,
+    options: &CreateOptions,
+    managers: Option<Managers>,
+) -> Result<Outcome, Status> {
     let served = &target.served;
     let mut decoded = decoded.into();
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
@@ -39,6 +52,10 @@ pub async fn create(
     }
     let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
     reset(served, &mut value);
+    match managers {
+        Some(managers) => managed_fields::put(&mut value, &managers),
+        None => managed_fields::created(target, user, options, &mut value),
+    }
     let base = value;
     for attempt in 1.. {
         let mut value = base.clone();

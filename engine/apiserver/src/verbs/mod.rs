@@ -3,6 +3,7 @@
 //! Reads and writes: the store, through [`State`]. Invariant: every write is one commit with an expectation about what
 //! was read; nothing is locked in between, a conflict is retried or answered.
 
+pub mod apply;
 pub mod continue_token;
 pub mod create;
 pub mod delete;

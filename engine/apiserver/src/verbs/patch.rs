@@ -21,11 +21,16 @@ pub enum PatchType {
     Json,
     Merge,
     Strategic,
+    Apply,
 }
 
-/// What `Content-Type` may say of a patch. (Server-side apply is not offered yet.)
-pub const ACCEPTED: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+/// What `Content-Type` may say of a patch.
+pub const ACCEPTED: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 impl PatchType {
     pub fn parse(content_type: Option<&str>) -> Result<PatchType, Status> {
@@ -34,6 +39,7 @@ impl PatchType {
             "application/json-patch+json" => Ok(PatchType::Json),
             "application/merge-patch+json" => Ok(PatchType::Merge),
             "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
+            "application/apply-patch+yaml" => Ok(PatchType::Apply),
             _ => Err(Status::unsupported_media_type(&ACCEPTED)),
         }
     }
@@ -41,6 +47,9 @@ impl PatchType {
 
 /// The body as JSON, refused with the stock text when it is none or of the wrong shape.
 pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
+    if kind == PatchType::Apply {
+        return super::apply::parse(bytes);
+    }
     let (patch, _) = coracle_schema::parse_json(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     match (kind, &patch) {
@@ -62,7 +71,7 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
     let served = &target.served;
     let result = match kind {
         PatchType::Json => json_patch(object, patch),
-        PatchType::Merge => {
+        PatchType::Merge | PatchType::Apply => {
             json_merge_patch(object, patch);
             Ok(())
         }
@@ -89,6 +98,9 @@ pub async fn patch(
     patch: &Value,
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
+    if kind == PatchType::Apply {
+        return super::apply::apply(state, user, target, patch.clone(), options).await;
+    }
     modify(state, user, target, options, |current| {
         let mut patched = current.clone();
         apply(target, kind, patch, &mut patched)?;

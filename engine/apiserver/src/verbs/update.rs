@@ -15,7 +15,7 @@ use crate::{
     admission::{self, Operation},
     conversion, decode,
     decode::Decoded,
-    metadata, object,
+    managed_fields, metadata, object,
     options::parse_revision,
     registry::Served,
     status::{Cause, Status},
@@ -52,6 +52,8 @@ pub enum Changed {
     Whole(Decoded),
     /// The current object with changes applied.
     Patched(Decoded),
+    /// The same by server-side apply: its managed fields are as they shall be.
+    Applied(Decoded),
 }
 
 /// Reads the object, applies `change` to it (in the request's version) and commits; again when another write came first
@@ -79,12 +81,13 @@ async fn retry(
     for attempt in 1.. {
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         let old = super::decode_as(&target.served, &current)?;
-        let (decoded, whole) = match change(&old)? {
-            Changed::Whole(decoded) => (decoded, true),
-            Changed::Patched(decoded) => (decoded, false),
+        let (decoded, whole, applied) = match change(&old)? {
+            Changed::Whole(decoded) => (decoded, true, false),
+            Changed::Patched(decoded) => (decoded, false, false),
+            Changed::Applied(decoded) => (decoded, false, true),
         };
         let insists = check_revision(target, &decoded.value, &current, whole)?;
-        match modify_once(state, user, target, options, &current, old, decoded).await {
+        match modify_once(state, user, target, options, &current, old, decoded, applied).await {
             Err(Failure::Conflict) if !insists && attempt < ATTEMPTS => {}
             Err(Failure::Conflict) => {
                 // Deleted in between: say so.
@@ -129,6 +132,7 @@ fn check_revision(target: &Target, value: &Value, current: &Object, whole: bool)
     Ok(whole)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call; what was read and what is to be")]
 async fn modify_once(
     state: &State,
     user: &UserInfo,
@@ -137,6 +141,7 @@ async fn modify_once(
     current: &Arc<Object>,
     old: Value,
     mut decoded: Decoded,
+    applied: bool,
 ) -> Result<Outcome, Failure> {
     let served = &target.served;
     let strategy = served.strategy;
@@ -154,6 +159,9 @@ async fn modify_once(
         return Err(Status::conflict(served.group_resource(), &target.name, why).into());
     }
     keep(target, &mut value, &old);
+    if !applied {
+        managed_fields::updated(target, user, options, &mut value, &old);
+    }
     admission::mutate(state, user, target, Operation::Update, &mut value, Some(&old))?;
     keep(target, &mut value, &old);
     strategy.prepare_update(context, &mut value, &old)?;
@@ -232,7 +240,6 @@ const KEPT_METADATA: [&str; 6] =
 /// Keeps what this request may not change: system metadata always; the status, or everything but the status.
 fn keep(target: &Target, value: &mut Value, old: &Value) {
     let metadata = object::metadata_mut(value);
-    metadata.shift_remove("managedFields");
     for field in KEPT_METADATA {
         match &old["metadata"][field] {
             Value::Null => metadata.shift_remove(field),

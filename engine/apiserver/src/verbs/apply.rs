@@ -1,0 +1,174 @@
+//! Server-side apply: a PATCH whose body is all that one manager wants of an object.
+//!
+//! Writes: one object, made when it is absent. Invariant: another manager's field is only changed by force.
+//! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go (`applyPatcher`)
+
+use coracle_schema::{ApplyError, Author, Managers, Operation, conflict_message, parse_yaml};
+use serde_json::{Map, Value};
+
+use super::{
+    Outcome, Target, WriteOptions, create,
+    update::{Changed, modify},
+};
+use crate::{
+    authz::Attributes,
+    decode::Decoded,
+    managed_fields, object,
+    status::{Cause, Status, StatusDetails},
+    types::{State, UserInfo},
+};
+
+/// The body: YAML, and so JSON too.
+pub fn parse(bytes: &[u8]) -> Result<Value, Status> {
+    let (config, _) =
+        parse_yaml(bytes).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+    if config.is_object() {
+        Ok(config)
+    } else {
+        Err(Status::bad_request("error decoding YAML: not an object"))
+    }
+}
+
+pub async fn apply(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    config: Value,
+    options: &WriteOptions,
+) -> Result<Outcome, Status> {
+    let config = prepare(target, config)?;
+    if state.reader.get(&target.key()).is_none() {
+        if !target.subresource.is_empty() {
+            return Err(target.not_found());
+        }
+        may_create(state, user, target)?;
+        let (mut value, managers) = merge(target, user, &Value::Object(Map::new()), &config, options)?;
+        object::metadata_mut(&mut value).insert("name".into(), target.name.clone().into());
+        match create::create_managed(state, user, target, value, options, Some(managers)).await {
+            Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
+            result => return result,
+        }
+    }
+    modify(state, user, target, options, |live| {
+        let (mut value, managers) = merge(target, user, live, &config, options)?;
+        managed_fields::put(&mut value, &managers);
+        Ok(Changed::Applied(Decoded::from(value)))
+    })
+    .await
+}
+
+/// Creating by applying takes the right to create.
+fn may_create(state: &State, user: &UserInfo, target: &Target) -> Result<(), Status> {
+    let gvk = &target.served.api.gvk;
+    state.authorizer.require(
+        user,
+        &Attributes {
+            verb: "create".into(),
+            group: gvk.group.to_string(),
+            version: gvk.version.to_string(),
+            resource: target.served.api.plural.to_string(),
+            subresource: String::new(),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            path: None,
+        },
+    )
+}
+
+/// Refuses what cannot be applied; leaves out what this request may not set.
+fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
+    let served = &target.served;
+    let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+    if config["metadata"][ENTRIES].as_array().is_some_and(|entries| !entries.is_empty()) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let version = config["apiVersion"].as_str().unwrap_or_default();
+    if version != served.api_version() {
+        return Err(Status::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {}",
+            served.api_version()
+        )));
+    }
+    let untyped = |why: String| {
+        Status::new(
+            500,
+            "",
+            format!(
+                "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
+                target.namespace,
+                target.name,
+                served.api_version(),
+                served.api.gvk.kind
+            ),
+        )
+    };
+    if config["kind"] != *served.api.gvk.kind {
+        return Err(Status::bad_request(format!(
+            "the kind of the applied object ({}) is not the expected one ({})",
+            config["kind"].as_str().unwrap_or_default(),
+            served.api.gvk.kind
+        )));
+    }
+    let name = object::name(&config);
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    let issues = schema.prune(&mut config).map_err(|error| untyped(error.to_string()))?;
+    if let Some(coracle_schema::FieldIssue::Unknown { path }) = issues.first() {
+        return Err(untyped(format!(".{path}: field not declared in schema")));
+    }
+    object::metadata_mut(&mut config).shift_remove(ENTRIES);
+    if target.subresource == "status" {
+        if let Some(fields) = config.as_object_mut() {
+            fields.retain(|field, _| matches!(field.as_str(), "kind" | "apiVersion" | "metadata" | "status"));
+        }
+    } else if served.has_status {
+        object::remove(&mut config, "status");
+    }
+    Ok(config)
+}
+
+const ENTRIES: &str = "managedFields";
+
+fn merge(
+    target: &Target,
+    user: &UserInfo,
+    live: &Value,
+    config: &Value,
+    options: &WriteOptions,
+) -> Result<(Value, Managers), Status> {
+    let schema = target.served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+    let managers = Managers::read(&live["metadata"][ENTRIES]).unwrap_or_default();
+    let api_version = target.served.api_version();
+    let author = Author {
+        manager: managed_fields::manager_name(options, user),
+        operation: Operation::Apply,
+        api_version: &api_version,
+        subresource: &target.subresource,
+    };
+    schema.apply(live, config, managers, author, options.force, &object::now()).map_err(|error| match error {
+        ApplyError::Invalid(text) => Status::new(
+            500,
+            "",
+            format!(
+                "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {text}",
+                target.namespace, target.name, target.served.api.gvk.kind
+            ),
+        ),
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts
+                .iter()
+                .map(|conflict| Cause {
+                    reason: "FieldManagerConflict".into(),
+                    message: format!("conflict with {}", conflict.manager),
+                    field: conflict.path.clone(),
+                })
+                .collect();
+            Status::new(409, "Conflict", conflict_message(&conflicts))
+                .with_details(StatusDetails { causes, ..StatusDetails::default() })
+        }
+    })
+}

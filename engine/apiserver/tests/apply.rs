@@ -1,0 +1,123 @@
+//! Server-side apply and managed fields on a real store, in process.
+
+mod harness;
+
+use harness::{Answer, Harness};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+async fn apply(harness: &Harness, path: &str, query: &str, body: &str) -> Answer {
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    harness.ask_with("PATCH", &format!("{path}?{query}"), &headers, body.to_owned()).await
+}
+
+fn map(data: &str) -> String {
+    format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: a}}, data: {data}}}")
+}
+
+fn entries(object: &Value) -> Vec<(String, String, Value)> {
+    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    entries
+        .map(|entry| (text(entry, "manager"), text(entry, "operation"), entry["fieldsV1"].clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn applying_creates_merges_conflicts_and_is_forced() {
+    let harness = Harness::start().await;
+    let one = format!("{MAPS}/a");
+    let created = apply(&harness, &one, "fieldManager=me", &map("{k: '1'}")).await.expect(201);
+    assert_eq!(entries(&created), [("me".into(), "Apply".into(), json!({"f:data": {"f:k": {}}}))]);
+    let again = apply(&harness, &one, "fieldManager=me", &map("{k: '1'}")).await.expect(200);
+    assert_eq!(again, created, "nothing changed");
+    let refused = apply(&harness, &one, "fieldManager=other", &map("{k: '2'}")).await.expect(409);
+    assert_eq!(refused["message"], "Apply failed with 1 conflict: conflict with \"me\": .data.k");
+    assert_eq!(
+        refused["details"]["causes"],
+        json!([{"reason": "FieldManagerConflict", "message": "conflict with \"me\"", "field": ".data.k"}])
+    );
+    let dry = apply(&harness, &one, "fieldManager=other&force=true&dryRun=All", &map("{k: '2'}")).await;
+    assert_eq!(dry.expect(200)["data"]["k"], "2");
+    let forced = apply(&harness, &one, "fieldManager=other&force=true", &map("{k: '2'}")).await.expect(200);
+    assert_eq!(entries(&forced).len(), 1);
+    let emptied = apply(&harness, &one, "fieldManager=other", "{apiVersion: v1, kind: ConfigMap}").await;
+    assert_eq!(emptied.expect(200)["data"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_not_an_apply_is_refused_with_the_stock_text() {
+    let harness = Harness::start().await;
+    let one = format!("{MAPS}/a");
+    let rows = [
+        (
+            "",
+            map("{}"),
+            422,
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ),
+        (
+            "fieldManager=me",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {managedFields: [{manager: x}]}}".into(),
+            400,
+            "metadata.managedFields must be nil",
+        ),
+        (
+            "fieldManager=me",
+            map("{}").replace("v1", "v2"),
+            400,
+            "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1",
+        ),
+        (
+            "fieldManager=me",
+            map("{}").replace(" data:", " date:"),
+            500,
+            "failed to create typed patch object (default/a; v1, Kind=ConfigMap): .date: field not declared in schema",
+        ),
+    ];
+    for (query, body, code, text) in rows {
+        let answer = apply(&harness, &one, query, &body).await;
+        assert_eq!((answer.code, answer.message().as_str()), (code, text));
+    }
+    let forced = harness.ask("PATCH", &format!("{one}?force=true"), json!({})).await;
+    assert!(forced.message().contains("may not be specified for non-apply patch"), "{}", forced.text);
+}
+
+#[tokio::test]
+async fn every_write_is_tracked_and_can_be_reset() {
+    let harness = Harness::start().await;
+    let body = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}
+    });
+    let headers = [("content-type", "application/json"), ("user-agent", "tool/v1 (linux)")];
+    harness.ask_with("POST", DEPLOYMENTS, &headers, body.to_string()).await.expect(201);
+    let one = format!("{DEPLOYMENTS}/web");
+    let scale = json!({"spec": {"replicas": 3}});
+    harness.ask("PATCH", &format!("{one}/scale?fieldManager=scaler"), scale).await.expect(200);
+    let status = json!({"status": {"replicas": 1}});
+    let object =
+        harness.ask("PATCH", &format!("{one}/status?fieldManager=controller"), status).await.expect(200);
+    let seen: Vec<(Value, Value)> = object["metadata"]["managedFields"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .map(|entry| (entry["manager"].clone(), entry["subresource"].clone()))
+        .collect();
+    let mut expected = [("controller", json!("status")), ("scaler", json!("scale")), ("tool", Value::Null)];
+    expected.sort_by_key(|(name, _)| seen.iter().position(|(own, _)| own == name));
+    assert_eq!(seen, expected.map(|(name, subresource)| (json!(name), subresource)));
+    let config = "{apiVersion: apps/v1, kind: Deployment, spec: {replicas: 5}}";
+    assert_eq!(
+        apply(&harness, &one, "fieldManager=me", config).await.message(),
+        "Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\" using apps/v1: .spec.replicas"
+    );
+    let reset = json!({"metadata": {"managedFields": [{}]}});
+    assert!(entries(&harness.ask("PATCH", &one, reset).await.expect(200)).is_empty());
+    assert!(
+        entries(&harness.ask("PATCH", &one, json!({"spec": {"paused": true}})).await.expect(200)).is_empty()
+    );
+}
