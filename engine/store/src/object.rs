@@ -1,11 +1,9 @@
 //! One stored version of an object, what a write asks for, and what watchers see of it.
 
-use std::{
-    any::Any,
-    sync::{Arc, OnceLock},
-};
+use std::{any::Any, sync::Arc};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{Key, Meta, Revision};
 
@@ -38,28 +36,46 @@ pub struct Object {
     pub meta: Meta,
     /// The JSON, `resourceVersion` included.
     pub json: Bytes,
-    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+    typed: Mutex<Typed>,
+}
+
+/// The typed form of an object, kept while the object is current. The watch history holds thousands of past ones.
+#[derive(Debug)]
+enum Typed {
+    Current(Option<Arc<dyn Any + Send + Sync>>),
+    Past,
 }
 
 impl Object {
     pub(crate) fn new(key: Key, revision: Revision, meta: Meta, json: Bytes) -> Self {
-        Object { key, revision, meta, json, typed: OnceLock::new() }
+        Object { key, revision, meta, json, typed: Mutex::new(Typed::Current(None)) }
     }
 
-    /// The typed form, decoded at most once per revision and shared by all readers
-    /// (a second type asked of the same object is decoded anew each time).
+    /// The object is replaced or deleted: its typed form is no longer kept here.
+    pub(crate) fn retire(&self) {
+        *self.typed.lock() = Typed::Past;
+    }
+
+    /// The typed form. While the object is current it is decoded once and shared by all readers; a past object, or a
+    /// second type asked of the same object, is decoded anew each time.
     pub fn decode<K: serde::de::DeserializeOwned + Send + Sync + 'static>(
         &self,
     ) -> Result<Arc<K>, serde_json::Error> {
-        if let Some(typed) = self.typed.get() {
-            if let Ok(typed) = typed.clone().downcast::<K>() {
-                return Ok(typed);
-            }
-            return serde_json::from_slice(&self.json).map(Arc::new);
+        if let Typed::Current(Some(typed)) = &*self.typed.lock()
+            && let Ok(typed) = typed.clone().downcast::<K>()
+        {
+            return Ok(typed);
         }
-        let typed: Arc<K> = Arc::new(serde_json::from_slice(&self.json)?);
-        let kept = self.typed.get_or_init(|| typed.clone());
-        Ok(kept.clone().downcast::<K>().unwrap_or(typed))
+        // Decoded without the lock: two readers at once may both do it, the first one's is kept.
+        let decoded: Arc<K> = Arc::new(serde_json::from_slice(&self.json)?);
+        match &mut *self.typed.lock() {
+            Typed::Current(Some(kept)) => Ok(kept.clone().downcast::<K>().unwrap_or(decoded)),
+            Typed::Current(empty) => {
+                *empty = Some(decoded.clone());
+                Ok(decoded)
+            }
+            Typed::Past => Ok(decoded),
+        }
     }
 }
 
@@ -153,5 +169,15 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &object.decode::<Thing>().unwrap()));
         assert_eq!((first.n, object.decode::<serde_json::Value>().unwrap()["n"].as_u64()), (7, Some(7)));
         assert!(object.decode::<u8>().is_err());
+    }
+
+    #[test]
+    fn a_past_object_keeps_no_typed_form() {
+        let object = object();
+        let kept = object.decode::<serde_json::Value>().unwrap();
+        object.retire();
+        assert_eq!(Arc::strong_count(&kept), 1);
+        let anew = object.decode::<serde_json::Value>().unwrap();
+        assert!(kept == anew && Arc::strong_count(&anew) == 1);
     }
 }

@@ -253,6 +253,12 @@ impl WriterThread {
             return;
         }
         self.published.state.store(Arc::new(self.working.clone()));
+        for event in events {
+            event.previous.iter().for_each(|previous| previous.retire());
+            if event.kind == EventKind::Deleted {
+                event.object.retire();
+            }
+        }
         self.published.history.push(events);
         if self.published.read_only.read().is_some() {
             *self.published.read_only.write() = None;

@@ -22,6 +22,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)))
         .max_blocking_threads(32)
+        // Unoptimised futures of the HTTP stack are deep; what is not used costs no memory.
+        .thread_stack_size(4 << 20)
         .enable_all()
         .build()
         .context("start the runtime")?;

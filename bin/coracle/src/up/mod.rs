@@ -33,7 +33,7 @@ pub use traces::{remove_traces, runtime_config};
 const DRAIN_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Enough for some minutes of a busy cluster; a watcher that is further behind lists again.
-const HISTORY_EVENTS: usize = 4096;
+const HISTORY_EVENTS: usize = 2048;
 
 /// Runtime events wait for the kubelet here: one per container that ends, and the kubelet takes them at once.
 const RUNTIME_EVENTS: usize = 256;
