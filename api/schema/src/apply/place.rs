@@ -100,7 +100,7 @@ impl<'a> Place<'a> {
     }
 
     /// The items of a list with the elements that stand for them; items that have none are left out.
-    pub fn elements<'v>(self, items: &'v [Value]) -> Vec<(String, &'v Value)> {
+    pub fn elements(self, items: &[Value]) -> Vec<(String, &Value)> {
         items.iter().filter_map(|item| Some((self.element(item).ok()?, item))).collect()
     }
 }

@@ -79,9 +79,8 @@ fn group_versions(state: &State) -> Vec<(String, Vec<String>)> {
 
 fn of_version(state: &State, group: &str, version: &str) -> Vec<Arc<Served>> {
     let all = state.resources.all();
-    let own = all
-        .iter()
-        .filter(|served| *served.api.gvk.group == *group && *served.api.gvk.version == *version);
+    let own =
+        all.iter().filter(|served| *served.api.gvk.group == *group && *served.api.gvk.version == *version);
     own.cloned().collect()
 }
 

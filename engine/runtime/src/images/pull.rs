@@ -93,7 +93,7 @@ impl ImageStore {
         let id = entry.id.clone();
         let store = self.clone();
         blocking(move || store.0.index.add(entry, &config)).await?;
-        self.resolve(&id).await?.ok_or_else(|| PullError::Image(ImageError::NoSuchImage(id)))
+        self.resolve(&id).await?.ok_or(PullError::Image(ImageError::NoSuchImage(id)))
     }
 
     /// The image is here already, perhaps under another tag.
