@@ -58,9 +58,10 @@ fn deletion_order(a: &Pod, b: &Pod, related: &HashMap<String, usize>, now: Times
         .then_with(|| pods::is_ready(a).cmp(&pods::is_ready(b)))
         .then_with(|| deletion_cost(a).cmp(&deletion_cost(b)))
         .then_with(|| rank(b).cmp(&rank(a)))
-        .then_with(|| by_age(a, b, pods::ready_since, now))
+        .then_with(|| age(pods::ready_since(a), now).cmp(&age(pods::ready_since(b), now)))
         .then_with(|| pods::restarts(b).cmp(&pods::restarts(a)))
-        .then_with(|| by_age(a, b, created, now))
+        .then_with(|| age(created(a), now).cmp(&age(created(b), now)))
+        .then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
 }
 
 fn phase_rank(pod: &Pod) -> u8 {
@@ -80,18 +81,9 @@ fn deletion_cost(pod: &Pod) -> i32 {
     annotations.and_then(|all| all.get(DELETION_COST)).and_then(|cost| cost.parse().ok()).unwrap_or(0)
 }
 
-/// Younger first, on a logarithmic scale; within one power of two the uid decides, so that not always the youngest goes.
-fn by_age(a: &Pod, b: &Pod, time: impl Fn(&Pod) -> Option<Timestamp>, now: Timestamp) -> Ordering {
-    let (Some(first), Some(second)) = (time(a), time(b)) else {
-        // A pod without the time counts as the youngest.
-        return time(a).is_some().cmp(&time(b).is_some());
-    };
-    if first == second {
-        return Ordering::Equal;
-    }
-    let magnitude = |since: Timestamp| {
-        let seconds = (now.as_second() - since.as_second()).max(0) as u64;
-        64 - seconds.leading_zeros()
-    };
-    magnitude(first).cmp(&magnitude(second)).then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
+/// The power of two of the seconds since then; a pod without the time counts as the youngest. Among pods of one power
+/// the uid decides at the end, so that not always the youngest goes.
+fn age(since: Option<Timestamp>, now: Timestamp) -> Option<u32> {
+    let seconds = |since: Timestamp| (now.as_second() - since.as_second()).max(0) as u64;
+    since.map(|since| 64 - seconds(since).leading_zeros())
 }
