@@ -145,7 +145,7 @@ pub fn copy(
         let metadata = fs::symlink_metadata(&place).map_err(StepError::io("read", &place))?;
         if metadata.is_dir() {
             make_directories(layer, &target, image, attributes.owner)?;
-            copy_directory(source, &inside, &target, attributes, layer, image)?;
+            copy_directory(source, &inside, &target, attributes, layer)?;
             continue;
         }
         if plain_file(&place, &target)? {
@@ -165,7 +165,6 @@ fn copy_directory(
     target: &Path,
     attributes: &Attributes,
     layer: &Path,
-    image: &View,
 ) -> StepResult<()> {
     for (path, place) in source.entries(inside) {
         let relative = path.strip_prefix("/").unwrap_or(&path);
@@ -175,7 +174,7 @@ fn copy_directory(
         let to = target.join(path.file_name().unwrap_or_default());
         copy_entry(source, &place, &layer_path(layer, &to), attributes)?;
         if place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            copy_directory(source, &path, &to, attributes, layer, image)?;
+            copy_directory(source, &path, &to, attributes, layer)?;
         }
     }
     Ok(())

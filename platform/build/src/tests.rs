@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use crate::{Base, BuildError, Images, Layer, Request, build};
 
-/// Keeps what was committed: the configuration, and every layer's paths.
+/// Tags, configuration, and every layer's paths.
+type Committed = (Vec<String>, Value, Vec<Vec<String>>);
+
+/// Keeps what was committed.
 #[derive(Default)]
 struct Recorded {
-    committed: RefCell<Option<(Vec<String>, Value, Vec<Vec<String>>)>>,
+    committed: RefCell<Option<Committed>>,
 }
 
 impl Images for Recorded {

@@ -164,7 +164,7 @@ const LEAST_DISK_MIB: u64 = 1024;
 fn disk(data_dir: &Path) -> Finding {
     let existing = data_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let available = nix::sys::statvfs::statvfs(existing)
-        .map(|stat| stat.blocks_available() * stat.fragment_size() >> 20)
+        .map(|stat| (stat.blocks_available() * stat.fragment_size()) >> 20)
         .unwrap_or(0);
     let text = format!("{available} MiB free at {}", existing.display());
     if available >= LEAST_DISK_MIB {
