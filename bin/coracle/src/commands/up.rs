@@ -18,9 +18,9 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         .with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
-    // Two workers serve one cheap server; blocking work (files, namespaces) has its own threads.
+    // One worker a core: with more than that they only hand work to each other. Blocking work has its own threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)))
+        .worker_threads(std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(1, 4)))
         .max_blocking_threads(32)
         // Unoptimised futures of the HTTP stack are deep; what is not used costs no memory.
         .thread_stack_size(4 << 20)
