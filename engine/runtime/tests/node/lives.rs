@@ -101,7 +101,9 @@ async fn logs_are_rotated() {
     let id = node.start(node.spec(&["seq", "1", "9000"])).await;
     node.ended(&id).await;
     let directory = node.log_path("app").parent().unwrap().to_owned();
-    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 3);
+    // How often it rotates depends on how much the shim reads at once; at most three files stay.
+    let files = std::fs::read_dir(directory).unwrap().count();
+    assert!((2..=3).contains(&files), "{files}");
     assert!(words(&node.log_path("app")).ends_with("\n9000"));
 }
 
