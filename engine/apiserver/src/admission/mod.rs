@@ -10,6 +10,7 @@ mod priority;
 mod service_account;
 mod tolerations;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
@@ -33,14 +34,37 @@ pub struct Request<'a> {
     pub user: &'a UserInfo,
     pub target: &'a Target,
     pub operation: Operation,
+    /// The stored object that is updated or deleted.
     pub old: Option<&'a Value>,
+    pub dry_run: bool,
+    warnings: Mutex<Vec<String>>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    pub fn new(
+        state: &'a State,
+        user: &'a UserInfo,
+        target: &'a Target,
+        operation: Operation,
+        old: Option<&'a Value>,
+        dry_run: bool,
+    ) -> Request<'a> {
+        Request { state, user, target, operation, old, dry_run, warnings: Mutex::default() }
+    }
+
     /// Whether the request is about this resource itself, not about one of its subresources.
     fn is(&self, group: &str, plural: &str) -> bool {
         let api = &self.target.served.api;
         &*api.gvk.group == group && &*api.plural == plural && self.target.subresource.is_empty()
+    }
+
+    /// Adds a text for a `Warning` header of the answer.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.warnings.lock().push(text.into());
+    }
+
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock())
     }
 }
 
@@ -59,27 +83,11 @@ const MUTATING: &[Mutator] = &[
 const VALIDATING: &[Validator] =
     &[namespace_lifecycle::validate, node_restriction::validate, crate::authz::validate_escalation];
 
-pub fn mutate(
-    state: &State,
-    user: &UserInfo,
-    target: &Target,
-    operation: Operation,
-    object: &mut Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    let request = Request { state, user, target, operation, old };
-    MUTATING.iter().try_for_each(|plugin| plugin(&request, object))
+pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+    MUTATING.iter().try_for_each(|plugin| plugin(request, object))
 }
 
 /// `object` is absent for deletions.
-pub fn validate(
-    state: &State,
-    user: &UserInfo,
-    target: &Target,
-    operation: Operation,
-    object: Option<&Value>,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    let request = Request { state, user, target, operation, old };
-    VALIDATING.iter().try_for_each(|plugin| plugin(&request, object))
+pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
+    VALIDATING.iter().try_for_each(|plugin| plugin(request, object))
 }

@@ -101,7 +101,8 @@ async fn create_once(
     let served = &target.served;
     let strategy = served.strategy;
     let context = target.context(state, user, options.dry_run);
-    admission::mutate(state, user, target, Operation::Create, &mut value, None)?;
+    let request = admission::Request::new(state, user, target, Operation::Create, None, options.dry_run);
+    admission::mutate(&request, &mut value).await?;
     stamp(&mut value);
     strategy.prepare_create(context, &mut value)?;
     // From here on what the strategy reserved goes back unless the commit happens.
@@ -111,8 +112,9 @@ async fn create_once(
         if !causes.is_empty() {
             return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
-        admission::validate(state, user, target, Operation::Create, Some(&value), None)?;
-        let warnings = strategy.warnings(&value);
+        admission::validate(&request, Some(&value)).await?;
+        let mut warnings = strategy.warnings(&value);
+        warnings.extend(request.take_warnings());
         let mut stored = value.clone();
         conversion::to_storage(served, &mut stored);
         if options.dry_run {

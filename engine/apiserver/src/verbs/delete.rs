@@ -43,7 +43,9 @@ pub async fn delete(
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         preconditions(target, &current, options)?;
         let old = super::decode(&current)?;
-        admission::validate(state, user, target, Operation::Delete, None, Some(&old))?;
+        let request =
+            admission::Request::new(state, user, target, Operation::Delete, Some(&old), options.dry_run);
+        admission::validate(&request, None).await?;
         let step = plan(target, &old, options);
         if options.dry_run {
             let gone = matches!(step, Step::Remove(_));

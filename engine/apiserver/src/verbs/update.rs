@@ -162,7 +162,9 @@ async fn modify_once(
     if !applied {
         managed_fields::updated(target, user, options, &mut value, &old);
     }
-    admission::mutate(state, user, target, Operation::Update, &mut value, Some(&old))?;
+    let request =
+        admission::Request::new(state, user, target, Operation::Update, Some(&old), options.dry_run);
+    admission::mutate(&request, &mut value).await?;
     keep(target, &mut value, &old);
     strategy.prepare_update(context, &mut value, &old)?;
     count_generation(target, &mut value, &old);
@@ -172,8 +174,9 @@ async fn modify_once(
         if !causes.is_empty() {
             return Err(Status::invalid(served.group_kind(), &target.name, causes).into());
         }
-        admission::validate(state, user, target, Operation::Update, Some(&value), Some(&old))?;
+        admission::validate(&request, Some(&value)).await?;
         warnings.extend(strategy.warnings(&value));
+        warnings.extend(request.take_warnings());
         let answer = if options.dry_run {
             Answer::Value(value.clone())
         } else {
