@@ -1,6 +1,7 @@
 //! One way to reach the Kubernetes API: a `kube::Client`, either over TLS from a kubeconfig or straight into the
 //! API server of this process, and what every client of it needs: Events, references, selectors, status patches.
 
+mod api;
 mod events;
 mod in_process;
 mod kubeconfig;
@@ -8,6 +9,7 @@ mod reference;
 pub mod selector;
 mod status;
 
+pub use api::Api;
 pub use events::{EventRecorder, EventType};
 pub use in_process::in_process;
 pub use kubeconfig::{KubeconfigError, from_kubeconfig};

@@ -3,12 +3,15 @@
 //! Invariant: an unchanged status costs no request.
 //! Source:    RFC 7386.
 
+use coracle_kinds::Kind;
 use kube::{
-    Api,
+    Resource,
     api::{Patch, PatchParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::Api;
 
 /// Writes `new` over `old`. `None` when both are equal and nothing was sent, else the object as it is now.
 pub async fn patch_status<K, S>(
@@ -18,7 +21,7 @@ pub async fn patch_status<K, S>(
     new: &S,
 ) -> Result<Option<K>, kube::Error>
 where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
+    K: Kind + Resource<DynamicType = ()>,
     S: Serialize,
 {
     let value = |status: &S| serde_json::to_value(status).map_err(kube::Error::SerdeError);

@@ -3,14 +3,14 @@
 //! Invariant: a merge patch of the list names the `resourceVersion` it was read at, so that no other owner is lost.
 //! Source:    https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/
 
-use std::fmt::Debug;
-
+use coracle_client::Api;
+use coracle_kinds::Kind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    Api, Resource,
+    Resource,
     api::{Patch, PatchParams},
 };
-use serde::de::DeserializeOwned;
+
 use serde_json::json;
 
 use crate::error::{ControllerError, absent_is_fine};
@@ -30,7 +30,7 @@ pub fn reference<O: Resource<DynamicType = ()>>(owner: &O) -> OwnerReference {
 /// Makes `owner` the controller of `object`, which has none. `None`: it is gone.
 pub async fn adopt<K, O>(api: &Api<K>, object: &K, owner: &O) -> Result<Option<K>, ControllerError>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Kind + Resource<DynamicType = ()>,
     O: Resource<DynamicType = ()>,
 {
     let mut owners = object.meta().owner_references.clone().unwrap_or_default();
@@ -41,7 +41,7 @@ where
 /// Takes `owner` from the owners of `object`.
 pub async fn release<K, O>(api: &Api<K>, object: &K, owner: &O) -> Result<Option<K>, ControllerError>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Kind + Resource<DynamicType = ()>,
     O: Resource<DynamicType = ()>,
 {
     let owners = object.meta().owner_references.iter().flatten();
@@ -51,7 +51,7 @@ where
 
 async fn write<K>(api: &Api<K>, object: &K, owners: Vec<OwnerReference>) -> Result<Option<K>, ControllerError>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Kind + Resource<DynamicType = ()>,
 {
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();

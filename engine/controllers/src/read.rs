@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use coracle_kinds::Kind;
 use coracle_store::{Object, Reader, Resource, Scope, Snapshot};
-use serde::de::DeserializeOwned;
 
 use crate::{error::ControllerError, key::ObjectKey};
 
@@ -11,10 +11,7 @@ pub fn scope(resource: &str, namespace: Option<&str>) -> Scope {
     Scope { resource: Resource(resource.into()), namespace: namespace.map(Into::into), name: None }
 }
 
-pub fn decode<K: DeserializeOwned + Send + Sync + 'static>(
-    kind: &'static str,
-    object: &Object,
-) -> Result<Arc<K>, ControllerError> {
+pub fn decode<K: Kind>(kind: &'static str, object: &Object) -> Result<Arc<K>, ControllerError> {
     object.decode::<K>().map_err(|source| ControllerError::Decode {
         kind,
         key: ObjectKey::of(&object.key),
@@ -22,7 +19,7 @@ pub fn decode<K: DeserializeOwned + Send + Sync + 'static>(
     })
 }
 
-pub fn get<K: DeserializeOwned + Send + Sync + 'static>(
+pub fn get<K: Kind>(
     reader: &Reader,
     resource: &str,
     kind: &'static str,
@@ -32,7 +29,7 @@ pub fn get<K: DeserializeOwned + Send + Sync + 'static>(
 }
 
 /// The objects of a namespace that `wanted` picks by their metadata; only those are decoded.
-pub fn list<K: DeserializeOwned + Send + Sync + 'static>(
+pub fn list<K: Kind>(
     snapshot: &Snapshot,
     resource: &str,
     kind: &'static str,
@@ -48,7 +45,7 @@ pub fn list<K: DeserializeOwned + Send + Sync + 'static>(
 
 /// The keys in `namespace` of `resource` whose typed form `wanted` picks. What does not decode is passed over: its own
 /// pass reports it.
-pub fn keys<K: DeserializeOwned + Send + Sync + 'static>(
+pub fn keys<K: Kind>(
     reader: &Reader,
     resource: &str,
     namespace: &str,

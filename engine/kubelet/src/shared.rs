@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use coracle_client::{EventRecorder, EventType};
+use coracle_kinds::Kind;
 use coracle_runtime::{Runtime, images::ImageStore};
 use coracle_store::{Key, Reader, Resource, Scope};
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret, Service};
@@ -51,12 +52,7 @@ pub struct ContainerView {
 pub struct StoreSources(pub Reader);
 
 impl StoreSources {
-    fn get<K: serde::de::DeserializeOwned + Send + Sync + 'static>(
-        &self,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Option<Arc<K>> {
+    fn get<K: Kind>(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = Key { resource: Resource(resource.into()), namespace: namespace.into(), name: name.into() };
         self.0.get(&key)?.decode::<K>().ok()
     }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, Snapshot};
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -97,7 +98,7 @@ pub fn scope(resource: &str) -> Scope {
 
 fn decoded<'a, K>(snapshot: &'a Snapshot, resource: &str) -> impl Iterator<Item = Arc<K>> + 'a
 where
-    K: serde::de::DeserializeOwned + Send + Sync + 'static,
+    K: Kind,
 {
     let scope = scope(resource);
     let objects: Vec<_> = snapshot.list(&scope).collect();

@@ -1,13 +1,13 @@
 //! What the scheduler writes: bindings, why a pod waits, and the end of pods that have to give way.
 
-use coracle_client::{EventRecorder, EventType, api_message, is_reason, object_reference};
+use coracle_client::{Api, EventRecorder, EventType, api_message, is_reason, object_reference};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod, PodCondition},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl Writes {
             },
         };
         self.pods(pod)
-            .create_subresource::<Binding, Value>("binding", &name, &PostParams::default(), &binding)
+            .create_subresource("binding", &name, &PostParams::default(), &binding)
             .await
             .map_err(|source| failed("bind", pod, source))?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::{any::Any, sync::Arc};
 
 use bytes::Bytes;
+use coracle_kinds::Kind;
 use parking_lot::Mutex;
 
 use crate::{Key, Meta, Revision};
@@ -58,16 +59,14 @@ impl Object {
 
     /// The typed form. While the object is current it is decoded once and shared by all readers; a past object, or a
     /// second type asked of the same object, is decoded anew each time.
-    pub fn decode<K: serde::de::DeserializeOwned + Send + Sync + 'static>(
-        &self,
-    ) -> Result<Arc<K>, serde_json::Error> {
+    pub fn decode<K: Kind>(&self) -> Result<Arc<K>, serde_json::Error> {
         if let Typed::Current(Some(typed)) = &*self.typed.lock()
             && let Ok(typed) = typed.clone().downcast::<K>()
         {
             return Ok(typed);
         }
         // Decoded without the lock: two readers at once may both do it, the first one's is kept.
-        let decoded: Arc<K> = Arc::new(serde_json::from_slice(&self.json)?);
+        let decoded: Arc<K> = Arc::new(K::read(&self.json)?);
         match &mut *self.typed.lock() {
             Typed::Current(Some(kept)) => Ok(kept.clone().downcast::<K>().unwrap_or(decoded)),
             Typed::Current(empty) => {
@@ -160,15 +159,32 @@ mod tests {
 
     #[test]
     fn decoding_twice_gives_the_same_value_and_another_type_gives_its_own() {
-        #[derive(serde::Deserialize)]
-        struct Thing {
-            n: u32,
+        struct Number(u64);
+        impl Kind for Number {
+            fn read(json: &[u8]) -> Result<Number, serde_json::Error> {
+                serde_json::from_slice::<serde_json::Value>(json)
+                    .map(|value| Number(value["n"].as_u64().unwrap()))
+            }
+
+            fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
+                serde_json::to_vec(&self.0)
+            }
+        }
+        struct Unreadable;
+        impl Kind for Unreadable {
+            fn read(_json: &[u8]) -> Result<Unreadable, serde_json::Error> {
+                serde_json::from_str::<()>("never").map(|()| Unreadable)
+            }
+
+            fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
+                Ok(Vec::new())
+            }
         }
         let object = object();
-        let first = object.decode::<Thing>().unwrap();
-        assert!(Arc::ptr_eq(&first, &object.decode::<Thing>().unwrap()));
-        assert_eq!((first.n, object.decode::<serde_json::Value>().unwrap()["n"].as_u64()), (7, Some(7)));
-        assert!(object.decode::<u8>().is_err());
+        let first = object.decode::<Number>().unwrap();
+        assert!(Arc::ptr_eq(&first, &object.decode::<Number>().unwrap()));
+        assert_eq!((first.0, object.decode::<serde_json::Value>().unwrap()["n"].as_u64()), (7, Some(7)));
+        assert!(object.decode::<Unreadable>().is_err());
     }
 
     #[test]

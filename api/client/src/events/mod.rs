@@ -17,13 +17,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
-    Api, Client,
+    Client,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::{api_message, is_reason};
+use crate::{Api, api_message, is_reason};
 
 /// As many as client-go's broadcaster holds.
 const QUEUED_EVENTS: usize = 1000;

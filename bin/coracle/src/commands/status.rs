@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
+use coracle_client::Api;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{Api, config::KubeConfigOptions};
+use kube::config::KubeConfigOptions;
 
 use crate::{
     settings::{DataOptions, Values},

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use coracle_client::Api;
+use coracle_kinds::Kind;
 use coracle_store::{Key, Reader, Resource, Scope};
 use k8s_openapi::api::core::v1::{Node, Service};
-use kube::{Api, api::PostParams};
+use kube::api::PostParams;
 use serde_json::json;
 
 use crate::settings::UpOptions;
@@ -28,7 +30,7 @@ pub async fn cluster_dns(client: &kube::Client, options: &UpOptions) -> Result<(
             .await
             .context("replace Service `kube-system/kube-dns`")?;
     }
-    let service: Service = serde_json::from_value(json!({
+    let service = Service::from_value(&json!({
         "metadata": {
             "name": "kube-dns",
             "labels": {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use coracle_kinds::Kind;
 use coracle_store::{Key, Object, Reader, Resource, Scope, Snapshot};
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
-use serde::de::DeserializeOwned;
 
 /// A binding of either kind.
 pub enum Binding {
@@ -119,7 +119,7 @@ impl Source for SnapshotSource<'_> {
     }
 }
 
-fn decode<K: DeserializeOwned + Send + Sync + 'static>(object: &Object) -> Option<Arc<K>> {
+fn decode<K: Kind>(object: &Object) -> Option<Arc<K>> {
     object
         .decode()
         .inspect_err(|error| {

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use coracle_client::Api;
 use coracle_client::selector::Selector;
 use coracle_store::{Event, Object, Reader};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::{
-    Api, Client,
+    Client,
     api::{Patch, PatchParams},
 };
 use serde_json::json;

@@ -1,10 +1,10 @@
 //! The writes of a Deployment's pass.
 
-use coracle_client::{EventRecorder, EventType, api_message, is_reason, object_reference};
+use coracle_client::{Api, EventRecorder, EventType, api_message, is_reason, object_reference};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;

@@ -1,8 +1,9 @@
 //! The writes of a plan for the slices of one Service.
 
+use coracle_client::Api;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, PostParams},
 };
 

@@ -11,11 +11,12 @@ mod tests;
 
 use std::time::Duration;
 
+use coracle_client::Api;
 use coracle_client::selector::Labels;
 use coracle_store::Reader;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, PostParams},
 };
 

@@ -9,12 +9,12 @@ mod plan;
 
 use std::time::Duration;
 
-use coracle_client::api_message;
+use coracle_client::{Api, api_message};
 use coracle_store::{Event, EventKind, Reader, Resource, Scope};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, ListParams, PostParams},
 };
 use plan::Remaining;

@@ -7,11 +7,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use coracle_client::Api;
 use coracle_store::{EventKind, Reader};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use parking_lot::Mutex;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use coracle_client::{EventRecorder, EventType, api_message, is_reason, object_reference};
+use coracle_client::{Api, EventRecorder, EventType, api_message, is_reason, object_reference};
 use futures::{StreamExt, stream};
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, PostParams, Preconditions},
 };
 
@@ -86,7 +86,7 @@ impl Writes<'_> {
         let params = DeleteParams { preconditions: Some(same), ..Default::default() };
         match self.pods().delete(name, &params).await {
             Ok(answer) => {
-                if let Some(pod) = answer.left() {
+                if let Some(pod) = answer {
                     self.freshness.wrote(self.key, pod.metadata.resource_version.as_deref());
                 }
                 self.record(EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));

@@ -14,11 +14,11 @@ mod tests;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apply::Writes;
-use coracle_client::{EventRecorder, selector::Selector};
+use coracle_client::{Api, EventRecorder, selector::Selector};
 use coracle_store::{Event, Object, Reader, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 use status::Failure;
 
 use crate::{

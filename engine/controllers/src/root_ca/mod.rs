@@ -5,9 +5,10 @@
 //! Invariant: its `ca.crt` is the cluster's certificate authority, whatever users write into it.
 //! Source:    https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken
 
+use coracle_client::Api;
 use coracle_store::Reader;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 use crate::{
     error::ControllerError,

@@ -5,9 +5,10 @@
 //! Invariant: nothing is created in a namespace that is being deleted.
 //! Source:    https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
 
+use coracle_client::Api;
 use coracle_store::{Event, EventKind, Reader};
 use k8s_openapi::{api::core::v1::ServiceAccount, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 use crate::{
     error::ControllerError,

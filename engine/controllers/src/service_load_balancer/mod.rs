@@ -7,10 +7,10 @@
 
 use std::net::IpAddr;
 
-use coracle_client::{EventRecorder, EventType, object_reference};
+use coracle_client::{Api, EventRecorder, EventType, object_reference};
 use coracle_store::Reader;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Service};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 use crate::{
     error::{ControllerError, absent_is_fine},

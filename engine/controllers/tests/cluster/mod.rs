@@ -111,7 +111,7 @@ impl Cluster {
 
     pub fn typed<K>(&self, resource: &str, namespace: &str) -> Vec<Arc<K>>
     where
-        K: serde::de::DeserializeOwned + Send + Sync + 'static,
+        K: coracle_kinds::Kind,
     {
         self.objects(resource, Some(namespace)).iter().map(|object| object.decode::<K>().unwrap()).collect()
     }

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_client::Api;
+use coracle_kinds::Kind;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +43,7 @@ async fn renew(shared: &Shared) -> Result<(), kube::Error> {
         },
         "spec": {"holderIdentity": name, "leaseDurationSeconds": LIFE_SECONDS, "renewTime": time},
     });
-    let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+    let lease = Lease::from_value(&lease).map_err(kube::Error::SerdeError)?;
     leases.create(&PostParams::default(), &lease).await.map(|_| ())
 }
 

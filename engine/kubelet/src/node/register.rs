@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_client::Api;
+use coracle_kinds::Kind;
 use coracle_store::{Key, Resource};
 use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -65,8 +67,7 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
                 },
                 "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
             });
-            let node: Node =
-                serde_json::from_value(node).map_err(|e| KubeletError::Internal(e.to_string()))?;
+            let node = Node::from_value(&node).map_err(|e| KubeletError::Internal(e.to_string()))?;
             nodes.create(&PostParams::default(), &node).await.map_err(failed)?;
         }
         Some(node) => {

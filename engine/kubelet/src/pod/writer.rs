@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use coracle_client::Api;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 
 use super::status;
 use crate::clock::Millis;

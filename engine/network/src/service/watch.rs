@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use coracle_kinds::Kind;
 use coracle_store::{EventKind, Key, Object, Reader, Resource, Scope, Watch};
 use futures::FutureExt;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
@@ -162,7 +163,7 @@ impl Proxy {
 
     fn read<K>(&self, resource: &str, service: &ServiceName, name: &Arc<str>) -> Option<Arc<K>>
     where
-        K: serde::de::DeserializeOwned + Send + Sync + 'static,
+        K: Kind,
     {
         let key = Key {
             resource: Resource(resource.into()),
