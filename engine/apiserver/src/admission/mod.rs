@@ -3,10 +3,12 @@
 //! Mutating plugins run first, in order, then (after the strategy's validation) the validating ones.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
+pub mod attributes;
 mod ingress_class;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
+pub mod rules;
 mod service_account;
 mod tolerations;
 
