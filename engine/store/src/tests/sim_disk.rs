@@ -65,6 +65,8 @@ struct Sim {
     /// Operations that change something, so far.
     operations: u64,
     fault: Option<(u64, Fault)>,
+    /// The next write to a log segment that is in use fails like this.
+    log_fault: Option<io::ErrorKind>,
     crashed: bool,
     /// No file can grow.
     full: bool,
@@ -76,6 +78,11 @@ pub(crate) struct SimDisk(Arc<Mutex<Sim>>);
 impl SimDisk {
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.0.lock().fault = Some((operation, fault));
+    }
+
+    /// Whatever else goes on (checkpoints, segments made ahead), the log's next write meets this fault.
+    pub fn fail_next_log_write(&self, kind: io::ErrorKind) {
+        self.0.lock().log_fault = Some(kind);
     }
 
     pub fn operations(&self) -> u64 {
@@ -154,6 +161,20 @@ fn apply(names: &mut BTreeMap<PathBuf, Shared>, change: &NameChange) {
                 names.insert(to.clone(), content);
             }
         }
+    }
+}
+
+impl Sim {
+    /// The fault that awaits the log, when this file is a segment in use: one that is being made has another name.
+    fn take_log_fault(&mut self, content: &Shared) -> Option<io::Error> {
+        let kind = self.log_fault?;
+        let (path, _) = self.live.iter().find(|(_, known)| Arc::ptr_eq(known, content))?;
+        let name = path.file_name()?.to_str()?;
+        if !name.starts_with("log-") || name.ends_with(".tmp") {
+            return None;
+        }
+        self.log_fault = None;
+        Some(kind.into())
     }
 }
 
@@ -244,7 +265,8 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (sim, mut fault) = self.disk.begin();
+        let (mut sim, mut fault) = self.disk.begin();
+        fault = fault.or_else(|| sim.take_log_fault(&self.content));
         let mut content = self.content.lock();
         let start = offset as usize;
         let mut done = bytes.len();
