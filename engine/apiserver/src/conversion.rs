@@ -5,6 +5,8 @@
 //! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/events/v1/conversion.go and
 //! https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/autoscaling/v1/conversion.go
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::{object::remove, registry::Served};
@@ -25,7 +27,17 @@ pub fn from_storage(served: &Served, object: &mut Value) {
     }
 }
 
-pub fn to_storage(served: &Served, object: &mut Value) {
+/// In the version that is stored.
+pub fn stored<'a>(served: &Served, object: &'a Value) -> Cow<'a, Value> {
+    if !served.needs_conversion() {
+        return Cow::Borrowed(object);
+    }
+    let mut stored = object.clone();
+    to_storage(served, &mut stored);
+    Cow::Owned(stored)
+}
+
+fn to_storage(served: &Served, object: &mut Value) {
     if !served.needs_conversion() {
         return;
     }

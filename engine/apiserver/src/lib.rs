@@ -14,6 +14,7 @@ mod conversion;
 pub mod crd;
 mod decode;
 mod discovery;
+mod frames;
 mod health;
 mod http;
 pub mod kinds;

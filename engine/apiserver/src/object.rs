@@ -76,7 +76,7 @@ pub fn time_string(time: jiff::Timestamp) -> String {
 }
 
 pub fn encode(object: &Value) -> Body {
-    let mut json = Vec::with_capacity(1024);
+    let mut json = Vec::with_capacity(2048);
     let mut revision_at = 0;
     json.push(b'{');
     for field in ["kind", "apiVersion"] {

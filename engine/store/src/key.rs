@@ -1,6 +1,6 @@
 //! Names of things: a revision, a resource, one object's key, and the scope of a list or a watch.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 /// A position in the one order of all commits; the `resourceVersion` of an object. An empty store is at 1,
 /// so that no list ever has the version 0, which clients read as "any".
@@ -40,7 +40,7 @@ impl From<&str> for Resource {
 }
 
 /// Where an object lives. `namespace` is empty for cluster-scoped resources. Ordered as lists are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub resource: Resource,
     pub namespace: Arc<str>,
@@ -50,6 +50,24 @@ pub struct Key {
 impl Key {
     pub fn new(resource: Resource, namespace: &str, name: &str) -> Self {
         Key { resource, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl Ord for Key {
+    /// By resource, namespace, name. Keys mostly share the strings of the first two: what is the same is not compared.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let shared = |own: &Arc<str>, other: &Arc<str>| {
+            if Arc::ptr_eq(own, other) { Ordering::Equal } else { own.cmp(other) }
+        };
+        shared(&self.resource.0, &other.resource.0)
+            .then_with(|| shared(&self.namespace, &other.namespace))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -76,9 +76,15 @@ impl State {
         Some(previous)
     }
 
-    /// The resource as the table names it, so that all its keys share one string.
-    pub fn resource_of(&self, resource: &Resource) -> Option<&Resource> {
-        self.tables.get_key_value(resource).map(|(resource, _)| resource)
+    /// Has a new key share the resource's string with its table, and the namespace's with a neighbour.
+    pub fn share_names(&self, key: &mut Key) {
+        let Some((resource, table)) = self.tables.get_key_value(&key.resource) else { return };
+        key.resource = resource.clone();
+        let neighbours = [table.get_prev(key), table.get_next(key)];
+        let mut namespaces = neighbours.into_iter().flatten().map(|entry| &entry.0.key.namespace);
+        if let Some(namespace) = namespaces.find(|namespace| **namespace == key.namespace) {
+            key.namespace = namespace.clone();
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
@@ -216,6 +222,20 @@ mod tests {
             (Scope::object(&parse("pods/a/z")), "pods/a/z", ""),
         ] {
             assert_eq!(names(snapshot.list_after(&scope, &parse(after))), want, "{scope} after {after}");
+        }
+    }
+
+    #[test]
+    fn new_keys_share_the_names_of_their_neighbours() {
+        let snapshot = snapshot(&["pods/a/x", "pods/b/y"]);
+        for (new, neighbour) in [("pods/a/z", "pods/a/x"), ("pods/b/a", "pods/b/y")] {
+            let mut key = parse(new);
+            snapshot.state.share_names(&mut key);
+            let own = &snapshot.get(&parse(neighbour)).unwrap().key;
+            assert!(
+                Arc::ptr_eq(&key.resource.0, &own.resource.0) && Arc::ptr_eq(&key.namespace, &own.namespace)
+            );
+            assert_eq!(key, parse(new));
         }
     }
 

@@ -149,11 +149,7 @@ impl WriterThread {
         }
         match current {
             Some(current) => key = current.key.clone(), // shares its strings
-            None => {
-                if let Some(resource) = self.working.resource_of(&key.resource) {
-                    key.resource = resource.clone();
-                }
-            }
+            None => self.working.share_names(&mut key),
         }
         let revision = Revision(self.working.revision.0 + 1);
         self.working.revision = revision;

@@ -111,7 +111,7 @@ fn respond_list(
     listed: verbs::list::Listed,
 ) -> Result<Response, Status> {
     if accepted.form == Form::Object && accepted.encoding == Encoding::Json {
-        let mut response = http::Response::new(listed.into_body(served)?);
+        let mut response = http::Response::new(listed.into_body(served));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Ok(response);
     }
@@ -167,7 +167,7 @@ async fn create(
         &api.plural,
         &target.namespace,
         &target.name,
-        decoded.value.clone(),
+        &decoded.value,
     );
     if let Some(answer) = virtual_answer {
         return respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer?));

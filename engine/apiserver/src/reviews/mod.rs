@@ -30,17 +30,18 @@ pub fn create(
     resource: &str,
     namespace: &str,
     name: &str,
-    object: Value,
+    object: &Value,
 ) -> Option<Result<Value, Status>> {
     let authorizer = &state.authorizer;
+    let object = || object.clone();
     Some(match (group, resource) {
-        (AUTHENTICATION, "selfsubjectreviews") => Ok(identity::myself(user, object)),
-        (AUTHENTICATION, "tokenreviews") => identity::token(state, object),
-        (AUTHORIZATION, "subjectaccessreviews") => access::subject(authorizer, object),
-        (AUTHORIZATION, "localsubjectaccessreviews") => access::local(authorizer, namespace, object),
-        (AUTHORIZATION, "selfsubjectaccessreviews") => access::myself(authorizer, user, object),
-        (AUTHORIZATION, "selfsubjectrulesreviews") => access::rules(authorizer, user, object),
-        ("", "serviceaccounts/token") => token_request::create(state, namespace, name, object),
+        (AUTHENTICATION, "selfsubjectreviews") => Ok(identity::myself(user, object())),
+        (AUTHENTICATION, "tokenreviews") => identity::token(state, object()),
+        (AUTHORIZATION, "subjectaccessreviews") => access::subject(authorizer, object()),
+        (AUTHORIZATION, "localsubjectaccessreviews") => access::local(authorizer, namespace, object()),
+        (AUTHORIZATION, "selfsubjectaccessreviews") => access::myself(authorizer, user, object()),
+        (AUTHORIZATION, "selfsubjectrulesreviews") => access::rules(authorizer, user, object()),
+        ("", "serviceaccounts/token") => token_request::create(state, namespace, name, object()),
         _ => return None,
     })
 }

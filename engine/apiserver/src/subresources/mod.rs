@@ -94,7 +94,7 @@ async fn token(
         "serviceaccounts/token",
         &target.namespace,
         &target.name,
-        decoded.value,
+        &decoded.value,
     );
     let answer = answer.ok_or_else(Status::unknown_path)??;
     Ok(json_response(StatusCode::CREATED, &answer))

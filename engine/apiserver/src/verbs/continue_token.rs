@@ -14,13 +14,19 @@ pub struct ContinueToken {
     /// The last object that was listed.
     pub namespace: String,
     pub name: String,
+    /// How many objects of that revision come after it, where that is known.
+    pub remaining: Option<usize>,
 }
 
 impl ContinueToken {
     pub fn encode(&self) -> String {
         let revision = self.revision.map_or(-1, |revision| revision as i64);
         let start = format!("{}/{}\u{0}", self.namespace, self.name);
-        URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+        let mut token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
+        if let Some(remaining) = self.remaining {
+            token["left"] = remaining.into();
+        }
+        URL_SAFE_NO_PAD.encode(token.to_string())
     }
 
     pub fn decode(token: &str) -> Result<ContinueToken, Status> {
@@ -41,7 +47,8 @@ impl ContinueToken {
             Some(-1) => None,
             Some(revision) => Some(revision as u64),
         };
-        Ok(ContinueToken { revision, namespace: namespace.into(), name: name.into() })
+        let remaining = value["left"].as_u64().and_then(|left| usize::try_from(left).ok());
+        Ok(ContinueToken { revision, namespace: namespace.into(), name: name.into(), remaining })
     }
 }
 
@@ -51,8 +58,8 @@ mod tests {
 
     #[test]
     fn tokens_survive_their_encoding() {
-        for (revision, namespace, name) in [(Some(7), "ns", "a"), (None, "", "b")] {
-            let token = ContinueToken { revision, namespace: namespace.into(), name: name.into() };
+        for (revision, namespace, name, remaining) in [(Some(7), "ns", "a", Some(3)), (None, "", "b", None)] {
+            let token = ContinueToken { revision, namespace: namespace.into(), name: name.into(), remaining };
             assert_eq!(ContinueToken::decode(&token.encode()).expect("decodes"), token);
         }
         assert!(ContinueToken::decode("%%%").is_err());

@@ -56,9 +56,10 @@ pub(super) async fn create_managed(
         Some(managers) => managed_fields::put(&mut value, &managers),
         None => managed_fields::created(target, user, options, &mut value),
     }
-    let base = value;
+    let mut base = value;
     for attempt in 1.. {
-        let mut value = base.clone();
+        // Only a generated name is tried again.
+        let mut value = if generated { base.clone() } else { std::mem::take(&mut base) };
         if generated {
             let name = names::generate(object::meta_str(&base, "generateName"));
             object::metadata_mut(&mut value).insert("name".into(), name.into());
@@ -115,8 +116,7 @@ async fn create_once(
         admission::validate(&request, Some(&value)).await?;
         let mut warnings = strategy.warnings(&value);
         warnings.extend(request.take_warnings());
-        let mut stored = value.clone();
-        conversion::to_storage(served, &mut stored);
+        let stored = conversion::stored(served, &value);
         if options.dry_run {
             let key = served.key(&target.namespace, object::name(&value));
             if state.reader.get(&key).is_some() {

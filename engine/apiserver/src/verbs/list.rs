@@ -1,12 +1,11 @@
 //! List: every matching object of a scope at one revision, as stored bytes.
 //!
 //! Reads: one snapshot; chunks of one list (`limit`, `continue`) read the same one. Invariant: the answer is never
-//! assembled in memory, the body hands out the stored bytes of each object.
+//! assembled in memory, the body takes the stored bytes of each object when its turn comes.
 //! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use coracle_store::{Key, Object, Revision, Scope, Snapshot};
 use futures::stream;
 use http_body::Frame;
@@ -15,11 +14,13 @@ use serde_json::{Map, Value};
 
 use super::{Target, continue_token::ContinueToken};
 use crate::{
+    frames::Frames,
+    object,
     options::{ListOptions, VersionMatch, parse_revision},
     registry::{Served, api_version},
     selector::{FieldSelector, LabelSelector, Selector},
     status::{Cause, Status, StatusDetails},
-    types::{Body, State},
+    types::{Body, BoxError, State},
 };
 
 /// One chunk of a list.
@@ -43,7 +44,9 @@ pub fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Lis
         namespace: token.namespace.as_str().into(),
         name: token.name.as_str().into(),
     });
-    let listed = chunk(&snapshot, &scope, &selector, after.as_ref(), options.limit);
+    // Of the same snapshot: what was left after the chunk before need not be counted again.
+    let left = token.as_ref().and_then(|token| token.revision.and(token.remaining));
+    let listed = chunk(&snapshot, &scope, &selector, after.as_ref(), options.limit, left);
     if !listed.continue_token.is_empty() {
         state.pinned.pin(&snapshot);
     }
@@ -116,6 +119,7 @@ fn chunk(
     selector: &Selector,
     after: Option<&Key>,
     limit: usize,
+    left: Option<usize>,
 ) -> Listed {
     let mut all = match after {
         Some(key) => snapshot.list_after(scope, key),
@@ -123,28 +127,30 @@ fn chunk(
     };
     let mut objects: Vec<Arc<Object>> = Vec::new();
     let mut more = false;
-    let mut left = 0;
     for object in all.by_ref() {
         if !selector.is_everything() && !selector.matches(object) {
             continue;
         }
         if limit > 0 && objects.len() == limit {
             more = true;
-            left = 1;
             break;
         }
         objects.push(object.clone());
     }
+    let remaining = (more && selector.is_everything()).then(|| match left {
+        Some(left) => left.saturating_sub(objects.len()),
+        None => 1 + all.count(),
+    });
     let last = objects.last().filter(|_| more);
     let continue_token = last.map(|last| {
         ContinueToken {
             revision: Some(snapshot.revision().0),
             namespace: last.key.namespace.to_string(),
             name: last.key.name.to_string(),
+            remaining,
         }
         .encode()
     });
-    let remaining = (more && selector.is_everything()).then(|| left + all.count());
     Listed {
         revision: snapshot.revision(),
         objects,
@@ -168,7 +174,7 @@ impl Listed {
     }
 
     /// The list as JSON, streamed.
-    pub fn into_body(self, served: &Served) -> Result<Body, Status> {
+    pub fn into_body(self, served: &Arc<Served>) -> Body {
         let gvk = &served.api.gvk;
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
@@ -176,26 +182,69 @@ impl Listed {
             api_version(&gvk.group, &gvk.version),
             self.metadata()
         );
-        let items: Vec<Bytes> = if served.needs_conversion() {
-            let encode = |object: &Arc<Object>| {
-                super::decode_as(served, object)
-                    .and_then(|value| serde_json::to_vec(&value).map_err(Status::internal))
-                    .map(Bytes::from)
-            };
-            self.objects.iter().map(encode).collect::<Result<_, _>>()?
-        } else {
-            self.objects.iter().map(|object| object.json.clone()).collect()
-        };
-        Ok(joined(Bytes::from(head), items))
+        let item = Item::new(served.clone());
+        let mut frames = Frames::default();
+        frames.push(head.as_bytes());
+        let mut objects = self.objects.into_iter();
+        let mut between: &[u8] = b"";
+        let mut ended = false;
+        let frames = std::iter::from_fn(move || {
+            while !ended && !frames.is_full() {
+                match objects.next() {
+                    Some(object) => {
+                        frames.push(between);
+                        if let Err(status) = item.push(&mut frames, &object) {
+                            return Some(Err(BoxError::from(status.to_string())));
+                        }
+                        between = b",";
+                    }
+                    None => {
+                        frames.push(b"]}\n");
+                        ended = true;
+                    }
+                }
+            }
+            frames.take().map(|frame| Ok(Frame::data(frame)))
+        });
+        StreamBody::new(stream::iter(frames)).boxed_unsync()
     }
 }
 
-/// `head`, the items with commas between them, and the end of the list.
-fn joined(head: Bytes, items: Vec<Bytes>) -> Body {
-    let items = items.into_iter().enumerate().flat_map(|(at, item)| {
-        let comma = (at > 0).then_some(Bytes::from_static(b","));
-        comma.into_iter().chain([item])
-    });
-    let frames = std::iter::once(head).chain(items).chain([Bytes::from_static(b"]}\n")]);
-    StreamBody::new(stream::iter(frames.map(|bytes| Ok(Frame::data(bytes))))).boxed_unsync()
+/// How an object of a list is written. Objects of built-in kinds do not say again what the list says of all.
+struct Item {
+    served: Arc<Served>,
+    /// How such a stored object starts; empty when it is to say its kind.
+    head: String,
+}
+
+impl Item {
+    fn new(served: Arc<Served>) -> Item {
+        let gvk = &served.storage;
+        let head = match &served.custom {
+            Some(_) => String::new(),
+            None => format!(
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+                gvk.kind,
+                api_version(&gvk.group, &gvk.version)
+            ),
+        };
+        Item { served, head }
+    }
+
+    fn push(&self, frames: &mut Frames, object: &Object) -> Result<(), Status> {
+        if self.served.needs_conversion() {
+            let mut value = super::decode_as(&self.served, object)?;
+            if self.served.custom.is_none() {
+                object::remove(&mut value, "kind");
+                object::remove(&mut value, "apiVersion");
+            }
+            frames.push_shared(serde_json::to_vec(&value).map_err(Status::internal)?.into());
+        } else if !self.head.is_empty() && object.json.starts_with(self.head.as_bytes()) {
+            frames.push(b"{");
+            frames.push_shared(object.json.slice(self.head.len()..));
+        } else {
+            frames.push_shared(object.json.clone());
+        }
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@
 //! finalizer goes, nothing remains.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/registry/rest/update.go
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use coracle_store::{Change, CommitError, Expect, Object, Write};
 use futures::{FutureExt, future::BoxFuture};
@@ -180,9 +180,7 @@ async fn modify_once(
         let answer = if options.dry_run {
             Answer::Value(value.clone())
         } else {
-            let mut stored = value.clone();
-            conversion::to_storage(served, &mut stored);
-            super::answer(served, commit(state, served, current, &stored).await?)?
+            super::answer(served, commit(state, served, current, &old, &value).await?)?
         };
         Ok(Outcome { answer, warnings, created: false })
     }
@@ -210,15 +208,21 @@ async fn commit(
     state: &State,
     served: &Served,
     current: &Arc<Object>,
+    old: &Value,
     value: &Value,
 ) -> Result<Arc<Object>, Failure> {
-    let body = object::encode(value);
+    let stored = conversion::stored(served, value);
+    let unchanged = match &stored {
+        Cow::Borrowed(stored) => same(old, stored),
+        Cow::Owned(stored) => same(&super::decode(current)?, stored),
+    };
+    let body = object::encode(&stored);
     let change = if should_vanish(served, value) {
         Change::Delete { body }
-    } else if super::decode(current)? == with_revision(value, current) {
+    } else if unchanged {
         return Ok(current.clone());
     } else {
-        Change::Put { meta: object::meta(value), body }
+        Change::Put { meta: object::meta(&stored), body }
     };
     let key = current.key.clone();
     let durability = durability(&key);
@@ -229,11 +233,16 @@ async fn commit(
     })
 }
 
-/// With the revision of the stored object, so that both can be compared.
-fn with_revision(value: &Value, current: &Object) -> Value {
-    let mut value = value.clone();
-    object::metadata_mut(&mut value).insert("resourceVersion".into(), current.revision.0.to_string().into());
-    value
+/// Whether nothing but the resourceVersion may differ.
+fn same(old: &Value, new: &Value) -> bool {
+    let but = |field: &str, old: &Value, new: &Value| {
+        let count = |object: &Value| {
+            object.as_object().into_iter().flatten().filter(|(own, _)| *own != field).count()
+        };
+        let mut fields = old.as_object().into_iter().flatten().filter(|(own, _)| *own != field);
+        count(old) == count(new) && fields.all(|(own, value)| new.get(own) == Some(value))
+    };
+    but("metadata", old, new) && but("resourceVersion", &old["metadata"], &new["metadata"])
 }
 
 /// Parts of metadata that only the server changes.
@@ -296,17 +305,12 @@ fn count_generation(target: &Target, value: &mut Value, old: &Value) {
     if !served.counts_generation || target.subresource == "binding" {
         return;
     }
-    let intent = |object: &Value| -> Vec<(String, Value)> {
-        let mut fields: Vec<_> = object
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status" | "kind" | "apiVersion"))
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect();
-        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    fn intent(object: &Value) -> BTreeMap<&String, &Value> {
+        let fields = object.as_object().into_iter().flatten();
         fields
-    };
+            .filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status" | "kind" | "apiVersion"))
+            .collect()
+    }
     if intent(value) != intent(old) {
         let next = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
         object::metadata_mut(value).insert("generation".into(), next.into());

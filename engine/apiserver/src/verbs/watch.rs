@@ -1,6 +1,6 @@
 //! Watch: events of a scope as JSON lines, from a revision or from the current state.
 //!
-//! Reads: the store's watch. Invariant: the bytes of a stored object are shared by all watchers, not copied; nothing is
+//! Reads: the store's watch. Invariant: a watcher holds copies of one frame at most, however far behind it is; nothing is
 //! lost between the initial state and the first event; a watcher that falls behind is told with 410.
 //! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Target;
 use crate::{
+    frames::Frames,
     object,
     options::{ListOptions, parse_revision},
     present::Presenter,
@@ -62,7 +63,7 @@ pub fn watch(
         }
     };
     let stream = Stream {
-        queue: VecDeque::new(),
+        frames: Frames::default(),
         initial: initial.into_iter().collect(),
         announce_end: options.send_initial_events == Some(true) && options.allow_bookmarks,
         watch,
@@ -92,8 +93,7 @@ fn default_timeout() -> Duration {
 }
 
 struct Stream {
-    /// Frames that are ready.
-    queue: VecDeque<Bytes>,
+    frames: Frames,
     initial: VecDeque<Arc<Object>>,
     /// Whether the end of the initial state is announced by a bookmark.
     announce_end: bool,
@@ -120,28 +120,48 @@ enum Wake {
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(frame) = self.queue.pop_front() {
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            self.gather();
+            if let Some(frame) = self.frames.take() {
                 return Some(frame);
             }
+            match self.wake().await? {
+                Wake::Event(event) => self.take(event),
+                Wake::Bookmark => self.progress(),
+                Wake::End => return None,
+            }
+        }
+    }
+
+    /// What can be said without waiting, up to a frame.
+    fn gather(&mut self) {
+        while !self.frames.is_full() {
             if let Some(object) = self.initial.pop_front() {
                 self.push("ADDED", &object);
                 continue;
             }
             if std::mem::take(&mut self.announce_end) {
                 let line = self.bookmark(self.bookmarked, true);
-                self.queue.push_back(line);
+                self.frames.push(&line);
                 continue;
             }
-            match self.wake().await? {
-                Wake::Event(Ok(event)) => self.event(&event),
-                Wake::Event(Err(WatchError::Compacted(gone))) => {
-                    self.watch = None;
-                    let text = format!("too old resource version: {} ({})", gone.asked, gone.oldest);
-                    self.queue.push_back(error_line(&Status::expired(text)));
-                }
-                Wake::Bookmark => self.progress(),
-                Wake::Event(Err(WatchError::Closed)) | Wake::End => return None,
+            match self.watch.as_mut().and_then(|watch| watch.try_next().transpose()) {
+                Some(event) => self.take(event),
+                None => return,
             }
+        }
+    }
+
+    fn take(&mut self, event: Result<Arc<Event>, WatchError>) {
+        match event {
+            Ok(event) => self.event(&event),
+            Err(WatchError::Compacted(gone)) => {
+                let text = format!("too old resource version: {} ({})", gone.asked, gone.oldest);
+                self.fail(&Status::expired(text));
+            }
+            Err(WatchError::Closed) => self.watch = None,
         }
     }
 
@@ -164,7 +184,7 @@ impl Stream {
         let progress = self.watch.as_ref().map_or(self.bookmarked, Watch::progress);
         if progress > self.bookmarked {
             let line = self.bookmark(progress, false);
-            self.queue.push_back(line);
+            self.frames.push(&line);
             self.bookmarked = progress;
         }
     }
@@ -215,16 +235,18 @@ impl Stream {
 
     fn fail(&mut self, status: &Status) {
         self.watch = None;
-        self.queue.push_back(error_line(status));
+        self.frames.push(&error_line(status));
     }
 
     fn line(&mut self, kind: &'static str, object: Bytes) {
-        let head: &'static [u8] = match kind {
+        let head: &[u8] = match kind {
             "ADDED" => b"{\"type\":\"ADDED\",\"object\":",
             "MODIFIED" => b"{\"type\":\"MODIFIED\",\"object\":",
             _ => b"{\"type\":\"DELETED\",\"object\":",
         };
-        self.queue.extend([Bytes::from_static(head), object, Bytes::from_static(b"}\n")]);
+        self.frames.push(head);
+        self.frames.push_shared(object);
+        self.frames.push(b"}\n");
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
