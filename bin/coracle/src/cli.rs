@@ -32,6 +32,8 @@ fn table() -> Vec<(Command, Run)> {
                 .about("Say what this machine lacks, and the command that adds it"),
             commands::doctor::run,
         ),
+        (everywhere(commands::backup::command()), commands::backup::run),
+        (everywhere(commands::restore::command()), commands::restore::run),
         (everywhere(commands::kubeconfig::command()), commands::kubeconfig::run),
         (commands::image::command(everywhere), commands::image::run),
         (settings::flags(commands::build::command(), Scope::Registries), commands::build::run),

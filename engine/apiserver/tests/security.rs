@@ -171,6 +171,68 @@ async fn nobody_becomes_or_grants_more_than_allowed() {
 }
 
 #[tokio::test]
+async fn a_backup_is_for_those_who_may_read_everything_and_is_whole() {
+    let harness = Harness::start().await;
+    let backup = "/coracle/backup";
+    let token = token(&harness, json!({})).await;
+    assert_eq!(ask(&harness, "GET", backup, &[], Value::Null).await.code, 403);
+    assert_eq!(bearer(&harness, backup, &token).await.code, 403);
+    // The path alone is not enough: what is behind it are all Secrets.
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let mut role =
+        json!({"metadata": {"name": "paths"}, "rules": [{"nonResourceURLs": ["*"], "verbs": ["get"]}]});
+    let made = harness.post(&format!("{rbac}/clusterroles"), role.clone()).await.expect(201);
+    let binding = json!({
+        "metadata": {"name": "paths"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "paths"},
+        "subjects": [{"kind": "ServiceAccount", "name": "app", "namespace": "default"}],
+    });
+    harness.post(&format!("{rbac}/clusterrolebindings"), binding).await.expect(201);
+    assert_eq!(bearer(&harness, "/metrics", &token).await.code, 200);
+    let refused = bearer(&harness, backup, &token).await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.message().contains("cannot list resource \"*\" in API group \"*\""), "{}", refused.text);
+    role["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
+    let everything = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
+    role["rules"].as_array_mut().expect("rules").push(everything);
+    harness.ask("PUT", &format!("{rbac}/clusterroles/paths"), role).await.expect(200);
+
+    let large = json!({"metadata": {"name": "large"}, "data": {"a": "x".repeat(200_000)}});
+    harness.post("/api/v1/namespaces/default/configmaps", large).await.expect(201);
+    let revision = harness.store.reader().revision();
+    let answer = bearer(&harness, backup, &token).await;
+    assert_eq!(answer.code, 200, "{}", answer.text);
+    let mut reader = coracle_backup::Reader::open(answer.text.as_bytes()).expect("a header");
+    assert_eq!(reader.header().revision, revision.0);
+    let snapshot = harness.store.reader().snapshot();
+    let mut found = Vec::new();
+    while let Some(line) = reader.next_line().expect("whole") {
+        let coracle_backup::Line::Object(line) = line else { panic!("only objects") };
+        found.push((
+            format!("{}/{}/{}", line.resource, line.namespace, line.name),
+            line.json.get().to_owned(),
+        ));
+    }
+    let expected: Vec<(String, String)> = snapshot
+        .resources()
+        .into_iter()
+        .flat_map(|(resource, _)| {
+            snapshot.list(&coracle_store::Scope::all(resource)).cloned().collect::<Vec<_>>()
+        })
+        .map(|object| {
+            let key = &object.key;
+            let name = format!("{}/{}/{}", key.resource, key.namespace, key.name);
+            (name, String::from_utf8_lossy(&object.json).into_owned())
+        })
+        .collect();
+    assert!(found == expected, "{} objects of {}", found.len(), expected.len());
+    assert_eq!(
+        ask(&harness, "POST", backup, &[("authorization", &format!("Bearer {token}"))], json!({})).await.code,
+        403
+    );
+}
+
+#[tokio::test]
 async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store_config =

@@ -64,3 +64,87 @@ fn settings(cluster: &Cluster) -> Result<()> {
     let said = cluster.run(cluster.coracle("up").args(["--node-ip", "not-an-address"])).err()?;
     check(said.contains("read setting `node-ip` from `not-an-address`"), said)
 }
+
+const WORKLOAD: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: {name: password}
+stringData: {word: swordfish}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sleeper}
+spec:
+  selector: {matchLabels: {app: sleeper}}
+  template:
+    metadata: {labels: {app: sleeper}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: main, image: "busybox:test", command: [sleep, "3618"]}
+"#;
+
+#[test]
+fn a_backup_brings_the_cluster_back_on_an_empty_machine() -> Result<()> {
+    let mut cluster = Cluster::start()?;
+    busybox(&cluster)?;
+    cluster.kubectl_with("apply", WORKLOAD).ok()?;
+    cluster.kubectl("rollout status deployment/sleeper --timeout=60s").ok()?;
+    let token = cluster.kubectl("create token default --duration=2h").ok()?;
+    let uid = cluster.kubectl("get secret password -o jsonpath={.metadata.uid}").ok()?;
+    let old_kubeconfig = cluster.dir().join("old-kubeconfig");
+    std::fs::copy(cluster.kubeconfig(), &old_kubeconfig)?;
+
+    let file = cluster.dir().join("backup");
+    let said = cluster.run(cluster.coracle("backup").arg(&file)).ok()?;
+    check(said.contains("objects at revision") && said.contains("its mode is 0600"), &said)?;
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file)?);
+    check(mode & 0o777 == 0o600, format!("the backup has mode {mode:o}"))?;
+    cluster.kubectl("create configmap later").ok()?;
+    let said = cluster.run(cluster.coracle("restore").arg(&file)).err()?;
+    check(said.contains("another coracle runs on"), said)?;
+
+    cluster.stop()?;
+    let stopped = cluster.dir().join("backup-stopped");
+    cluster.run(cluster.coracle("backup").arg(&stopped)).ok()?;
+    check(std::fs::read_to_string(&stopped)?.contains("\"name\":\"later\""), "the second backup is later")?;
+    let said = cluster.run(cluster.coracle("restore").arg(&file)).err()?;
+    check(said.contains("holds a cluster already") && said.contains("hint: use an empty --data-dir"), said)?;
+    cluster.run(&mut cluster.coracle("down")).ok()?;
+    std::fs::remove_dir_all(cluster.dir().join("data"))?;
+
+    let damaged = cluster.dir().join("damaged");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(&damaged, &text[..text.len() - 100])?;
+    let said = cluster.run(cluster.coracle("restore").arg(&damaged)).err()?;
+    check(said.contains("the backup is cut off after line"), said)?;
+    check(!cluster.dir().join("data").exists(), "a restore that failed leaves nothing behind")?;
+
+    let said = cluster.run(cluster.coracle("restore").arg(&file)).ok()?;
+    check(said.contains("coracle up --node-name node"), said)?;
+    cluster.up(&[])?;
+    busybox(&cluster)?;
+    let mut command = cluster.client("kubectl");
+    let found = cluster.run(command.env("KUBECONFIG", &old_kubeconfig).args([
+        "get",
+        "secret",
+        "password",
+        "-o",
+        "jsonpath={.metadata.uid} {.data.word}",
+    ]));
+    check(found.ok()? == format!("{uid} c3dvcmRmaXNo"), "the old kubeconfig reads the old Secret")?;
+    let whoami = cluster.run(cluster.client("kubectl").args(["--kubeconfig", "/dev/null"]).args([
+        "--server",
+        &format!("https://{}:6443", coracle_cluster::NODE_IP),
+        "--insecure-skip-tls-verify",
+        "--token",
+        token.trim(),
+        "auth",
+        "whoami",
+    ]));
+    check(whoami.ok()?.contains("system:serviceaccount:default:default"), "the old token works")?;
+    check(!cluster.kubectl("get configmap later").success, "what came after the backup is not there")?;
+    cluster.kubectl("wait --for=condition=Ready pod -l app=sleeper --timeout=60s").ok()?;
+    cluster.kubectl("exec deployment/sleeper -- true").ok()?;
+    Ok(())
+}

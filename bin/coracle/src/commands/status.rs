@@ -29,12 +29,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 async fn print_cluster(options: &DataOptions) -> Result<()> {
-    let path = options.kubeconfig();
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
-    let kubeconfig = serde_saphyr::from_str(&text).with_context(|| format!("read `{}`", path.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .with_context(|| format!("use `{}`", path.display()))?;
+    let config = admin_config(options).await?;
     let address = config.cluster_url.to_string();
     let client = kube::Client::try_from(config).context("make a client")?;
     let version =
@@ -61,6 +56,16 @@ async fn print_cluster(options: &DataOptions) -> Result<()> {
         phase("Succeeded")
     );
     Ok(())
+}
+
+/// The admin of the Coracle that runs here.
+pub async fn admin_config(options: &DataOptions) -> Result<kube::Config> {
+    let path = options.kubeconfig();
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
+    let kubeconfig = serde_saphyr::from_str(&text).with_context(|| format!("read `{}`", path.display()))?;
+    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("use `{}`", path.display()))
 }
 
 fn node_condition(node: &Node) -> &'static str {

@@ -26,7 +26,7 @@ use coracle_runtime::{containers::Runtime, images::ImageStore};
 use coracle_store::{Reader, Resource, Store, StoreConfig};
 use tokio::sync::mpsc;
 
-use crate::settings::UpOptions;
+use crate::settings::{DataOptions, UpOptions};
 pub use traces::{remove_traces, runtime_config};
 
 /// All roles have stopped by then, or are dropped.
@@ -46,8 +46,9 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     let mut signals = Signals::new()?;
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
+    coracle_backup::finish(&options.data.data_dir).context("finish a restore that was stopped")?;
     let mut stages = Stages::default();
-    let store = open_store(&options).await?;
+    let store = open_store(&options.data).await?;
     let started_all = tokio::select! {
         outcome = start(&options, &store, &mut stages, started) => outcome,
         () = signals.received() => Ok(()),
@@ -60,13 +61,16 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     started_all
 }
 
-async fn open_store(options: &UpOptions) -> Result<Store> {
-    let dir = options.data.store_dir();
-    let config = StoreConfig {
-        dir: dir.clone(),
-        encrypted: vec![Resource("secrets".into())],
-        history_events: HISTORY_EVENTS,
-    };
+/// What lies on the disk encrypted.
+pub fn encrypted_resources() -> Vec<Resource> {
+    vec![Resource("secrets".into())]
+}
+
+/// The data directory's lock is held by then.
+pub async fn open_store(options: &DataOptions) -> Result<Store> {
+    let dir = options.store_dir();
+    let config =
+        StoreConfig { dir: dir.clone(), encrypted: encrypted_resources(), history_events: HISTORY_EVENTS };
     Store::open(config).await.with_context(|| format!("open the store in `{}`", dir.display()))
 }
 
@@ -223,7 +227,7 @@ fn kubelet_config(options: &UpOptions) -> coracle_kubelet::Config {
     }
 }
 
-fn create_private_dir(dir: &Path) -> Result<()> {
+pub fn create_private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     created.with_context(|| format!("create data directory `{}`", dir.display()))

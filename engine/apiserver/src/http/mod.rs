@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever happens in a handler, the client gets an answer and the server lives.
 
+pub mod backup;
 pub mod body;
 pub mod listener;
 pub mod nonresource;

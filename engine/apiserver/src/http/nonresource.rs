@@ -17,7 +17,6 @@ pub async fn serve(
     info: &RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let _ = user;
     if !reads(request.method()) {
         return Err(Status::method_not_allowed());
     }
@@ -35,6 +34,7 @@ pub async fn serve(
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
         }
+        _ if segments == super::backup::PATH => super::backup::serve(state, user),
         _ => Err(Status::unknown_path()),
     }
 }
@@ -61,6 +61,7 @@ fn paths(state: &State) -> Value {
         }
     }
     for path in [
+        "/coracle/backup",
         "/healthz",
         "/livez",
         "/metrics",
