@@ -37,7 +37,7 @@ pub fn stored<'a>(served: &Served, object: &'a Value) -> Cow<'a, Value> {
     Cow::Owned(stored)
 }
 
-fn to_storage(served: &Served, object: &mut Value) {
+pub fn to_storage(served: &Served, object: &mut Value) {
     if !served.needs_conversion() {
         return;
     }
