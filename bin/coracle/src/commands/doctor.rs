@@ -57,8 +57,8 @@ fn root() -> Finding {
     Err(("not running as root".into(), "sudo coracle doctor".into()))
 }
 
-/// The oldest kernel that has all that is used: mounts of containers need `mount_setattr`.
-const OLDEST_KERNEL: (u32, u32) = (5, 12);
+/// The oldest kernel that has all that is used.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 fn kernel() -> Finding {
     let release = nix::sys::utsname::uname()
@@ -71,7 +71,7 @@ fn kernel() -> Finding {
         return Ok(release);
     }
     Err((
-        format!("{release}, needed is 5.12 or newer"),
+        format!("{release}, needed is 5.10 or newer"),
         "apt-get install linux-image-amd64, then reboot".into(),
     ))
 }

@@ -16,7 +16,7 @@ use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::Sysca
 use serde_json::{Value, json};
 
 use super::{
-    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, process, process::Process,
+    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, mount_flags, process, process::Process,
     rootfs, spec, words::Words,
 };
 use crate::{
@@ -53,7 +53,8 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let oci = record::oci_root(&sandbox.run);
     let socket = directory.join("console.sock");
     let console = record.spec.tty.then(|| listen(&socket)).transpose().map_err(|error| text(&error))?;
-    let executor = ContainerExecutor { process, status: STATUS };
+    let late_flags = mount_flags::late(&config).map_err(|error| text(&error))?;
+    let executor = ContainerExecutor { process, late_flags, status: STATUS };
     let words = Words::collect().map_err(|error| text(&error))?;
     let created = ContainerBuilder::new(record.id.clone(), SyscallType::default())
         .with_executor(executor)

@@ -5,12 +5,14 @@ use std::{collections::HashMap, io::Write, os::fd::RawFd};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use oci_spec::runtime::Spec;
 
-use super::{process, process::Process};
+use super::{chain, mount_flags::LateFlags, process, process::Process};
 use crate::protocol::{self, Status};
 
 #[derive(Clone)]
 pub struct ContainerExecutor {
     pub process: Process,
+    /// Of mounts, where the kernel is too old for `libcontainer` to set them.
+    pub late_flags: Option<LateFlags>,
     /// To the shim.
     pub status: RawFd,
 }
@@ -19,7 +21,8 @@ impl Executor for ContainerExecutor {
     /// Once the container is started. What fails here is seen in its log, as with other engines.
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
         let mut process = self.process.clone();
-        let error = match process.resolve() {
+        let flags = self.late_flags.as_ref().map_or(Ok(()), LateFlags::set).map_err(|error| chain(&error));
+        let error = match flags.and_then(|()| process.resolve()) {
             Ok(program) => {
                 format!("exec {}: {}", program.display(), process::reason(&process.execute(&program)))
             }

@@ -7,6 +7,7 @@ pub mod capabilities;
 mod container;
 mod exec;
 mod executor;
+mod mount_flags;
 mod pause;
 mod process;
 mod rootfs;

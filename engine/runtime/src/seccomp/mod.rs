@@ -14,7 +14,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 
 use crate::api::Seccomp;
 use crate::create::capabilities::CapabilitySet;
-use profile::Profile;
+use profile::{Profile, Rule};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
@@ -39,6 +39,13 @@ impl Filters {
             Seccomp::Localhost(path) => docker::load(path, capabilities)?,
         };
         compile(&profile).map(Filters)
+    }
+
+    /// One system call is answered with an error number (0: it seems to succeed); all others are allowed.
+    pub fn answering(call: i64, errno: u32) -> Result<Self, SeccompError> {
+        let rule =
+            Rule { numbers: vec![call], action: SeccompAction::Errno(errno), conditions: Vec::new() };
+        compile(&Profile { default: SeccompAction::Allow, rules: vec![rule] }).map(Filters)
     }
 
     /// Confines the calling thread. Needs `no_new_privs` or CAP_SYS_ADMIN.

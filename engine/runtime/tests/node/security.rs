@@ -12,6 +12,7 @@ tests!(
     paths_are_masked_and_devices_denied,
     a_privileged_container_is_not_confined,
     exec_is_confined_as_its_container,
+    mounts_have_the_same_flags_where_the_kernel_lacks_mount_setattr,
 );
 
 const STATUS: &str =
@@ -136,4 +137,41 @@ async fn exec_is_confined_as_its_container() {
     has(&log, "NoNewPrivs", "0");
     has(&log, "CapEff", "00000000a80425fb");
     assert!(log.contains("Operation not permitted"), "{log}");
+}
+
+/// Linux 5.10, as far as mounts are concerned.
+async fn mounts_have_the_same_flags_where_the_kernel_lacks_mount_setattr() {
+    let usual = mount_flags().await;
+    assert!(usual.contains(&"/sys ro,nosuid,nodev,noexec".into()), "{usual:?}");
+    assert!(usual.contains(&"/data ro".into()), "{usual:?}");
+    let rules = [(libc::SYS_mount_setattr, Vec::new())].into();
+    let (absent, others) =
+        (seccompiler::SeccompAction::Errno(libc::ENOSYS as u32), seccompiler::SeccompAction::Allow);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = seccompiler::SeccompFilter::new(rules, others, absent, arch).unwrap();
+    let filter: seccompiler::BpfProgram = filter.try_into().unwrap();
+    // Of this test's thread and of what it starts.
+    seccompiler::apply_filter(&filter).unwrap();
+    assert_eq!(mount_flags().await, usual);
+}
+
+/// `PATH FLAGS` of every mount of a container with volumes.
+async fn mount_flags() -> Vec<String> {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh", "-c", "cat /proc/self/mountinfo; touch /data/x; echo $?"]);
+    for (container_path, read_only) in [("/data", true), ("/home", false)] {
+        let host_path = node.directory.path().join(&container_path[1..]);
+        std::fs::create_dir_all(&host_path).unwrap();
+        let container_path = container_path.into();
+        spec.mounts.push(Mount { host_path, container_path, read_only, propagation: Propagation::Private });
+    }
+    let (_, log) = node.output(spec).await;
+    assert!(log.contains("Read-only file system") && log.ends_with('1'), "{log}");
+    let options = |text: &str| text.replace(",relatime", "");
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        (fields.len() > 6).then(|| format!("{} {}", fields[4], options(fields[5])))
+    };
+    log.lines().filter_map(line).collect()
 }
