@@ -144,6 +144,7 @@ async fn objects_are_pruned_defaulted_validated_and_watched() {
     );
     let list = harness.get(&format!("{WIDGETS}?fieldSelector=spec.color%3Dred")).await.expect(200);
     assert_eq!((&list["kind"], list["items"].as_array().map(Vec::len)), (&json!("WidgetList"), Some(1)));
+    assert_eq!(list["items"][0]["kind"], "Widget", "custom resources in lists say their kind");
     let list = harness.get(&format!("{WIDGETS}?fieldSelector=spec.color%3Dgreen")).await.expect(200);
     assert_eq!(list["items"], json!([]));
     harness.ask("DELETE", &one, Value::Null).await.expect(200);

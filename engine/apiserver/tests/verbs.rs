@@ -220,6 +220,8 @@ async fn lists_go_in_chunks_of_one_revision() {
     let token = first["metadata"]["continue"].as_str().expect("token");
     let second = harness.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
     assert_eq!(names(&second), ["c", "d"], "the deleted one is still in this list");
+    assert_eq!(second["metadata"]["remainingItemCount"], 1);
+    assert_eq!(second["items"][0].get("kind"), None, "the list says what its items are");
     assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
     let token = second["metadata"]["continue"].as_str().expect("token");
     let third = harness.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
