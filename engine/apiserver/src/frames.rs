@@ -29,12 +29,14 @@ impl Frames {
         self.gathered.extend_from_slice(piece);
     }
 
-    pub fn push_shared(&mut self, piece: Bytes) {
+    /// `bytes` from a place on.
+    pub fn push_shared(&mut self, bytes: &Bytes, from: usize) {
+        let piece = &bytes[from..];
         if piece.len() < LARGE_BYTES {
-            return self.push(&piece);
+            return self.push(piece);
         }
         self.close();
-        self.closed.push_back(piece);
+        self.closed.push_back(bytes.slice(from..));
     }
 
     fn close(&mut self) {
@@ -67,9 +69,9 @@ mod tests {
         let mut frames = Frames::default();
         let large = Bytes::from(vec![b'x'; LARGE_BYTES]);
         frames.push(b"a");
-        frames.push_shared(Bytes::from_static(b"b"));
+        frames.push_shared(&Bytes::from_static(b"-b"), 1);
         assert!(!frames.is_full());
-        frames.push_shared(large.clone());
+        frames.push_shared(&large, 0);
         frames.push(b"c");
         assert!(frames.is_full());
         assert_eq!(frames.take().unwrap(), "ab");

@@ -238,12 +238,12 @@ impl Item {
                 object::remove(&mut value, "kind");
                 object::remove(&mut value, "apiVersion");
             }
-            frames.push_shared(serde_json::to_vec(&value).map_err(Status::internal)?.into());
+            frames.push_shared(&serde_json::to_vec(&value).map_err(Status::internal)?.into(), 0);
         } else if !self.head.is_empty() && object.json.starts_with(self.head.as_bytes()) {
             frames.push(b"{");
-            frames.push_shared(object.json.slice(self.head.len()..));
+            frames.push_shared(&object.json, self.head.len());
         } else {
-            frames.push_shared(object.json.clone());
+            frames.push_shared(&object.json, 0);
         }
         Ok(())
     }

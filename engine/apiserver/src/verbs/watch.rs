@@ -245,7 +245,7 @@ impl Stream {
             _ => b"{\"type\":\"DELETED\",\"object\":",
         };
         self.frames.push(head);
-        self.frames.push_shared(object);
+        self.frames.push_shared(&object, 0);
         self.frames.push(b"}\n");
     }
 
