@@ -1,12 +1,19 @@
-//! Quantities in canonical form: no fraction, the largest suffix of the same family that keeps the value whole.
+//! Quantities: read, compared, added, and written in canonical form (no fraction, the largest suffix of the same
+//! family that keeps the value whole).
 //!
+//! Invariant: a sum is exact to a billionth, and written in the family of its first summand that is not zero.
 //! Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+use serde_json::Value;
 
 pub(crate) const FORMAT_ERROR: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Family {
+    #[default]
     Decimal,
     Binary,
     Exponent,
@@ -16,10 +23,119 @@ const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
+/// An amount. Equal amounts are equal however they are written: `1Gi` is `1024Mi`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quantity {
+    nanos: i128,
+    family: Family,
+}
+
+const ONE: i128 = 1_000_000_000;
+
+impl Quantity {
+    pub const ZERO: Quantity = Quantity::whole(0);
+
+    pub const fn whole(number: i64) -> Quantity {
+        Quantity { nanos: number as i128 * ONE, family: Family::Decimal }
+    }
+
+    /// Of a JSON string or number; nothing else is a quantity.
+    pub fn from_value(value: &Value) -> Option<Quantity> {
+        match value {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(number) => number.to_string().parse().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn nanos(self) -> i128 {
+        self.nanos
+    }
+
+    /// Whole units, rounded up.
+    pub fn ceil(self) -> i128 {
+        self.nanos.div_euclid(ONE) + i128::from(self.nanos.rem_euclid(ONE) != 0)
+    }
+
+    /// The same without a fraction, rounded up.
+    pub fn round_up(self) -> Quantity {
+        Quantity { nanos: self.ceil() * ONE, ..self }
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    pub fn is_negative(self) -> bool {
+        self.nanos < 0
+    }
+
+    fn with(self, nanos: i128, other: Quantity) -> Quantity {
+        Quantity { nanos, family: if self.is_zero() { other.family } else { self.family } }
+    }
+}
+
+/// Beyond what 128 bits hold, the sum stays at the limit.
+impl std::ops::Add for Quantity {
+    type Output = Quantity;
+
+    fn add(self, other: Quantity) -> Quantity {
+        self.with(self.nanos.saturating_add(other.nanos), other)
+    }
+}
+
+impl std::ops::Sub for Quantity {
+    type Output = Quantity;
+
+    fn sub(self, other: Quantity) -> Quantity {
+        self.with(self.nanos.saturating_sub(other.nanos), other)
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Quantity) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Quantity) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Quantity) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+/// A text that is no quantity.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{FORMAT_ERROR}")]
+pub struct QuantityError;
+
+impl FromStr for Quantity {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Quantity, QuantityError> {
+        let (nanos, family) = parse(text).ok_or(QuantityError)?;
+        Ok(Quantity { nanos, family })
+    }
+}
+
+/// In canonical form.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&print(self.nanos, self.family))
+    }
+}
+
 /// The canonical text of a quantity, or nothing if it is none.
 pub fn canonical_quantity(text: &str) -> Option<String> {
-    let (nanos, family) = parse(text)?;
-    Some(print(nanos, family))
+    text.parse::<Quantity>().ok().map(|quantity| quantity.to_string())
 }
 
 /// Billionths, rounded away from zero.
@@ -68,7 +184,6 @@ fn read_suffix(suffix: &str) -> Option<(Family, u32, i32)> {
 }
 
 fn print(nanos: i128, family: Family) -> String {
-    const ONE: i128 = 1_000_000_000;
     if family == Family::Binary && nanos.abs() >= 1024 * ONE {
         let mut value = nanos / ONE + nanos.signum() * i128::from(nanos % ONE != 0);
         let mut power = 0;
@@ -127,5 +242,33 @@ mod tests {
         for text in ["", "Mi", "1.2.3", "1 Gi", "1gi", "ten", "--1", "1KB"] {
             assert_eq!(canonical_quantity(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn sums_are_exact_and_keep_the_first_family() {
+        let sum = |a: &str, b: &str| -> String {
+            let (a, b): (Quantity, Quantity) = (a.parse().expect(a), b.parse().expect(b));
+            (a + b).to_string()
+        };
+        for (a, b, expected) in [
+            ("500m", "500m", "1"),
+            ("0", "1Gi", "1Gi"),
+            ("512Mi", "512Mi", "1Gi"),
+            ("1Gi", "1G", "2073741824"),
+            ("1G", "1Gi", "2073741824"),
+            ("1", "1n", "1000000001n"),
+        ] {
+            assert_eq!(sum(a, b), expected, "{a} + {b}");
+        }
+    }
+
+    #[test]
+    fn amounts_compare_across_suffixes() {
+        let parse = |text: &str| text.parse::<Quantity>().expect(text);
+        for (a, b) in [("1Gi", "1024Mi"), ("1", "1000m"), ("0.1", "100m"), ("1k", "1000"), ("1e3", "1k")] {
+            assert_eq!(parse(a), parse(b), "{a} {b}");
+        }
+        assert!(parse("64Mi") > parse("32Mi") && parse("-1") < Quantity::ZERO);
+        assert_eq!(parse("1500m").round_up(), Quantity::whole(2));
     }
 }

@@ -145,6 +145,8 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         resources: Resources::new(schema),
         pinned: verbs::pinned::Pinned::default(),
         services,
+        quotas: crate::admission::Ledger::default(),
+        event_limits: crate::admission::EventLimits::default(),
         stop: CancellationToken::new(),
         config,
     })

@@ -95,6 +95,9 @@ pub struct State {
     pub pinned: crate::verbs::pinned::Pinned,
     /// Cluster addresses and node ports that Services hold.
     pub services: crate::kinds::service::Allocations,
+    /// What requests under way will use of the quotas.
+    pub quotas: crate::admission::Ledger,
+    pub event_limits: crate::admission::EventLimits,
     /// Cancelled when the server stops: watches end at once.
     pub stop: tokio_util::sync::CancellationToken,
 }

@@ -19,21 +19,27 @@ pub fn admit(request: &Request<'_>, ingress: &mut Value) -> Result<(), Status> {
     if !applies || named || !ingress["spec"].is_object() {
         return Ok(());
     }
-    if let Some(name) = default_class(request) {
+    let found = default_class(request, "networking.k8s.io", "ingressclasses", &[DEFAULT_ANNOTATION]);
+    if let Some(name) = found {
         ingress["spec"]["ingressClassName"] = name.into();
     }
     Ok(())
 }
 
-/// Of several default classes the newest; of equally new ones the first by name.
-fn default_class(request: &Request<'_>) -> Option<String> {
-    let resource = store_resource("networking.k8s.io", "ingressclasses");
+/// The class that one of `annotations` makes the default. Of several the newest; of equally new ones the first by name.
+pub fn default_class(
+    request: &Request<'_>,
+    group: &str,
+    plural: &str,
+    annotations: &[&str],
+) -> Option<String> {
+    let resource = store_resource(group, plural);
     let scope = coracle_store::Scope { resource, namespace: None, name: None };
     let snapshot = request.state.reader.snapshot();
     snapshot
         .list(&scope)
         .filter_map(|class| crate::verbs::decode(class).ok())
-        .filter(|class| class["metadata"]["annotations"][DEFAULT_ANNOTATION] == "true")
+        .filter(|class| annotations.iter().any(|own| class["metadata"]["annotations"][*own] == "true"))
         .map(|class| {
             let created = crate::object::meta_str(&class, "creationTimestamp").to_owned();
             (Reverse(created), crate::object::name(&class).to_owned())

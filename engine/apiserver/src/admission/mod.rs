@@ -4,16 +4,27 @@
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
 pub mod attributes;
+mod claim_resize;
+mod event_rate_limit;
 mod ingress_class;
+mod limit_range;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 pub mod rules;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
+mod storage_class;
+mod storage_protection;
 mod tolerations;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+
+pub use event_rate_limit::EventLimits;
+pub use resource_quota::Ledger;
 
 use crate::{
     status::Status,
@@ -40,6 +51,8 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     pub dry_run: bool,
     warnings: Mutex<Vec<String>>,
+    /// What is held for the object until it is known whether it was written.
+    reservations: Mutex<Vec<resource_quota::Reservation>>,
 }
 
 impl<'a> Request<'a> {
@@ -51,7 +64,16 @@ impl<'a> Request<'a> {
         old: Option<&'a Value>,
         dry_run: bool,
     ) -> Request<'a> {
-        Request { state, user, target, operation, old, dry_run, warnings: Mutex::default() }
+        Request {
+            state,
+            user,
+            target,
+            operation,
+            old,
+            dry_run,
+            warnings: Mutex::default(),
+            reservations: Mutex::default(),
+        }
     }
 
     /// Whether the request is about this resource itself, not about one of its subresources.
@@ -65,6 +87,20 @@ impl<'a> Request<'a> {
         self.warnings.lock().push(text.into());
     }
 
+    /// The refusal of the request by a plugin.
+    fn forbid(&self, object: &Value, why: impl std::fmt::Display) -> Status {
+        let name = match crate::object::name(object) {
+            "" => self.target.name.as_str(),
+            name => name,
+        };
+        Status::forbidden(self.target.served.group_resource(), name, why)
+    }
+
+    /// The write is decided, one way or the other: the store shows what counts.
+    pub fn settle(&self) {
+        self.reservations.lock().drain(..).for_each(resource_quota::Reservation::settle);
+    }
+
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.warnings.lock())
     }
@@ -75,15 +111,27 @@ type Validator = fn(&Request<'_>, Option<&Value>) -> Result<(), Status>;
 
 const MUTATING: &[Mutator] = &[
     namespace_lifecycle::admit,
-    node_restriction::admit,
+    limit_range::admit,
     service_account::admit,
-    tolerations::admit,
+    node_restriction::admit,
     priority::admit,
+    tolerations::admit,
+    storage_class::admit,
+    storage_protection::admit,
+    runtime_class::admit,
     ingress_class::admit,
 ];
 
-const VALIDATING: &[Validator] =
-    &[namespace_lifecycle::validate, node_restriction::validate, crate::authz::validate_escalation];
+const VALIDATING: &[Validator] = &[
+    namespace_lifecycle::validate,
+    limit_range::validate,
+    node_restriction::validate,
+    crate::authz::validate_escalation,
+    pod_security::validate,
+    event_rate_limit::validate,
+    claim_resize::validate,
+    runtime_class::validate,
+];
 
 pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
     MUTATING.iter().try_for_each(|plugin| plugin(request, object))
@@ -91,5 +139,7 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Sta
 
 /// `object` is absent for deletions.
 pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
-    VALIDATING.iter().try_for_each(|plugin| plugin(request, object))
+    VALIDATING.iter().try_for_each(|plugin| plugin(request, object))?;
+    // Last: what is charged is written next.
+    resource_quota::validate(request, object)
 }

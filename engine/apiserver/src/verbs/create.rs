@@ -128,6 +128,7 @@ async fn create_once(
         Ok((super::answer(served, committed)?, warnings))
     }
     .await;
+    request.settle();
     if options.dry_run || outcome.is_err() {
         strategy.release(context, &value, None);
     }

@@ -185,6 +185,7 @@ async fn modify_once(
         Ok(Outcome { answer, warnings, created: false })
     }
     .await;
+    request.settle();
     if options.dry_run || outcome.is_err() {
         strategy.release(context, &value, Some(&old));
     } else {
