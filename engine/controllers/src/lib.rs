@@ -2,6 +2,7 @@
 
 mod cluster_role_aggregation;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
@@ -9,9 +10,11 @@ mod garbage_collector;
 mod namespace;
 mod pod_gc;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod service_load_balancer;
+mod storage_protection;
 
 mod error;
 mod freshness;

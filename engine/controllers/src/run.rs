@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster_role_aggregation::ClusterRoleAggregationController,
     deployment::DeploymentController,
+    disruption::{DisruptionController, StaleDisruptionController},
     endpoint_slice::EndpointSliceController,
     endpoint_slice_mirroring::EndpointSliceMirroringController,
     endpoints::EndpointsController,
@@ -16,10 +17,12 @@ use crate::{
     namespace::NamespaceController,
     pod_gc::PodGcController,
     replica_set::ReplicaSetController,
+    resource_quota::ResourceQuotaController,
     root_ca::RootCaController,
     runner::{self, Controller},
     service_account::ServiceAccountController,
     service_load_balancer::ServiceLoadBalancerController,
+    storage_protection::{ClaimProtectionController, VolumeProtectionController},
 };
 
 /// What a controller works with: it reads the store, and writes through the API as its own identity.
@@ -47,6 +50,11 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("generic-garbage-collector", GarbageCollector::new);
     roles.start("pod-garbage-collector", PodGcController::new);
     roles.start("clusterrole-aggregation-controller", ClusterRoleAggregationController::new);
+    roles.start("resourcequota-controller", ResourceQuotaController::new);
+    roles.start("disruption-controller", DisruptionController::new);
+    roles.start("disruption-controller", StaleDisruptionController::new);
+    roles.start("pvc-protection-controller", ClaimProtectionController::new);
+    roles.start("pv-protection-controller", VolumeProtectionController::new);
     let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
     roles.start("root-ca-cert-publisher", move |reader, client| {
         RootCaController::new(reader, client, ca_pem.clone())

@@ -1,6 +1,7 @@
 //! Custom resources as owners, as dependents and as content of namespaces.
 
 mod cluster;
+mod policies;
 
 use cluster::Cluster;
 use kube::{

@@ -14,7 +14,7 @@ use crate::{
     object,
     options::{DeleteOptions, Query, WriteOptions},
     selector::LabelSelector,
-    status::{Cause, Status},
+    status::{Cause, GroupResource, Status},
     types::{Request, Response, State, UserInfo, json_response},
     verbs::{
         self, Target,
@@ -46,11 +46,40 @@ pub async fn serve(
     if needs_budget(&pod) {
         charge(state, user, target, &pod, options.dry_run).await?;
     }
+    if !options.dry_run && !object::is_deleting(&pod) {
+        mark(state, user, target).await?;
+    }
     let pod_target = Target { subresource: String::new(), ..target.clone() };
     verbs::delete(state, user, &pod_target, &options).await?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(json_response(StatusCode::CREATED, &status))
+}
+
+/// Says in the pod's status why it goes: its Job does not count it as a failure.
+async fn mark(state: &State, user: &UserInfo, target: &Target) -> Result<(), Status> {
+    let status = Target { subresource: "status".into(), ..target.clone() };
+    let options = WriteOptions::default();
+    modify(state, user, &status, &options, |pod| Ok(Changed::Patched(with_condition(pod).into())))
+        .await
+        .map(drop)
+}
+
+fn with_condition(pod: &Value) -> Value {
+    const TARGET: &str = "DisruptionTarget";
+    let mut pod = pod.clone();
+    let others = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let mut conditions: Vec<Value> = others.filter(|one| one["type"] != TARGET).cloned().collect();
+    conditions.push(json!({
+        "type": TARGET,
+        "status": "True",
+        "lastProbeTime": null,
+        "lastTransitionTime": object::now(),
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }));
+    pod["status"]["conditions"] = conditions.into();
+    pod
 }
 
 fn needs_budget(pod: &Value) -> bool {
@@ -109,27 +138,49 @@ fn is_unready_beyond_budget(pod: &Value, budget: &Value) -> bool {
     number("desiredHealthy") > 0 && number("currentHealthy") >= number("desiredHealthy")
 }
 
+/// Evictions that no controller has seen yet; more are refused.
+const UNSEEN_MAX: usize = 2000;
+
 fn spend(budget: &Value, pod: &str) -> Result<Changed, Status> {
     let name = object::name(budget);
     let status = &budget["status"];
     let number = |field: &str| status[field].as_i64().unwrap_or_default();
-    let refuse = |message: String| {
-        Err(Status::too_many_requests(REFUSED, RETRY_SECONDS).with_cause(Cause::new(
-            "DisruptionBudget",
-            "",
-            message,
-        )))
+    let refuse = |retry_seconds: u32, message: String| {
+        let cause = Cause::new("DisruptionBudget", "", message);
+        Err(Status::too_many_requests(REFUSED, retry_seconds).with_cause(cause))
     };
+    let forbid =
+        |why: &str| Err(Status::forbidden(GroupResource::new("policy", "poddisruptionbudget"), name, why));
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or_default() {
-        return refuse(format!("The disruption budget {name} is still being processed by the server."));
+        let why = format!("The disruption budget {name} is still being processed by the server.");
+        return refuse(RETRY_SECONDS, why);
     }
     let allowed = number("disruptionsAllowed");
-    if allowed <= 0 {
-        return refuse(format!(
-            "The disruption budget {name} needs {} healthy pods and has {} currently",
-            number("desiredHealthy"),
-            number("currentHealthy")
-        ));
+    if allowed < 0 {
+        return forbid("pdb disruptions allowed is negative");
+    }
+    if status["disruptedPods"].as_object().is_some_and(|all| all.len() > UNSEEN_MAX) {
+        return forbid("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    }
+    if allowed == 0 {
+        let conditions = status["conditions"].as_array();
+        let failure = conditions.into_iter().flatten().find(|one| {
+            one["type"] == "DisruptionAllowed" && one["status"] == "False" && one["reason"] == "SyncFailed"
+        });
+        let why = failure.and_then(|one| one["message"].as_str()).filter(|why| !why.is_empty());
+        return refuse(
+            0,
+            match why {
+                Some(why) => format!(
+                    "The disruption budget {name} does not allow evicting pods currently because it failed sync: {why}"
+                ),
+                None => format!(
+                    "The disruption budget {name} needs {} healthy pods and has {} currently",
+                    number("desiredHealthy"),
+                    number("currentHealthy")
+                ),
+            },
+        );
     }
     let mut budget = budget.clone();
     budget["status"]["disruptionsAllowed"] = (allowed - 1).into();

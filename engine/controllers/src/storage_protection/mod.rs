@@ -1,0 +1,183 @@
+//! Lets PersistentVolumeClaims go that no pod uses, and PersistentVolumes that no claim is bound to.
+//!
+//! Reads:     PersistentVolumeClaims, PersistentVolumes, pods.
+//! Writes:    `metadata.finalizers` of claims and volumes.
+//! Invariant: the guard stays on a claim while a pod that has a node, and has not ended, names it.
+//! Source:    https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection
+
+use coracle_store::{Event, EventKind, Object, Reader};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    error::{ControllerError, absent_is_fine},
+    key::ObjectKey,
+    pods, read,
+    runner::{Controller, Requeue, Source},
+};
+
+const CLAIMS: &str = "persistentvolumeclaims";
+const VOLUMES: &str = "persistentvolumes";
+const CLAIM_GUARD: &str = "kubernetes.io/pvc-protection";
+const VOLUME_GUARD: &str = "kubernetes.io/pv-protection";
+
+/// What the guard's presence should become; `None`: it is as it should be.
+fn plan(object: &Object, guard: &str, in_use: impl FnOnce() -> bool) -> Option<Vec<String>> {
+    let has = object.meta.finalizers.iter().any(|own| **own == *guard);
+    let others = object.meta.finalizers.iter().filter(|own| ***own != *guard).map(|own| own.to_string());
+    match (object.meta.deletion_timestamp.is_some(), has) {
+        (true, true) if !in_use() => Some(others.collect()),
+        (false, false) => Some(others.chain([guard.to_owned()]).collect()),
+        _ => None,
+    }
+}
+
+async fn write<K>(
+    api: Api<K>,
+    object: &Object,
+    kind: &'static str,
+    finalizers: Vec<String>,
+) -> Result<(), ControllerError>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let revision = object.revision.0.to_string();
+    let patch = json!({ "metadata": { "resourceVersion": revision, "uid": &*object.meta.uid, "finalizers": finalizers } });
+    let name = &*object.key.name;
+    absent_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+        .map_err(ControllerError::api("change finalizers of", kind, name))?;
+    Ok(())
+}
+
+/// The claims that the pod names, its ephemeral ones too.
+fn claims_of(pod: &Pod) -> Vec<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    let claim = |volume: &k8s_openapi::api::core::v1::Volume| match &volume.persistent_volume_claim {
+        Some(source) => Some(source.claim_name.clone()),
+        None => volume.ephemeral.as_ref().map(|_| format!("{name}-{}", volume.name)),
+    };
+    volumes.into_iter().flatten().filter_map(claim).collect()
+}
+
+/// No kubelet starts a pod with a claim that is being deleted: one without a node holds nothing.
+fn holds(pod: &Pod, claim: &str) -> bool {
+    !pods::node_name(pod).is_empty()
+        && !pods::is_finished(pod)
+        && claims_of(pod).iter().any(|own| own == claim)
+}
+
+pub struct ClaimProtectionController {
+    reader: Reader,
+    client: Client,
+}
+
+impl ClaimProtectionController {
+    pub fn new(reader: Reader, client: Client) -> ClaimProtectionController {
+        ClaimProtectionController { reader, client }
+    }
+
+    fn in_use(&self, key: &ObjectKey) -> bool {
+        let snapshot = self.reader.snapshot();
+        let scope = read::scope("pods", Some(&key.namespace));
+        // A pod that does not decode may use it.
+        snapshot.list(&scope).any(|object| object.decode::<Pod>().map_or(true, |pod| holds(&pod, &key.name)))
+    }
+}
+
+/// The claims of a pod that ended or is gone.
+fn released(event: &Event) -> Vec<ObjectKey> {
+    let Ok(pod) = event.object.decode::<Pod>() else { return Vec::new() };
+    if event.kind != EventKind::Deleted && !pods::is_finished(&pod) {
+        return Vec::new();
+    }
+    claims_of(&pod).iter().map(|claim| ObjectKey::new(&event.object.key.namespace, claim)).collect()
+}
+
+impl Controller for ClaimProtectionController {
+    type Key = ObjectKey;
+    const NAME: &'static str = "persistentvolumeclaim-protection-controller";
+    const WORKERS: usize = 1;
+
+    fn sources(&self) -> Vec<Source> {
+        vec![Source::primary(CLAIMS), Source::new("pods", released)]
+    }
+
+    /// The end of a pod may have been missed.
+    fn relisted(&self) -> Vec<ObjectKey> {
+        read::all_keys(&self.reader, CLAIMS)
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
+        let Some(object) = self.reader.get(&key.in_resource(CLAIMS)) else { return Ok(Requeue::OnChange) };
+        if let Some(finalizers) = plan(&object, CLAIM_GUARD, || self.in_use(key)) {
+            let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.namespace);
+            write(api, &object, "PersistentVolumeClaim", finalizers).await?;
+        }
+        Ok(Requeue::OnChange)
+    }
+}
+
+pub struct VolumeProtectionController {
+    reader: Reader,
+    client: Client,
+}
+
+impl VolumeProtectionController {
+    pub fn new(reader: Reader, client: Client) -> VolumeProtectionController {
+        VolumeProtectionController { reader, client }
+    }
+}
+
+impl Controller for VolumeProtectionController {
+    type Key = ObjectKey;
+    const NAME: &'static str = "persistentvolume-protection-controller";
+    const WORKERS: usize = 1;
+
+    fn sources(&self) -> Vec<Source> {
+        vec![Source::primary(VOLUMES)]
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
+        let Some(object) = self.reader.get(&key.in_resource(VOLUMES)) else { return Ok(Requeue::OnChange) };
+        let volume: std::sync::Arc<PersistentVolume> = read::decode("PersistentVolume", &object)?;
+        let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+        if let Some(finalizers) = plan(&object, VOLUME_GUARD, || phase == Some("Bound")) {
+            let api: Api<PersistentVolume> = Api::all(self.client.clone());
+            write(api, &object, "PersistentVolume", finalizers).await?;
+        }
+        Ok(Requeue::OnChange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_holds_its_claims_while_it_has_a_node_and_has_not_ended() {
+        let volumes = json!([
+            { "name": "v", "persistentVolumeClaim": { "claimName": "c" } }, { "name": "e", "ephemeral": {} },
+        ]);
+        let pod = |node: &str, phase: &str| -> Pod {
+            let object = json!({
+                "metadata": { "name": "p" }, "status": { "phase": phase },
+                "spec": { "nodeName": node, "containers": [], "volumes": volumes },
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        for (node, phase, claim, expected) in [
+            ("n", "Running", "c", true),
+            ("n", "Pending", "p-e", true),
+            ("n", "Running", "other", false),
+            ("n", "Succeeded", "c", false),
+            ("", "Pending", "c", false),
+        ] {
+            assert_eq!(holds(&pod(node, phase), claim), expected, "{node} {phase} {claim}");
+        }
+    }
+}
