@@ -7,6 +7,7 @@ mod mounts;
 pub mod observed;
 pub mod plan;
 mod probing;
+mod runtime_class;
 pub mod sandbox;
 mod start;
 pub mod status;

@@ -63,6 +63,7 @@ pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
 
 /// Makes the sandbox; gives the pod's address unless it uses the node's network. `lost`: an earlier one died.
 pub async fn create(shared: Arc<Shared>, pod: Arc<Pod>, lost: bool) -> Result<Option<String>, String> {
+    super::runtime_class::check(&shared.store, &pod)?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     if lost {
         shared.runtime.remove_sandbox(&PodUid(uid.as_str().into())).await.map_err(|e| crate::chain(&e))?;
