@@ -1,6 +1,7 @@
 //! What the kinds' own checks say, over the API: bad objects are refused with the stock texts, good ones get stored.
 
 mod harness;
+mod policies;
 
 use harness::Harness;
 use serde_json::{Value, json};
@@ -39,6 +40,41 @@ async fn bad_objects_are_refused_with_the_stock_text() {
             "/apis/batch/v1/namespaces/default/jobs",
             json!({"metadata": {"name": "x"}, "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "a"}]}}}}),
             "Job.batch \"x\" is invalid: spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+        ),
+        (
+            "/api/v1/namespaces/default/resourcequotas",
+            json!({"metadata": {"name": "x"}, "spec": {"hard": {"cpu": "1"}, "scopes": ["BestEffort"]}}),
+            "ResourceQuota \"x\" is invalid: spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource",
+        ),
+        (
+            "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+            json!({"metadata": {"name": "x"}, "spec": {"maxReplicas": 0, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}}),
+            "HorizontalPodAutoscaler.autoscaling \"x\" is invalid: spec.maxReplicas: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            "/apis/networking.k8s.io/v1/servicecidrs",
+            json!({"metadata": {"name": "x"}, "spec": {"cidrs": ["10.0.0.1/16"]}}),
+            "ServiceCIDR.networking.k8s.io \"x\" is invalid: spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must be in canonical form (\"10.0.0.0/16\")",
+        ),
+        (
+            "/apis/networking.k8s.io/v1/ipaddresses",
+            json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": {"resource": "services", "name": ""}}}),
+            "IPAddress.networking.k8s.io \"10.0.0.1\" is invalid: spec.parentRef.name: Required value",
+        ),
+        (
+            "/apis/storage.k8s.io/v1/csinodes",
+            json!({"metadata": {"name": "x"}, "spec": {"drivers": [{"name": "d", "nodeID": ""}]}}),
+            "CSINode.storage.k8s.io \"x\" is invalid: spec.drivers[0].nodeID: Required value",
+        ),
+        (
+            "/apis/storage.k8s.io/v1/volumeattachments",
+            json!({"metadata": {"name": "x"}, "spec": {"attacher": "a", "nodeName": "n", "source": {}}}),
+            "VolumeAttachment.storage.k8s.io \"x\" is invalid: spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+        ),
+        (
+            "/apis/batch/v1/namespaces/default/jobs",
+            json!({"metadata": {"name": "x"}, "spec": {"backoffLimitPerIndex": 1, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}}}),
+            "Job.batch \"x\" is invalid: spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode",
         ),
     ] {
         let answer = harness.post(path, object).await;

@@ -78,6 +78,7 @@ fn job_spec(spec: &Value, path: &str) -> Causes {
         &format!("{path}.podReplacementPolicy"),
         &["Failed", "TerminatingOrFailed"],
     );
+    super::job_policy::validate(&mut out, spec, path);
     out.extend(validate_template(&spec["template"], &format!("{path}.template")));
     let at = format!("{path}.template.spec.restartPolicy");
     // What is no policy at all, the pod's own check has told.

@@ -1,16 +1,21 @@
 //! The strategies, one small file per kind, and the lookup.
 
+mod address;
+mod autoscaler;
 mod batch;
 mod checked;
 pub mod checks;
 mod cluster;
 mod config_data;
 mod cron;
+mod csi;
+mod job_policy;
 pub mod namespace;
 mod network;
 pub mod pod;
 pub mod pod_spec;
 mod policy;
+mod quota;
 mod rbac;
 pub mod service;
 mod storage;
@@ -24,7 +29,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "configmaps") => &config_data::CONFIG_MAP,
         ("", "endpoints") => &network::ENDPOINTS,
         ("" | "events.k8s.io", "events") => &cluster::EVENT,
-        ("", "limitranges") => &policy::LIMIT_RANGE,
+        ("", "limitranges") => &quota::LIMIT_RANGE,
         ("", "namespaces") => &namespace::Namespace,
         ("", "nodes") => &cluster::NODE,
         ("", "persistentvolumeclaims") => &storage::CLAIM,
@@ -32,7 +37,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "pods") => &pod::Pod,
         ("", "podtemplates") => &workloads::POD_TEMPLATE,
         ("", "replicationcontrollers") => &workloads::REPLICATION_CONTROLLER,
-        ("", "resourcequotas") => &policy::QUOTA,
+        ("", "resourcequotas") => &quota::QUOTA,
         ("", "secrets") => &config_data::SECRET,
         ("", "services") => &service::Service,
         (
@@ -45,14 +50,16 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("apps", "deployments") => &workloads::DEPLOYMENT,
         ("apps", "replicasets") => &workloads::REPLICA_SET,
         ("apps", "statefulsets") => &workloads::STATEFUL_SET,
-        ("autoscaling", "horizontalpodautoscalers") => &policy::AUTOSCALER,
+        ("autoscaling", "horizontalpodautoscalers") => &autoscaler::AUTOSCALER,
         ("batch", "cronjobs") => &batch::CRON_JOB,
         ("batch", "jobs") => &batch::JOB,
         ("coordination.k8s.io", "leases") => &cluster::LEASE,
         ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
         ("networking.k8s.io", "ingresses") => &network::INGRESS,
+        ("networking.k8s.io", "ipaddresses") => &address::IP_ADDRESS,
         ("networking.k8s.io", "networkpolicies") => &network::NETWORK_POLICY,
+        ("networking.k8s.io", "servicecidrs") => &address::SERVICE_CIDR,
         ("node.k8s.io", "runtimeclasses") => &cluster::RUNTIME_CLASS,
         ("policy", "poddisruptionbudgets") => &policy::BUDGET,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => &rbac::CLUSTER_ROLE_BINDING,
@@ -60,7 +67,12 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "rolebindings") => &rbac::ROLE_BINDING,
         ("rbac.authorization.k8s.io", "roles") => &rbac::ROLE,
         ("scheduling.k8s.io", "priorityclasses") => &policy::PRIORITY_CLASS,
+        ("storage.k8s.io", "csidrivers") => &csi::DRIVER,
+        ("storage.k8s.io", "csinodes") => &csi::NODE,
+        ("storage.k8s.io", "csistoragecapacities") => &csi::CAPACITY,
         ("storage.k8s.io", "storageclasses") => &storage::CLASS,
+        ("storage.k8s.io", "volumeattachments") => &csi::ATTACHMENT,
+        ("storage.k8s.io", "volumeattributesclasses") => &csi::ATTRIBUTES,
         _ => &Generic,
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use resources::{qualified_resource, validate_resources};
+pub use resources::{is_standard_resource, validate_resources};
 pub use update::validate_update;
 
 use super::checks::{

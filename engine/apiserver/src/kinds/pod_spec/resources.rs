@@ -71,14 +71,17 @@ const STANDARD: [&str; 17] = [
     "services",
 ];
 
-/// A resource without a prefix is one of Kubernetes' own.
-pub fn qualified_resource(out: &mut Causes, name: &str, path: &str) {
-    let own = STANDARD.contains(&name)
+/// Whether a resource without a prefix is one of Kubernetes' own.
+pub fn is_standard_resource(name: &str) -> bool {
+    STANDARD.contains(&name)
         || ["services.", "hugepages-", "requests.hugepages-", "limits.hugepages-"]
             .iter()
             .any(|start| name.starts_with(start))
-        || name == "storage";
-    if !name.contains('/') && !own {
+        || name == "storage"
+}
+
+fn qualified_resource(out: &mut Causes, name: &str, path: &str) {
+    if !name.contains('/') && !is_standard_resource(name) {
         out.push(Cause::invalid(path, name, "must be a standard resource type or fully qualified"));
     }
 }

@@ -1,0 +1,254 @@
+//! What CSI drivers and the controllers beside them tell each other: drivers, nodes, attachments, capacities, attributes.
+//!
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/storage/validation/validation.go
+
+use std::collections::BTreeSet;
+
+use coracle_schema::Quantity;
+use serde_json::Value;
+
+use super::{
+    checked::Checked,
+    checks::{
+        Causes, NON_NEGATIVE, add, immutable, indexed, is_set, items, label_selector, one_of, require, same,
+        text,
+    },
+};
+use crate::{
+    metadata::{qualified_name_problems, subdomain_problems},
+    status::Cause,
+};
+
+const DRIVER_NAME_MAX_BYTES: usize = 63;
+const NODE_ID_MAX_BYTES: usize = 256;
+const TOKEN_MIN_SECONDS: i64 = 600;
+const ALLOCATABLE_PERIOD_MIN_SECONDS: i64 = 10;
+
+pub static DRIVER: Checked = Checked::new(driver).comparing(|new, old| {
+    let mut out = Vec::new();
+    for field in ["attachRequired", "volumeLifecycleModes"] {
+        immutable(&mut out, &new["spec"][field], &old["spec"][field], &format!("spec.{field}"));
+    }
+    out
+});
+pub static NODE: Checked = Checked::new(node).comparing(|new, old| {
+    let mut out = Vec::new();
+    for driver in items(&new["spec"]["drivers"]) {
+        let before = items(&old["spec"]["drivers"]).iter().find(|own| own["name"] == driver["name"]);
+        let kept =
+            |own: &Value| ["nodeID", "topologyKeys"].iter().all(|field| same(&own[*field], &driver[*field]));
+        if before.is_some_and(|own| !kept(own)) {
+            out.push(Cause::invalid("CSINodeDriver", driver.clone(), super::checks::IMMUTABLE));
+        }
+    }
+    out
+});
+pub static ATTACHMENT: Checked = Checked::new(attachment).comparing(|new, old| {
+    let mut out = Vec::new();
+    immutable(&mut out, &new["spec"], &old["spec"], "spec");
+    out
+});
+pub static CAPACITY: Checked = Checked::new(capacity).comparing(|new, old| {
+    let mut out = Vec::new();
+    for field in ["nodeTopology", "storageClassName"] {
+        immutable(&mut out, &new[field], &old[field], field);
+    }
+    out
+});
+pub static ATTRIBUTES: Checked = Checked::new(attributes).comparing(|new, old| {
+    let changed = ["driverName", "parameters"].into_iter().filter(|field| !same(&new[*field], &old[*field]));
+    changed.map(|field| Cause::forbidden(field, &format!("updates to {field} are forbidden."))).collect()
+});
+
+fn driver_name(out: &mut Causes, value: &Value, path: &str) {
+    if !require(out, value, path) {
+        return;
+    }
+    let name = text(value);
+    if name.len() > DRIVER_NAME_MAX_BYTES {
+        out.push(Cause::too_long(path, DRIVER_NAME_MAX_BYTES));
+    }
+    add(out, path, name, subdomain_problems(&name.to_lowercase()));
+}
+
+fn driver(driver: &Value) -> Causes {
+    let (spec, mut out) = (&driver["spec"], Vec::new());
+    driver_name(&mut out, &driver["metadata"]["name"], "name");
+    for mode in items(&spec["volumeLifecycleModes"]) {
+        one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Ephemeral", "Persistent"]);
+    }
+    one_of(
+        &mut out,
+        &spec["fsGroupPolicy"],
+        "spec.fsGroupPolicy",
+        &["File", "None", "ReadWriteOnceWithFSType"],
+    );
+    let mut audiences = BTreeSet::new();
+    for (at, token) in indexed(&spec["tokenRequests"], "spec.tokenRequests") {
+        if !audiences.insert(text(&token["audience"])) {
+            out.push(Cause::duplicate(format!("{at}.audience"), token["audience"].clone()));
+        }
+        if let Some(seconds) = token["expirationSeconds"].as_i64().filter(|own| *own < TOKEN_MIN_SECONDS) {
+            let why = "may not specify a duration less than 10 minutes";
+            out.push(Cause::invalid(format!("{at}.expirationSeconds"), seconds, why));
+        }
+    }
+    let period = spec["nodeAllocatableUpdatePeriodSeconds"].as_i64();
+    if let Some(seconds) = period.filter(|own| *own < ALLOCATABLE_PERIOD_MIN_SECONDS) {
+        let why = "must be greater than or equal to 10 seconds";
+        out.push(Cause::invalid("spec.nodeAllocatableUpdatePeriodSeconds", seconds, why));
+    }
+    out
+}
+
+fn node(node: &Value) -> Causes {
+    let mut out = Vec::new();
+    let mut names = BTreeSet::new();
+    for (at, driver) in indexed(&node["spec"]["drivers"], "spec.drivers") {
+        driver_name(&mut out, &driver["name"], &format!("{at}.name"));
+        if !names.insert(text(&driver["name"])) {
+            out.push(Cause::duplicate(format!("{at}.name"), driver["name"].clone()));
+        }
+        let id = format!("{at}.nodeID");
+        if require(&mut out, &driver["nodeID"], &id) && text(&driver["nodeID"]).len() > NODE_ID_MAX_BYTES {
+            let why = format!("must be {NODE_ID_MAX_BYTES} characters or less");
+            out.push(Cause::invalid(id, driver["nodeID"].clone(), &why));
+        }
+        if let Some(count) = driver["allocatable"]["count"].as_i64().filter(|own| *own < 0) {
+            out.push(Cause::invalid(format!("{at}.allocatable.count"), count, NON_NEGATIVE));
+        }
+        let mut keys = BTreeSet::new();
+        for key in items(&driver["topologyKeys"]) {
+            let at = format!("{at}.topologyKeys");
+            if require(&mut out, key, &at) {
+                add(&mut out, &at, text(key), qualified_name_problems(text(key)));
+            }
+            if !keys.insert(text(key)) {
+                out.push(Cause::duplicate(at, key.clone()));
+            }
+        }
+    }
+    out
+}
+
+fn attachment(attachment: &Value) -> Causes {
+    let (spec, mut out) = (&attachment["spec"], Vec::new());
+    if require(&mut out, &spec["attacher"], "spec.attacher") {
+        let name = text(&spec["attacher"]);
+        add(&mut out, "spec.attacher", name, qualified_name_problems(&name.to_lowercase()));
+    }
+    let source = &spec["source"];
+    match (source["inlineVolumeSpec"].is_object(), is_set(&source["persistentVolumeName"])) {
+        (false, false) => out.push(Cause::required(
+            "spec.source",
+            "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+        )),
+        (true, true) => out.push(Cause::forbidden(
+            "spec.source",
+            "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+        )),
+        _ => {}
+    }
+    if require(&mut out, &spec["nodeName"], "spec.nodeName") {
+        let name = text(&spec["nodeName"]);
+        add(&mut out, "spec.nodeName", name, subdomain_problems(name));
+    }
+    out
+}
+
+fn capacity(capacity: &Value) -> Causes {
+    let mut out = Vec::new();
+    let class = text(&capacity["storageClassName"]);
+    add(&mut out, "storageClassName", class, subdomain_problems(class));
+    for field in ["capacity", "maximumVolumeSize"] {
+        if Quantity::from_value(&capacity[field]).is_some_and(Quantity::is_negative) {
+            out.push(Cause::invalid(field, capacity[field].clone(), NON_NEGATIVE));
+        }
+    }
+    if !capacity["nodeTopology"].is_null() {
+        label_selector(&mut out, &capacity["nodeTopology"], "nodeTopology");
+    }
+    out
+}
+
+fn attributes(class: &Value) -> Causes {
+    let mut out = Vec::new();
+    driver_name(&mut out, &class["driverName"], "driverName");
+    if !is_set(&class["parameters"]) {
+        out.push(Cause::required("parameters", "must contain at least one key/value pair"));
+    }
+    for (key, _) in class["parameters"].as_object().into_iter().flatten().filter(|(key, _)| key.is_empty()) {
+        out.push(Cause::invalid("parameters", key.as_str(), "field can not be empty."));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::checks::assert_cases, *};
+    use serde_json::json;
+
+    #[test]
+    fn csi_objects_get_the_stock_causes() {
+        assert_cases(
+            json!({"metadata": {"name": "d.example.com"}, "spec": {}}),
+            driver,
+            &[
+                (
+                    json!({"spec": {"volumeLifecycleModes": ["Sometimes"]}}),
+                    &[
+                        "spec.volumeLifecycleModes: Unsupported value: \"Sometimes\": supported values: \"Ephemeral\", \"Persistent\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 5}]}}),
+                    &[
+                        "spec.tokenRequests[1].audience: Duplicate value: \"a\"",
+                        "spec.tokenRequests[1].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+                    ],
+                ),
+            ],
+        );
+        assert_cases(
+            json!({"spec": {"drivers": [{"name": "d", "nodeID": "n", "topologyKeys": ["a/b"]}]}}),
+            node,
+            &[(
+                json!({"spec": {"drivers": [{"name": "d", "nodeID": ""}, {"name": "d", "nodeID": "n", "topologyKeys": ["k", "k"]}]}}),
+                &[
+                    "spec.drivers[0].nodeID: Required value",
+                    "spec.drivers[1].name: Duplicate value: \"d\"",
+                    "spec.drivers[1].topologyKeys: Duplicate value: \"k\"",
+                ],
+            )],
+        );
+        assert_cases(
+            json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "p"}}}),
+            attachment,
+            &[(
+                json!({"spec": {"source": {"persistentVolumeName": null}}}),
+                &[
+                    "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                ],
+            )],
+        );
+        assert_cases(
+            json!({"storageClassName": "s"}),
+            capacity,
+            &[(
+                json!({"capacity": "-1"}),
+                &["capacity: Invalid value: \"-1\": must be greater than or equal to 0"],
+            )],
+        );
+        let class = |parameters: Value| json!({"driverName": "d", "parameters": parameters});
+        assert_cases(
+            class(json!({"a": "b"})),
+            attributes,
+            &[(
+                json!({"parameters": null}),
+                &["parameters: Required value: must contain at least one key/value pair"],
+            )],
+        );
+        let causes = (ATTRIBUTES.compare)(&class(json!({"a": "c"})), &class(json!({"a": "b"})));
+        assert_eq!(causes[0].to_string(), "parameters: Forbidden: updates to parameters are forbidden.");
+    }
+}
