@@ -14,14 +14,14 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use coracle_client::{EventRecorder, EventType, object_reference, selector::Selector};
+use coracle_client::{Api, EventRecorder, EventType, object_reference, selector::Selector};
 use coracle_store::{Reader, Snapshot};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::Pod,
     policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 pub use stale::StaleDisruptionController;
 

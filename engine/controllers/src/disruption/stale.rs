@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
+use coracle_client::Api;
 use coracle_store::Reader;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client,
+    Client,
     api::{Patch, PatchParams},
 };
 use serde_json::json;

@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use coracle_client::patch_status;
+use coracle_client::{Api, patch_status};
 use coracle_quota::{Amounts, Quota, Usage, is_uniform};
 use coracle_store::{Event, EventKind, Reader, Snapshot};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use k8s_openapi::{
     api::core::v1::{ResourceQuota, ResourceQuotaStatus},
     apimachinery::pkg::api::resource::Quantity,
 };
-use kube::{Api, Client};
+use kube::Client;
 use parking_lot::Mutex;
 use serde_json::Value;
 

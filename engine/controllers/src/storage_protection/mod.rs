@@ -5,10 +5,12 @@
 //! Invariant: the guard stays on a claim while a pod that has a node, and has not ended, names it.
 //! Source:    https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection
 
+use coracle_client::Api;
+use coracle_kinds::Kind;
 use coracle_store::{Event, EventKind, Object, Reader};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
-    Api, Client, Resource,
+    Client, Resource,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
@@ -43,7 +45,7 @@ async fn write<K>(
     finalizers: Vec<String>,
 ) -> Result<(), ControllerError>
 where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    K: Kind + Resource<DynamicType = ()>,
 {
     let revision = object.revision.0.to_string();
     let patch = json!({ "metadata": { "resourceVersion": revision, "uid": &*object.meta.uid, "finalizers": finalizers } });
