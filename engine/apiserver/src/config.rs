@@ -3,7 +3,10 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
+
+use crate::audit;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,4 +21,28 @@ pub struct Config {
     /// `cluster.local`
     pub cluster_domain: String,
     pub node_port_range: std::ops::RangeInclusive<u16>,
+    pub protection: Protection,
+}
+
+/// What the server records about requests, and how it keeps them from overwhelming it.
+#[derive(Clone, Debug)]
+pub struct Protection {
+    pub audit: audit::Config,
+    /// Reading requests that are worked on at a time; together with the next, the seats of flow control.
+    pub max_in_flight: u32,
+    pub max_mutating_in_flight: u32,
+    /// Requests that are not long-running end after this time, or earlier if they ask for it.
+    pub request_timeout: Duration,
+}
+
+impl Default for Protection {
+    /// The stock server's numbers; nothing is recorded.
+    fn default() -> Protection {
+        Protection {
+            audit: audit::Config::default(),
+            max_in_flight: 400,
+            max_mutating_in_flight: 200,
+            request_timeout: Duration::from_secs(60),
+        }
+    }
 }

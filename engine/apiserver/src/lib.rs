@@ -6,6 +6,7 @@
 //! Reads and writes: the store. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
@@ -14,12 +15,14 @@ mod conversion;
 pub mod crd;
 mod decode;
 mod discovery;
+mod flow;
 mod frames;
 mod health;
 mod http;
 pub mod kinds;
 mod managed_fields;
 mod metadata;
+mod metrics;
 mod names;
 mod negotiate;
 mod object;
@@ -42,6 +45,6 @@ pub mod tables;
 pub mod types;
 pub mod verbs;
 
-pub use config::Config;
+pub use config::{Config, Protection};
 pub use pod_access::{ByteStream, Duplex, ExecRequest, LogRequest, PodAccess, PodAccessError, Session};
 pub use server::{ApiServer, BuildError, admin_kubeconfig_from};

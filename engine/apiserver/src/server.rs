@@ -13,10 +13,10 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, PodAccess, authn, authz, bootstrap, crd,
+    Config, PodAccess, audit, authn, authz, bootstrap, crd, flow,
     http::{listener, service::ApiService},
     kinds::service::Allocations,
-    object, pki,
+    metrics, object, pki,
     registry::{Resources, store_resource},
     status::Status,
     types::{State, UserInfo},
@@ -35,6 +35,8 @@ pub enum BuildError {
     Pki(#[from] pki::PkiError),
     #[error("open the key of service account tokens")]
     Tokens(#[from] authn::TokenError),
+    #[error("set up the audit log")]
+    Audit(#[from] audit::PolicyError),
     #[error("bind `{address}`")]
     Bind { address: std::net::SocketAddr, source: std::io::Error },
     #[error("bootstrap object {kind} `{name}` is of no served kind")]
@@ -62,10 +64,12 @@ impl ApiServer {
         config.bind = address;
         let state = Arc::new(state(config, store)?);
         bootstrap(&state).await?;
+        flow::pass(&state).await;
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(definitions.run(Arc::downgrade(&state)));
+        tasks.spawn(flow::run(Arc::downgrade(&state)));
         Ok(ApiServer { state, _tasks: tasks, listener: Mutex::new(Some(listener)), address })
     }
 
@@ -105,6 +109,16 @@ impl ApiServer {
         self.state.pki.ca_pem().to_owned()
     }
 
+    /// Waits until what was audited so far is in the log.
+    pub async fn flush_audit(&self) {
+        self.state.audit.flush().await;
+    }
+
+    /// Signs what the certificate controllers approve of.
+    pub fn authority(&self) -> Arc<pki::Authority> {
+        self.state.pki.authority()
+    }
+
     /// Serves until `stop`, then lets requests in flight end (watches are closed at once).
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) {
         let Some(listener) = self.listener.lock().take() else {
@@ -121,6 +135,7 @@ impl ApiServer {
             }
         };
         tokio::join!(serving, closing, forgetting);
+        self.state.audit.flush().await;
     }
 }
 
@@ -134,7 +149,11 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let services: Vec<Value> =
         snapshot.list(&scope).filter_map(|service| verbs::decode(service).ok()).collect();
     let services = Allocations::new(config.service_cidr, config.node_port_range.clone(), services.iter());
+    let protection = &config.protection;
     Ok(State {
+        metrics: metrics::Metrics::default(),
+        audit: audit::Audit::open(&protection.audit)?,
+        flow: flow::FlowControl::new(protection.max_in_flight + protection.max_mutating_in_flight),
         authorizer: authz::Authorizer::new(reader.clone()),
         reader,
         writer: store.writer(),

@@ -88,6 +88,9 @@ pub struct State {
     pub pki: pki::Pki,
     pub tokens: authn::Tokens,
     pub authorizer: authz::Authorizer,
+    pub metrics: crate::metrics::Metrics,
+    pub audit: crate::audit::Audit,
+    pub flow: crate::flow::FlowControl,
     pub pod_access: RwLock<Option<Arc<dyn PodAccess>>>,
     /// Which paths are served, and by which kind.
     pub resources: crate::registry::Resources,
@@ -100,4 +103,13 @@ pub struct State {
     pub event_limits: crate::admission::EventLimits,
     /// Cancelled when the server stops: watches end at once.
     pub stop: tokio_util::sync::CancellationToken,
+}
+
+impl State {
+    /// How many objects a request for a collection is about.
+    pub fn objects_of(&self, info: &crate::request_info::RequestInfo) -> usize {
+        let resource = crate::registry::store_resource(&info.group, &info.resource);
+        let namespace = (!info.namespace.is_empty()).then(|| info.namespace.as_str().into());
+        self.reader.snapshot().count(&coracle_store::Scope { resource, namespace, name: None })
+    }
 }

@@ -247,6 +247,7 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
         service_cidr: "10.43.0.0/16".parse().expect("network"),
         cluster_domain: "cluster.local".into(),
         node_port_range: 30000..=32767,
+        protection: coracle_apiserver::Protection::default(),
     };
     let server = std::sync::Arc::new(ApiServer::build(config.clone(), &store).await.expect("server builds"));
     config.bind = server.address();
@@ -267,4 +268,209 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     let before = store.reader().revision();
     ApiServer::build(config, &store).await.expect("server builds again");
     assert_eq!(store.reader().revision(), before);
+}
+
+/// A harness whose server is protected like this.
+async fn protected(change: impl FnOnce(&mut coracle_apiserver::Protection, &std::path::Path)) -> Harness {
+    Harness::start_with(|config| change(&mut config.protection, &config.data_dir.clone())).await
+}
+
+#[tokio::test]
+async fn metrics_have_the_stock_series_and_count_each_request_once() {
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(201);
+    harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(409);
+    assert_eq!(harness.get("/api/v1/namespaces/default/nothings").await.code, 404);
+    let mut watch = harness.watch(&format!("{maps}?watch=true")).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    let page = harness.get("/metrics").await.text;
+    let labels = |code: u16, verb: &str, scope: &str| {
+        format!(
+            "apiserver_request_total{{code=\"{code}\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"configmaps\",scope=\"{scope}\",subresource=\"\",verb=\"{verb}\",version=\"v1\"}} 1\n"
+        )
+    };
+    let gauge = "apiserver_longrunning_requests{component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}";
+    for line in [
+        labels(201, "POST", "resource"),
+        labels(409, "POST", "resource"),
+        format!("{gauge} 1\n"),
+        "apiserver_watch_events_total{group=\"\",resource=\"configmaps\",version=\"v1\"} 1\n".into(),
+        "apiserver_storage_objects{resource=\"configmaps\"} 1\n".into(),
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n".into(),
+        "authorization_attempts_total{result=\"denied\"} 0\n".into(),
+        "process_open_fds ".into(),
+        "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245\n".into(),
+    ] {
+        assert!(page.contains(&line), "{line}{page}");
+    }
+    assert!(!page.contains("nothings"), "{page}");
+    drop(watch);
+    let page = harness.get("/metrics").await.text;
+    assert!(page.contains(&format!("{gauge} 0\n")), "{page}");
+    // Every family is described once, and every line has its family above it.
+    let mut families = std::collections::HashSet::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()) {
+            assert!(families.insert(name.to_owned()), "{name} twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let known = families.contains(name) || base.is_some_and(|base| families.contains(base));
+            assert!(
+                known && line.rsplit(' ').next().is_some_and(|value| value.parse::<f64>().is_ok()),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_endpoints_tell_their_checks_and_what_they_were_asked_to_leave_out() {
+    let harness = Harness::start().await;
+    let text = async |path: &str| harness.get(path).await.text;
+    assert_eq!(text("/livez").await, "ok");
+    assert_eq!(text("/livez?verbose").await, "[+]ping ok\n[+]log ok\n[+]etcd ok\nlivez check passed\n");
+    let readyz = "[+]ping ok\n[+]log excluded: ok\n[+]etcd ok\n[+]etcd-readiness ok\n[+]shutdown ok\n";
+    let unknown = "warn: some health checks cannot be excluded: no matches for \"x\"\n";
+    assert_eq!(
+        text("/readyz?verbose&exclude=log&exclude=x").await,
+        format!("{readyz}{unknown}readyz check passed\n")
+    );
+    assert_eq!(text("/livez/etcd").await, "ok");
+    assert_eq!(harness.get("/livez/shutdown").await.code, 404);
+}
+
+#[tokio::test]
+async fn changes_and_reads_of_secrets_are_audited() {
+    let path = std::sync::OnceLock::new();
+    let harness = protected(|protection, dir| {
+        let log = dir.join("audit/audit.log");
+        _ = path.set(log.clone());
+        let log = coracle_apiserver::audit::LogConfig {
+            path: log,
+            max_size_mib: 1,
+            max_backups: 1,
+            max_age_days: 1,
+        };
+        protection.audit.log = Some(log);
+    })
+    .await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let headers = [("audit-id", "mine"), ("impersonate-user", "jane"), ("content-type", "application/json")];
+    let refused = harness.ask_with("POST", maps, &headers, r#"{"metadata":{"name":"a"}}"#).await;
+    assert_eq!((refused.code, &refused.headers["audit-id"]), (403, &http::HeaderValue::from_static("mine")));
+    let made = harness.post(maps, json!({"metadata": {"generateName": "a-"}})).await;
+    assert_eq!(made.headers["audit-id"].len(), 36);
+    let name = made.json()["metadata"]["name"].clone();
+    harness.get(maps).await.expect(200);
+    harness.get("/api/v1/namespaces/default/secrets").await.expect(200);
+    drop(harness.watch("/api/v1/secrets?watch=true").await);
+    bearer(&harness, maps, "wrong").await;
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let brief: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).expect("event");
+            let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            [
+                text(&event["stage"]),
+                text(&event["verb"]),
+                text(&event["objectRef"]["resource"]),
+                text(&event["objectRef"]["name"]).replace(name.as_str().unwrap_or_default(), "NAME"),
+                text(&event["impersonatedUser"]["username"]),
+                text(&event["annotations"]["authorization.k8s.io/decision"]),
+                event["responseStatus"]["code"].to_string(),
+            ]
+            .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            "ResponseComplete create configmaps - jane forbid 403",
+            "ResponseComplete create configmaps NAME - allow 201",
+            "ResponseComplete list secrets - - allow 200",
+            "ResponseStarted watch secrets - - allow 200",
+            "ResponseComplete watch secrets - - allow 200",
+        ]
+    );
+    assert!(text.contains("\"auditID\":\"mine\""));
+}
+
+#[tokio::test]
+async fn flow_control_marks_requests_and_its_mandatory_objects_come_back() {
+    let harness = Harness::start().await;
+    let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let list = harness.get(&format!("{flows}/flowschemas")).await.expect(200);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(13));
+    let schema = harness.get(&format!("{flows}/flowschemas/exempt")).await.expect(200);
+    let answer = harness.get("/version").await;
+    assert_eq!(
+        answer.headers["x-kubernetes-pf-flowschema-uid"],
+        schema["metadata"]["uid"].as_str().unwrap_or_default()
+    );
+    // A schema of a level that does not exist is said to dangle, until the level comes.
+    let mut watch =
+        harness.watch(&format!("{flows}/flowschemas?watch=true&fieldSelector=metadata.name%3Dmine")).await;
+    let spec = json!({"priorityLevelConfiguration": {"name": "mine"}, "matchingPrecedence": 5, "rules": []});
+    harness
+        .post(&format!("{flows}/flowschemas"), json!({"metadata": {"name": "mine"}, "spec": spec}))
+        .await
+        .expect(201);
+    let dangles = async |watch: &mut harness::Lines, wanted: &str| loop {
+        let event = watch.next().await.expect("event");
+        let condition = &event["object"]["status"]["conditions"][0];
+        if condition["status"] == wanted {
+            break condition["reason"].clone();
+        }
+    };
+    assert_eq!(dangles(&mut watch, "True").await, "NotFound");
+    let limited = json!({"type": "Limited", "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}}});
+    let levels = format!("{flows}/prioritylevelconfigurations");
+    harness.post(&levels, json!({"metadata": {"name": "mine"}, "spec": limited})).await.expect(201);
+    assert_eq!(dangles(&mut watch, "False").await, "Found");
+    let mut watch =
+        harness.watch(&format!("{levels}?watch=true&fieldSelector=metadata.name%3Dcatch-all")).await;
+    assert_eq!(watch.brief().await, "ADDED catch-all");
+    harness.ask("DELETE", &format!("{levels}/catch-all"), Value::Null).await.expect(200);
+    assert_eq!(watch.brief().await, "DELETED catch-all");
+    assert_eq!(watch.brief().await, "ADDED catch-all");
+}
+
+#[tokio::test]
+async fn a_server_without_free_seats_says_so_and_requests_may_not_ask_nonsense() {
+    let harness = protected(|protection, _| {
+        protection.max_in_flight = 0;
+        protection.max_mutating_in_flight = 0;
+        // Of which a quarter may be spent waiting.
+        protection.request_timeout = std::time::Duration::from_secs(4);
+    })
+    .await;
+    let reject = json!({"spec": {"limited": {"limitResponse": {"type": "Reject", "queuing": null}}}});
+    let level = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/global-default";
+    harness.ask("PATCH", level, reject).await.expect(200);
+    let full = async || {
+        let answer = ask(&harness, "GET", "/version", &[], Value::Null).await;
+        (answer.code, answer.text.clone(), answer.headers.get("retry-after").cloned())
+    };
+    let too_many = (
+        429,
+        "Too many requests, please try again later.\n".to_owned(),
+        Some(http::HeaderValue::from_static("1")),
+    );
+    // The level is taken over shortly after its change.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while full().await != too_many {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&harness, "GET", "/livez", &[], Value::Null).await.code, 200, "probes are exempt");
+    let wrong = harness.get("/api/v1/pods?timeout=soon").await;
+    assert_eq!(
+        (wrong.code, wrong.message().as_str()),
+        (400, "invalid timeout specified in the request URL - time: invalid duration \"soon\"")
+    );
 }

@@ -1,5 +1,6 @@
 //! The built-in controllers, one folder each.
 
+mod certificates;
 mod cluster_role_aggregation;
 mod deployment;
 mod disruption;
@@ -28,4 +29,5 @@ mod run;
 mod runner;
 mod service_ports;
 
+pub use certificates::{CertificateAuthority, Requested};
 pub use run::{Dependencies, run};

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    certificates::{ApprovingController, CertificateAuthority, CleaningController, SigningController},
     cluster_role_aggregation::ClusterRoleAggregationController,
     deployment::DeploymentController,
     disruption::{DisruptionController, StaleDisruptionController},
@@ -35,6 +36,8 @@ pub struct Dependencies {
     pub ca_pem: String,
     /// LoadBalancer Services get this address.
     pub node_ip: std::net::IpAddr,
+    /// Signs certificates.
+    pub authority: Arc<dyn CertificateAuthority>,
 }
 
 /// Runs all controllers until `stop`. One that panics is reported and restarted.
@@ -62,6 +65,15 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("service-controller", move |reader, client| {
         ServiceLoadBalancerController::new(reader, client, node_ip)
     });
+    let authority = roles.dependencies.authority.clone();
+    roles.start("certificate-controller", move |reader, client| {
+        SigningController::new(reader, client, authority.clone())
+    });
+    let authority = roles.dependencies.authority.clone();
+    roles.start("certificate-controller", move |reader, client| {
+        ApprovingController::new(reader, client, authority.clone())
+    });
+    roles.start("certificate-controller", CleaningController::new);
     while roles.tasks.join_next().await.is_some() {}
 }
 

@@ -4,9 +4,14 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use coracle_apiserver::{
+    Protection,
+    audit::{self, LogConfig},
+};
 use coracle_runtime::images::RegistryConfig;
 
 use super::Values;
@@ -69,6 +74,7 @@ pub struct UpOptions {
     pub node_ports: RangeInclusive<u16>,
     pub max_pods: u32,
     pub registries: RegistryConfig,
+    pub protection: Protection,
 }
 
 impl UpOptions {
@@ -104,8 +110,34 @@ impl UpOptions {
             node_ports: port_range(values.text("node-ports").unwrap_or_default())?,
             max_pods: required(values, "max-pods")?,
             registries: registries(values)?,
+            protection: protection(values)?,
         })
     }
+}
+
+fn protection(values: &Values) -> Result<Protection> {
+    let default_path = || Some(PathBuf::from(values.text("data-dir")?).join("audit/audit.log"));
+    let path = match values.text("audit-log-path") {
+        Some("off") => None,
+        Some(path) => Some(PathBuf::from(path)),
+        None => default_path(),
+    };
+    let log = match path {
+        None => None,
+        Some(path) => Some(LogConfig {
+            path: std::path::absolute(path)?,
+            max_size_mib: required(values, "audit-log-maxsize")?,
+            max_backups: required(values, "audit-log-maxbackup")?,
+            max_age_days: required(values, "audit-log-maxage")?,
+        }),
+    };
+    let policy_file = values.text("audit-policy-file").map(PathBuf::from);
+    Ok(Protection {
+        audit: audit::Config { policy_file, log },
+        max_in_flight: required(values, "max-requests-inflight")?,
+        max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
+        request_timeout: Duration::from_secs(required(values, "request-timeout")?),
+    })
 }
 
 /// How registries are reached, by `coracle up` and by `coracle build`.

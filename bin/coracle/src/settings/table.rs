@@ -106,6 +106,56 @@ pub const SETTINGS: &[Setting] = &[
         Scope::Registries,
         "Registries spoken to over plain HTTP, separated by commas",
     ),
+    setting(
+        "audit-policy-file",
+        "FILE",
+        Some(""),
+        Scope::Up,
+        "Policy (audit.k8s.io/v1) of what is audited [default: changes, and reads of Secrets]",
+    ),
+    setting(
+        "audit-log-path",
+        "FILE",
+        None,
+        Scope::Up,
+        "Where the audit log lies, or `off` [default: audit/audit.log in data-dir]",
+    ),
+    setting("audit-log-maxsize", "MIB", Some("20"), Scope::Up, "Size at which the audit log is rotated"),
+    setting(
+        "audit-log-maxbackup",
+        "NUMBER",
+        Some("5"),
+        Scope::Up,
+        "How many rotated audit logs stay, 0: all",
+    ),
+    setting(
+        "audit-log-maxage",
+        "DAYS",
+        Some("30"),
+        Scope::Up,
+        "How long rotated audit logs stay, 0: forever",
+    ),
+    setting(
+        "max-requests-inflight",
+        "NUMBER",
+        Some("400"),
+        Scope::Up,
+        "Reading API requests at a time; flow control shares out the sum of this and the next",
+    ),
+    setting(
+        "max-mutating-requests-inflight",
+        "NUMBER",
+        Some("200"),
+        Scope::Up,
+        "Writing API requests at a time",
+    ),
+    setting(
+        "request-timeout",
+        "SECONDS",
+        Some("60"),
+        Scope::Up,
+        "After which API requests end that are not watches or streams",
+    ),
 ];
 
 impl Scope {

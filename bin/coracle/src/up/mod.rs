@@ -4,6 +4,7 @@
 //! Invariant: pods and the rules that carry their traffic outlive this process.
 
 mod bootstrap;
+mod certificates;
 mod node_adapters;
 pub mod pid_file;
 mod traces;
@@ -146,6 +147,7 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         let dependencies = coracle_controllers::Dependencies {
             store: reader.clone(),
             ca_pem: makes_clients.ca_pem(),
+            authority: Arc::new(certificates::Authority(makes_clients.authority())),
             client_for: Box::new(move |name| makes_clients.client(service_account(name))),
             node_ip,
         };
@@ -197,6 +199,7 @@ fn api_config(options: &UpOptions) -> coracle_apiserver::Config {
         service_cidr: options.service_cidr,
         cluster_domain: options.cluster_domain.clone(),
         node_port_range: options.node_ports.clone(),
+        protection: options.protection.clone(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
 pub mod attributes;
+mod certificates;
 mod claim_resize;
 mod event_rate_limit;
 mod ingress_class;
@@ -126,6 +127,7 @@ const VALIDATING: &[Validator] = &[
     namespace_lifecycle::validate,
     limit_range::validate,
     node_restriction::validate,
+    certificates::validate,
     crate::authz::validate_escalation,
     pod_security::validate,
     event_rate_limit::validate,

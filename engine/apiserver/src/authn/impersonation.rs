@@ -15,16 +15,17 @@ use crate::{
 const EXTRA: &str = "impersonate-extra-";
 const AUTHENTICATION_GROUP: &str = "authentication.k8s.io";
 
+/// The user that the request acts as instead, when it asks for one and `requester` may become it.
 pub fn impersonate(
     authorizer: &Authorizer,
-    requester: UserInfo,
+    requester: &UserInfo,
     headers: &HeaderMap,
-) -> Result<UserInfo, Status> {
-    let Some((user, needs)) = requested(headers)? else { return Ok(requester) };
+) -> Result<Option<UserInfo>, Status> {
+    let Some((user, needs)) = requested(headers)? else { return Ok(None) };
     for attributes in needs {
-        authorizer.require(&requester, &attributes)?;
+        authorizer.require(requester, &attributes)?;
     }
-    Ok(user)
+    Ok(Some(user))
 }
 
 /// The user that the headers name, and what the requester must be allowed to become it. `None` without such headers.

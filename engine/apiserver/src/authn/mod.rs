@@ -18,6 +18,7 @@ use coracle_client::Identity;
 use http::{header, request::Parts};
 use rustls::pki_types::CertificateDer;
 
+pub use self::impersonation::impersonate;
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
 pub(crate) use self::tokens::{find, unix_now};
 use crate::{
@@ -29,17 +30,12 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 /// Browsers cannot set headers on a WebSocket: the token may come as a subprotocol of this prefix.
 const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
-/// The user that a request acts as. `peer` is the client certificate of its connection, if there was one.
-pub fn authenticate(
+/// Who sent a request. `peer` is the client certificate of its connection, if there was one.
+pub fn requester(
     state: &State,
     parts: &Parts,
     peer: Option<&CertificateDer<'_>>,
 ) -> Result<UserInfo, Status> {
-    let user = requester(state, parts, peer)?;
-    impersonation::impersonate(&state.authorizer, user, &parts.headers)
-}
-
-fn requester(state: &State, parts: &Parts, peer: Option<&CertificateDer<'_>>) -> Result<UserInfo, Status> {
     if let Some(identity) = parts.extensions.get::<Identity>() {
         return Ok(UserInfo::from(identity));
     }

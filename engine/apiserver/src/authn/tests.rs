@@ -20,6 +20,7 @@ fn tokens() -> (tempfile::TempDir, Tokens) {
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         cluster_domain: "cluster.local".into(),
         node_port_range: 30000..=32767,
+        protection: crate::Protection::default(),
     };
     let tokens = Tokens::open(&config, &Pki::open(&config).unwrap()).unwrap();
     (dir, tokens)

@@ -7,6 +7,7 @@
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation
 
 mod cluster;
+pub mod flow_control;
 mod reconcile;
 mod roles;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub fn objects(config: &Config) -> Vec<Value> {
     let mut objects = cluster::namespaces();
     objects.extend(roles::objects());
     objects.extend(cluster::priority_classes());
+    objects.extend(flow_control::objects());
     objects.push(cluster::ingress_class());
     objects.extend(cluster::kubernetes_service(config));
     objects

@@ -14,6 +14,7 @@ fn config(node_ip: &str) -> Config {
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         cluster_domain: "cluster.local".into(),
         node_port_range: 30000..=32767,
+        protection: crate::Protection::default(),
     }
 }
 

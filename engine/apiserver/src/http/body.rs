@@ -28,7 +28,7 @@ pub async fn read(request: Request) -> Result<(Option<String>, Bytes), Status> {
     Ok((content_type, bytes))
 }
 
-async fn collect(body: Body) -> Result<Bytes, Status> {
+pub async fn collect(body: Body) -> Result<Bytes, Status> {
     match tokio::time::timeout(ARRIVAL, frames(body)).await {
         Ok(result) => result,
         Err(_) => Err(Status::timeout("request body did not arrive", 0)),

@@ -3,7 +3,12 @@
 //! Invariant: a connection that does nothing useful (no handshake, no request) is closed; at stop every connection ends
 //! within [`GRACE`].
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -19,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::PeerCertificate;
+use super::{PeerCertificate, call::PeerAddress};
 use crate::types::{Body, State};
 
 /// Clients of one machine and its users; beyond it new ones wait in the kernel's queue.
@@ -50,9 +55,9 @@ pub async fn serve(state: Arc<State>, listener: TcpListener, stop: CancellationT
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let (state, acceptor, stop) = (state.clone(), acceptor.clone(), stop.clone());
-                connections.spawn(connection(state, acceptor, stream, stop, permit));
+                connections.spawn(connection(state, acceptor, (stream, address), stop, permit));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -71,15 +76,21 @@ pub async fn serve(state: Arc<State>, listener: TcpListener, stop: CancellationT
 async fn connection(
     state: Arc<State>,
     acceptor: TlsAcceptor,
-    stream: TcpStream,
+    (stream, address): (TcpStream, SocketAddr),
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
     let tls = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!("TLS handshake timed out"),
+        Ok(Err(error)) => {
+            state.metrics.tls_handshake_errors.fetch_add(1, Relaxed);
+            return tracing::debug!(%error, "TLS handshake failed");
+        }
+        Err(_) => {
+            state.metrics.tls_handshake_errors.fetch_add(1, Relaxed);
+            return tracing::debug!("TLS handshake timed out");
+        }
     };
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = certificate.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
@@ -87,6 +98,7 @@ async fn connection(
         let (state, peer) = (state.clone(), peer.clone());
         async move {
             let mut request = request.map(|body| -> Body { body.map_err(Into::into).boxed_unsync() });
+            request.extensions_mut().insert(PeerAddress(address));
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }

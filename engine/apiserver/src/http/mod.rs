@@ -4,6 +4,8 @@
 
 pub mod backup;
 pub mod body;
+pub mod call;
+pub mod deadline;
 pub mod listener;
 pub mod nonresource;
 pub mod resource;
@@ -17,11 +19,13 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{
     authn,
-    authz::Attributes,
+    authz::{self, Attributes},
+    flow,
     request_info::RequestInfo,
     status::Status,
-    types::{Request, Response, State, UserInfo},
+    types::{Request, Response, State, body_from},
 };
+use call::{Call, LONG_RUNNING};
 
 /// The client certificate of the connection, put into the request's extensions by the listener.
 #[derive(Clone)]
@@ -31,44 +35,94 @@ pub struct PeerCertificate(pub CertificateDer<'static>);
 pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    match AssertUnwindSafe(dispatch(state, request)).catch_unwind().await {
-        Ok(Ok(response)) => response,
+    let info = RequestInfo::parse(&method, request.uri());
+    let mut call = Call::begin(&state, &info, &request);
+    let limit = deadline::of(&info, request.uri().query(), state.config.protection.request_timeout);
+    let outcome = match limit {
+        Err(status) => Ok(Err(status)),
+        Ok(limit) => {
+            let dispatched =
+                LONG_RUNNING.scope(call.long_running(), dispatch(state, info, request, &mut call));
+            let dispatched = AssertUnwindSafe(dispatched).catch_unwind();
+            match limit {
+                None => dispatched.await,
+                Some(limit) => tokio::time::timeout(limit, dispatched).await.unwrap_or_else(|_| {
+                    Ok(Err(Status::timeout("request did not complete within the allotted timeout", 0)))
+                }),
+            }
+        }
+    };
+    match outcome {
+        Ok(Ok(response)) => call.end(response, None, false).await,
         Ok(Err(status)) => {
             if status.code >= 500 {
                 tracing::warn!(%method, path, code = status.code, error = %status, "request failed");
             }
-            status.into_response()
+            call.end(status.clone().into_response(), Some(status), false).await
         }
         Err(panic) => {
             let text =
                 panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             tracing::error!(%method, path, panic = text.unwrap_or("unknown"), "handler panicked");
-            Status::new(
+            let status = Status::new(
                 500,
                 "InternalError",
                 "This request caused apiserver to panic. Look in the logs for details.",
-            )
-            .into_response()
+            );
+            call.end(status.clone().into_response(), Some(status), true).await
         }
     }
 }
 
-async fn dispatch(state: Arc<State>, request: Request) -> Result<Response, Status> {
-    let (parts, body) = request.into_parts();
+async fn dispatch(
+    state: Arc<State>,
+    info: RequestInfo,
+    request: Request,
+    call: &mut Call,
+) -> Result<Response, Status> {
+    let (parts, mut body) = request.into_parts();
     let peer = parts.extensions.get::<PeerCertificate>().cloned();
-    let user = authn::authenticate(&state, &parts, peer.as_ref().map(|peer| &peer.0))?;
-    let info = RequestInfo::parse(&parts.method, &parts.uri);
-    authorize(&state, &user, &info)?;
+    let requester = authn::requester(&state, &parts, peer.as_ref().map(|peer| &peer.0));
+    call.asked(requester.as_ref().ok(), &info, &parts);
+    let mut user = requester?;
+    if let Some(other) = authn::impersonate(&state.authorizer, &user, &parts.headers)? {
+        call.impersonates(&other);
+        user = other;
+    }
+    if call.wants_body() {
+        let bytes = body::collect(body).await?;
+        call.body(parts.headers.get(http::header::CONTENT_TYPE), &bytes);
+        body = body_from(bytes);
+    }
+    // Held until the handler is done; a stream goes on without a seat.
+    let _seat = if deadline::is_long_running(&info) && info.verb != "watch" {
+        None
+    } else {
+        let timeout = state.config.protection.request_timeout;
+        let count = || state.objects_of(&info);
+        match state.flow.admit(&user, &info, timeout, count).await {
+            None => None,
+            Some(admission) => {
+                call.classified(admission.mark);
+                match admission.seat {
+                    None => return Ok(flow::too_many_requests()),
+                    seat => seat,
+                }
+            }
+        }
+    };
+    let attributes = attributes(&info);
+    let decision = state.authorizer.authorize(&user, &attributes);
+    call.authorized(&decision);
+    if !decision.allowed {
+        return Err(authz::denied(&user, &attributes, &decision));
+    }
     let request = Request::from_parts(parts, body);
     if info.is_resource {
         resource::serve(state, user, info, request).await
     } else {
         nonresource::serve(&state, &user, &info, request).await
     }
-}
-
-fn authorize(state: &State, user: &UserInfo, info: &RequestInfo) -> Result<(), Status> {
-    state.authorizer.require(user, &attributes(info))
 }
 
 pub fn attributes(info: &RequestInfo) -> Attributes {

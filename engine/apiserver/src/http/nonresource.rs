@@ -30,7 +30,7 @@ pub async fn serve(
         }
         ["openapi", ..] => crate::openapi::serve(state, &segments[1..], &request),
         ["healthz" | "livez" | "readyz", ..] => health::serve(state, &segments, request.uri().query()),
-        ["metrics"] => Ok(text(health::metrics(state))),
+        ["metrics"] => Ok(metrics(state)),
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
         }
@@ -45,6 +45,13 @@ pub fn text(body: String) -> Response {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn metrics(state: &State) -> Response {
+    let mut response = text(crate::metrics::render(state));
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, format);
     response
 }
 

@@ -3,6 +3,7 @@
 mod address;
 mod autoscaler;
 mod batch;
+mod certificates;
 mod checked;
 pub mod checks;
 mod cluster;
@@ -53,6 +54,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("autoscaling", "horizontalpodautoscalers") => &autoscaler::AUTOSCALER,
         ("batch", "cronjobs") => &batch::CRON_JOB,
         ("batch", "jobs") => &batch::JOB,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificates::SigningRequest,
         ("coordination.k8s.io", "leases") => &cluster::LEASE,
         ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,

@@ -52,6 +52,10 @@ impl Authority {
         &self.pem
     }
 
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
     }

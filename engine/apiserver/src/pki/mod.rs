@@ -9,6 +9,7 @@ mod authority;
 mod clients;
 mod files;
 mod kubeconfig;
+pub mod request;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -89,6 +90,10 @@ impl Pki {
         expiry: Option<Duration>,
     ) -> Result<(String, String), PkiError> {
         self.authority.sign_client(name, groups, expiry.unwrap_or(CLIENT_VALIDITY))
+    }
+
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority.clone()
     }
 
     /// Whether our authority issued this client certificate and it is valid now.

@@ -10,6 +10,8 @@ mod identity;
 mod tests;
 mod token_request;
 
+pub use identity::user_info;
+
 use http::{HeaderValue, header};
 use serde_json::Value;
 

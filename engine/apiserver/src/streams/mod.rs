@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     PodAccess, PodAccessError,
     authz::Attributes,
+    http::call::LONG_RUNNING,
     request_info::query_pairs,
     status::Status,
     types::{Request, Response, State, UserInfo},
@@ -131,7 +132,10 @@ impl From<PodAccessError> for Status {
 
 /// Runs what follows an upgrade. It outlives its request, and ends with the connection or with the server.
 fn run_upgraded(stop: CancellationToken, session: impl Future<Output = ()> + Send + 'static) {
+    // Its request is long-running until the session ends.
+    let request = LONG_RUNNING.try_with(Clone::clone).ok().flatten();
     tokio::spawn(async move {
+        let _request = request;
         let _ = stop.run_until_cancelled(session).await;
     });
 }

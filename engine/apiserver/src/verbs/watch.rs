@@ -78,6 +78,11 @@ pub fn watch(
         next_bookmark: options.allow_bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
         deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
         stop: state.stop.clone(),
+        sent: state.metrics.watch(
+            &target.served.api.gvk.group,
+            &target.served.api.gvk.version,
+            &target.served.api.plural,
+        ),
     };
     let frames = stream::unfold(stream, |mut stream| async move {
         let frame = stream.next().await?;
@@ -109,6 +114,7 @@ struct Stream {
     next_bookmark: Option<Instant>,
     deadline: Instant,
     stop: CancellationToken,
+    sent: Arc<crate::metrics::WatchSeries>,
 }
 
 enum Wake {
@@ -244,6 +250,7 @@ impl Stream {
             "MODIFIED" => b"{\"type\":\"MODIFIED\",\"object\":",
             _ => b"{\"type\":\"DELETED\",\"object\":",
         };
+        self.sent.sent(object.len());
         self.frames.push(head);
         self.frames.push_shared(&object, 0);
         self.frames.push(b"}\n");

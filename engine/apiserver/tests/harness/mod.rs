@@ -50,6 +50,10 @@ pub fn admin() -> Identity {
 
 impl Harness {
     pub async fn start() -> Harness {
+        Harness::start_with(|_| ()).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Harness {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(StoreConfig {
             dir: dir.path().join("store"),
@@ -58,7 +62,7 @@ impl Harness {
         })
         .await
         .expect("store opens");
-        let config = Config {
+        let mut config = Config {
             data_dir: dir.path().to_owned(),
             bind: "127.0.0.1:0".parse().expect("address"),
             node_ip: "127.0.0.1".parse().expect("address"),
@@ -67,7 +71,9 @@ impl Harness {
             service_cidr: "10.43.0.0/16".parse().expect("network"),
             cluster_domain: "cluster.local".into(),
             node_port_range: 30000..=32767,
+            protection: coracle_apiserver::Protection::default(),
         };
+        change(&mut config);
         let server = ApiServer::build(config, &store).await.expect("server builds");
         Harness { server: Arc::new(server), store, _dir: dir }
     }

@@ -53,6 +53,7 @@ impl Cluster {
             service_cidr: "10.43.0.0/16".parse().unwrap(),
             cluster_domain: "cluster.local".to_owned(),
             node_port_range: 30000..=32767,
+            protection: coracle_apiserver::Protection::default(),
         };
         let server = Arc::new(ApiServer::build(config, &store).await.unwrap());
         let client = server.client(identity("admin", &["system:masters", "system:authenticated"]));
@@ -73,6 +74,7 @@ impl Cluster {
             client_for: Box::new(of_controller),
             ca_pem: server.ca_pem(),
             node_ip: "192.0.2.10".parse().unwrap(),
+            authority: Arc::new(Authority(server.authority())),
         };
         tasks.spawn(coracle_controllers::run(dependencies, stop.clone()));
         let scheduler = server.client(identity("system:kube-scheduler", &["system:authenticated"]));
@@ -181,5 +183,25 @@ async fn act_as_kubelet(client: Client, reader: Reader) {
             }});
             let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await;
         }
+    }
+}
+
+struct Authority(Arc<coracle_apiserver::pki::Authority>);
+
+impl coracle_controllers::CertificateAuthority for Authority {
+    fn inspect(&self, request: &[u8]) -> Result<coracle_controllers::Requested, String> {
+        let asked = coracle_apiserver::pki::request::inspect(request).map_err(|error| error.to_string())?;
+        Ok(coracle_controllers::Requested {
+            common_name: asked.common_name,
+            organizations: asked.organizations,
+            dns_names: asked.dns_names,
+            ip_addresses: asked.ip_addresses,
+            emails: asked.emails,
+            uris: asked.uris,
+        })
+    }
+
+    fn sign(&self, request: &[u8], usages: &[String], validity: Duration) -> Result<String, String> {
+        self.0.sign_request(request, usages, validity).map_err(|error| error.to_string())
     }
 }

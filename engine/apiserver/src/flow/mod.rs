@@ -1,0 +1,158 @@
+//! Priority and fairness: how many requests are worked on at a time, whose turn it is when they are more, and who is
+//! told to come back later.
+//!
+//! Kept true: exempt requests never wait; a priority level always gets the seats that it does not lend; in a level, one
+//!            flow cannot starve the others; a request that goes away gives its place back.
+//! Reads:     FlowSchemas and PriorityLevelConfigurations. Writes: the FlowSchemas' condition `Dangling`.
+//! Source:    https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
+
+mod config;
+mod controller;
+mod dispatch;
+mod level;
+mod metrics;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+pub use self::controller::{pass, run};
+use self::{
+    config::Compiled,
+    dispatch::{Arrival, Seat, Shared},
+    schema::Schema,
+};
+use crate::{
+    metrics::Page,
+    request_info::RequestInfo,
+    types::{Response, UserInfo, body_from},
+};
+
+/// The share of a request's time that it may spend waiting for a seat, as on a stock server.
+const WAIT_SHARE: u32 = 4;
+/// A list takes a seat for so many objects, up to [`MAX_WIDTH`] seats.
+const OBJECTS_PER_SEAT: usize = 100;
+const MAX_WIDTH: u32 = 10;
+
+pub struct FlowControl {
+    compiled: ArcSwap<Compiled>,
+    shared: Arc<Shared>,
+    /// Seats of all levels together.
+    seats: u32,
+}
+
+/// Which FlowSchema took a request, and what became of it.
+pub struct Admission {
+    /// None: too many requests.
+    pub seat: Option<Seat>,
+    pub mark: Mark,
+}
+
+/// The headers that tell a client how it was classified.
+#[derive(Clone)]
+pub struct Mark {
+    schema_uid: HeaderValue,
+    level_uid: HeaderValue,
+}
+
+impl Mark {
+    pub fn put(&self, headers: &mut HeaderMap) {
+        headers.insert("x-kubernetes-pf-flowschema-uid", self.schema_uid.clone());
+        headers.insert("x-kubernetes-pf-prioritylevel-uid", self.level_uid.clone());
+    }
+}
+
+impl FlowControl {
+    /// Without configuration everything is exempt; see [`pass`].
+    pub fn new(seats: u32) -> FlowControl {
+        FlowControl { compiled: ArcSwap::from_pointee(Compiled::default()), shared: Arc::default(), seats }
+    }
+
+    /// Waits for a seat, at most a share of `timeout`. `count` tells how many objects a list would read.
+    pub async fn admit(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+        timeout: Duration,
+        count: impl FnOnce() -> usize,
+    ) -> Option<Admission> {
+        // The guard of the configuration is not held while waiting.
+        let schema: Arc<Schema> = self.compiled.load().classify(user, info)?.clone();
+        let width = if info.verb == "list" { list_width(count()) } else { 1 };
+        let seat = self.seat(&schema, user, info, width, timeout / WAIT_SHARE).await;
+        Some(Admission { seat, mark: schema.mark.clone() })
+    }
+
+    async fn seat(
+        &self,
+        schema: &Arc<Schema>,
+        user: &UserInfo,
+        info: &RequestInfo,
+        width: u32,
+        patience: Duration,
+    ) -> Option<Seat> {
+        let flow = || flow_hash(schema, user, info);
+        let counters = &schema.counters;
+        match self.shared.arrive(schema, width, flow) {
+            Arrival::Seated(seat) => {
+                counters.dispatched.fetch_add(1, Relaxed);
+                Some(seat)
+            }
+            Arrival::Rejected(reason) => {
+                counters.rejected(reason);
+                None
+            }
+            Arrival::Queued(place) => {
+                let began = Instant::now();
+                counters.waiting.fetch_add(1, Relaxed);
+                let seat = tokio::time::timeout(patience, place.seat()).await.ok().flatten();
+                counters.waiting.fetch_sub(1, Relaxed);
+                counters.waited(seat.is_some(), began.elapsed());
+                match &seat {
+                    Some(_) => _ = counters.dispatched.fetch_add(1, Relaxed),
+                    None => counters.rejected("time-out"),
+                }
+                seat
+            }
+        }
+    }
+
+    pub fn render(&self, page: &mut Page) {
+        metrics::render(&self.compiled.load(), &self.shared, page);
+    }
+}
+
+fn list_width(objects: usize) -> u32 {
+    u32::try_from(objects.div_ceil(OBJECTS_PER_SEAT)).unwrap_or(MAX_WIDTH).clamp(1, MAX_WIDTH)
+}
+
+fn flow_hash(schema: &Schema, user: &UserInfo, info: &RequestInfo) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    schema.name.hash(&mut hasher);
+    match schema.distinguisher {
+        schema::Distinguisher::None => {}
+        schema::Distinguisher::User => user.name.hash(&mut hasher),
+        schema::Distinguisher::Namespace => info.namespace.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// What a stock server says, in plain text.
+pub fn too_many_requests() -> Response {
+    let mut response = Response::new(body_from("Too many requests, please try again later.\n"));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
