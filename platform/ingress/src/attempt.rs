@@ -7,6 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use tracing::{debug, info};
 
 use crate::{
+    alarm::Alarm,
     annotations::Settings,
     exchange::{ConnectError, Connection},
     headers,
@@ -26,9 +27,9 @@ pub struct Attempt<'a> {
 
 /// Why there is no answer.
 pub enum Failure {
-    /// The request had no effect, and may be sent elsewhere: here it is, and what to answer if there is no other place.
-    Next(Box<Request<RequestBody>>, StatusCode),
-    /// It may have had an effect.
+    /// The request had no effect, is whole again, and may be sent elsewhere. This is to answer if there is no other place.
+    Next(StatusCode),
+    /// It may have had an effect, and is gone.
     Final(StatusCode),
 }
 
@@ -37,7 +38,7 @@ impl Attempt<'_> {
     /// request is on its way to it: that is no failure, the next connection is used.
     pub async fn http1(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         address: SocketAddr,
         client: &mut Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Failure> {
@@ -47,50 +48,56 @@ impl Attempt<'_> {
             let reused = rested.is_some();
             let mut connection = match rested {
                 Some(connection) => connection,
-                None => match Connection::open(address, self.settings.connect_timeout).await {
+                // In a box, as it is rare: what is in it makes the future of every request larger.
+                None => match Box::pin(Connection::open(address, self.settings.connect_timeout)).await {
                     Ok(connection) => connection,
-                    Err(error) => return Err(refused(request, address, &error)),
+                    Err(error) => return Err(refused(address, &error)),
                 },
             };
-            let again = is_replayable(&request).then(|| clone_head(&request));
-            let exchange = connection.send(request);
-            let Some(outcome) = upload::while_in_progress(exchange, self.upload, &self.settings).await else {
-                return Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT));
-            };
+            let again = is_replayable(request).then(|| clone_head(request));
+            let mut alarm = std::mem::take(&mut connection.alarm);
+            let exchange = connection.send(take(request));
+            let outcome = upload::while_in_progress(exchange, self.upload, &self.settings, &mut alarm).await;
+            connection.alarm = alarm;
             let mut error = match outcome {
-                Ok(response) => return Ok(self.answer(response, connection, client)),
-                Err(error) => error,
+                Some(Ok(response)) => return Ok(self.answer(response, connection, client)),
+                Some(Err(error)) => error,
+                None => return Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
             };
             debug!(%address, error = %error.error(), reused, "backend gave no answer");
             let unsent = error.take_message();
             // One that was lost on its way is not entrusted to another old connection.
             fresh = unsent.is_none();
-            match unsent.or(again) {
-                Some(again) if reused => request = again,
-                Some(again) => return Err(Failure::Next(Box::new(again), StatusCode::BAD_GATEWAY)),
-                None => return Err(self.lost()),
+            let Some(again) = unsent.or(again) else { return Err(self.lost()) };
+            *request = again;
+            if !reused {
+                return Err(Failure::Next(StatusCode::BAD_GATEWAY));
             }
         }
     }
 
     pub async fn http2(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         address: SocketAddr,
     ) -> Result<Response<AnswerBody>, Failure> {
         let mut sender = match self.pool.http2(address, self.settings.connect_timeout).await {
             Ok(sender) => sender,
-            Err(error) => return Err(refused(request, address, &error)),
+            Err(error) => return Err(refused(address, &error)),
         };
-        to_http2(&mut request, address);
-        let exchange = sender.try_send_request(request);
-        match upload::while_in_progress(exchange, self.upload, &self.settings).await {
+        to_http2(request, address);
+        let exchange = sender.try_send_request(take(request));
+        let mut alarm = Alarm::default();
+        match upload::while_in_progress(exchange, self.upload, &self.settings, &mut alarm).await {
             Some(Ok(mut response)) => {
                 headers::drop_hop_by_hop(response.headers_mut());
                 Ok(response.map(AnswerBody::Backend))
             }
             Some(Err(mut error)) => match error.take_message() {
-                Some(unsent) => Err(Failure::Next(Box::new(unsent), StatusCode::BAD_GATEWAY)),
+                Some(unsent) => {
+                    *request = unsent;
+                    Err(Failure::Next(StatusCode::BAD_GATEWAY))
+                }
                 None => Err(self.lost()),
             },
             None => Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
@@ -121,13 +128,13 @@ impl Attempt<'_> {
     }
 }
 
-fn refused(request: Request<RequestBody>, address: SocketAddr, error: &ConnectError) -> Failure {
+fn refused(address: SocketAddr, error: &ConnectError) -> Failure {
     info!(%address, error = error as &dyn std::error::Error, "backend does not take connections");
     let status = match error {
         ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
         ConnectError::Io(_) | ConnectError::Handshake(_) => StatusCode::BAD_GATEWAY,
     };
-    Failure::Next(Box::new(request), status)
+    Failure::Next(status)
 }
 
 fn is_replayable(request: &Request<RequestBody>) -> bool {
@@ -136,6 +143,11 @@ fn is_replayable(request: &Request<RequestBody>) -> bool {
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     );
     idempotent && request.body().is_empty()
+}
+
+/// What is left has no meaning, until the request is put back.
+fn take(request: &mut Request<RequestBody>) -> Request<RequestBody> {
+    std::mem::replace(request, Request::new(RequestBody::empty()))
 }
 
 fn clone_head(request: &Request<RequestBody>) -> Request<RequestBody> {

@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::{sockets, upload::RequestBody};
+use crate::{alarm::Alarm, sockets, upload::RequestBody};
 
 type Work = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
@@ -31,6 +31,8 @@ pub struct Connection {
     sender: http1::SendRequest<RequestBody>,
     /// `None` once it has ended.
     work: Option<Work>,
+    /// For the deadlines of its exchanges.
+    pub alarm: Alarm,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,8 @@ impl Connection {
     pub async fn open(address: SocketAddr, within: Duration) -> Result<Connection, ConnectError> {
         let stream = connect(address, within).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Connection { address, sender, work: Some(Box::pin(connection.with_upgrades())) })
+        let work: Work = Box::pin(connection.with_upgrades());
+        Ok(Connection { address, sender, work: Some(work), alarm: Alarm::default() })
     }
 
     /// Sends a request and waits for the head of the answer.

@@ -58,7 +58,7 @@ impl Forwarder {
             return respond::redirect(&self.https_location(host, request.uri()));
         }
         if backend.settings.body_limit.is_some_and(|limit| announced_length(&request) > limit) {
-            return too_large(request).await;
+            return Box::pin(too_large(request)).await;
         }
         self.forward(request, arrival, backend).await
     }
@@ -82,18 +82,17 @@ impl Forwarder {
             let settings = backend.settings;
             let attempt =
                 Attempt { pool: &self.pool, tasks: &self.tasks, upload: upload.as_deref(), settings };
-            let failed = match self.try_endpoints(&attempt, request, &backend, &mut client).await {
+            let status = match self.try_endpoints(&attempt, &mut request, &backend, &mut client).await {
                 Ok(response) => return response,
                 Err(Failure::Final(status)) => return respond::plain(status),
-                Err(Failure::Next(again, status)) => (again, status),
+                Err(Failure::Next(status)) => status,
             };
             // Its pods may just have been replaced: whoever serves the route now is asked too.
-            request = *failed.0;
             match self.route(host(&request), request.uri().path()) {
                 Some((newer, _)) if !Arc::ptr_eq(&newer, &backend) && newer.target != backend.target => {
                     backend = newer;
                 }
-                _ => return respond::plain(failed.1),
+                _ => return respond::plain(status),
             }
         }
     }
@@ -101,27 +100,25 @@ impl Forwarder {
     async fn try_endpoints(
         &self,
         attempt: &Attempt<'_>,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         backend: &Backend,
         client: &mut Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Failure> {
         let addresses = self.addresses(backend).await;
-        let mut failed = Failure::Next(Box::new(request), StatusCode::SERVICE_UNAVAILABLE);
+        let mut failed = Failure::Next(StatusCode::SERVICE_UNAVAILABLE);
         let turn = if addresses.len() > 1 { backend.turn() } else { 0 };
         for offset in 0..addresses.len().min(MAX_TRIES) {
-            let request = match failed {
-                Failure::Next(request, _) => *request,
-                Failure::Final(_) => return Err(failed),
-            };
             let address = addresses[turn.wrapping_add(offset) % addresses.len()];
             let tried = match attempt.settings.protocol {
                 Protocol::Http1 => attempt.http1(request, address, client).await,
-                Protocol::Http2 => attempt.http2(request, address).await,
+                // In a box, so that the future of a request over HTTP/1.1 is small.
+                Protocol::Http2 => Box::pin(attempt.http2(request, address)).await,
             };
-            failed = match tried {
+            match tried {
                 Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
+                Err(Failure::Next(status)) => failed = Failure::Next(status),
+                Err(Failure::Final(status)) => return Err(Failure::Final(status)),
+            }
         }
         Err(failed)
     }
@@ -131,7 +128,7 @@ impl Forwarder {
         match &backend.target {
             Target::Endpoints(addresses) => addresses.as_ref().into(),
             Target::Absent => Cow::Borrowed(&[]),
-            Target::Dns { host, port } => self.names.resolve(host, *port).await.into(),
+            Target::Dns { host, port } => Box::pin(self.names.resolve(host, *port)).await.into(),
         }
     }
 

@@ -30,7 +30,7 @@ const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-const HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TRANSFER_ENCODING,
@@ -40,7 +40,7 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 ];
 
 /// `Expect` is answered here, when the body is first read. `Proxy` misleads CGI programs (CVE-2016-5385).
-const NOT_FOR_BACKENDS: [HeaderName; 4] = [header::EXPECT, header::TE, HTTP2_SETTINGS, PROXY];
+static NOT_FOR_BACKENDS: [HeaderName; 4] = [header::EXPECT, header::TE, HTTP2_SETTINGS, PROXY];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -73,9 +73,7 @@ pub fn refusal<B: Body>(request: &Request<B>) -> Option<StatusCode> {
 pub fn prepare(parts: &mut Parts, arrival: &Arrival, upgrade: bool) {
     let upgrade = upgrade.then(|| parts.headers.get(header::UPGRADE).cloned()).flatten();
     drop_hop_by_hop(&mut parts.headers);
-    for name in NOT_FOR_BACKENDS {
-        parts.headers.remove(name);
-    }
+    drop_named(&mut parts.headers, &NOT_FOR_BACKENDS);
     if let Some(protocol) = upgrade {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);
@@ -114,18 +112,32 @@ fn describe_client(headers: &mut HeaderMap, arrival: &Arrival) {
 
 /// Also what `Connection` names, but for what tells where a message goes and ends.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    if contains(headers, &header::CONNECTION) {
         let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<HeaderName> =
-            values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+        let options = values.flat_map(|value| value.split(',')).map(str::trim);
+        let named: Vec<HeaderName> = options
+            .filter(|option| !["keep-alive", "close", "upgrade"].contains(option))
+            .filter_map(|option| option.parse().ok())
+            .collect();
         for name in named.iter().filter(|name| ![header::HOST, header::CONTENT_LENGTH].contains(name)) {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    drop_named(headers, &HOP_BY_HOP);
+}
+
+fn drop_named(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        if contains(headers, name) {
+            headers.remove(name);
+        }
     }
+}
+
+/// Most messages have few headers, and none of those asked for: to look at all names is cheaper than to hash one.
+fn contains(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|known| known == name)
 }
 
 /// Whether a request wants to leave HTTP, e.g. for a WebSocket. HTTP/2 behind the proxy's back is not offered: requests

@@ -7,6 +7,7 @@
 //! Invariant: a change of routes or endpoints never drops a request that is under way.
 //! Source:    <https://kubernetes.io/docs/concepts/services-networking/ingress/>
 
+mod alarm;
 mod annotations;
 mod attempt;
 mod backend;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::{forward::Forwarder, headers::Arrival, respond::AnswerBody};
+use crate::{alarm::ConnectionTimer, forward::Forwarder, headers::Arrival, respond::AnswerBody, tasks};
 
 /// As nginx's `client_header_timeout`; also bounds a TLS handshake, and the rest between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ where
 {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::default())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER)
         .max_header_size(HEAD_LIMIT);
@@ -135,10 +135,9 @@ where
     F: Future<Output = hyper::Result<()>>,
 {
     let mut serving = pin!(serving);
-    let ended = tokio::select! {
-        biased;
-        ended = serving.as_mut() => ended,
-        () = visit.forwarder.tasks.stopping.cancelled() => {
+    let ended = match tasks::until(&visit.forwarder.tasks.stopping, serving.as_mut()).await {
+        Some(ended) => ended,
+        None => {
             shut_down(serving.as_mut());
             serving.await
         }

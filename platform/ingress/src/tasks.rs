@@ -2,7 +2,7 @@
 //!
 //! Invariant: none of them lives on after [`Tasks::end`], or after the ingress was dropped.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,7 +19,7 @@ impl Tasks {
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.tracker.spawn(async move {
-            cut.run_until_cancelled_owned(work).await;
+            until(&cut, work).await;
         });
     }
 
@@ -31,6 +31,23 @@ impl Tasks {
             self.tracker.wait().await;
         }
     }
+}
+
+/// What `work` comes to; `None` when the token is cancelled first.
+///
+/// Only for what a task polls with its own waker, which is always the same: the token is told that once, at the first
+/// poll. `CancellationToken::run_until_cancelled` tells it again at each of the many polls of a connection.
+pub async fn until<F: Future>(token: &CancellationToken, work: F) -> Option<F::Output> {
+    let (mut work, mut cancelled) = (pin!(work), pin!(token.cancelled()));
+    let mut told = false;
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        let is_news = !std::mem::replace(&mut told, true) || token.is_cancelled();
+        if is_news && cancelled.as_mut().poll(context).is_ready() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// HTTP/2 connections spawn their streams through this.

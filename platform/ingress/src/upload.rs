@@ -1,6 +1,7 @@
 //! The body of a request on its way to the backend: counted against its limit, and watched for progress.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -13,9 +14,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::annotations::Settings;
+use crate::{alarm::Alarm, annotations::Settings};
 
 /// `None`: the request has no body.
 pub struct RequestBody(Option<Streamed>);
@@ -121,21 +122,21 @@ pub async fn while_in_progress<F: Future>(
     exchange: F,
     upload: Option<&Upload>,
     settings: &Settings,
+    alarm: &mut Alarm,
 ) -> Option<F::Output> {
     let mut exchange = pin!(exchange);
     let sent = Instant::now();
-    let limit = || match upload {
-        Some(upload) => {
-            upload.quiet_until(settings).max(sent + settings.send_timeout.min(settings.read_timeout))
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = exchange.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
         }
-        None => sent + settings.read_timeout,
-    };
-    loop {
-        if let Ok(outcome) = timeout_at(limit(), exchange.as_mut()).await {
-            return Some(outcome);
-        }
-        if limit() <= Instant::now() {
-            return None;
-        }
-    }
+        let limit = match upload {
+            Some(upload) => {
+                upload.quiet_until(settings).max(sent + settings.send_timeout.min(settings.read_timeout))
+            }
+            None => sent + settings.read_timeout,
+        };
+        alarm.poll(limit, context).map(|()| None)
+    })
+    .await
 }
