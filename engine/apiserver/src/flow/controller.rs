@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Weak};
 
+use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, WatchError};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use serde::de::DeserializeOwned;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,7 +29,7 @@ fn resource(plural: &str) -> Resource {
     store_resource(GROUP, plural)
 }
 
-fn all<K: DeserializeOwned + Send + Sync + 'static>(state: &State, plural: &str) -> Vec<Arc<K>> {
+fn all<K: Kind>(state: &State, plural: &str) -> Vec<Arc<K>> {
     let snapshot = state.reader.snapshot();
     let scope = Scope::all(resource(plural));
     snapshot.list(&scope).filter_map(|object| object.decode().ok()).collect()

@@ -88,11 +88,11 @@ pub fn status(
         if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
     PodDisruptionBudgetStatus {
         conditions: Some(conditions(budget, value, reason, "", now)),
-        current_healthy: healthy,
-        desired_healthy: desired,
+        current_healthy: Some(healthy),
+        desired_healthy: Some(desired),
         disrupted_pods: (!going.is_empty()).then_some(going),
-        disruptions_allowed: allowed,
-        expected_pods: expected,
+        disruptions_allowed: Some(allowed),
+        expected_pods: Some(expected),
         observed_generation: budget.metadata.generation,
     }
 }
@@ -102,9 +102,12 @@ pub fn failed(budget: &PodDisruptionBudget, why: &str, now: Timestamp) -> PodDis
     let before = budget.status.clone().unwrap_or_default();
     PodDisruptionBudgetStatus {
         conditions: Some(conditions(budget, "False", "SyncFailed", why, now)),
-        disruptions_allowed: 0,
+        current_healthy: before.current_healthy.or(Some(0)),
+        desired_healthy: before.desired_healthy.or(Some(0)),
+        disrupted_pods: before.disrupted_pods,
+        disruptions_allowed: Some(0),
+        expected_pods: before.expected_pods.or(Some(0)),
         observed_generation: budget.metadata.generation,
-        ..before
     }
 }
 

@@ -49,7 +49,7 @@ fn budgets_allow_what_is_healthy_beyond_what_is_wanted() {
     ] {
         let status = plan::status(&budget(spec.clone(), json!(null)), &pods(lines), expected, now());
         let found = (status.desired_healthy, status.current_healthy, status.disruptions_allowed);
-        assert_eq!(found, (desired, healthy, allowed), "{spec} {lines}");
+        assert_eq!(found, (Some(desired), Some(healthy), Some(allowed)), "{spec} {lines}");
         let condition = &status.conditions.unwrap()[0];
         let wanted = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
         assert_eq!((condition.status.as_str(), condition.reason.as_str()), wanted);
@@ -66,7 +66,7 @@ fn an_evicted_pod_counts_no_more_until_its_time_is_over() {
     let status =
         plan::status(&budget(json!({ "minAvailable": 1 }), status), &pods("a ready, b ready"), 2, now());
     assert_eq!(status.disrupted_pods.as_ref().unwrap().keys().collect::<Vec<_>>(), ["a"]);
-    assert_eq!((status.current_healthy, status.disruptions_allowed), (1, 0));
+    assert_eq!((status.current_healthy, status.disruptions_allowed), (Some(1), Some(0)));
     assert_eq!(plan::next_expiry(&status, now()), Some(std::time::Duration::from_secs(60)));
 }
 
@@ -76,7 +76,7 @@ fn a_pass_that_fails_allows_nothing() {
         json!({ "currentHealthy": 3, "desiredHealthy": 1, "disruptionsAllowed": 2, "expectedPods": 3 });
     let status = plan::failed(&budget(json!({ "maxUnavailable": 1 }), status), "why", now());
     let condition = &status.conditions.unwrap()[0];
-    assert_eq!((status.disruptions_allowed, status.current_healthy), (0, 3));
+    assert_eq!((status.disruptions_allowed, status.current_healthy), (Some(0), Some(3)));
     assert_eq!((condition.reason.as_str(), condition.message.as_str()), ("SyncFailed", "why"));
 }
 

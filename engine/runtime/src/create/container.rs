@@ -16,8 +16,8 @@ use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::Sysca
 use serde_json::{Value, json};
 
 use super::{
-    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, mount_flags, process, process::Process,
-    rootfs, spec, words::Words,
+    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, mount_flags, process,
+    process::Process, rootfs, spec, words::Words,
 };
 use crate::{
     api::ContainerSpec,

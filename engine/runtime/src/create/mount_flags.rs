@@ -104,9 +104,8 @@ fn remount(path: &Path, wanted: MsFlags) -> io::Result<()> {
 
 fn kernel_sets_flags() -> bool {
     // SAFETY: with a descriptor that cannot be, the call fails before it reads any of the (absent) attributes.
-    let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, std::ptr::null::<u8>(), 0)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, std::ptr::null::<u8>(), 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
 

@@ -43,8 +43,7 @@ impl Filters {
 
     /// One system call is answered with an error number (0: it seems to succeed); all others are allowed.
     pub fn answering(call: i64, errno: u32) -> Result<Self, SeccompError> {
-        let rule =
-            Rule { numbers: vec![call], action: SeccompAction::Errno(errno), conditions: Vec::new() };
+        let rule = Rule { numbers: vec![call], action: SeccompAction::Errno(errno), conditions: Vec::new() };
         compile(&Profile { default: SeccompAction::Allow, rules: vec![rule] }).map(Filters)
     }
 
