@@ -70,6 +70,11 @@ impl Quantity {
         self.nanos < 0
     }
 
+    /// Beyond what 128 bits hold, the product stays at the limit.
+    pub fn times(self, factor: i64) -> Quantity {
+        Quantity { nanos: self.nanos.saturating_mul(factor.into()), ..self }
+    }
+
     fn with(self, nanos: i128, other: Quantity) -> Quantity {
         Quantity { nanos, family: if self.is_zero() { other.family } else { self.family } }
     }

@@ -46,7 +46,9 @@ impl EventLimits {
             buckets.retain(|_, bucket| bucket.filled(now).left < BURST);
             if buckets.len() >= NAMESPACES_MAX {
                 let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(name, _)| name.clone());
-                oldest.and_then(|name| buckets.remove(&name));
+                if let Some(name) = oldest {
+                    buckets.remove(&name);
+                }
             }
         }
         let bucket = buckets.entry(namespace.into()).or_insert_with(|| Bucket::full(now));

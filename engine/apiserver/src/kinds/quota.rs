@@ -133,7 +133,7 @@ fn check_scopes(out: &mut Causes, names: &[&str], hard: &Value, at: &str, shown:
             out.push(Cause::invalid(unknown_at, value, "unsupported scope"));
         }
         for resource in limited.iter().filter(|resource| is_quota_resource(resource)) {
-            if scope_allows(name, resource) != Some(true) {
+            if scope_allows(name, resource) == Some(false) {
                 out.push(Cause::invalid(at, shown.clone(), "unsupported scope applied to resource"));
             }
         }
@@ -326,10 +326,7 @@ mod tests {
                 ),
                 (
                     on(json!(["Sometimes"])),
-                    &[
-                        "spec.scopes: Invalid value: [\"Sometimes\"]: unsupported scope",
-                        "spec.scopes: Invalid value: [\"Sometimes\"]: unsupported scope applied to resource",
-                    ],
+                    &["spec.scopes: Invalid value: [\"Sometimes\"]: unsupported scope"],
                 ),
                 (
                     on(json!(["BestEffort", "NotBestEffort"])),

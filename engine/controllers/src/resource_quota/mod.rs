@@ -59,7 +59,7 @@ impl ResourceQuotaController {
         let snapshot = self.reader.snapshot();
         let mut usages = self.usages.lock();
         let usage = usages.entry(key.namespace.clone()).or_default();
-        usage.read(&snapshot, &key.namespace, quota.resources());
+        usage.read(&snapshot, &key.namespace, quota.resources(), &[]);
         usage.used(quota, &[], Timestamp::now())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use coracle_quota::{Amounts, Pending, Usage};
-use coracle_store::Reader;
+use coracle_store::{Reader, Snapshot};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -53,9 +53,9 @@ impl Ledger {
         let quotas = super::quotas(&snapshot, namespace);
         let concerned: Vec<_> = quotas.iter().filter(|quota| quota.limits_any(growth)).collect();
         let resources: BTreeSet<&str> = concerned.iter().flat_map(|quota| quota.resources()).collect();
-        account.usage.read(&snapshot, namespace, resources);
-        account.forget_settled();
+        account.forget_settled(&snapshot, namespace);
         let others: Vec<Pending> = account.reserved.iter().map(|one| one.pending.clone()).collect();
+        account.usage.read(&snapshot, namespace, resources, &others);
         let now = jiff::Timestamp::now();
         for quota in concerned {
             let used = account.usage.used(quota, &others, now);
@@ -87,10 +87,9 @@ impl Ledger {
 
 impl Account {
     /// Lets go of what was abandoned and is in the store by now, or never will be.
-    fn forget_settled(&mut self) {
-        let usage = &self.usage;
+    fn forget_settled(&mut self, snapshot: &Snapshot, namespace: &str) {
         self.reserved.retain(|one| {
-            let in_store = || usage.has(&one.pending.resource, &one.pending.uid);
+            let in_store = || one.pending.is_stored(snapshot, namespace);
             one.abandoned.is_none_or(|since| since.elapsed() < DOUBT && !in_store())
         });
     }

@@ -36,6 +36,7 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
     }
     let pending = Pending {
         resource: resource.into(),
+        name: object::name(object).into(),
         uid: object::meta_str(object, "uid").into(),
         charge: Arc::new(charge),
     };
