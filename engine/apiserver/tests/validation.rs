@@ -49,7 +49,7 @@ async fn bad_objects_are_refused_with_the_stock_text() {
         (
             "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
             json!({"metadata": {"name": "x"}, "spec": {"maxReplicas": 0, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}}),
-            "HorizontalPodAutoscaler.autoscaling \"x\" is invalid: spec.maxReplicas: Invalid value: 0: must be greater than 0",
+            "HorizontalPodAutoscaler.autoscaling \"x\" is invalid: [spec.maxReplicas: Invalid value: 0: must be greater than 0, spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`]",
         ),
         (
             "/apis/networking.k8s.io/v1/servicecidrs",
