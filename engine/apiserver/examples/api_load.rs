@@ -61,7 +61,7 @@ async fn main() -> Result<(), Error> {
             let one = move |server: &Server, at: usize| {
                 // A stride through all of them, for it to be no sequence.
                 let name = format!("g-{}", at * 7919 % KNOWN);
-                if gets { server.read(&name) } else { server.put(&name, &at.to_string()) }
+                if gets { server.read(&name) } else { server.put(&name, at) }
             };
             load(&server, concurrency, count, one).await?.print(what);
         }
@@ -148,22 +148,24 @@ impl Server {
         self.json("POST", self.path(""), self.config_map(name, x), expected)
     }
 
-    fn put(&self, name: &str, x: &str) -> Call {
-        self.json("PUT", self.path(&format!("/{name}")), self.config_map(name, x), &[200])
+    /// Never what the object was made with: an update that changes nothing is no event.
+    fn put(&self, name: &str, at: usize) -> Call {
+        let body = self.config_map(name, &(at + 1).to_string());
+        self.json("PUT", self.path(&format!("/{name}")), body, &[200])
     }
 
     fn read(&self, name: &str) -> Call {
         self.json("GET", self.path(&format!("/{name}")), String::new(), &[200])
     }
 
-    /// No replicas: nothing but the object is made.
+    /// A label changes, and there are no replicas: the controllers have nothing to do.
     fn apply(&self, version: usize, query: &str) -> Call {
         let namespace = &self.namespace;
         let path = format!(
             "/apis/apps/v1/namespaces/{namespace}/deployments/web?fieldManager=api-load&force=true{query}"
         );
         let body = format!(
-            r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"{namespace}","labels":{{"app":"web"}},"annotations":{{"version":"{version}"}}}},"spec":{{"replicas":0,"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"web","image":"example.com/web:1","ports":[{{"containerPort":8080,"name":"http"}}],"env":[{{"name":"A","value":"1"}},{{"name":"B","value":"2"}}],"resources":{{"requests":{{"cpu":"100m","memory":"64Mi"}},"limits":{{"memory":"128Mi"}}}},"readinessProbe":{{"httpGet":{{"path":"/ready","port":8080}},"periodSeconds":5}},"volumeMounts":[{{"name":"data","mountPath":"/data"}}]}}],"volumes":[{{"name":"data","emptyDir":{{}}}}]}}}}}}}}"#
+            r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"{namespace}","labels":{{"app":"web","version":"{version}"}}}},"spec":{{"replicas":0,"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"web","image":"example.com/web:1","ports":[{{"containerPort":8080,"name":"http"}}],"env":[{{"name":"A","value":"1"}},{{"name":"B","value":"2"}}],"resources":{{"requests":{{"cpu":"100m","memory":"64Mi"}},"limits":{{"memory":"128Mi"}}}},"readinessProbe":{{"httpGet":{{"path":"/ready","port":8080}},"periodSeconds":5}},"volumeMounts":[{{"name":"data","mountPath":"/data"}}]}}],"volumes":[{{"name":"data","emptyDir":{{}}}}]}}}}}}}}"#
         );
         Call {
             method: "PATCH",
@@ -333,7 +335,7 @@ async fn watch(server: &Arc<Server>, watchers: usize, count: usize) -> Result<()
         });
     }
     let started = Instant::now();
-    let one = |server: &Server, at: usize| server.put(&format!("w-{}", at % WATCHED), &at.to_string());
+    let one = |server: &Server, at: usize| server.put(&format!("w-{}", at % WATCHED), at);
     load(server, UPDATERS, count, one).await?.print("watch-updates");
     let mut last = started;
     while let Some(watcher) = all.join_next().await {

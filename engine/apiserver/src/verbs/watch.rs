@@ -126,7 +126,8 @@ enum Wake {
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.stop.is_cancelled() {
+            // Asked here too: there may always be something to send.
+            if self.stop.is_cancelled() || Instant::now() >= self.deadline {
                 return None;
             }
             self.gather();
