@@ -228,13 +228,13 @@ mod tests {
     #[test]
     fn new_keys_share_the_names_of_their_neighbours() {
         let snapshot = snapshot(&["pods/a/x", "pods/b/y"]);
+        let first = &snapshot.get(&parse("pods/a/x")).unwrap().key;
         for (new, neighbour) in [("pods/a/z", "pods/a/x"), ("pods/b/a", "pods/b/y")] {
             let mut key = parse(new);
             snapshot.state.share_names(&mut key);
-            let own = &snapshot.get(&parse(neighbour)).unwrap().key;
-            assert!(
-                Arc::ptr_eq(&key.resource.0, &own.resource.0) && Arc::ptr_eq(&key.namespace, &own.namespace)
-            );
+            let neighbour = &snapshot.get(&parse(neighbour)).unwrap().key;
+            assert!(Arc::ptr_eq(&key.resource.0, &first.resource.0), "{new}");
+            assert!(Arc::ptr_eq(&key.namespace, &neighbour.namespace), "{new}");
             assert_eq!(key, parse(new));
         }
     }
