@@ -1,6 +1,7 @@
 //! Each verb on a real store, in process.
 
 mod harness;
+mod history;
 
 use harness::Harness;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};

@@ -41,7 +41,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// `websocket` and `spdy` are the subprotocols we know, best first.
+    /// `websocket` and `spdy` are the subprotocols we know, best first. Of a WebSocket it may be the empty one.
     pub fn negotiate(
         mut request: Request,
         websocket: &[&'static str],
@@ -64,8 +64,11 @@ impl Upgrade {
             answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
             answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             let offered = offered(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-            let protocol = choose(&offered, websocket)?;
-            answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+            // A client that names none gets the oldest one, binary and without a name, as from a stock server.
+            let protocol = if offered.is_empty() { "" } else { choose(&offered, websocket)? };
+            if !protocol.is_empty() {
+                answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+            }
             (Transport::WebSocket, protocol)
         } else if upgrade.starts_with("spdy/3.1") {
             let protocol = choose(&offered(headers, &STREAM_PROTOCOL), spdy)?;

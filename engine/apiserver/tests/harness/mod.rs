@@ -48,6 +48,21 @@ pub fn admin() -> Identity {
     Identity { user: "admin".into(), groups: vec!["system:masters".into()] }
 }
 
+/// A server on the loopback interface, on a port of its own.
+pub fn config(data_dir: &std::path::Path) -> Config {
+    Config {
+        data_dir: data_dir.to_owned(),
+        bind: "127.0.0.1:0".parse().expect("address"),
+        node_ip: "127.0.0.1".parse().expect("address"),
+        node_name: "node-1".into(),
+        extra_sans: Vec::new(),
+        service_cidr: "10.43.0.0/16".parse().expect("network"),
+        cluster_domain: "cluster.local".into(),
+        node_port_range: 30000..=32767,
+        protection: coracle_apiserver::Protection::default(),
+    }
+}
+
 impl Harness {
     pub async fn start() -> Harness {
         Harness::start_with(|_| ()).await
@@ -62,17 +77,7 @@ impl Harness {
         })
         .await
         .expect("store opens");
-        let mut config = Config {
-            data_dir: dir.path().to_owned(),
-            bind: "127.0.0.1:0".parse().expect("address"),
-            node_ip: "127.0.0.1".parse().expect("address"),
-            node_name: "node-1".into(),
-            extra_sans: Vec::new(),
-            service_cidr: "10.43.0.0/16".parse().expect("network"),
-            cluster_domain: "cluster.local".into(),
-            node_port_range: 30000..=32767,
-            protection: coracle_apiserver::Protection::default(),
-        };
+        let mut config = config(dir.path());
         change(&mut config);
         let server = ApiServer::build(config, &store).await.expect("server builds");
         Harness { server: Arc::new(server), store, _dir: dir }
