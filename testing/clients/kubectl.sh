@@ -186,7 +186,8 @@ PATH=$work/plugins:$PATH ok 'kubectl-clients' k plugin list
 PATH=$work/plugins:$PATH ok 'plugged in' kubectl clients
 # New in 1.37.
 if kubectl kuberc --help >/dev/null 2>&1; then
-    ok '' k kuberc set --section aliases --name listns --command get --prependarg namespaces --kuberc "$work/kuberc"
+    printf 'apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n' >"$work/kuberc"
+    ok 'kind: Preference' k kuberc view --kuberc "$work/kuberc"
 fi
 
 ok 'deleted' n delete pod one echo --now
