@@ -6,9 +6,10 @@
 
 use k8s_openapi::{
     api::{
-        admissionregistration::v1 as admissionregistration, apps::v1 as apps, autoscaling::v2 as autoscaling,
-        batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination,
-        core::v1 as core, discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol,
+        admissionregistration::v1 as admissionregistration, apps::v1 as apps,
+        authorization::v1 as authorization, autoscaling::v2 as autoscaling, batch::v1 as batch,
+        certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
+        discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol,
         networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
         scheduling::v1 as scheduling, storage::v1 as storage,
     },
@@ -54,6 +55,7 @@ kinds! {
     apps::Deployment,
     apps::ReplicaSet,
     apps::StatefulSet,
+    authorization::SubjectAccessReview,
     autoscaling::HorizontalPodAutoscaler,
     batch::CronJob,
     batch::Job,

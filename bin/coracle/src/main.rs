@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod metrics;
 mod node_address;
 mod settings;
 mod up;

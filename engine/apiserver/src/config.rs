@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::audit;
+use crate::{audit, authn::IssuerConfig};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +33,8 @@ pub struct Protection {
     pub max_mutating_in_flight: u32,
     /// Requests that are not long-running end after this time, or earlier if they ask for it.
     pub request_timeout: Duration,
+    /// Whose tokens are taken beside our own.
+    pub oidc: Option<IssuerConfig>,
 }
 
 impl Default for Protection {
@@ -43,6 +45,7 @@ impl Default for Protection {
             max_in_flight: 400,
             max_mutating_in_flight: 200,
             request_timeout: Duration::from_secs(60),
+            oidc: None,
         }
     }
 }

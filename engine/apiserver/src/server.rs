@@ -35,6 +35,8 @@ pub enum BuildError {
     Pki(#[from] pki::PkiError),
     #[error("open the key of service account tokens")]
     Tokens(#[from] authn::TokenError),
+    #[error("set up OpenID Connect")]
+    Issuer(#[from] authn::IssuerError),
     #[error("set up the audit log")]
     Audit(#[from] audit::PolicyError),
     #[error("bind `{address}`")]
@@ -152,6 +154,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let protection = &config.protection;
     Ok(State {
         metrics: metrics::Metrics::default(),
+        issuer: protection.oidc.clone().map(authn::Issuer::new).transpose()?,
         audit: audit::Audit::open(&protection.audit)?,
         flow: flow::FlowControl::new(protection.max_in_flight + protection.max_mutating_in_flight),
         authorizer: authz::Authorizer::new(reader.clone()),

@@ -87,6 +87,8 @@ pub struct State {
     pub schema: &'static coracle_schema::Registry,
     pub pki: pki::Pki,
     pub tokens: authn::Tokens,
+    /// Of tokens from outside.
+    pub issuer: Option<authn::Issuer>,
     pub authorizer: authz::Authorizer,
     pub metrics: crate::metrics::Metrics,
     pub audit: crate::audit::Audit,
@@ -106,10 +108,12 @@ pub struct State {
 }
 
 impl State {
-    /// How many objects a request for a collection is about.
-    pub fn objects_of(&self, info: &crate::request_info::RequestInfo) -> usize {
+    /// How many objects a list reads at most; a stock server estimates it likewise, whatever the namespace.
+    pub fn objects_of(&self, info: &crate::request_info::RequestInfo, query: Option<&str>) -> usize {
         let resource = crate::registry::store_resource(&info.group, &info.resource);
-        let namespace = (!info.namespace.is_empty()).then(|| info.namespace.as_str().into());
-        self.reader.snapshot().count(&coracle_store::Scope { resource, namespace, name: None })
+        let stored = self.reader.snapshot().count(&coracle_store::Scope::all(resource));
+        let limit =
+            query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("limit=")?.parse().ok());
+        limit.filter(|limit| *limit > 0).map_or(stored, |limit: usize| limit.min(stored))
     }
 }

@@ -261,6 +261,7 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
         kube::Api::<Namespace>::all(client.clone()).list(&Default::default()).await.expect("lists");
     assert_eq!(namespaces.items.len(), 4);
     drop(client);
+    assert_eq!(answer_to_huge_headers(&server).await, "HTTP/1.1 431 Request Header Fields Too Large");
     stop.cancel();
     serving.await.expect("ends");
     drop(server);
@@ -268,6 +269,35 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     let before = store.reader().revision();
     ApiServer::build(config, &store).await.expect("server builds again");
     assert_eq!(store.reader().revision(), before);
+}
+
+/// The first line of the answer to a megabyte of headers.
+async fn answer_to_huge_headers(server: &ApiServer) -> String {
+    use rustls::pki_types::pem::PemObject;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+
+    let ca =
+        rustls::pki_types::CertificateDer::from_pem_slice(server.ca_pem().as_bytes()).expect("authority");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca).expect("root");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+    let stream = tokio::net::TcpStream::connect(server.address()).await.expect("connects");
+    let name = rustls::pki_types::ServerName::try_from("kubernetes").expect("name");
+    let stream = connector.connect(name, stream).await.expect("handshake");
+    let (read, mut write) = tokio::io::split(stream);
+    let head = format!("GET /version HTTP/1.1\r\nhost: kubernetes\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+    // The server may close before it has read everything.
+    let sending = tokio::spawn(async move { drop(write.write_all(head.as_bytes()).await) });
+    let mut line = String::new();
+    tokio::io::BufReader::new(read).read_line(&mut line).await.expect("an answer");
+    drop(sending.await);
+    line.trim_end().to_owned()
 }
 
 /// A harness whose server is protected like this.
@@ -473,4 +503,82 @@ async fn a_server_without_free_seats_says_so_and_requests_may_not_ask_nonsense()
         (wrong.code, wrong.message().as_str()),
         (400, "invalid timeout specified in the request URL - time: invalid duration \"soon\"")
     );
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_introduces_a_new_node_until_it_is_deleted() {
+    let harness = Harness::start().await;
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    let data = json!({
+        "token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:workers",
+    });
+    let secret = json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "stringData": data});
+    harness.post(secrets, secret).await.expect(201);
+    let headers = [("authorization", "Bearer abcdef.0123456789abcdef")];
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let who = ask(&harness, "POST", review, &headers, json!({})).await.expect(201);
+    assert_eq!(
+        who["status"]["userInfo"],
+        json!({"username": "system:bootstrap:abcdef", "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]})
+    );
+    let spec = json!({"spec": {"token": "abcdef.0123456789abcdef"}});
+    let reviewed = harness.post("/apis/authentication.k8s.io/v1/tokenreviews", spec).await.expect(201);
+    assert_eq!(reviewed["status"]["user"]["username"], "system:bootstrap:abcdef");
+    harness.ask("DELETE", &format!("{secrets}/bootstrap-token-abcdef"), Value::Null).await.expect(200);
+    assert_eq!(ask(&harness, "POST", review, &headers, json!({})).await.code, 401);
+}
+
+#[tokio::test]
+async fn who_may_not_approve_does_not_and_nobody_asks_for_the_masters() {
+    let harness = Harness::start().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let signing = |name: &str, group: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "jane");
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        let key = rcgen::KeyPair::generate().expect("key");
+        let pem = params.serialize_request(&key).and_then(|request| request.pem()).expect("request");
+        let request = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
+        let spec = json!({"request": request, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let refused = harness.post(requests, signing("m", "system:masters")).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (
+            403,
+            "certificatesigningrequests.certificates.k8s.io \"m\" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"
+        )
+    );
+    let made = harness.post(requests, signing("j", "devs")).await.expect(201);
+    assert_eq!((&made["spec"]["username"], &made["status"]), (&json!("admin"), &json!({})));
+    // May update the approval, but approve nothing.
+    let api = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"], "verbs": ["patch"]});
+    harness
+        .post(&format!("{api}/clusterroles"), json!({"metadata": {"name": "a"}, "rules": [rule]}))
+        .await
+        .expect(201);
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "a"});
+    let jane = json!({"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = json!({"metadata": {"name": "a"}, "roleRef": role, "subjects": [jane]});
+    harness.post(&format!("{api}/clusterrolebindings"), binding).await.expect(201);
+    let approval = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "R"}]}})
+        .to_string();
+    let headers = [("impersonate-user", "jane"), ("content-type", "application/merge-patch+json")];
+    let path = format!("{requests}/j/approval");
+    let refused = harness.ask_with("PATCH", &path, &headers, approval.clone()).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (
+            403,
+            "certificatesigningrequests.certificates.k8s.io \"j\" is forbidden: user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\""
+        )
+    );
+    let approved = harness.ask_with("PATCH", &path, &headers[1..], approval).await.expect(200);
+    assert!(approved["status"]["conditions"][0]["lastTransitionTime"].is_string());
+    let denied = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}]}});
+    let both = harness.ask("PATCH", &path, denied).await;
+    assert_eq!(both.code, 422, "{}", both.text);
 }

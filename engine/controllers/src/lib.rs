@@ -16,6 +16,7 @@ mod root_ca;
 mod service_account;
 mod service_load_balancer;
 mod storage_protection;
+mod token_cleaner;
 
 mod error;
 mod freshness;

@@ -24,6 +24,7 @@ use crate::{
     service_account::ServiceAccountController,
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
+    token_cleaner::TokenCleanerController,
 };
 
 /// What a controller works with: it reads the store, and writes through the API as its own identity.
@@ -74,6 +75,7 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
         ApprovingController::new(reader, client, authority.clone())
     });
     roles.start("certificate-controller", CleaningController::new);
+    roles.start("token-cleaner", TokenCleanerController::new);
     while roles.tasks.join_next().await.is_some() {}
 }
 

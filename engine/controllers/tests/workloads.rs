@@ -11,11 +11,18 @@ use std::{
 
 use cluster::{Cluster, from, scope};
 use coracle_store::{EventKind, Object, Snapshot, Watch};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
-    discovery::v1::EndpointSlice,
-    scheduling::v1::PriorityClass,
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        certificates::v1::{
+            CertificateSigningRequest, CertificateSigningRequestSpec, CertificateSigningRequestStatus,
+        },
+        core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
+        discovery::v1::EndpointSlice,
+        scheduling::v1::PriorityClass,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api,
@@ -398,4 +405,75 @@ async fn a_pod_of_higher_priority_gets_the_place_of_another_and_at_rest_nothing_
         before = quiet(&cluster);
     }
     panic!("the cluster does not come to rest");
+}
+
+/// `openssl req -new -subj "/O=system:nodes/CN=system:node:n1"` of a P-256 key.
+const OF_NODE: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHqMIGSAgEAMDAxFTATBgNVBAoMDHN5c3RlbTpub2RlczEXMBUGA1UEAwwOc3lz
+dGVtOm5vZGU6bjEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASIGYaRKmElLMjk
+PIMe0jV2wM9PMtQUdVK3fRCNSR1S9PcSWeNTdNwULmvf6GdqoY3wnCZovRpidH+e
+8WZmOeTmoAAwCgYIKoZIzj0EAwIDRwAwRAIgQOwKPAME3S4IAUiLFbj+zNTdJRGk
+SwrjjDosA0+ZbaACIBF/VbplKydzcV4HevLz5h7NEgomuqm+3VLYb4tPBhOQ
+-----END CERTIFICATE REQUEST-----
+";
+/// The same for `/O=devs/CN=jane`.
+const OF_JANE: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHZMIGAAgEAMB4xDTALBgNVBAoMBGRldnMxDTALBgNVBAMMBGphbmUwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAASIGYaRKmElLMjkPIMe0jV2wM9PMtQUdVK3fRCN
+SR1S9PcSWeNTdNwULmvf6GdqoY3wnCZovRpidH+e8WZmOeTmoAAwCgYIKoZIzj0E
+AwIDSAAwRQIhAOAfVXsuV+B+ybnLVWj9ihoOX3ZvB3ypNA1sAxfBKQJpAiB1FPGC
+4VNnXwsHsTxY+X0gl+B/j60fsC4c719C+Uw5hA==
+-----END CERTIFICATE REQUEST-----
+";
+
+#[tokio::test]
+async fn a_nodes_certificate_comes_by_itself_and_a_persons_when_it_is_approved() {
+    let cluster = Cluster::start().await;
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.client.clone());
+    let request = |name: &str, pem: &str, signer: &str| -> CertificateSigningRequest {
+        let spec = CertificateSigningRequestSpec {
+            request: ByteString(pem.as_bytes().to_vec()),
+            signer_name: format!("kubernetes.io/{signer}"),
+            usages: Some(vec!["digital signature".into(), "client auth".into()]),
+            expiration_seconds: Some(3600),
+            ..Default::default()
+        };
+        let metadata = ObjectMeta { name: Some(name.into()), ..Default::default() };
+        CertificateSigningRequest { metadata, spec, status: None }
+    };
+    for (name, pem, signer) in [
+        ("node", OF_NODE, "kube-apiserver-client-kubelet"),
+        ("jane", OF_JANE, "kube-apiserver-client"),
+        ("wrong", OF_JANE, "kube-apiserver-client-kubelet"),
+    ] {
+        requests.create(&PostParams::default(), &request(name, pem, signer)).await.unwrap();
+    }
+    let of = |cluster: &Cluster, name: &str| {
+        let all =
+            cluster.typed::<CertificateSigningRequest>("certificatesigningrequests.certificates.k8s.io", "");
+        let found = all.into_iter().find(|it| it.metadata.name.as_deref() == Some(name));
+        found.and_then(|it| it.status.clone()).unwrap_or_default()
+    };
+    let issued = |status: &CertificateSigningRequestStatus| {
+        status.certificate.as_ref().is_some_and(|pem| pem.0.starts_with(b"-----BEGIN CERTIFICATE-----"))
+    };
+    cluster.until("the node's certificate", |it| issued(&of(it, "node"))).await;
+    let reason = of(&cluster, "node").conditions.unwrap()[0].reason.clone();
+    assert_eq!(reason.as_deref(), Some("AutoApproved"));
+    assert!(!issued(&of(&cluster, "jane")));
+    let approve = async |name: &str| {
+        let approved = json!([{"type": "Approved", "status": "True", "reason": "Test"}]);
+        let patch = Patch::Merge(json!({"status": {"conditions": approved}}));
+        requests.patch_approval(name, &PatchParams::default(), &patch).await.unwrap();
+    };
+    approve("jane").await;
+    approve("wrong").await;
+    cluster.until("jane's certificate", |it| issued(&of(it, "jane"))).await;
+    cluster.until("the refusal", |it| of(it, "wrong").conditions.is_some_and(|all| all.len() == 2)).await;
+    let refused = of(&cluster, "wrong").conditions.unwrap();
+    assert_eq!(
+        (refused[1].type_.as_str(), refused[1].message.as_deref()),
+        ("Failed", Some("subject organization is not system:nodes"))
+    );
+    cluster.end().await;
 }

@@ -9,9 +9,13 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::config::KubeConfigOptions;
 
 use crate::{
+    metrics,
     settings::{DataOptions, Values},
     up::pid_file,
 };
+
+/// How long requests are counted for their rate.
+const SAMPLE: std::time::Duration = std::time::Duration::from_secs(1);
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
@@ -35,6 +39,9 @@ async fn print_cluster(options: &DataOptions) -> Result<()> {
     let version =
         client.apiserver_version().await.with_context(|| format!("ask {address} for its version"))?;
     println!("{:<12}{address} {}", "api", version.git_version);
+    for (what, line) in metrics::describe(&load(&client).await?) {
+        println!("{what:<12}{line}");
+    }
     for node in Api::<Node>::all(client.clone()).list(&Default::default()).await.context("list nodes")? {
         println!(
             "{:<12}{} {}",
@@ -56,6 +63,18 @@ async fn print_cluster(options: &DataOptions) -> Result<()> {
         phase("Succeeded")
     );
     Ok(())
+}
+
+/// What the API server counts now, and what it counted a moment ago.
+async fn load(client: &kube::Client) -> Result<metrics::Load> {
+    let page = async || -> Result<metrics::Page> {
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        Ok(metrics::Page::parse(&client.request_text(request).await.context("ask for metrics")?))
+    };
+    let before = page().await?;
+    let began = std::time::Instant::now();
+    tokio::time::sleep(SAMPLE).await;
+    Ok(metrics::Load { before, now: page().await?, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// The admin of the Coracle that runs here.

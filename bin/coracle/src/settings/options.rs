@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use coracle_apiserver::{
     Protection,
     audit::{self, LogConfig},
+    authn::IssuerConfig,
 };
 use coracle_runtime::images::RegistryConfig;
 
@@ -115,6 +116,27 @@ impl UpOptions {
     }
 }
 
+/// None without an issuer.
+fn oidc(values: &Values) -> Result<Option<IssuerConfig>> {
+    let Some(url) = values.text("oidc-issuer-url") else { return Ok(None) };
+    let text = |key| values.text(key).unwrap_or_default().to_string();
+    let pair = |pair: String| match pair.split_once('=') {
+        Some((claim, value)) => Ok((claim.to_string(), value.to_string())),
+        None => bail!("setting `oidc-required-claims` has `{pair}`, expected CLAIM=VALUE"),
+    };
+    Ok(Some(IssuerConfig {
+        url: url.to_string(),
+        client_id: text("oidc-client-id"),
+        username_claim: text("oidc-username-claim"),
+        username_prefix: text("oidc-username-prefix"),
+        groups_claim: text("oidc-groups-claim"),
+        groups_prefix: text("oidc-groups-prefix"),
+        required_claims: values.list("oidc-required-claims").into_iter().map(pair).collect::<Result<_>>()?,
+        signing_algs: values.list("oidc-signing-algs"),
+        ca_file: values.text("oidc-ca-file").map(PathBuf::from),
+    }))
+}
+
 fn protection(values: &Values) -> Result<Protection> {
     let default_path = || Some(PathBuf::from(values.text("data-dir")?).join("audit/audit.log"));
     let path = match values.text("audit-log-path") {
@@ -136,6 +158,7 @@ fn protection(values: &Values) -> Result<Protection> {
         audit: audit::Config { policy_file, log },
         max_in_flight: required(values, "max-requests-inflight")?,
         max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
+        oidc: oidc(values)?,
         request_timeout: Duration::from_secs(required(values, "request-timeout")?),
     })
 }

@@ -4,9 +4,11 @@
 //! Reads:     the request's head, its client certificate, ServiceAccounts and the objects that tokens are bound to. Writes: nothing.
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 
+mod bootstrap_token;
 mod cache;
 mod certificate;
 mod impersonation;
+mod issuer;
 mod jwt;
 mod oidc;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use http::{header, request::Parts};
 use rustls::pki_types::CertificateDer;
 
 pub use self::impersonation::impersonate;
+pub use self::issuer::{Issuer, IssuerConfig, IssuerError};
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
 pub(crate) use self::tokens::{find, unix_now};
 use crate::{
@@ -31,7 +34,7 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Who sent a request. `peer` is the client certificate of its connection, if there was one.
-pub fn requester(
+pub async fn requester(
     state: &State,
     parts: &Parts,
     peer: Option<&CertificateDer<'_>>,
@@ -44,7 +47,7 @@ pub fn requester(
         return Ok(user);
     }
     match token {
-        Some(token) => match state.tokens.review(&state.reader, &token, &[]) {
+        Some(token) => match review(state, &token, &[]).await {
             Ok(reviewed) => Ok(reviewed.user),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "bearer token refused");
@@ -54,6 +57,28 @@ pub fn requester(
         None if peer.is_some() => Err(Status::unauthorized()),
         None => Ok(UserInfo::anonymous()),
     }
+}
+
+/// Who holds a bearer token of any kind, and for which of `audiences` (by default the API's own).
+pub async fn review(state: &State, token: &str, audiences: &[String]) -> Result<Reviewed, TokenError> {
+    // What knows no audiences is good for the API's own.
+    let for_api = |user: UserInfo| {
+        let own = state.tokens.issuer();
+        let wanted = audiences.is_empty() || audiences.iter().any(|audience| audience == own);
+        let have = vec![own.to_owned()];
+        match wanted {
+            true => Ok(Reviewed { user, audiences: have }),
+            false => Err(TokenError::Audience { have, wanted: audiences.to_vec() }),
+        }
+    };
+    if let Some((id, secret)) = bootstrap_token::parse(token) {
+        let user = bootstrap_token::user(&state.reader, id, secret).ok_or(TokenError::Invalid)?;
+        return for_api(user);
+    }
+    if let Some(issuer) = state.issuer.as_ref().filter(|issuer| issuer.names(token)) {
+        return for_api(issuer.user(token, unix_now()).await?);
+    }
+    state.tokens.review(&state.reader, token, audiences)
 }
 
 /// The token of `Authorization: Bearer …`, or of a WebSocket's subprotocol. Other schemes are not ours to judge.

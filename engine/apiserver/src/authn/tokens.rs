@@ -36,6 +36,8 @@ pub enum TokenError {
     /// The account, or what the token is bound to, is gone or another of the same name.
     #[error("service account token has been invalidated")]
     Invalidated,
+    #[error(transparent)]
+    Issuer(#[from] super::IssuerError),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use coracle_kinds::Kind;
 use http::HeaderValue;
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, PriorityLevelConfiguration, PriorityLevelConfigurationSpec,
@@ -87,10 +88,10 @@ fn with_mandatory(schemas: &[Arc<FlowSchema>], levels: &[Arc<PriorityLevelConfig
         let named = |name: &Option<String>| object["metadata"]["name"].as_str() == name.as_deref();
         if object["kind"] == "FlowSchema" {
             if !schemas.iter().any(|own| named(&own.metadata.name)) {
-                schemas.extend(serde_json::from_value(object).ok().map(Arc::new));
+                schemas.extend(Kind::from_value(&object).ok().map(Arc::new));
             }
         } else if !levels.iter().any(|own| named(&own.metadata.name)) {
-            levels.extend(serde_json::from_value(object).ok().map(Arc::new));
+            levels.extend(Kind::from_value(&object).ok().map(Arc::new));
         }
     }
     (schemas, levels)

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, WatchError};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-
 use serde_json::{Value, json};
 
 use crate::{

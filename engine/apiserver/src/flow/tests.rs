@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use coracle_kinds::Kind;
 use http::Method;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 
@@ -11,10 +12,9 @@ fn control(seats: u32) -> FlowControl {
     let (mut schemas, mut levels) = (Vec::new(), Vec::new());
     for object in flow_control::objects() {
         if object["kind"] == "FlowSchema" {
-            schemas.push(Arc::new(serde_json::from_value::<FlowSchema>(object).expect("schema")));
+            schemas.push(Arc::new(FlowSchema::from_value(&object).expect("schema")));
         } else {
-            levels
-                .push(Arc::new(serde_json::from_value::<PriorityLevelConfiguration>(object).expect("level")));
+            levels.push(Arc::new(PriorityLevelConfiguration::from_value(&object).expect("level")));
         }
     }
     control.configure(&schemas, &levels);

@@ -82,7 +82,7 @@ async fn dispatch(
 ) -> Result<Response, Status> {
     let (parts, mut body) = request.into_parts();
     let peer = parts.extensions.get::<PeerCertificate>().cloned();
-    let requester = authn::requester(&state, &parts, peer.as_ref().map(|peer| &peer.0));
+    let requester = authn::requester(&state, &parts, peer.as_ref().map(|peer| &peer.0)).await;
     call.asked(requester.as_ref().ok(), &info, &parts);
     let mut user = requester?;
     if let Some(other) = authn::impersonate(&state.authorizer, &user, &parts.headers)? {
@@ -99,7 +99,7 @@ async fn dispatch(
         None
     } else {
         let timeout = state.config.protection.request_timeout;
-        let count = || state.objects_of(&info);
+        let count = || state.objects_of(&info, parts.uri.query());
         match state.flow.admit(&user, &info, timeout, count).await {
             None => None,
             Some(admission) => {

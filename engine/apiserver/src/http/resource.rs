@@ -168,7 +168,8 @@ async fn create(
         &target.namespace,
         &target.name,
         &decoded.value,
-    );
+    )
+    .await;
     if let Some(answer) = virtual_answer {
         return respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer?));
     }

@@ -10,6 +10,7 @@ mod cluster;
 mod config_data;
 mod cron;
 mod csi;
+mod flow_control;
 mod job_policy;
 pub mod namespace;
 mod network;
@@ -57,6 +58,8 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::SigningRequest,
         ("coordination.k8s.io", "leases") => &cluster::LEASE,
         ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flow_control::SCHEMA,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::LEVEL,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
         ("networking.k8s.io", "ingresses") => &network::INGRESS,
         ("networking.k8s.io", "ipaddresses") => &address::IP_ADDRESS,

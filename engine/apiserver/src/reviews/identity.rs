@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{answered, text, texts};
 use crate::{
+    authn,
     status::Status,
     types::{State, UserInfo},
 };
@@ -12,13 +13,13 @@ pub fn myself(user: &UserInfo, object: Value) -> Value {
     answered(object, json!({"userInfo": user_info(user)}))
 }
 
-pub fn token(state: &State, object: Value) -> Result<Value, Status> {
+pub async fn token(state: &State, object: Value) -> Result<Value, Status> {
     let spec = &object["spec"];
     let token = text(spec, "token");
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    let status = match state.tokens.review(&state.reader, token, &texts(spec, "audiences")) {
+    let status = match authn::review(state, token, &texts(spec, "audiences")).await {
         Ok(reviewed) => {
             json!({"authenticated": true, "user": user_info(&reviewed.user), "audiences": reviewed.audiences})
         }

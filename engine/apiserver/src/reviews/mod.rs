@@ -25,7 +25,7 @@ const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// The answer to a created object of a virtual resource; `None` when the resource is no such.
 /// `namespace` and `name` are those of the request's path. TokenRequest is the resource `serviceaccounts/token`.
-pub fn create(
+pub async fn create(
     state: &State,
     user: &UserInfo,
     group: &str,
@@ -38,7 +38,7 @@ pub fn create(
     let object = || object.clone();
     Some(match (group, resource) {
         (AUTHENTICATION, "selfsubjectreviews") => Ok(identity::myself(user, object())),
-        (AUTHENTICATION, "tokenreviews") => identity::token(state, object()),
+        (AUTHENTICATION, "tokenreviews") => identity::token(state, object()).await,
         (AUTHORIZATION, "subjectaccessreviews") => access::subject(authorizer, object()),
         (AUTHORIZATION, "localsubjectaccessreviews") => access::local(authorizer, namespace, object()),
         (AUTHORIZATION, "selfsubjectaccessreviews") => access::myself(authorizer, user, object()),

@@ -95,7 +95,8 @@ async fn token(
         &target.namespace,
         &target.name,
         &decoded.value,
-    );
+    )
+    .await;
     let answer = answer.ok_or_else(Status::unknown_path)??;
     Ok(json_response(StatusCode::CREATED, &answer))
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use coracle_client::Api;
 use coracle_store::Reader;
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
     certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 use super::{CertificateAuthority, KIND, RESOURCE, condition, get, has, plan};
 use crate::{

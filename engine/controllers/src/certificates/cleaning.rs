@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use coracle_client::Api;
 use coracle_store::Reader;
 use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::{
-    Api, Client,
+    Client,
     api::{DeleteParams, Preconditions},
 };
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use coracle_client::Api;
 use coracle_store::Reader;
 use k8s_openapi::{ByteString, api::certificates::v1::CertificateSigningRequest};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, api::PostParams};
 
 use super::{CertificateAuthority, KIND, RESOURCE, condition, get, has, is_issued, plan};
 use crate::{
