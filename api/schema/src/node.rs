@@ -89,6 +89,15 @@ impl<'a> Struct<'a> {
         self.table.fields_of(self.id).iter().map(move |field| FieldRef { table: self.table, field })
     }
 
+    /// In the order of their protobuf numbers; what Go embeds lies together. Fields without a number are not among them.
+    pub fn numbered_fields(self) -> impl DoubleEndedIterator<Item = FieldRef<'a>> {
+        let fields = self.table.fields_of(self.id);
+        let positions = self.table.positions_by_number(self.id).iter();
+        let fields =
+            positions.map(move |&at| FieldRef { table: self.table, field: &fields[usize::from(at)] });
+        fields.filter(|field| field.field.numbers != 0)
+    }
+
     pub fn field(self, name: &str) -> Option<FieldRef<'a>> {
         let at = self.table.position(self.id, name, 0)?;
         Some(FieldRef { table: self.table, field: &self.table.fields_of(self.id)[at] })
@@ -117,10 +126,25 @@ impl<'a> FieldRef<'a> {
         self.has(flag::REQUIRED)
     }
 
+    /// A pointer in Go: its zero is a value, and it is only sent when it is set.
+    pub fn pointer(self) -> bool {
+        self.has(flag::POINTER)
+    }
+
+    /// Whether Go's JSON leaves it out when it is empty or zero.
+    pub fn omits_zero(self) -> bool {
+        !self.has(flag::REQUIRED | flag::POINTER | flag::PRINTED)
+    }
+
     /// Protobuf field numbers, from the outermost message inwards: more than one where Go embeds a struct. Empty for
     /// `kind` and `apiVersion`, and for a field whose number is not known.
     pub fn numbers(self) -> impl Iterator<Item = u32> {
         self.field.numbers.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(u32::from)
+    }
+
+    /// The number at one level of [`FieldRef::numbers`].
+    pub fn number_at(self, level: usize) -> Option<u32> {
+        self.numbers().nth(level)
     }
 
     pub fn list_type(self) -> Option<ListType> {

@@ -1,8 +1,9 @@
 //! All built-in kinds: the generated table and the list of what is served.
 
+use crate::node::Node;
 use crate::resource::{ApiResource, GroupVersionKind, read};
 use crate::schema::Schema;
-use crate::table::{Table, TypeId};
+use crate::table::{Table, Type, TypeId};
 use std::sync::OnceLock;
 
 pub(crate) const TYPES: &str = include_str!("../data/types.txt");
@@ -69,6 +70,13 @@ impl Registry {
     pub fn definition(&'static self, name: &str) -> Option<Schema> {
         let (package, name) = name.rsplit_once('.')?;
         self.table.find(package, name).map(|id| Schema::builtin(&self.table, id))
+    }
+
+    /// The same as a place of a shape.
+    pub fn definition_node(&'static self, name: &str) -> Option<Node<'static>> {
+        let (package, name) = name.rsplit_once('.')?;
+        let id = self.table.find(package, name)?;
+        Some(Node { table: &self.table, ty: Type::Ref(id) })
     }
 
     pub fn table(&self) -> &Table {

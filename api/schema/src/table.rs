@@ -68,6 +68,8 @@ pub(crate) mod flag {
     pub const LIST_SET: u16 = 32;
     pub const LIST_MAP: u16 = 64;
     pub const PATCH_REPLACE: u16 = 128;
+    pub const POINTER: u16 = 256;
+    pub const PRINTED: u16 = 512;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,8 @@ pub struct Table {
     pub(crate) fields: Vec<Field>,
     /// For each type, its fields' positions (relative to `first_field`), ordered by name.
     by_name: Vec<u16>,
+    /// The same, ordered by protobuf number; fields without one come first.
+    by_number: Vec<u16>,
     elements: Vec<Type>,
     pub(crate) json_schema_props: Option<TypeId>,
     defaults: OnceLock<Defaults>,
@@ -139,6 +143,12 @@ impl Table {
         let sorted = &self.by_name[def.first_field as usize..][..usize::from(def.field_count)];
         let found = sorted.binary_search_by(|&at| self.str(fields[usize::from(at)].name).cmp(name)).ok()?;
         Some(usize::from(sorted[found]))
+    }
+
+    /// Positions of a type's fields in the order of their protobuf numbers.
+    pub(crate) fn positions_by_number(&self, id: TypeId) -> &[u16] {
+        let def = self.ty(id);
+        &self.by_number[def.first_field as usize..][..usize::from(def.field_count)]
     }
 
     pub(crate) fn find(&self, package: &str, name: &str) -> Option<TypeId> {
@@ -191,6 +201,7 @@ impl Table {
             types: Vec::new(),
             fields: Vec::new(),
             by_name: Vec::new(),
+            by_number: Vec::new(),
             elements: Vec::new(),
             json_schema_props: None,
             defaults: OnceLock::new(),
@@ -200,22 +211,31 @@ impl Table {
         table.types.shrink_to_fit();
         table.fields.shrink_to_fit();
         table.elements.shrink_to_fit();
-        table.sort_names();
+        table.sort_fields();
         table.json_schema_props =
             table.types.iter().position(|ty| table.str(ty.name) == "JSONSchemaProps").map(|at| at as TypeId);
         table
     }
 
-    fn sort_names(&mut self) {
+    fn sort_fields(&mut self) {
         let mut by_name = Vec::with_capacity(self.fields.len());
+        let mut by_number = Vec::with_capacity(self.fields.len());
         for id in 0..self.types.len() {
             let fields = self.fields_of(id as TypeId);
             let mut order: Vec<u16> = (0..fields.len() as u16).collect();
             order.sort_by_key(|&at| self.str(fields[usize::from(at)].name));
-            by_name.extend(order);
+            by_name.extend(&order);
+            order.sort_by_key(|&at| numbers_outermost_first(fields[usize::from(at)].numbers));
+            by_number.extend(order);
         }
         self.by_name = by_name;
+        self.by_number = by_number;
     }
+}
+
+/// `2.1` sorts behind `2` and before `3`.
+fn numbers_outermost_first(numbers: u32) -> u32 {
+    numbers << (numbers.leading_zeros() / 8 * 8).min(24)
 }
 
 fn short(package: &str) -> &str {
@@ -307,6 +327,8 @@ impl<'a> Reader<'a> {
             match name {
                 "required" => field.flags |= flag::REQUIRED,
                 "map" => field.flags |= flag::MAP_ATOMIC,
+                "ptr" => field.flags |= flag::POINTER,
+                "printed" => field.flags |= flag::PRINTED,
                 "list" => {
                     field.list_keys = self.span(keys);
                     field.flags |= match value {

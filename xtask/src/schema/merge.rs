@@ -40,6 +40,7 @@ const META_KINDS: &[&str] =
 
 /// Protobuf numbers of fields that 1.36 has and the messages of `k8s-pb` do not.
 const NEWER: &[(&str, &str, u32)] = &[
+    ("CSIDriverSpec", "preventPodSchedulingIfMissing", 11),
     ("ImageVolumeStatus", "imageRef", 1),
     ("ListOptions", "shardSelector", 15),
     ("NodeAllocatableResourceClaimStatus", "containers", 2),
@@ -48,6 +49,9 @@ const NEWER: &[(&str, &str, u32)] = &[
     ("PodSchedulingGroup", "podGroupName", 1),
     ("PodSpec", "schedulingGroup", 43),
     ("PodStatus", "nodeAllocatableResourceClaimStatuses", 21),
+    ("ListMeta", "shardInfo", 5),
+    ("ResourceHealth", "message", 6),
+    ("ShardInfo", "selector", 1),
     ("VolumeMountStatus", "volumeStatus", 5),
     ("VolumeStatus", "image", 1),
 ];
@@ -175,6 +179,8 @@ fn plain_field(json: &str, description: &str, ty: Ty, required: bool) -> Field {
         patch_strategy: None,
         patch_merge_key: None,
         default: None,
+        pointer: false,
+        printed: false,
     }
 }
 

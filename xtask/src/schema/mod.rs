@@ -2,9 +2,10 @@
 //!
 //! Reads:  `k8s-openapi` (JSON names, types, required fields, descriptions) and `k8s-pb` (protobuf field numbers, the
 //!         order of fields, list and patch markers), wherever cargo keeps them; `api/schema/data/resources.txt` for
-//!         the group versions that are served.
+//!         the group versions that are served, and `go_fields.txt` for what the crates do not tell.
 //! Writes: the two files. Equal sources give equal bytes.
 
+mod go_fields;
 mod merge;
 mod model;
 mod openapi_crate;
@@ -39,7 +40,10 @@ pub fn generate() -> Result<Generated> {
     let mut packages = packages;
     packages.push("api/admissionregistration/v1beta1".to_string());
     let messages = protobuf_crate::read(&sources.protobuf.join("src"), &packages)?;
-    let types = merge::merge(&open, &messages)?;
+    let mut types = merge::merge(&open, &messages)?;
+    let go_fields =
+        std::fs::read_to_string(data_dir().join("go_fields.txt")).context("read `go_fields.txt`")?;
+    go_fields::mark(&mut types, &go_fields)?;
     Ok(Generated { types: render::types(&types), descriptions: render::descriptions(&types)? })
 }
 

@@ -126,4 +126,8 @@ pub struct Field {
     pub patch_strategy: Option<String>,
     pub patch_merge_key: Option<String>,
     pub default: Option<String>,
+    /// Go's struct has a pointer: its zero is a value.
+    pub pointer: bool,
+    /// Go's JSON shows it even when it is zero.
+    pub printed: bool,
 }
