@@ -3,6 +3,9 @@
 use crate::error::PatchError;
 use serde_json::{Map, Value};
 
+/// What the copies of one patch may add, as on a stock server: the limit of a request's body.
+const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+
 /// RFC 7386.
 pub fn json_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
@@ -38,8 +41,9 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
         return Err(PatchError::Invalid(text));
     };
     let mut changed = target.clone();
+    let mut copied_bytes = 0;
     for operation in operations {
-        apply(&mut changed, operation)?;
+        apply(&mut changed, operation, &mut copied_bytes)?;
     }
     *target = changed;
     Ok(())
@@ -49,7 +53,8 @@ fn not_applicable<T>(text: String) -> Result<T, PatchError> {
     Err(PatchError::NotApplicable(text))
 }
 
-fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
+/// `copied_bytes` counts over the whole patch: copies of copies double.
+fn apply(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Result<(), PatchError> {
     let text = |name: &str| operation.get(name).and_then(Value::as_str);
     let needed = |name: &str| match text(name) {
         Some(text) => Ok(text),
@@ -76,6 +81,12 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
                     "copy operation does not apply: doc is missing from path: {from}: missing value"
                 ));
             };
+            *copied_bytes += size_bytes(&copied);
+            if *copied_bytes > MAX_COPIED_BYTES {
+                return not_applicable(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied_bytes}, exceeding the limit {MAX_COPIED_BYTES}"
+                ));
+            }
             add(target, path, copied, name)
         }
         "test" => match lookup(target, path) {
@@ -97,6 +108,24 @@ fn equal(a: &Value, b: &Value) -> bool {
         }
         _ => a == b,
     }
+}
+
+/// Of its JSON.
+fn size_bytes(value: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting does not fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 fn lookup<'a>(target: &'a Value, path: &str) -> Option<&'a Value> {

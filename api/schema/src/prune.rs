@@ -123,13 +123,21 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
     Ok(())
 }
 
-/// Null is Go's "not set"; an empty optional slice or map is left out by `omitempty`.
+/// Null is Go's "not set"; what is plain and optional is left out by `omitempty` when it is empty or zero.
 fn is_dropped(table: &Table, id: TypeId, field: &Field, value: &Value) -> bool {
+    let plain = field.flags & (flag::POINTER | flag::PRINTED) == 0;
     let empty = match value {
         Value::Null => return true,
+        Value::Bool(set) => !set && plain && matches!(field.ty, Type::Scalar(Scalar::Bool)),
+        Value::String(text) => {
+            text.is_empty() && plain && matches!(field.ty, Type::Scalar(Scalar::String | Scalar::Bytes))
+        }
+        Value::Number(number) => {
+            let is_number = matches!(field.ty, Type::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double));
+            number.as_f64() == Some(0.0) && plain && is_number
+        }
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty() && matches!(field.ty, Type::Map(_)),
-        _ => false,
     };
     empty
         && field.flags & flag::REQUIRED == 0
