@@ -15,6 +15,7 @@ use crate::{
     endpoint_slice_mirroring::EndpointSliceMirroringController,
     endpoints::EndpointsController,
     garbage_collector::GarbageCollector,
+    ip_address::IpAddressController,
     namespace::NamespaceController,
     pod_gc::PodGcController,
     replica_set::ReplicaSetController,
@@ -22,6 +23,7 @@ use crate::{
     root_ca::RootCaController,
     runner::{self, Controller},
     service_account::ServiceAccountController,
+    service_cidr::ServiceCidrController,
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
     token_cleaner::TokenCleanerController,
@@ -59,6 +61,8 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("disruption-controller", StaleDisruptionController::new);
     roles.start("pvc-protection-controller", ClaimProtectionController::new);
     roles.start("pv-protection-controller", VolumeProtectionController::new);
+    roles.start("service-cidrs-controller", ServiceCidrController::new);
+    roles.start("service-cidrs-controller", IpAddressController::new);
     let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
     roles.start("root-ca-cert-publisher", move |reader, client| {
         RootCaController::new(reader, client, ca_pem.clone())

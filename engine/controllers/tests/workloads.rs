@@ -20,6 +20,7 @@ use k8s_openapi::{
         },
         core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
         discovery::v1::EndpointSlice,
+        networking::v1::IPAddress,
         scheduling::v1::PriorityClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -240,7 +241,14 @@ async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
         web.status.clone()?.load_balancer?.ingress?.first()?.ip.clone()
     };
     cluster.until("an address", |it| address(it).as_deref() == Some("192.0.2.10")).await;
+    let held = |it: &Cluster| {
+        let all = it.objects("ipaddresses.networking.k8s.io", None);
+        let all = all.iter().map(|object| object.decode::<IPAddress>().unwrap());
+        all.filter(|it| it.spec.parent_ref.name == "web").count()
+    };
+    cluster.until("an object for the Service's address", |it| held(it) == 1).await;
     services.delete("web", &DeleteParams::default()).await.unwrap();
+    cluster.until("no object for the address", |it| held(it) == 0).await;
     cluster.until("no endpoints", |it| addresses(it) == 0 && ready(it) == 0).await;
 
     // Endpoints written by hand, for a Service without selector, are mirrored.

@@ -49,6 +49,16 @@ pub fn ingress_class() -> Value {
     })
 }
 
+/// The range that Services get their addresses from.
+pub fn service_cidr(config: &Config) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [config.service_cidr.to_string()]},
+    })
+}
+
 pub fn kubernetes_service(config: &Config) -> [Value; 3] {
     let cluster_ip = config.service_cidr.hosts().next().unwrap_or(config.service_cidr.network());
     let port = config.bind.port();

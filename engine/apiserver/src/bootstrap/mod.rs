@@ -1,5 +1,5 @@
 //! The objects that every cluster has from its first second: namespaces, default roles and bindings, priority classes,
-//! the Service `default/kubernetes`, the ingress class.
+//! the Service `default/kubernetes`, the range of Services' addresses, the ingress class.
 //!
 //! Kept true: at each start, what is missing is created and what [`reconcile`] finds wanting is restored; what an
 //!            owner added stays. An object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
@@ -25,6 +25,7 @@ pub fn objects(config: &Config) -> Vec<Value> {
     objects.extend(cluster::priority_classes());
     objects.extend(flow_control::objects());
     objects.push(cluster::ingress_class());
+    objects.push(cluster::service_cidr(config));
     objects.extend(cluster::kubernetes_service(config));
     objects
 }
