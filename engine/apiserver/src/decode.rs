@@ -46,9 +46,11 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
     let parsed = match format {
         Format::Json => coracle_schema::parse_json(bytes),
         Format::Yaml => coracle_schema::parse_yaml(bytes),
-        Format::Protobuf => {
-            protobuf::decode(bytes).map(|value| (value, Vec::new())).map_err(DecodeError::Type)
-        }
+        Format::Protobuf => match protobuf::decode(bytes, Some(expected)) {
+            Ok(value) => Ok((value, Vec::new())),
+            Err(protobuf::ReadError::Envelope(text)) => Err(DecodeError::Type(text)),
+            Err(protobuf::ReadError::Message(text)) => return Err(cannot_be_handled(expected, &text)),
+        },
     };
     let (value, issues) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
     if !value.is_object() {

@@ -31,7 +31,7 @@ mod options;
 pub mod pki;
 mod pod_access;
 mod present;
-mod protobuf;
+pub mod protobuf;
 pub mod registry;
 mod request_info;
 pub mod reviews;

@@ -4,12 +4,33 @@
 
 use http::HeaderMap;
 
-use crate::{options::Query, present::Form, status::Status, tables::IncludeObject};
+use crate::{
+    options::Query, present::Form, protobuf, registry::Served, status::Status, tables::IncludeObject,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Json,
     Yaml,
+    Protobuf,
+}
+
+/// What can be had of the thing that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// Tables and metadata-only forms.
+    pub transforms: bool,
+    /// Custom resources have no protobuf message, only their metadata has.
+    pub protobuf: bool,
+}
+
+impl Offer {
+    /// A document that is no object, or an error.
+    pub const PLAIN: Offer = Offer { transforms: false, protobuf: true };
+
+    pub fn of(served: &Served) -> Offer {
+        Offer { transforms: true, protobuf: served.custom.is_none() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +40,10 @@ pub struct Accepted {
 }
 
 /// What this server can answer in.
-const OFFERED: [&str; 2] = ["application/json", "application/yaml"];
+const OFFERED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+
+/// As the stock server says it of a custom resource.
+const NO_MESSAGE: &str = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
 
 /// One clause of an Accept header.
 pub struct Clause<'a> {
@@ -54,8 +78,8 @@ pub fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     clauses
 }
 
-/// `transforms`: whether tables and metadata-only forms make sense for what is asked.
-pub fn negotiate(headers: &HeaderMap, query: &Query, transforms: bool) -> Result<Accepted, Status> {
+/// The best form that the client accepts and that is offered.
+pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Accepted, Status> {
     let clauses = clauses(headers);
     if clauses.is_empty() {
         return Ok(Accepted { encoding: Encoding::Json, form: Form::Object });
@@ -64,18 +88,38 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, transforms: bool) -> Result
         let encoding = match clause.media_type {
             "application/json" | "*/*" | "application/*" => Encoding::Json,
             "application/yaml" => Encoding::Yaml,
+            protobuf::MEDIA_TYPE => Encoding::Protobuf,
             _ => continue,
         };
         let form = match clause.parameter("as") {
             None => Some(Form::Object),
-            Some(_) if !transforms => None,
+            Some(_) if !offer.transforms => None,
             Some(form) => transform(form, clause, query)?,
         };
-        if let Some(form) = form {
-            return Ok(Accepted { encoding, form });
+        match (form, encoding) {
+            (None, _) => {}
+            // A table has no protobuf message.
+            (Some(Form::Table(_)), Encoding::Protobuf) => {}
+            (Some(Form::Object), Encoding::Protobuf) if !offer.protobuf => {}
+            (Some(form), encoding) => return Ok(Accepted { encoding, form }),
         }
     }
+    let wants_protobuf =
+        |clause: &Clause<'_>| clause.media_type == protobuf::MEDIA_TYPE && clause.parameter("as").is_none();
+    if !offer.protobuf && clauses.iter().any(wants_protobuf) {
+        return Err(Status::new(406, "NotAcceptable", NO_MESSAGE));
+    }
     Err(Status::not_acceptable(&OFFERED))
+}
+
+/// For what has one form only.
+pub fn accepted_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    negotiate(headers, &Query::default(), Offer::PLAIN).map(|accepted| accepted.encoding)
+}
+
+/// In what an error is told: JSON for those who accept nothing that there is.
+pub fn error_encoding(headers: &HeaderMap) -> Encoding {
+    accepted_encoding(headers).unwrap_or(Encoding::Json)
 }
 
 fn transform(form: &str, clause: &Clause<'_>, query: &Query) -> Result<Option<Form>, Status> {
@@ -110,7 +154,22 @@ mod tests {
         let table = Form::Table(IncludeObject::Metadata);
         for (accept, expected) in [
             ("", Some((Encoding::Json, Form::Object))),
-            ("application/vnd.kubernetes.protobuf,application/json", Some((Encoding::Json, Form::Object))),
+            (
+                "application/vnd.kubernetes.protobuf,application/json",
+                Some((Encoding::Protobuf, Form::Object)),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;q=0.5,application/json",
+                Some((Encoding::Json, Form::Object)),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+                Some((Encoding::Protobuf, Form::Metadata)),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1",
+                Some((Encoding::Json, table)),
+            ),
             (
                 "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
                 Some((Encoding::Json, table)),
@@ -121,15 +180,35 @@ mod tests {
             ),
             ("application/yaml", Some((Encoding::Yaml, Form::Object))),
             ("text/html;q=0.9, */*;q=0.1", Some((Encoding::Json, Form::Object))),
-            ("application/vnd.kubernetes.protobuf", None),
+            ("application/vnd.kubernetes.protobuf", Some((Encoding::Protobuf, Form::Object))),
+            ("application/cbor", None),
         ] {
             let mut headers = HeaderMap::new();
             if !accept.is_empty() {
                 headers.insert("accept", accept.parse().expect("header"));
             }
+            let offer = Offer { transforms: true, protobuf: true };
             let seen =
-                negotiate(&headers, &Query::default(), true).ok().map(|seen| (seen.encoding, seen.form));
+                negotiate(&headers, &Query::default(), offer).ok().map(|seen| (seen.encoding, seen.form));
             assert_eq!(seen, expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn custom_resources_have_protobuf_only_for_their_metadata() {
+        for (accept, expected) in [
+            ("application/vnd.kubernetes.protobuf,application/json", Ok((Encoding::Json, Form::Object))),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+                Ok((Encoding::Protobuf, Form::Metadata)),
+            ),
+            ("application/vnd.kubernetes.protobuf", Err(NO_MESSAGE)),
+        ] {
+            let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().expect("header"))]);
+            let offer = Offer { transforms: true, protobuf: false };
+            let seen = negotiate(&headers, &Query::default(), offer);
+            let seen = seen.map(|seen| (seen.encoding, seen.form)).map_err(|status| status.message);
+            assert_eq!(seen, expected.map_err(String::from), "{accept}");
         }
     }
 }

@@ -5,12 +5,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coracle_schema::{Registry, Schema};
 use coracle_store::Object;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     conversion,
+    negotiate::{Accepted, Encoding},
     object::remove,
+    protobuf,
     registry::Served,
     status::Status,
     tables::{self, IncludeObject},
@@ -26,16 +30,24 @@ pub enum Form {
     Table(IncludeObject),
 }
 
-/// Writes objects of one resource in one form.
+/// Writes objects of one resource in one form and encoding.
 #[derive(Clone)]
 pub struct Presenter {
     pub served: Arc<Served>,
     pub form: Form,
+    pub encoding: Encoding,
+    /// Tables come with their columns. In a watch only the first one does.
+    pub columns: bool,
 }
 
 impl Presenter {
+    pub fn new(served: &Arc<Served>, accepted: Accepted) -> Presenter {
+        Presenter { served: served.clone(), form: accepted.form, encoding: accepted.encoding, columns: true }
+    }
+
     pub fn stored(&self, object: &Arc<Object>) -> Result<Bytes, Status> {
-        if self.form == Form::Object && !self.served.needs_conversion() {
+        let as_stored = self.form == Form::Object && self.encoding == Encoding::Json;
+        if as_stored && !self.served.needs_conversion() {
             return Ok(object.json.clone());
         }
         self.value(verbs::decode(object)?)
@@ -44,8 +56,15 @@ impl Presenter {
     /// `value` is in the stored version.
     pub fn value(&self, mut value: Value) -> Result<Bytes, Status> {
         conversion::from_storage(&self.served, &mut value);
-        let shown = self.served_value(value);
-        serde_json::to_vec(&shown).map(Bytes::from).map_err(Status::internal)
+        self.bytes(&self.served_value(value))
+    }
+
+    /// What is shown already.
+    pub fn bytes(&self, shown: &Value) -> Result<Bytes, Status> {
+        match self.encoding {
+            Encoding::Protobuf => protobuf::encode(shown).map(Bytes::from).map_err(Status::internal),
+            _ => serde_json::to_vec(shown).map(Bytes::from).map_err(Status::internal),
+        }
     }
 
     /// `value` is in the served version already.
@@ -55,7 +74,8 @@ impl Presenter {
             Form::Metadata => partial_metadata(&value),
             Form::Table(include) => {
                 let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                tables::table(&self.served, metadata, std::slice::from_ref(&value), include)
+                let table = tables::table(&self.served, metadata, std::slice::from_ref(&value), include);
+                self.with_columns(table)
             }
         }
     }
@@ -76,6 +96,7 @@ impl Presenter {
                     &[],
                     IncludeObject::None,
                 );
+                object = self.with_columns(object);
                 object["rows"] = json!([{"cells": [], "object": {
                     "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata
                 }}]);
@@ -84,22 +105,40 @@ impl Presenter {
         object
     }
 
-    /// A whole list in a form other than its own.
-    pub fn list(&self, metadata: Value, objects: Vec<Value>) -> Value {
+    fn with_columns(&self, mut table: Value) -> Value {
+        if !self.columns {
+            table["columnDefinitions"] = Value::Null;
+        }
+        table
+    }
+
+    /// A table without rows.
+    pub fn table(&self, metadata: Value) -> Value {
+        let mut table = tables::table(&self.served, metadata, &[], IncludeObject::None);
+        remove(&mut table, "rows");
+        table
+    }
+
+    /// One item of a list, or one row of a table. `value` is in the served version.
+    pub fn item(&self, value: Value) -> Value {
         match self.form {
-            Form::Table(include) => tables::table(&self.served, metadata, &objects, include),
-            _ => json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": metadata,
-                "items": objects.iter().map(partial_metadata).collect::<Vec<_>>(),
-            }),
+            Form::Object => value,
+            Form::Metadata => partial_metadata(&value),
+            Form::Table(include) => tables::row(&self.served, &value, include, Timestamp::now()),
+        }
+    }
+
+    /// What [`Presenter::item`] gives; none of custom resources and of rows.
+    pub fn item_schema(&self) -> Option<Schema> {
+        const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata";
+        match self.form {
+            Form::Object => Registry::builtin().schema(&self.served.api.gvk),
+            Form::Metadata => Registry::builtin().definition(METADATA),
+            Form::Table(_) => None,
         }
     }
 }
 
 pub fn partial_metadata(object: &Value) -> Value {
-    let mut metadata = object["metadata"].clone();
-    remove(&mut metadata, "managedFields");
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }

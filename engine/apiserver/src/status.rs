@@ -8,7 +8,11 @@ use std::{borrow::Cow, fmt::Display};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::types::{Response, json_response};
+use crate::{
+    http::resource,
+    negotiate::Encoding,
+    types::{Response, json_response},
+};
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -265,8 +269,14 @@ impl Status {
     }
 
     pub fn into_response(self) -> Response {
+        self.into_response_in(Encoding::Json)
+    }
+
+    pub fn into_response_in(self, encoding: Encoding) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = json_response(code, &self.to_json());
+        let status = self.to_json();
+        let mut response =
+            resource::encode(encoding, code, &status).unwrap_or_else(|_| json_response(code, &status));
         if code == StatusCode::UNAUTHORIZED {
             // Stock servers name no scheme here unless basic auth exists; clients do not need one.
             response.headers_mut().remove(header::WWW_AUTHENTICATE);

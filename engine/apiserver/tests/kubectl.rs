@@ -136,11 +136,7 @@ async fn kubectl_finds_what_it_expects() {
         .refused("apply -f -", &DEPLOYMENT.replace("replicas", "replica"), "unknown field \"spec.replica\"")
         .await;
     kubectl
-        .refused(
-            "apply -f -",
-            &DEPLOYMENT.replace("replicas: 2", "replicas: x"),
-            "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
-        )
+        .refused("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: x"), "unrecognized type: int32")
         .await;
     kubectl.refused("get pod nothing", "", "Error from server (NotFound): pods \"nothing\" not found").await;
     kubectl.refused("create configmap c --from-literal=a=b", "", "configmaps \"c\" already exists").await;

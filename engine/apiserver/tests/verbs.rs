@@ -2,6 +2,8 @@
 
 mod harness;
 mod history;
+mod protobuf;
+mod strangers;
 
 use harness::Harness;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -152,7 +154,7 @@ async fn bodies_are_bounded_and_of_known_types() {
     assert_eq!(harness.ask_with("POST", MAPS, &protobuf, "k8s").await.code, 400);
     let cbor = [("content-type", "application/cbor")];
     assert_eq!(harness.ask_with("POST", MAPS, &cbor, "x").await.code, 415);
-    let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+    let accept = [("accept", "application/cbor")];
     assert_eq!(harness.ask_with("GET", MAPS, &accept, "").await.code, 406);
     let apply = [("content-type", "application/apply-patch+cbor")];
     assert_eq!(harness.ask_with("PATCH", &format!("{MAPS}/a"), &apply, "{}").await.code, 415);
@@ -396,4 +398,19 @@ async fn tables_and_metadata_only_forms_are_given_on_request() {
     let list = harness.ask_with("GET", MAPS, &metadata, "").await.expect(200);
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert!(list["items"][0].get("data").is_none());
+    assert!(list["items"][0]["metadata"]["managedFields"].is_array(), "as on a stock server");
+    harness.post(MAPS, map("b", json!({}))).await.expect(201);
+    let path = format!("{MAPS}?watch=true&timeoutSeconds=1");
+    let watched = harness.ask_with("GET", &path, &table, "").await;
+    let events: Vec<Value> =
+        watched.text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    assert_eq!(events.len(), 2);
+    assert!(events[0]["object"]["columnDefinitions"].is_array());
+    assert!(events[1]["object"]["columnDefinitions"].is_null(), "columns are told once");
+    assert_eq!(events[1]["object"]["rows"][0]["cells"][0], "b");
+    for (include, kind) in [("None", Value::Null), ("Object", json!("ConfigMap"))] {
+        let list =
+            harness.ask_with("GET", &format!("{MAPS}?includeObject={include}"), &table, "").await.expect(200);
+        assert_eq!(list["rows"][0]["object"]["kind"], kind);
+    }
 }

@@ -153,7 +153,7 @@ fn parsed(content_type: Option<&str>, bytes: &[u8]) -> Option<Value> {
     match decode::format_of(content_type).unwrap_or(Format::Json) {
         Format::Json => serde_json::from_slice(bytes).ok(),
         Format::Yaml => coracle_schema::parse_yaml(bytes).ok().map(|(value, _)| value),
-        Format::Protobuf => crate::protobuf::decode(bytes).ok(),
+        Format::Protobuf => crate::protobuf::decode(bytes, None).ok(),
     }
 }
 

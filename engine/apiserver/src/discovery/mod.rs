@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
-    negotiate::{clauses, negotiate},
+    negotiate::{Offer, clauses, negotiate},
     options::Query,
     registry::Served,
     status::Status,
@@ -33,7 +33,7 @@ pub fn serve(state: &State, segments: &[&str], headers: &HeaderMap) -> Result<Re
         }
         _ => return Err(Status::unknown_path()),
     };
-    let encoding = negotiate(headers, &Query::default(), false)?.encoding;
+    let encoding = negotiate(headers, &Query::default(), Offer::PLAIN)?.encoding;
     crate::http::resource::encode(encoding, StatusCode::OK, &document)
 }
 

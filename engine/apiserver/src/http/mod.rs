@@ -7,6 +7,7 @@ pub mod body;
 pub mod call;
 pub mod deadline;
 pub mod listener;
+mod lists;
 pub mod nonresource;
 pub mod resource;
 pub mod service;
@@ -20,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use crate::{
     authn,
     authz::{self, Attributes},
-    flow,
+    flow, negotiate,
     request_info::RequestInfo,
     status::Status,
     types::{Request, Response, State, body_from},
@@ -35,6 +36,7 @@ pub struct PeerCertificate(pub CertificateDer<'static>);
 pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let encoding = negotiate::error_encoding(request.headers());
     let info = RequestInfo::parse(&method, request.uri());
     let mut call = Call::begin(&state, &info, &request);
     let limit = deadline::of(&info, request.uri().query(), state.config.protection.request_timeout);
@@ -58,7 +60,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             if status.code >= 500 {
                 tracing::warn!(%method, path, code = status.code, error = %status, "request failed");
             }
-            call.end(status.clone().into_response(), Some(status), false).await
+            call.end(status.clone().into_response_in(encoding), Some(status), false).await
         }
         Err(panic) => {
             let text =
@@ -69,7 +71,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
                 "InternalError",
                 "This request caused apiserver to panic. Look in the logs for details.",
             );
-            call.end(status.clone().into_response(), Some(status), true).await
+            call.end(status.clone().into_response_in(encoding), Some(status), true).await
         }
     }
 }

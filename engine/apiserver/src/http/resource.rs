@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::body;
+use super::{body, lists};
 use crate::{
     decode,
-    negotiate::{Accepted, Encoding, negotiate},
+    negotiate::{Accepted, Encoding, Offer, negotiate},
     options::{DeleteOptions, ListOptions, Query, WriteOptions},
     present::{Form, Presenter},
+    protobuf,
     registry::Served,
     request_info::RequestInfo,
     reviews,
@@ -93,57 +94,39 @@ fn query(request: &Request) -> Query {
 
 fn get(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
     let query = query(request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let answer = verbs::get(state, target, query.text("resourceVersion"))?;
     respond(&target.served, accepted, StatusCode::OK, answer)
 }
 
 fn list(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
     let query = query(request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?)?;
-    respond_list(&target.served, accepted, listed)
-}
-
-fn respond_list(
-    served: &Arc<Served>,
-    accepted: Accepted,
-    listed: verbs::list::Listed,
-) -> Result<Response, Status> {
-    if accepted.form == Form::Object && accepted.encoding == Encoding::Json {
-        let mut response = http::Response::new(listed.into_body(served));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return Ok(response);
-    }
-    let objects =
-        listed.objects.iter().map(|object| verbs::decode_as(served, object)).collect::<Result<_, _>>()?;
-    let list = if accepted.form == Form::Object {
-        serde_json::json!({
-            "kind": served.list_kind(),
-            "apiVersion": served.api_version(),
-            "metadata": listed.metadata(),
-            "items": Value::Array(objects),
-        })
-    } else {
-        Presenter { served: served.clone(), form: accepted.form }.list(listed.metadata(), objects)
-    };
-    encode(accepted.encoding, StatusCode::OK, &list)
+    lists::respond(&target.served, accepted, listed)
 }
 
 fn watch(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
     let query = query(request);
-    let accepted = negotiate(request.headers(), &query, true)?;
-    if accepted.encoding != Encoding::Json {
-        return Err(Status::not_acceptable(&["application/json;stream=watch"]));
-    }
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
+    let content_type = match accepted.encoding {
+        Encoding::Json => "application/json",
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Yaml => {
+            return Err(Status::not_acceptable(&[
+                "application/json;stream=watch",
+                "application/vnd.kubernetes.protobuf;stream=watch",
+            ]));
+        }
+    };
     let mut options = ListOptions::parse(&query, true)?;
     if !target.name.is_empty() && options.field_selector.is_empty() {
         options.field_selector = format!("metadata.name={}", target.name);
     }
-    let presenter = Presenter { served: target.served.clone(), form: accepted.form };
+    let presenter = Presenter::new(&target.served, accepted);
     let body = verbs::watch::watch(state, target, &options, presenter)?;
     let mut response = http::Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
 }
@@ -155,7 +138,7 @@ async fn create(
     request: Request,
 ) -> Result<Response, Status> {
     let query = query(&request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let options = WriteOptions::parse(&query, "CreateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let api = &target.served.api;
@@ -175,7 +158,7 @@ async fn create(
     }
     if &*api.plural == "bindings" && api.gvk.group.is_empty() {
         let status = subresources::binding::bind(state, user, target, decoded.value, options.dry_run).await?;
-        return Ok(json_response(StatusCode::CREATED, &status));
+        return encode(accepted.encoding, StatusCode::CREATED, &status);
     }
     let outcome = verbs::create(state, user, target, decoded, &options).await?;
     respond_write(&target.served, accepted, outcome)
@@ -188,7 +171,7 @@ async fn update(
     request: Request,
 ) -> Result<Response, Status> {
     let query = query(&request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let options = WriteOptions::parse(&query, "UpdateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &target.served.api.gvk)?;
@@ -203,7 +186,7 @@ pub async fn patch(
     request: Request,
 ) -> Result<Response, Status> {
     let query = query(&request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let headers = request.headers().clone();
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
@@ -245,7 +228,7 @@ async fn delete(
     request: Request,
 ) -> Result<Response, Status> {
     let query = query(&request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let options = delete_options(&query, request).await?;
     let deleted = verbs::delete(state, user, target, &options).await?;
     let answer = verbs::delete::success(target, deleted);
@@ -263,11 +246,11 @@ async fn delete_collection(
     request: Request,
 ) -> Result<Response, Status> {
     let query = query(&request);
-    let accepted = negotiate(request.headers(), &query, true)?;
+    let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let list = ListOptions::parse(&query, false)?;
     let options = delete_options(&query, request).await?;
     let listed = verbs::delete_collection(state, user, target, &list, &options).await?;
-    respond_list(&target.served, accepted, listed)
+    lists::respond(&target.served, accepted, listed)
 }
 
 pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
@@ -294,20 +277,24 @@ pub fn respond(
 ) -> Result<Response, Status> {
     match (accepted.form, accepted.encoding) {
         (Form::Object, Encoding::Json) => Ok(json_bytes_response(code, answer.into_bytes())),
-        (form, encoding) => {
-            let presenter = Presenter { served: served.clone(), form };
+        (_, encoding) => {
+            let presenter = Presenter::new(served, accepted);
             encode(encoding, code, &presenter.served_value(answer.into_value()?))
         }
     }
 }
 
+/// A value as it is, by its own kind where the encoding needs one.
 pub fn encode(encoding: Encoding, code: StatusCode, value: &Value) -> Result<Response, Status> {
-    if encoding == Encoding::Json {
-        return Ok(json_response(code, value));
-    }
-    let text = serde_saphyr::to_string(value).map_err(Status::internal)?;
-    let mut response = http::Response::new(body_from(text));
+    let (bytes, content_type) = match encoding {
+        Encoding::Json => return Ok(json_response(code, value)),
+        Encoding::Yaml => {
+            (serde_saphyr::to_string(value).map_err(Status::internal)?.into_bytes(), "application/yaml")
+        }
+        Encoding::Protobuf => (protobuf::encode(value).map_err(Status::internal)?, protobuf::MEDIA_TYPE),
+    };
+    let mut response = http::Response::new(body_from(bytes));
     *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }

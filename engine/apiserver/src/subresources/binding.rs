@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{
     decode,
-    http::body,
-    object,
+    http::{body, resource},
+    negotiate, object,
     options::{Query, WriteOptions},
     status::{GroupResource, Status},
-    types::{Request, Response, State, UserInfo, json_response},
+    types::{Request, Response, State, UserInfo},
     verbs::{
         Target,
         update::{Changed, modify},
@@ -27,6 +27,7 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let options = WriteOptions::parse(&Query::parse(request.uri().query()), "CreateOptions")?;
+    let encoding = negotiate::accepted_encoding(request.headers())?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = GroupVersionKind { group: "".into(), version: "v1".into(), kind: "Binding".into() };
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
@@ -38,7 +39,7 @@ pub async fn serve(
         )));
     }
     let status = bind_pod(state, user, target, &decoded.value, options.dry_run).await?;
-    Ok(json_response(StatusCode::CREATED, &status))
+    resource::encode(encoding, StatusCode::CREATED, &status)
 }
 
 /// The older form: a Binding posted to the collection names its pod itself.

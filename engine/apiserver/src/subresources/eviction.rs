@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::{
     decode,
-    http::body,
-    object,
+    http::{body, resource},
+    negotiate, object,
     options::{DeleteOptions, Query, WriteOptions},
     selector::LabelSelector,
     status::{Cause, GroupResource, Status},
-    types::{Request, Response, State, UserInfo, json_response},
+    types::{Request, Response, State, UserInfo},
     verbs::{
         self, Target,
         update::{Changed, modify},
@@ -33,6 +33,7 @@ pub async fn serve(
 ) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
     let write = WriteOptions::parse(&query, "CreateOptions")?;
+    let encoding = negotiate::accepted_encoding(request.headers())?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = GroupVersionKind { group: "policy".into(), version: "v1".into(), kind: "Eviction".into() };
     let eviction = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?.value;
@@ -53,7 +54,7 @@ pub async fn serve(
     verbs::delete(state, user, &pod_target, &options).await?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(json_response(StatusCode::CREATED, &status))
+    resource::encode(encoding, StatusCode::CREATED, &status)
 }
 
 /// Says in the pod's status why it goes: its Job does not count it as a failure.

@@ -9,13 +9,13 @@ use http::StatusCode;
 use crate::{
     decode,
     http::{body, resource},
-    negotiate::negotiate,
+    negotiate::{Offer, accepted_encoding, negotiate},
     options::Query,
     request_info::RequestInfo,
     reviews,
     status::{Status, StatusDetails},
     streams,
-    types::{Request, Response, State, UserInfo, json_response},
+    types::{Request, Response, State, UserInfo},
     verbs::{self, Target},
 };
 
@@ -68,7 +68,7 @@ async fn part(
     match info.verb.as_str() {
         "get" => {
             let query = Query::parse(request.uri().query());
-            let accepted = negotiate(request.headers(), &query, true)?;
+            let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
             let answer = verbs::get(state, target, query.text("resourceVersion"))?;
             resource::respond(&target.served, accepted, StatusCode::OK, answer)
         }
@@ -84,6 +84,7 @@ async fn token(
     target: &Target,
     request: Request,
 ) -> Result<Response, Status> {
+    let encoding = accepted_encoding(request.headers())?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
@@ -98,5 +99,5 @@ async fn token(
     )
     .await;
     let answer = answer.ok_or_else(Status::unknown_path)??;
-    Ok(json_response(StatusCode::CREATED, &answer))
+    resource::encode(encoding, StatusCode::CREATED, &answer)
 }

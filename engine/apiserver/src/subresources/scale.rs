@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     decode,
     http::{body, resource},
-    negotiate::{Encoding, negotiate},
+    negotiate::{Encoding, Offer, negotiate},
     object,
     options::{Query, WriteOptions},
     request_info::RequestInfo,
@@ -35,7 +35,7 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
-    let encoding = negotiate(request.headers(), &query, false)?.encoding;
+    let encoding = negotiate(request.headers(), &query, Offer::PLAIN)?.encoding;
     match info.verb.as_str() {
         "get" => get(state, target, encoding),
         "update" => update(state, user, target, &query, encoding, request).await,

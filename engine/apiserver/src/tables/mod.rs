@@ -128,29 +128,12 @@ pub fn name(object: &Value) -> Value {
 
 /// `metadata` is the table's ListMeta.
 pub fn table(served: &Served, metadata: Value, objects: &[Value], include: IncludeObject) -> Value {
-    let printer = printer(&served.api.gvk.group, &served.api.plural);
-    let custom = served.custom.as_ref().map(|custom| &custom.columns);
     let now = Timestamp::now();
-    let columns: Vec<Value> = match custom {
-        Some(columns) => columns.definitions(),
-        None => printer.columns.iter().map(column).collect(),
+    let columns: Vec<Value> = match &served.custom {
+        Some(custom) => custom.columns.definitions(),
+        None => printer(&served.api.gvk.group, &served.api.plural).columns.iter().map(column).collect(),
     };
-    let rows: Vec<Value> = objects
-        .iter()
-        .map(|object| {
-            let cells = match custom {
-                Some(columns) => columns.cells(object, now),
-                None => (printer.cells)(object, now),
-            };
-            let mut row = json!({"cells": cells});
-            match include {
-                IncludeObject::None => {}
-                IncludeObject::Metadata => row["object"] = partial_metadata(object),
-                IncludeObject::Object => row["object"] = object.clone(),
-            }
-            row
-        })
-        .collect();
+    let rows: Vec<Value> = objects.iter().map(|object| row(served, object, include, now)).collect();
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -158,6 +141,21 @@ pub fn table(served: &Served, metadata: Value, objects: &[Value], include: Inclu
         "columnDefinitions": columns,
         "rows": rows,
     })
+}
+
+/// `object` is in the served version.
+pub fn row(served: &Served, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+    let cells = match &served.custom {
+        Some(custom) => custom.columns.cells(object, now),
+        None => (printer(&served.api.gvk.group, &served.api.plural).cells)(object, now),
+    };
+    let mut row = json!({"cells": cells});
+    match include {
+        IncludeObject::None => {}
+        IncludeObject::Metadata => row["object"] = partial_metadata(object),
+        IncludeObject::Object => row["object"] = object.clone(),
+    }
+    row
 }
 
 fn column(column: &Column) -> Value {

@@ -8,6 +8,7 @@ pub mod continue_token;
 pub mod create;
 pub mod delete;
 pub mod get;
+mod go_text;
 pub mod list;
 pub mod patch;
 pub mod pinned;

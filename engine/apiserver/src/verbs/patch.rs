@@ -7,12 +7,12 @@ use coracle_schema::{PatchError, json_merge_patch, json_patch};
 use serde_json::Value;
 
 use super::{
-    Outcome, Target, WriteOptions,
+    Outcome, Target, WriteOptions, go_text,
     update::{Changed, modify},
 };
 use crate::{
     decode::Decoded,
-    status::Status,
+    status::{Cause, GroupResource, Status},
     types::{State, UserInfo},
 };
 
@@ -23,6 +23,9 @@ pub enum PatchType {
     Strategic,
     Apply,
 }
+
+/// Of one JSON patch, as on a stock server.
+const MAX_OPERATIONS: usize = 10_000;
 
 /// What `Content-Type` may say of a patch.
 pub const ACCEPTED: [&str; 4] = [
@@ -53,6 +56,13 @@ pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
     let (patch, _) = coracle_schema::parse_json(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     match (kind, &patch) {
+        (PatchType::Json, Value::Array(operations)) if operations.len() > MAX_OPERATIONS => {
+            let text = format!(
+                "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+                operations.len()
+            );
+            Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: {text}")))
+        }
         (PatchType::Json, Value::Array(_)) | (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => {
             Ok(patch)
         }
@@ -90,6 +100,19 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
     })
 }
 
+/// What the patch makes of the object is no object of its kind. Shown is what a stock server shows: the patched object, or
+/// the patch where it was merged strategically.
+fn wrong_type(target: &Target, kind: PatchType, patch: &Value, current: &Value, error: &str) -> Status {
+    let (shown, why) = if kind == PatchType::Strategic {
+        (go_text::print(patch), go_text::conversion_error(error))
+    } else {
+        let mut patched = current.clone();
+        let _ = apply(target, kind, patch, &mut patched);
+        (patched.to_string(), error.to_owned())
+    };
+    Status::invalid(GroupResource::new("", ""), "", vec![Cause::invalid("patch", shown, &why)])
+}
+
 pub async fn patch(
     state: &State,
     user: &UserInfo,
@@ -104,6 +127,12 @@ pub async fn patch(
     modify(state, user, target, options, |current| {
         let mut patched = current.clone();
         apply(target, kind, patch, &mut patched)?;
+        let issues = match &target.served.schema {
+            Some(schema) => schema
+                .prune(&mut patched)
+                .map_err(|error| wrong_type(target, kind, patch, current, &error.to_string()))?,
+            None => Vec::new(),
+        };
         if patched["metadata"]["name"] != current["metadata"]["name"] {
             return Err(Status::bad_request(format!(
                 "the name of the object ({}) does not match the name on the URL ({})",
@@ -111,7 +140,7 @@ pub async fn patch(
                 target.name
             )));
         }
-        Ok(Changed::Patched(Decoded::from(patched)))
+        Ok(Changed::Patched(Decoded { value: patched, issues }))
     })
     .await
 }

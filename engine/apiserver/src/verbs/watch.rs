@@ -1,4 +1,4 @@
-//! Watch: events of a scope as JSON lines, from a revision or from the current state.
+//! Watch: events of a scope as JSON lines or protobuf frames, from a revision or from the current state.
 //!
 //! Reads: the store's watch. Invariant: a watcher holds copies of one frame at most, however far behind it is; nothing is
 //! lost between the initial state and the first event; a watcher that falls behind is told with 410.
@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::Target;
 use crate::{
     frames::Frames,
+    negotiate::Encoding,
     object,
     options::{ListOptions, parse_revision},
     present::Presenter,
+    protobuf,
     registry::api_version,
     selector::Selector,
     status::Status,
@@ -57,7 +59,7 @@ pub fn watch(
             Ok(watch) => (Vec::new(), Some(watch), after),
             Err(gone) => {
                 let text = format!("too old resource version: {} ({})", gone.asked, gone.oldest);
-                let error = error_line(&Status::expired(text));
+                let error = error_frame(presenter.encoding, &Status::expired(text));
                 return Ok(crate::types::body_from(error));
             }
         }
@@ -242,10 +244,15 @@ impl Stream {
 
     fn fail(&mut self, status: &Status) {
         self.watch = None;
-        self.frames.push(&error_line(status));
+        let frame = error_frame(self.presenter.encoding, status);
+        self.frames.push(&frame);
     }
 
     fn line(&mut self, kind: &'static str, object: Bytes) {
+        self.presenter.columns = false;
+        if self.presenter.encoding == Encoding::Protobuf {
+            return self.frames.push(&protobuf::watch_frame(kind, &object));
+        }
         let head: &[u8] = match kind {
             "ADDED" => b"{\"type\":\"ADDED\",\"object\":",
             "MODIFIED" => b"{\"type\":\"MODIFIED\",\"object\":",
@@ -257,19 +264,26 @@ impl Stream {
         self.frames.push(b"}\n");
     }
 
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+    fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
         let (api_version, kind) = &self.gvk;
         let mut metadata = json!({"resourceVersion": revision.0.to_string(), "creationTimestamp": null});
         if initial_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = json!({"kind": &**kind, "apiVersion": api_version, "metadata": metadata});
-        let object = self.presenter.bookmark(object);
-        format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
+        let frame = event_frame(self.presenter.encoding, "BOOKMARK", self.presenter.bookmark(object));
+        self.presenter.columns = false;
+        frame
     }
 }
 
-fn error_line(status: &Status) -> Bytes {
-    let event: Value = json!({"type": "ERROR", "object": status.to_json()});
-    format!("{event}\n").into()
+fn error_frame(encoding: Encoding, status: &Status) -> Bytes {
+    event_frame(encoding, "ERROR", status.to_json())
+}
+
+fn event_frame(encoding: Encoding, kind: &str, object: Value) -> Bytes {
+    match encoding {
+        Encoding::Protobuf => protobuf::watch_frame(kind, &protobuf::encode(&object).unwrap_or_default()),
+        _ => format!("{}\n", json!({"type": kind, "object": object})).into(),
+    }
 }
