@@ -35,7 +35,11 @@ impl Page {
         sums
     }
 
-    fn of<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
+    fn of<'s, 'n>(
+        &'s self,
+        name: &'n str,
+        labels: &'n [(&'n str, &'n str)],
+    ) -> impl Iterator<Item = &'s Sample> + use<'s, 'n> {
         self.samples.iter().filter(move |sample| {
             let has = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|own| own == value);
             sample.name == name && labels.iter().all(has)

@@ -143,9 +143,8 @@ impl Issuer {
             return Ok(());
         }
         *asked = Some(Instant::now());
-        let discovery = self
-            .document(&format!("{}/.well-known/openid-configuration", self.config.url.trim_end_matches('/')));
-        let discovery = discovery.await?;
+        let url = format!("{}/.well-known/openid-configuration", self.config.url.trim_end_matches('/'));
+        let discovery = self.document(&url).await?;
         if discovery["issuer"].as_str() != Some(&self.config.url) {
             return Err(IssuerError::Token("the discovery document is of another issuer"));
         }
@@ -276,7 +275,7 @@ fn key(jwk: &Value) -> Option<Key> {
         "RSA" => Public::Rsa { n: bytes("n")?, e: bytes("e")? },
         "EC" => {
             // Uncompressed.
-            let point = [&[4], &bytes("x")?[..], &bytes("y")?].concat();
+            let point = [vec![4], bytes("x")?, bytes("y")?].concat();
             Public::Ec { curve: jwk["crv"].as_str()?.to_owned(), point }
         }
         _ => return None,
