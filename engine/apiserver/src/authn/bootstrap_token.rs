@@ -84,8 +84,10 @@ mod tests {
             ("auth-extra-groups", "system:bootstrappers:a"),
         ];
         let judged = |key: &str, value: &str| {
-            let mut data: Value =
-                base.iter().map(|(key, value)| (key.to_string(), STANDARD.encode(value).into())).collect();
+            let mut data: Value = base
+                .iter()
+                .map(|(key, value)| (key.to_string(), Value::from(STANDARD.encode(value))))
+                .collect();
             data[key] = STANDARD.encode(value).into();
             let stored = json!({"type": "bootstrap.kubernetes.io/token", "data": data});
             judge(&stored, "abcdef", "0123456789abcdef", now)

@@ -119,7 +119,7 @@ fn in_flight(state: &State, page: &mut Page) {
 fn watches(state: &State, page: &mut Page) {
     let watches = state.metrics.watches.read();
     let mut all: Vec<_> = watches.iter().collect();
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.sort_by_key(|(key, _)| *key);
     let labels = |(group, version, resource): &(String, String, String)| {
         format!("group=\"{group}\",resource=\"{resource}\",version=\"{version}\"")
     };
