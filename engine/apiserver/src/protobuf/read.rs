@@ -145,7 +145,8 @@ fn put(
         }
         _ => {
             let value = value(field.node(), wire, depth)?;
-            if !value.is_null() && !(field.omits_zero() && is_zero(&value)) {
+            let left_out = value.is_null() || field.omits_zero() && is_zero(&value);
+            if !left_out {
                 out.insert(name.into(), value);
             }
         }
