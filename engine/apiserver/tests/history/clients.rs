@@ -167,14 +167,14 @@ impl Client {
         }
     }
 
-    /// A last object of each resource, with its revision.
-    pub async fn seal(&self) -> u64 {
-        let mut last = 0;
+    /// A last object of each resource: where a watch has seen everything, by resource.
+    pub async fn seal(&self) -> HashMap<&'static str, u64> {
+        let mut last = HashMap::new();
         for resource in RESOURCES {
             let kind = Kind::Create(self.recorder.now());
             let outcome = self.operate(&format!("{resource}/last"), kind, None, 0).await;
             let Some(Outcome::Done(Some(revision))) = outcome else { panic!("{outcome:?}") };
-            last = revision;
+            last.insert(resource, revision);
         }
         last
     }
@@ -217,6 +217,9 @@ impl Client {
     }
 }
 
+/// Where watches have seen everything, once it is known.
+pub type Target = Option<HashMap<&'static str, u64>>;
+
 /// Follows a resource over many connections and servers.
 pub struct Watcher {
     pub resource: &'static str,
@@ -232,7 +235,7 @@ enum End {
 
 impl Watcher {
     /// Until the server is gone, or `target` is reached when one is set. It hangs up now and then and goes on where it was.
-    pub async fn follow(&mut self, client: &Client, mut rng: Rng, target: watch::Receiver<u64>) {
+    pub async fn follow(&mut self, client: &Client, mut rng: Rng, target: watch::Receiver<Target>) {
         let mut new_server = true;
         loop {
             let after = match self.after {
@@ -243,8 +246,7 @@ impl Watcher {
                 },
             };
             self.after = Some(after);
-            let reached = |after: u64, target: u64| target > 0 && after >= target;
-            if reached(after, *target.borrow()) {
+            if target.borrow().as_ref().is_some_and(|last| after >= last[self.resource]) {
                 return;
             }
             let mut events = Vec::new();
