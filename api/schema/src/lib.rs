@@ -31,7 +31,7 @@ pub use openapi::{
     openapi_v2, openapi_v3, openapi_v3_paths,
 };
 pub use parse::{parse_json, parse_yaml};
-pub use quantity::{Quantity, QuantityError, canonical_quantity};
+pub use quantity::{Quantity, QuantityError, canonical_quantity, quantity_nanos};
 pub use registry::Registry;
 pub use resource::{ApiResource, GroupVersionKind, Subresource};
 pub use schema::Schema;

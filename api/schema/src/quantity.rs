@@ -143,6 +143,11 @@ pub fn canonical_quantity(text: &str) -> Option<String> {
     text.parse::<Quantity>().ok().map(|quantity| quantity.to_string())
 }
 
+/// A quantity in billionths, rounded away from zero; nothing if it is none.
+pub fn quantity_nanos(text: &str) -> Option<i128> {
+    parse(text).map(|(nanos, _)| nanos)
+}
+
 /// Billionths, rounded away from zero.
 fn parse(text: &str) -> Option<(i128, Family)> {
     let (negative, unsigned) = match text.as_bytes().first()? {
