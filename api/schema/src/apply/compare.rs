@@ -41,7 +41,7 @@ fn walk(place: Place<'_>, old: Option<&Value>, new: Option<&Value>) -> Both {
     let in_parts = |value: Option<&Value>| value.is_none_or(Value::is_object);
     match place {
         Place::Deduced if !in_parts(old) || !in_parts(new) => both.changed.member = new.is_some(),
-        Place::Struct(_) | Place::Map(_) | Place::Deduced => {
+        place if place.has_parts() => {
             let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
             for (name, new) in after.into_iter().flatten() {
                 let old = before.and_then(|fields| fields.get(name));
@@ -52,8 +52,8 @@ fn walk(place: Place<'_>, old: Option<&Value>, new: Option<&Value>) -> Both {
                 both.put(&of_field(name), walk(place.under(name), Some(old), None));
             }
         }
-        Place::Set | Place::Keyed(..) => lists(place, items(old), items(new), &mut both),
-        Place::Leaf => both.changed.member = new.is_some(),
+        place if place.has_items() => lists(place, items(old), items(new), &mut both),
+        _ => both.changed.member = new.is_some(),
     }
     both.changed.member |= old.is_none();
     both.removed.member |= new.is_none();

@@ -13,7 +13,7 @@ pub(crate) fn fields(place: Place<'_>, value: &Value) -> FieldSet {
 fn entry(place: Place<'_>, value: &Value) -> Entry {
     let mut entry = Entry::default();
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(fields)) => {
+        (place, Value::Object(fields)) if place.has_parts() => {
             for (name, value) in fields {
                 let mut field = self::entry(place.under(name), value);
                 let is_hollow = value.as_object().is_some_and(serde_json::Map::is_empty);
@@ -21,7 +21,7 @@ fn entry(place: Place<'_>, value: &Value) -> Entry {
                 entry.below.put(&of_field(name), field);
             }
         }
-        (Place::Set | Place::Keyed(..), Value::Array(items)) => {
+        (place, Value::Array(items)) if place.has_items() => {
             for (element, item) in place.elements(items) {
                 let below = self::entry(place.item(), item).below;
                 entry.below.put(&element, Entry { member: true, below });
@@ -49,10 +49,10 @@ pub(crate) fn with_named(place: Place<'_>, set: &FieldSet) -> FieldSet {
 /// The first thing in a configuration that cannot be applied: items without keys, or twice the same.
 pub(crate) fn check(place: Place<'_>, value: &Value, path: &str) -> Result<(), String> {
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(fields)) => fields
+        (place, Value::Object(fields)) if place.has_parts() => fields
             .iter()
             .try_for_each(|(name, value)| check(place.under(name), value, &format!("{path}.{name}"))),
-        (Place::Set | Place::Keyed(..), Value::Array(items)) => {
+        (place, Value::Array(items)) if place.has_items() => {
             let mut seen = FieldSet::default();
             for (index, item) in items.iter().enumerate() {
                 let element = place.element(item).map_err(|why| format!("{path}: element {index}: {why}"))?;
@@ -70,5 +70,24 @@ pub(crate) fn check(place: Place<'_>, value: &Value, path: &str) -> Result<(), S
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// The lists and objects in a configuration that would replace what is there as a whole.
+pub(crate) fn atomics(place: Place<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) if place.has_parts() => {
+            for (name, value) in fields {
+                atomics(place.under(name), value, &format!("{path}.{name}"), out);
+            }
+        }
+        Value::Array(items) if place.has_items() => {
+            for item in items {
+                atomics(place.item(), item, path, out);
+            }
+        }
+        // An item of a set is one value.
+        Value::Object(_) | Value::Array(_) => out.push(path.to_owned()),
+        _ => {}
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(crate) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place, live, config) {
         (_, live, Value::Null) => live.clone(),
-        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(live), Value::Object(config)) => {
+        (place, Value::Object(live), Value::Object(config)) if place.has_parts() => {
             let mut merged = live.clone();
             for (name, value) in config {
                 let value = match live.get(name) {
@@ -20,7 +20,7 @@ pub(crate) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
             }
             Value::Object(merged)
         }
-        (Place::Set | Place::Keyed(..), Value::Array(live), Value::Array(config)) => {
+        (place, Value::Array(live), Value::Array(config)) if place.has_items() => {
             Value::Array(merge_lists(place, live, config))
         }
         (_, _, config) => config.clone(),

@@ -85,6 +85,28 @@ fn strip(set: &mut FieldSet) {
 }
 
 impl Schema {
+    fn place(&self) -> Place<'_> {
+        match self.as_custom() {
+            Some(custom) => Place::Custom(custom.root(), Some(self.shape())),
+            None => Place::of_struct(self.shape()),
+        }
+    }
+
+    /// A configuration merged into an object without regard to managers, as admission policies do it. Err: what cannot
+    /// be merged.
+    pub fn merge_configuration(&self, object: &Value, config: &Value) -> Result<Value, String> {
+        extract::check(self.place(), config, "")?;
+        let mut atomic = Vec::new();
+        extract::atomics(self.place(), config, "", &mut atomic);
+        if atomic.is_empty() {
+            return Ok(merge(self.place(), object, config));
+        }
+        Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}",
+            atomic.join(", ")
+        ))
+    }
+
     /// Managers after `author` wrote `new` over `old` (absent: a new object).
     pub fn managed_update(
         &self,
@@ -95,7 +117,7 @@ impl Schema {
         now: &str,
     ) -> Managers {
         let shape = self.shape();
-        let place = Place::of_struct(shape);
+        let place = self.place();
         let Comparison { mut changed, removed } = match old {
             Some(old) => compare(place, old, new),
             None => compare(place, &blank(shape), new),
@@ -124,7 +146,7 @@ impl Schema {
         force: bool,
         now: &str,
     ) -> Result<(Value, Managers), ApplyError> {
-        let place = Place::of_struct(self.shape());
+        let place = self.place();
         extract::check(place, config, "").map_err(ApplyError::Invalid)?;
         let managers = self.with_first(live, managers, author, now);
         let whole = extract::fields(place, config);
@@ -188,7 +210,7 @@ impl Schema {
         if self.prune(&mut last).is_err() {
             return conflicts;
         }
-        let allowed = extract::fields(Place::of_struct(self.shape()), &last).paths();
+        let allowed = extract::fields(self.place(), &last).paths();
         conflicts.into_iter().filter(|conflict| !allowed.contains(&conflict.path)).collect()
     }
 }

@@ -4,6 +4,7 @@
 
 use super::set;
 use crate::node::{FieldRef, Node, Shape, Struct};
+use crate::registry::{META_PACKAGE, Registry};
 use crate::table::ListType;
 use serde_json::Value;
 
@@ -13,8 +14,14 @@ pub(crate) enum Place<'a> {
     Leaf,
     Struct(Struct<'a>),
     Map(Node<'a>),
-    /// Of no known shape (custom resources): objects have parts, lists are one value.
+    /// Of no known shape: objects have parts, lists are one value.
     Deduced,
+    /// An object of a custom resource's schema; the shape is that of every object, where it is a resource.
+    Custom(&'a Value, Option<Struct<'a>>),
+    /// Any keys; the schema is that of the values.
+    CustomMap(&'a Value),
+    /// A list whose items have keys, by its schema.
+    CustomKeyed(&'a Value),
     /// A list of scalars without order.
     Set,
     /// A list whose elements have keys.
@@ -44,6 +51,25 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// By a structural schema; `resource` is the shape of what is a resource itself.
+    /// Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#custom-resources-and-server-side-apply
+    pub fn of_custom(schema: &'a Value, resource: Option<Struct<'a>>) -> Place<'a> {
+        let text = |field: &str| schema[field].as_str();
+        match (text("type"), text("x-kubernetes-list-type")) {
+            (Some("object"), _) if text("x-kubernetes-map-type") == Some("atomic") => Place::Leaf,
+            (Some("object"), _) if schema["additionalProperties"].is_object() && resource.is_none() => {
+                Place::CustomMap(&schema["additionalProperties"])
+            }
+            (Some("object"), _) => Place::Custom(schema, resource),
+            (Some("array"), Some("set")) => Place::Set,
+            (Some("array"), Some("map")) => Place::CustomKeyed(schema),
+            (None, _) if crate::custom::is_true(schema, "x-kubernetes-preserve-unknown-fields") => {
+                Place::Deduced
+            }
+            _ => Place::Leaf,
+        }
+    }
+
     pub fn of_struct(shape: Struct<'a>) -> Place<'a> {
         if shape.atomic() { Place::Leaf } else { Place::Struct(shape) }
     }
@@ -54,40 +80,68 @@ impl<'a> Place<'a> {
             Place::Struct(shape) => shape.field(name).map_or(Place::Deduced, Place::of_field),
             Place::Deduced => Place::Deduced,
             Place::Map(element) => Place::of_node(element),
+            Place::Custom(_, Some(shape)) if shape.field(name).is_some() => Place::Struct(shape).under(name),
+            Place::Custom(schema, _) => match schema["properties"].get(name) {
+                Some(inner) => Place::of_custom(inner, embedded(inner)),
+                None => Place::Deduced,
+            },
+            Place::CustomMap(inner) => Place::of_custom(inner, embedded(inner)),
             _ => Place::Leaf,
         }
+    }
+
+    /// An object whose fields or keys belong to someone each.
+    pub fn has_parts(self) -> bool {
+        matches!(
+            self,
+            Place::Struct(_) | Place::Map(_) | Place::Deduced | Place::Custom(..) | Place::CustomMap(_)
+        )
+    }
+
+    /// A list whose items belong to someone each.
+    pub fn has_items(self) -> bool {
+        matches!(self, Place::Set | Place::Keyed(..) | Place::CustomKeyed(_))
     }
 
     /// What the items of a list are.
     pub fn item(self) -> Place<'a> {
         match self {
             Place::Keyed(_, shape) => Place::of_struct(shape),
+            Place::CustomKeyed(schema) => Place::of_custom(&schema["items"], embedded(&schema["items"])),
             _ => Place::Leaf,
         }
     }
 
     /// Whether its parts are fields of a type (and not keys of a map).
     pub fn names_fields(self) -> bool {
-        matches!(self, Place::Struct(_) | Place::Deduced)
+        matches!(self, Place::Struct(_) | Place::Deduced | Place::Custom(..))
     }
 
     /// The element of a path that stands for an item. Err: what is wrong with the item.
     pub fn element(self, item: &Value) -> Result<String, String> {
-        let Place::Keyed(field, shape) = self else {
-            return match item {
-                Value::Object(_) | Value::Array(_) | Value::Null => {
-                    Err("associative list without keys has an element that's not a scalar".to_owned())
-                }
-                scalar => Ok(set::of_value(scalar)),
-            };
+        let names: Vec<&str> = match self {
+            Place::Keyed(field, _) => field.list_keys().collect(),
+            Place::CustomKeyed(schema) => schema["x-kubernetes-list-map-keys"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect(),
+            _ => {
+                return match item {
+                    Value::Object(_) | Value::Array(_) | Value::Null => {
+                        Err("associative list without keys has an element that's not a scalar".to_owned())
+                    }
+                    scalar => Ok(set::of_value(scalar)),
+                };
+            }
         };
         let mut keys = Vec::new();
-        for key in field.list_keys() {
+        for key in &names {
             let own = item.get(key).filter(|value| !value.is_null()).cloned();
-            let default = || serde_json::from_str(shape.field(key)?.default()?).ok();
-            if let Some(value) = own.or_else(default) {
-                keys.push((key.to_owned(), value));
-            } else if field.list_keys().count() == 1 {
+            if let Some(value) = own.or_else(|| self.key_default(key)) {
+                keys.push(((*key).to_owned(), value));
+            } else if names.len() == 1 {
                 return Err(format!(
                     "associative list with keys has an element that omits key field \"{key}\" (and doesn't have default value)"
                 ));
@@ -99,8 +153,25 @@ impl<'a> Place<'a> {
         Ok(set::of_keys(keys))
     }
 
+    fn key_default(self, key: &str) -> Option<Value> {
+        match self {
+            Place::Keyed(_, shape) => serde_json::from_str(shape.field(key)?.default()?).ok(),
+            Place::CustomKeyed(schema) => schema["items"]["properties"].get(key)?.get("default").cloned(),
+            _ => None,
+        }
+    }
+
     /// The items of a list with the elements that stand for them; items that have none are left out.
     pub fn elements(self, items: &[Value]) -> Vec<(String, &Value)> {
         items.iter().filter_map(|item| Some((self.element(item).ok()?, item))).collect()
     }
+}
+
+/// The shape of every object, where a schema says that it is one.
+fn embedded(schema: &Value) -> Option<Struct<'static>> {
+    if !crate::custom::is_true(schema, "x-kubernetes-embedded-resource") {
+        return None;
+    }
+    let table = Registry::builtin().table();
+    table.find(META_PACKAGE, "PartialObjectMetadata").map(|id| Struct { table, id })
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// None: nothing is left.
 fn remove(place: Place<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
     match (place, value) {
-        (Place::Struct(_) | Place::Map(_) | Place::Deduced, Value::Object(own)) => {
+        (place, Value::Object(own)) if place.has_parts() => {
             let mut kept = Map::new();
             for (name, value) in own {
                 let value = match gone.get(&of_field(name)) {
@@ -24,7 +24,7 @@ fn remove(place: Place<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
             }
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
-        (Place::Set | Place::Keyed(..), Value::Array(items)) => {
+        (place, Value::Array(items)) if place.has_items() => {
             let kept: Vec<Value> = items
                 .iter()
                 .filter_map(|item| match place.element(item).ok().and_then(|element| gone.get(&element)) {
