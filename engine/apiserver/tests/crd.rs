@@ -1,5 +1,6 @@
 //! CustomResourceDefinitions and what they define, from creation to deletion.
 
+mod expressions;
 mod harness;
 
 use harness::Harness;
@@ -211,6 +212,13 @@ async fn deleting_a_definition_deletes_its_objects_first() {
     assert_eq!(harness.get(&one).await.code, 404);
 }
 
+/// A patch that makes these fields selectable.
+fn selectable(paths: &[&str]) -> Value {
+    let mut versions = definition()["spec"]["versions"].clone();
+    versions[0]["selectableFields"] = paths.iter().map(|path| json!({"jsonPath": path})).collect();
+    json!({"spec": {"versions": versions}})
+}
+
 #[tokio::test]
 async fn names_in_use_are_not_accepted_and_bad_definitions_are_refused() {
     let harness = start().await;
@@ -223,9 +231,185 @@ async fn names_in_use_are_not_accepted_and_bad_definitions_are_refused() {
         (json!({"spec": {"conversion": {"strategy": "Webhook"}}}), "conversion by Webhook is not supported"),
         (json!({"spec": {"group": "example.org"}}), "must be spec.names.plural+\".\"+spec.group"),
         (json!({"spec": {"scope": "Cluster"}}), "field is immutable"),
+        (selectable(&[".spec.color", ".spec.color"]), "Duplicate value: \".spec.color\""),
+        (selectable(&[".spec.free"]), "must point to a field of type string, boolean or integer"),
+        (selectable(&[".spec.none"]), "is an invalid path: does not refer to a valid field"),
+        (selectable(&[".metadata.name"]), "must not point to fields in metadata"),
     ] {
         let answer = harness.ask("PATCH", &format!("{CRDS}/widgets.example.com"), patch).await;
         assert_eq!(answer.code, 422, "{}", answer.text);
         assert!(answer.message().contains(part), "{}", answer.text);
     }
+}
+
+/// `parts`: a list by name; `tags`: a set; `limits`: atomic; and rules of every sort.
+fn ruled() -> Value {
+    let rules = json!([
+        {"rule": "self.min <= self.max", "message": "min may not exceed max", "fieldPath": ".min"},
+        {"rule": "self.min > 0", "reason": "FieldValueForbidden", "messageExpression": "'min is %d'.format([self.min])"},
+        {"rule": "self.parts.all(p, p.name != 'bad')"},
+        {"rule": "!has(oldSelf.fixed) || has(self.fixed)", "message": "fixed stays"},
+        {"rule": "!oldSelf.hasValue() || oldSelf.value().min <= self.min", "optionalOldSelf": true, "message": "min only grows"},
+    ]);
+    let part = json!({"type": "object", "required": ["name"], "properties": {
+        "name": {"type": "string"},
+        "port": {"type": "integer", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "port is immutable"}]},
+        "note": {"type": "string"},
+    }});
+    json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {
+        "type": "object", "x-kubernetes-validations": rules, "properties": {
+            "min": {"type": "integer", "default": 1}, "max": {"type": "integer", "default": 9}, "fixed": {"type": "string"},
+            "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            "limits": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+            "list": {"type": "array", "items": {"type": "string"}},
+            "parts": {"type": "array", "default": [], "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": part},
+        },
+    }}}})
+}
+
+async fn start_ruled() -> Harness {
+    let harness = Harness::start().await;
+    let mut definition = definition();
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": ruled()});
+    definition["spec"]["versions"] = json!([version]);
+    create(&harness, definition, "Established=True").await;
+    harness
+}
+
+#[tokio::test]
+async fn validation_rules_are_enforced_with_the_stock_messages() {
+    let harness = start_ruled().await;
+    let refused = |message: &str| format!("Widget.example.com \"a\" is invalid: {message}");
+    for (spec, message) in [
+        (json!({"min": 5, "max": 3}), "spec.min: Invalid value: \"object\": min may not exceed max"),
+        (json!({"min": 0}), "spec: Forbidden: min is 0"),
+        (
+            json!({"parts": [{"name": "bad"}]}),
+            "spec: Invalid value: \"object\": failed rule: self.parts.all(p, p.name != 'bad')",
+        ),
+        (
+            json!({"min": "x"}),
+            "[spec.min: Invalid value: \"string\": spec.min in body must be of type integer: \"string\", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]",
+        ),
+    ] {
+        let answer = harness.post(WIDGETS, widget("a", spec)).await;
+        assert_eq!((answer.code, answer.message()), (422, refused(message)));
+    }
+    let spec = json!({"min": 2, "fixed": "x", "parts": [{"name": "p", "port": 1}, {"name": "q", "port": 2}]});
+    harness.post(WIDGETS, widget("a", spec)).await.expect(201);
+    let one = format!("{WIDGETS}/a");
+    for (patch, message) in [
+        (json!({"spec": {"fixed": null}}), "spec: Invalid value: \"object\": fixed stays"),
+        (json!({"spec": {"min": 1}}), "spec: Invalid value: \"object\": min only grows"),
+        // Found by its key, wherever it stands.
+        (
+            json!({"spec": {"parts": [{"name": "q", "port": 3}, {"name": "p", "port": 1}, {"name": "new", "port": 7}]}}),
+            "spec.parts[0].port: Invalid value: \"integer\": port is immutable",
+        ),
+    ] {
+        let answer = harness.ask("PATCH", &one, patch).await;
+        assert_eq!((answer.code, answer.message()), (422, refused(message)));
+    }
+    harness.ask("PATCH", &one, json!({"spec": {"min": 3}})).await.expect(200);
+}
+
+#[tokio::test]
+async fn rules_that_make_no_sense_are_refused_with_the_definition() {
+    let harness = start_ruled().await;
+    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
+    for (rule, message) in [
+        (
+            json!({"rule": "self.nope > 0"}),
+            format!(
+                "{at}.rule: Invalid value: \"self.nope > 0\": compilation failed: ERROR: <input>:1:5: undefined field 'nope'\n | self.nope > 0\n | ....^"
+            ),
+        ),
+        (
+            json!({"rule": "self.min"}),
+            format!("{at}.rule: Invalid value: \"self.min\": cel expression must evaluate to a bool"),
+        ),
+        (json!({"rule": " "}), format!("{at}.rule: Required value: rule is not specified")),
+        (
+            json!({"rule": "true", "fieldPath": ".none"}),
+            format!(
+                "{at}.fieldPath: Invalid value: \".none\": fieldPath must be a valid path: does not refer to a valid field"
+            ),
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "self.min"}),
+            format!(
+                "{at}.messageExpression: Invalid value: \"self.min\": messageExpression must evaluate to a string"
+            ),
+        ),
+        (json!({"rule": "true", "reason": "Odd"}), format!("{at}.reason: Unsupported value: \"Odd\"")),
+    ] {
+        let mut schema = ruled();
+        schema["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = json!([rule]);
+        let versions = json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]);
+        let answer = harness
+            .ask("PATCH", &format!("{CRDS}/widgets.example.com"), json!({"spec": {"versions": versions}}))
+            .await;
+        assert_eq!(answer.code, 422, "{}", answer.text);
+        assert!(answer.message().contains(&message), "{message}: {}", answer.message());
+    }
+    let mut schema = ruled();
+    schema["openAPIV3Schema"]["properties"]["spec"]["properties"]["list"]["items"]["x-kubernetes-validations"] =
+        json!([{"rule": "self == oldSelf"}]);
+    let versions = json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]);
+    let answer = harness
+        .ask("PATCH", &format!("{CRDS}/widgets.example.com"), json!({"spec": {"versions": versions}}))
+        .await;
+    assert!(
+        answer.message().contains("oldSelf cannot be used on the uncorrelatable portion of the schema"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn applying_honours_the_lists_and_maps_of_the_schema() {
+    let harness = start_ruled().await;
+    let one = format!("{WIDGETS}/a");
+    let apply = async |manager: &str, spec: Value| {
+        let body = widget("a", spec).to_string();
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        harness.ask_with("PATCH", &format!("{one}?fieldManager={manager}"), &headers, body).await
+    };
+    let mine =
+        json!({"tags": ["a"], "limits": {"x": "1"}, "list": ["l"], "parts": [{"name": "p", "port": 1}]});
+    apply("me", mine).await.expect(201);
+    let merged =
+        apply("you", json!({"tags": ["b"], "parts": [{"name": "q", "port": 2}, {"name": "p", "note": "n"}]}))
+            .await;
+    let merged = merged.expect(200);
+    assert_eq!(merged["spec"]["tags"], json!(["a", "b"]));
+    assert_eq!(
+        merged["spec"]["parts"],
+        json!([{"name": "q", "port": 2}, {"name": "p", "port": 1, "note": "n"}])
+    );
+    let entry = merged["metadata"]["managedFields"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .find(|it| it["manager"] == "you");
+    assert_eq!(
+        entry.expect("an entry")["fieldsV1"]["f:spec"],
+        json!({
+            "f:parts": {
+                "k:{\"name\":\"p\"}": {".": {}, "f:name": {}, "f:note": {}},
+                "k:{\"name\":\"q\"}": {".": {}, "f:name": {}, "f:port": {}},
+            },
+            "f:tags": {"v:\"b\"": {}},
+        })
+    );
+    let refused = apply("you", json!({"tags": ["b"], "limits": {"y": "2"}, "list": ["m"]})).await.expect(409);
+    assert_eq!(
+        refused["message"],
+        "Apply failed with 2 conflicts: conflicts with \"me\":\n- .spec.limits\n- .spec.list"
+    );
+    // What is no longer applied goes, item by item.
+    let left = apply("you", json!({"tags": ["b"]})).await.expect(200);
+    assert_eq!(left["spec"]["parts"], json!([{"name": "p", "port": 1}]));
+    let twice = apply("you", json!({"parts": [{"name": "p"}, {"name": "p"}]})).await;
+    assert!(twice.message().contains("duplicate entries for key [name=\"p\"]"), "{}", twice.text);
 }

@@ -168,13 +168,6 @@ impl Checker<'_> {
                 "must only be used with x-kubernetes-list-type map",
             );
         }
-        if schema["x-kubernetes-validations"].as_array().is_some_and(|rules| !rules.is_empty()) {
-            self.forbid(
-                path,
-                "x-kubernetes-validations",
-                "validation rules (CEL) are not supported by this server yet: remove them or enforce them elsewhere",
-            );
-        }
     }
 
     fn list_type(&mut self, schema: &Value, list: &str, path: &str) {

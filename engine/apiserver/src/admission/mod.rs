@@ -6,12 +6,15 @@
 pub mod attributes;
 mod certificates;
 mod claim_resize;
+pub mod conditions;
 mod event_rate_limit;
+pub mod facts;
 mod ingress_class;
 mod limit_range;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+pub mod policy;
 mod priority;
 mod resource_quota;
 pub mod rules;
@@ -52,6 +55,7 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     pub dry_run: bool,
     warnings: Mutex<Vec<String>>,
+    annotations: Mutex<Vec<(String, String)>>,
     /// What is held for the object until it is known whether it was written.
     reservations: Mutex<Vec<resource_quota::Reservation>>,
 }
@@ -73,6 +77,7 @@ impl<'a> Request<'a> {
             old,
             dry_run,
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
             reservations: Mutex::default(),
         }
     }
@@ -100,6 +105,15 @@ impl<'a> Request<'a> {
     /// The write is decided, one way or the other: the store shows what counts.
     pub fn settle(&self) {
         self.reservations.lock().drain(..).for_each(resource_quota::Reservation::settle);
+    }
+
+    /// Adds an annotation for the audit log's entry.
+    pub fn annotate(&self, key: &str, value: String) {
+        self.annotations.lock().push((key.to_owned(), value));
+    }
+
+    pub fn take_annotations(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.annotations.lock())
     }
 
     pub fn take_warnings(&self) -> Vec<String> {
@@ -136,12 +150,14 @@ const VALIDATING: &[Validator] = &[
 ];
 
 pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-    MUTATING.iter().try_for_each(|plugin| plugin(request, object))
+    MUTATING.iter().try_for_each(|plugin| plugin(request, object))?;
+    policy::mutating::mutate(request, object)
 }
 
 /// `object` is absent for deletions.
 pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
     VALIDATING.iter().try_for_each(|plugin| plugin(request, object))?;
+    policy::validating::validate(request, object)?;
     // Last: what is charged is written next.
     resource_quota::validate(request, object)
 }

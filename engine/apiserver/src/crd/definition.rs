@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::{JsonPath, cause, names};
+use super::{JsonPath, cause, names, rules};
 use crate::{
     kinds,
     object::{self, finalizers, metadata_mut, strings},
@@ -149,7 +149,12 @@ fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {
     let schema = &version["schema"]["openAPIV3Schema"];
     if schema.is_object() {
         let at = format!("{path}.schema.openAPIV3Schema");
+        let before = out.len();
         out.extend(coracle_schema::check_custom_schema(schema, &at).into_iter().map(cause));
+        // Rules are typed by the schema: one that makes no sense tells them nothing.
+        if out.len() == before {
+            out.extend(rules::compile(schema, &at).1);
+        }
     }
     let columns = version["additionalPrinterColumns"].as_array();
     for (at, column) in columns.into_iter().flatten().enumerate() {
@@ -192,19 +197,46 @@ fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {
             }
         }
     }
-    let fields = version["selectableFields"].as_array();
-    for (at, field) in fields.into_iter().flatten().enumerate() {
-        let path = format!("{path}.selectableFields[{at}].jsonPath");
+    selectable(&version["selectableFields"], schema, &format!("{path}.selectableFields"), out);
+}
+
+/// How many fields of a version selectors may name.
+const MAX_SELECTABLE: usize = 8;
+
+fn selectable(fields: &Value, schema: &Value, path: &str, out: &mut Vec<Cause>) {
+    let fields = fields.as_array().map_or(&[][..], Vec::as_slice);
+    if fields.len() > MAX_SELECTABLE {
+        out.push(Cause::too_many(path, fields.len(), MAX_SELECTABLE));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (at, field) in fields.iter().enumerate() {
+        let path = format!("{path}[{at}].jsonPath");
         let given = field["jsonPath"].as_str().unwrap_or_default();
         let steps = super::simple_path(given);
         let found = steps.iter().try_fold(schema, |schema, name| schema["properties"].get(name));
-        match found.and_then(|schema| schema["type"].as_str()) {
-            Some("string" | "boolean" | "integer") if !given.contains('[') => {}
-            _ => out.push(Cause::invalid(
-                path,
-                given,
-                "is an invalid path: must be a string, boolean or integer field of the schema",
-            )),
-        }
+        let why = match found.map(|schema| schema["type"].as_str().unwrap_or_default()) {
+            _ if given.is_empty() => {
+                out.push(Cause::required(path, ""));
+                continue;
+            }
+            _ if seen.contains(&given) => {
+                out.push(Cause::duplicate(path, given));
+                continue;
+            }
+            _ if !given.starts_with('.') => "is an invalid path: expected [ or . at the start",
+            _ if given.contains('[') => "is an invalid path: array notation is not allowed",
+            _ if steps.first().is_some_and(|first| first == "metadata") => {
+                "must not point to fields in metadata"
+            }
+            None => "is an invalid path: does not refer to a valid field",
+            Some("string" | "boolean" | "integer") => {
+                seen.push(given);
+                continue;
+            }
+            Some(_) => {
+                "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
+            }
+        };
+        out.push(Cause::invalid(path, given, why));
     }
 }

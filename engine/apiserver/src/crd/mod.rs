@@ -9,6 +9,7 @@ mod controller;
 pub mod definition;
 mod json_path;
 mod names;
+pub mod rules;
 mod served;
 mod strategy;
 
@@ -28,6 +29,8 @@ pub struct Custom {
     pub definition: Arc<str>,
     pub list_kind: Arc<str>,
     pub schema: Arc<CustomSchema>,
+    /// `x-kubernetes-validations`
+    pub rules: Option<rules::Node>,
     pub columns: Columns,
     pub scale: Option<ScalePaths>,
     /// The fields that selectors may name, each as a list of field names.

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use coracle_schema::{ApiResource, CustomSchema, GroupVersionKind, Schema, Subresource};
 use serde_json::Value;
 
-use super::{Columns, Custom, CustomResource, ScalePaths, simple_path};
+use super::{Columns, Custom, CustomResource, ScalePaths, rules, simple_path};
 use crate::{
     object::{is_deleting, name, strings},
     registry::{Served, store_resource},
@@ -60,6 +60,8 @@ fn one(definition: &Value, accepted: &Value, version: &Value, storage: &str) -> 
     let custom = Custom {
         definition: name(definition).into(),
         list_kind: text(accepted, "listKind").into(),
+        // They were checked when the definition was written.
+        rules: rules::compile(&version["schema"]["openAPIV3Schema"], "").0,
         schema: schema.clone(),
         columns: Columns::new(&version["additionalPrinterColumns"]),
         scale,

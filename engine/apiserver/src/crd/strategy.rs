@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Custom, cause};
+use super::{Custom, cause, rules};
 use crate::{
     object,
     status::{Cause, Status},
@@ -30,6 +30,22 @@ fn intent(object: &Value, has_status: bool) -> Vec<(&str, &Value)> {
         .collect();
     fields.sort_by_key(|(field, _)| *field);
     fields
+}
+
+/// The schema first: rules trust it.
+fn validate(custom: &Custom, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = custom.schema.validate(object, old).into_iter().map(cause).collect();
+    let Some(rules) = &custom.rules else { return causes };
+    let blocks = |cause: &Cause| {
+        ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"]
+            .contains(&&*cause.reason)
+    };
+    if causes.iter().any(blocks) {
+        causes.push(rules::unchecked());
+    } else {
+        causes.extend(rules.check(object, old));
+    }
+    causes
 }
 
 impl Strategy for CustomResource {
@@ -72,12 +88,12 @@ impl Strategy for CustomResource {
 
     fn validate(&self, context: Context<'_>, object: &Value) -> Vec<Cause> {
         let Some(custom) = custom(&context) else { return Vec::new() };
-        custom.schema.validate(object, None).into_iter().map(cause).collect()
+        validate(custom, object, None)
     }
 
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Vec<Cause> {
         let Some(custom) = custom(&context) else { return Vec::new() };
-        custom.schema.validate(object, Some(old)).into_iter().map(cause).collect()
+        validate(custom, object, Some(old))
     }
 
     fn unconditional_update(&self) -> bool {

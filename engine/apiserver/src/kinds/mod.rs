@@ -5,6 +5,7 @@ mod autoscaler;
 mod batch;
 mod certificates;
 mod checked;
+pub use checked::Checked;
 pub mod checks;
 mod cluster;
 mod config_data;
@@ -46,6 +47,13 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => &cluster::WEBHOOKS,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies" | "validatingadmissionpolicies") => {
+            &crate::admission::policy::POLICY
+        }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings",
+        ) => &crate::admission::policy::BINDING,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &crate::crd::definition::Definition,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
         ("apps", "daemonsets") => &workloads::DAEMON_SET,
@@ -88,14 +96,18 @@ pub fn definition_checks() -> &'static dyn Strategy {
 }
 
 /// The resources whose `metadata.generation` counts changes of the spec.
-const GENERATION: [(&str, &str); 18] = [
+const GENERATION: [(&str, &str); 22] = [
     ("", "pods"),
     ("", "replicationcontrollers"),
     ("apps", "daemonsets"),
     ("apps", "deployments"),
     ("apps", "replicasets"),
     ("apps", "statefulsets"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("batch", "cronjobs"),
