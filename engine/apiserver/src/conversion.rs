@@ -2,14 +2,120 @@
 //!
 //! Two resources are served in more than one version by default: Events (core/v1, events.k8s.io/v1) and
 //! HorizontalPodAutoscalers (autoscaling/v1, v2). Everything else is stored in the only version that is served.
+//! Custom resources with a conversion webhook are converted by whoever defined them: what may meet one waits for it
+//! ([`shown`], [`stored`], [`between`]); after that, what does not wait finds the object converted already.
 //! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/events/v1/conversion.go and
 //! https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/autoscaling/v1/conversion.go
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
+use coracle_store::{Event, Object};
 use serde_json::{Map, Value, json};
 
-use crate::{object::remove, registry::Served};
+use crate::{
+    crd::Conversion,
+    object::{self, remove},
+    registry::Served,
+    status::Status,
+};
+
+/// Who converts the resource's objects, when that is not this server.
+fn webhook(served: &Served) -> Option<&Conversion> {
+    served.custom.as_ref()?.conversion.as_deref()
+}
+
+/// Whether objects must pass through [`shown`] before they are looked at.
+pub fn waits(served: &Served) -> bool {
+    webhook(served).is_some()
+}
+
+/// A stored object in the version of the request, as far as a webhook makes it.
+pub async fn shown(served: &Served, object: Arc<Object>) -> Result<Arc<Object>, Status> {
+    if !waits(served) {
+        return Ok(object);
+    }
+    let mut one = shown_all(served, vec![object]).await?;
+    one.pop().ok_or_else(|| Status::internal("a converted object is missing"))
+}
+
+/// [`shown`] for many objects, with one question for all of them.
+pub async fn shown_all(served: &Served, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
+    let Some(conversion) = webhook(served) else { return Ok(objects) };
+    let wanted = served.api_version();
+    // What is stored begins with its kind and version.
+    let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{wanted}\",", served.api.gvk.kind);
+    if objects.iter().all(|object| object.json.starts_with(head.as_bytes())) {
+        return Ok(objects);
+    }
+    let values = objects.iter().map(|object| crate::verbs::decode(object)).collect::<Result<_, _>>()?;
+    let converted = conversion.convert(values, &wanted).await?;
+    let in_version = |(object, mut value): (Arc<Object>, Value)| {
+        if object.json.starts_with(head.as_bytes()) {
+            return Ok(object);
+        }
+        shape(served, &mut value)?;
+        let json = serde_json::to_vec(&value).map_err(Status::internal)?;
+        Ok(Arc::new(object.in_version(object::meta(&value), json.into())))
+    };
+    objects.into_iter().zip(converted).map(in_version).collect()
+}
+
+/// A change in the version of the request: both states of the object.
+pub async fn shown_event(served: &Served, event: Arc<Event>) -> Result<Arc<Event>, Status> {
+    if !waits(served) {
+        return Ok(event);
+    }
+    let objects = [Some(event.object.clone()), event.previous.clone()].into_iter().flatten().collect();
+    let mut converted = shown_all(served, objects).await?.into_iter();
+    let object = converted.next().ok_or_else(|| Status::internal("a converted object is missing"))?;
+    Ok(Arc::new(Event { kind: event.kind, object, previous: converted.next() }))
+}
+
+/// An object of a request in the version that is stored.
+pub async fn stored<'a>(served: &Served, value: &'a Value) -> Result<Cow<'a, Value>, Status> {
+    if !served.needs_conversion() {
+        return Ok(Cow::Borrowed(value));
+    }
+    let mut value = value.clone();
+    if let Some(conversion) = webhook(served) {
+        let wanted = crate::registry::api_version(&served.storage.group, &served.storage.version);
+        let mut converted = conversion.convert(vec![value], &wanted).await?;
+        let converted = converted.pop().ok_or_else(|| Status::internal("a converted object is missing"))?;
+        return Ok(Cow::Owned(converted));
+    }
+    to_storage(served, &mut value);
+    Ok(Cow::Owned(value))
+}
+
+/// An object in another version of its resource. What is no object of the resource (Scale, options) stays as it is.
+pub async fn between(from: &Served, to: &Served, value: &Value) -> Result<Value, Status> {
+    let wanted = to.api_version();
+    if value["apiVersion"] == wanted || value["kind"] != *from.api.gvk.kind {
+        return Ok(value.clone());
+    }
+    if let Some(conversion) = webhook(to) {
+        let mut converted = conversion.convert(vec![value.clone()], &wanted).await?;
+        let mut value = converted.pop().ok_or_else(|| Status::internal("a converted object is missing"))?;
+        shape(to, &mut value)?;
+        return Ok(value);
+    }
+    let mut value = value.clone();
+    let storage = crate::registry::api_version(&from.storage.group, &from.storage.version);
+    if value["apiVersion"] != storage {
+        to_storage(from, &mut value);
+    }
+    from_storage(to, &mut value);
+    Ok(value)
+}
+
+/// Prunes and defaults what a webhook made.
+fn shape(served: &Served, value: &mut Value) -> Result<(), Status> {
+    if let Some(schema) = &served.schema {
+        schema.prune(value).map_err(Status::internal)?;
+        schema.default(value);
+    }
+    Ok(())
+}
 
 pub fn from_storage(served: &Served, object: &mut Value) {
     if !served.needs_conversion() {
@@ -25,16 +131,6 @@ pub fn from_storage(served: &Served, object: &mut Value) {
     if let (Some(_), Some(schema)) = (&served.custom, &served.schema) {
         schema.default(object);
     }
-}
-
-/// In the version that is stored.
-pub fn stored<'a>(served: &Served, object: &'a Value) -> Cow<'a, Value> {
-    if !served.needs_conversion() {
-        return Cow::Borrowed(object);
-    }
-    let mut stored = object.clone();
-    to_storage(served, &mut stored);
-    Cow::Owned(stored)
 }
 
 pub fn to_storage(served: &Served, object: &mut Value) {

@@ -6,6 +6,7 @@
 //! Reads and writes: the store. Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 pub mod admission;
+pub mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;
@@ -28,6 +29,7 @@ mod negotiate;
 mod object;
 mod openapi;
 mod options;
+mod outbound;
 pub mod pki;
 mod pod_access;
 mod present;

@@ -12,6 +12,8 @@ use arc_swap::ArcSwap;
 use coracle_schema::{ApiResource, GroupVersionKind, Registry, Schema, Subresource};
 use coracle_store::{Key, Resource, Scope};
 
+use tokio::sync::Notify;
+
 use crate::{crd::Custom, kinds, status::GroupResource, strategy::Strategy};
 
 /// One served resource version.
@@ -99,6 +101,8 @@ pub fn store_resource(group: &str, plural: &str) -> Resource {
 pub struct Resources {
     builtin: Vec<Arc<Served>>,
     now: ArcSwap<Catalog>,
+    /// Told when the custom resources were replaced; one may wait.
+    changed: Arc<Notify>,
 }
 
 struct Catalog {
@@ -147,12 +151,17 @@ impl Resources {
         let builtin: Vec<Arc<Served>> =
             schema.resources().iter().map(|api| Arc::new(served(schema, api.clone()))).collect();
         let now = ArcSwap::from_pointee(Catalog::new(&builtin, Vec::new(), ""));
-        Resources { builtin, now }
+        Resources { builtin, now, changed: Arc::default() }
     }
 
     /// Replaces the custom resources; `schemas` names the state of their schemas.
     pub fn set_custom(&self, custom: Vec<Arc<Served>>, schemas: &str) {
         self.now.store(Arc::new(Catalog::new(&self.builtin, custom, schemas)));
+        self.changed.notify_one();
+    }
+
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
     }
 
     pub fn custom_count(&self) -> usize {

@@ -13,10 +13,14 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, PodAccess, audit, authn, authz, bootstrap, crd, flow,
+    Config, PodAccess,
+    aggregation::{self, Aggregator},
+    audit, authn, authz, bootstrap, crd, flow,
     http::{listener, service::ApiService},
     kinds::service::Allocations,
-    metrics, object, pki,
+    metrics, object,
+    outbound::Outbound,
+    pki,
     registry::{Resources, store_resource},
     status::Status,
     types::{State, UserInfo},
@@ -44,7 +48,7 @@ pub enum BuildError {
     #[error("bootstrap object {kind} `{name}` is of no served kind")]
     UnknownKind { kind: String, name: String },
     #[error("create bootstrap object {kind} `{name}`")]
-    Bootstrap { kind: String, name: String, source: Status },
+    Bootstrap { kind: String, name: String, source: Box<Status> },
 }
 
 /// Built: keys and bootstrap objects exist, the socket is bound, nothing is served over the network yet.
@@ -69,7 +73,9 @@ impl ApiServer {
         flow::pass(&state).await;
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;
+        aggregation::Controller::register(&state).await;
         let mut tasks = JoinSet::new();
+        tasks.spawn(aggregation::Controller::default().run(Arc::downgrade(&state)));
         tasks.spawn(definitions.run(Arc::downgrade(&state)));
         tasks.spawn(flow::run(Arc::downgrade(&state)));
         Ok(ApiServer { state, _tasks: tasks, listener: Mutex::new(Some(listener)), address })
@@ -146,6 +152,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let reader = store.reader();
     let pki = pki::Pki::open(&config)?;
     let tokens = authn::Tokens::open(&config, &pki)?;
+    let outbound = Arc::new(Outbound::new(reader.clone(), pki.front_proxy_client()?));
     let snapshot = reader.snapshot();
     let scope = Scope { resource: store_resource("", "services"), namespace: None, name: None };
     let services: Vec<Value> =
@@ -169,6 +176,8 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         services,
         quotas: crate::admission::Ledger::default(),
         event_limits: crate::admission::EventLimits::default(),
+        outbound,
+        aggregator: Aggregator::default(),
         stop: CancellationToken::new(),
         config,
     })
@@ -177,6 +186,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
 async fn bootstrap(state: &State) -> Result<(), BuildError> {
     let (namespaces, others): (Vec<Value>, Vec<Value>) =
         bootstrap::objects(&state.config).into_iter().partition(|object| object["kind"] == "Namespace");
+    let others = others.into_iter().chain([aggregation::authentication(&state.pki)]).collect();
     for batch in [namespaces, others] {
         let mut writes = Vec::with_capacity(batch.len());
         for object in batch {
@@ -194,7 +204,11 @@ async fn ensure(state: &State, wanted: Value) -> Result<(), BuildError> {
     let served = state.resources.find_kind(&text("apiVersion"), &kind);
     let served = served.ok_or_else(|| BuildError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
     let target = Target::new(served, object::meta_str(&wanted, "namespace"), &name);
-    write(state, &target, wanted).await.map_err(|source| BuildError::Bootstrap { kind, name, source })
+    write(state, &target, wanted).await.map_err(|source| BuildError::Bootstrap {
+        kind,
+        name,
+        source: Box::new(source),
+    })
 }
 
 async fn write(state: &State, target: &Target, wanted: Value) -> Result<(), Status> {

@@ -21,6 +21,8 @@ pub struct Status {
     pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Box<StatusDetails>>,
+    /// Texts for `Warning` headers: what was said before the request was refused.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,12 +86,16 @@ fn details(of: GroupResource<'_>, name: &str) -> Option<Box<StatusDetails>> {
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason: reason.into(), message: message.into(), details: None }
+        Status { code, reason: reason.into(), message: message.into(), details: None, warnings: Vec::new() }
     }
 
     pub fn with_details(mut self, details: StatusDetails) -> Status {
         self.details = Some(Box::new(details));
         self
+    }
+
+    pub fn with_warnings(self, warnings: Vec<String>) -> Status {
+        Status { warnings, ..self }
     }
 
     pub fn with_cause(mut self, cause: Cause) -> Status {
@@ -280,6 +286,9 @@ impl Status {
         if code == StatusCode::UNAUTHORIZED {
             // Stock servers name no scheme here unless basic auth exists; clients do not need one.
             response.headers_mut().remove(header::WWW_AUTHENTICATE);
+        }
+        for warning in &self.warnings {
+            crate::http::resource::warn(&mut response, warning);
         }
         if let Some(seconds) =
             self.details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)

@@ -54,6 +54,12 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Whether `prepare_create` or `prepare_update` reserve something outside of the object. Requests of such a kind run
+    /// to their end even when their client leaves: what they took is given back, or held by what they stored.
+    fn reserves(&self) -> bool {
+        false
+    }
+
     /// The write of `object` failed or was a dry run after `prepare_create` (`old` absent) or `prepare_update`.
     fn release(&self, _context: Context<'_>, _object: &Value, _old: Option<&Value>) {}
 

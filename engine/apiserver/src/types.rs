@@ -103,6 +103,10 @@ pub struct State {
     /// What requests under way will use of the quotas.
     pub quotas: crate::admission::Ledger,
     pub event_limits: crate::admission::EventLimits,
+    /// What this server asks of others.
+    pub outbound: Arc<crate::outbound::Outbound>,
+    /// The API groups that other servers serve.
+    pub aggregator: crate::aggregation::Aggregator,
     /// Cancelled when the server stops: watches end at once.
     pub stop: tokio_util::sync::CancellationToken,
 }

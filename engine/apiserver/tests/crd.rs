@@ -1,6 +1,7 @@
 //! CustomResourceDefinitions and what they define, from creation to deletion.
 
 mod expressions;
+mod extending;
 mod harness;
 
 use harness::Harness;
@@ -228,7 +229,10 @@ async fn names_in_use_are_not_accepted_and_bad_definitions_are_refused() {
     let refused = create(&harness, other, "NamesAccepted=False").await;
     assert_eq!(refused["status"]["conditions"][0]["reason"], "ListKindConflict");
     for (patch, part) in [
-        (json!({"spec": {"conversion": {"strategy": "Webhook"}}}), "conversion by Webhook is not supported"),
+        (
+            json!({"spec": {"conversion": {"strategy": "Webhook"}}}),
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+        ),
         (json!({"spec": {"group": "example.org"}}), "must be spec.names.plural+\".\"+spec.group"),
         (json!({"spec": {"scope": "Cluster"}}), "field is immutable"),
         (selectable(&[".spec.color", ".spec.color"]), "Duplicate value: \".spec.color\""),

@@ -52,6 +52,11 @@ impl Object {
         Object { key, revision, meta, json, typed: Mutex::new(Typed::Current(None)) }
     }
 
+    /// The same object in another version of its API: never stored, only shown.
+    pub fn in_version(&self, meta: Meta, json: Bytes) -> Self {
+        Object::new(self.key.clone(), self.revision, meta, json)
+    }
+
     /// The object is replaced or deleted: its typed form is no longer kept here.
     pub(crate) fn retire(&self) {
         *self.typed.lock() = Typed::Past;
@@ -60,15 +65,23 @@ impl Object {
     /// The typed form. While the object is current it is decoded once and shared by all readers; a past object, or a
     /// second type asked of the same object, is decoded anew each time.
     pub fn decode<K: Kind>(&self) -> Result<Arc<K>, serde_json::Error> {
+        self.decode_with(K::read)
+    }
+
+    /// [`Object::decode`] for a form that is no kind: what a reader made ready for its own use.
+    pub fn decode_with<T: Send + Sync + 'static>(
+        &self,
+        read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<Arc<T>, serde_json::Error> {
         if let Typed::Current(Some(typed)) = &*self.typed.lock()
-            && let Ok(typed) = typed.clone().downcast::<K>()
+            && let Ok(typed) = typed.clone().downcast::<T>()
         {
             return Ok(typed);
         }
         // Decoded without the lock: two readers at once may both do it, the first one's is kept.
-        let decoded: Arc<K> = Arc::new(K::read(&self.json)?);
+        let decoded: Arc<T> = Arc::new(read(&self.json)?);
         match &mut *self.typed.lock() {
-            Typed::Current(Some(kept)) => Ok(kept.clone().downcast::<K>().unwrap_or(decoded)),
+            Typed::Current(Some(kept)) => Ok(kept.clone().downcast::<T>().unwrap_or(decoded)),
             Typed::Current(empty) => {
                 *empty = Some(decoded.clone());
                 Ok(decoded)

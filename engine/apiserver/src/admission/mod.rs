@@ -23,6 +23,7 @@ mod service_account;
 mod storage_class;
 mod storage_protection;
 mod tolerations;
+mod webhooks;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -149,15 +150,34 @@ const VALIDATING: &[Validator] = &[
     runtime_class::validate,
 ];
 
+/// `object` is null for deletions.
 pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+    mutators(request, object).await.map_err(|status| status.with_warnings(request.take_warnings()))
+}
+
+async fn mutators(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+    own_mutators(request, object)?;
+    if let Some(first) = webhooks::mutate(request, object, None).await? {
+        // A webhook changed the object: what this server adds may be another now.
+        own_mutators(request, object)?;
+        webhooks::mutate(request, object, Some(first)).await?;
+    }
+    Ok(())
+}
+
+fn own_mutators(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
     MUTATING.iter().try_for_each(|plugin| plugin(request, object))?;
     policy::mutating::mutate(request, object)
 }
 
 /// `object` is absent for deletions.
 pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
-    VALIDATING.iter().try_for_each(|plugin| plugin(request, object))?;
-    policy::validating::validate(request, object)?;
-    // Last: what is charged is written next.
-    resource_quota::validate(request, object)
+    let admitted = async {
+        VALIDATING.iter().try_for_each(|plugin| plugin(request, object))?;
+        policy::validating::validate(request, object)?;
+        webhooks::validate(request, object).await?;
+        // Last: what is charged is written next.
+        resource_quota::validate(request, object)
+    };
+    admitted.await.map_err(|status| status.with_warnings(request.take_warnings()))
 }

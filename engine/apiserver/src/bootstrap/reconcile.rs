@@ -1,7 +1,7 @@
 //! What to change in an object that exists already. `None` when nothing.
 //!
 //! Roles get back rules, bindings get back subjects that were taken from them; more than the defaults may stay.
-//! The endpoints of `default/kubernetes` follow the node's address.
+//! The endpoints of `default/kubernetes` follow the node's address, what aggregated API servers are told follows our keys.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub fn reconcile(existing: &Value, wanted: &Value) -> Option<Value> {
                 .filter(|own| !items(existing, "subjects").any(|other| other == *own));
             extend(&mut next, "subjects", subjects.cloned().collect());
         }
+        // Keys of the authorities may be replaced.
+        "ConfigMap" => next["data"] = wanted["data"].clone(),
         "Endpoints" => next["subsets"] = wanted["subsets"].clone(),
         "EndpointSlice" => {
             for field in ["endpoints", "ports"] {

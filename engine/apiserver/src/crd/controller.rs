@@ -18,6 +18,7 @@ use super::{definition::CLEANUP, names, served};
 use crate::{
     object::{self, finalizers, is_deleting, metadata_mut},
     options::{DeleteOptions, WriteOptions},
+    outbound::Outbound,
     registry::{Served, store_resource},
     status::Status,
     types::{State, UserInfo},
@@ -105,7 +106,7 @@ impl Controller {
         changed.sort_by_key(|(_, value)| !names::is_established(&value["status"]));
         let mut statuses: Vec<(String, Value)> = Vec::new();
         for (object, value) in &changed {
-            let status = self.observe(object, value, &now);
+            let status = self.observe(object, value, &state.outbound, &now);
             if status != value["status"] {
                 statuses.push((object.key.name.to_string(), status));
             }
@@ -130,7 +131,7 @@ impl Controller {
     }
 
     /// Notes what the definition makes; its status as it should be.
-    fn observe(&mut self, object: &Object, value: &Value, now: &str) -> Value {
+    fn observe(&mut self, object: &Object, value: &Value, outbound: &Arc<Outbound>, now: &str) -> Value {
         let group = value["spec"]["group"].as_str().unwrap_or_default().to_owned();
         let mut taken = names::Taken::default();
         for (name, known) in &self.known {
@@ -140,7 +141,7 @@ impl Controller {
         }
         let status = names::status(value, &taken, now);
         let served = if names::is_established(&status) {
-            served::served(value, &status["acceptedNames"])
+            served::served(value, &status["acceptedNames"], outbound)
         } else {
             Vec::new()
         };

@@ -124,10 +124,7 @@ fn check(object: &Value) -> Vec<Cause> {
                 ));
             }
         }
-        Some("Webhook") => out.push(Cause::forbidden(
-            "spec.conversion.strategy",
-            "conversion by Webhook is not supported by this server yet: use strategy None",
-        )),
+        Some("Webhook") => check_webhook(&spec["conversion"]["webhook"], &mut out),
         Some(other) => {
             out.push(Cause::not_supported("spec.conversion.strategy", other, &["None", "Webhook"]));
         }
@@ -143,6 +140,18 @@ fn check(object: &Value) -> Vec<Cause> {
         check_version(version, &format!("spec.versions[{at}]"), &mut out);
     }
     out
+}
+
+/// The paths are those of upstream's internal form.
+fn check_webhook(webhook: &Value, out: &mut Vec<Cause>) {
+    const CLIENT: &str = "spec.conversion.webhookClientConfig";
+    const VERSIONS: &str = "spec.conversion.conversionReviewVersions";
+    if webhook["clientConfig"].is_object() {
+        kinds::webhook_client(out, &webhook["clientConfig"], CLIENT);
+    } else {
+        out.push(Cause::required(CLIENT, "required when strategy is set to Webhook"));
+    }
+    kinds::review_versions(out, &webhook["conversionReviewVersions"], VERSIONS);
 }
 
 fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {

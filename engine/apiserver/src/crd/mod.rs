@@ -6,9 +6,10 @@
 
 mod columns;
 mod controller;
+mod conversion;
 pub mod definition;
 mod json_path;
-mod names;
+pub mod names;
 pub mod rules;
 mod served;
 mod strategy;
@@ -20,7 +21,9 @@ use coracle_schema::{CustomSchema, FieldError, FieldErrorKind};
 use crate::status::Cause;
 pub use columns::Columns;
 pub use controller::Controller;
+pub use conversion::Conversion;
 pub use json_path::JsonPath;
+pub use served::compare_versions;
 pub use strategy::CustomResource;
 
 /// What only custom resources have, of one served version.
@@ -38,6 +41,8 @@ pub struct Custom {
     pub has_status: bool,
     /// The definition is being deleted: nothing new is created.
     pub terminating: bool,
+    /// Who converts between versions; without, nothing but the version's name changes.
+    pub conversion: Option<Arc<Conversion>>,
     /// Objects may be stored in an older version.
     pub mixed: bool,
 }

@@ -6,9 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use coracle_schema::{ApiResource, CustomSchema, GroupVersionKind, Schema, Subresource};
 use serde_json::Value;
 
-use super::{Columns, Custom, CustomResource, ScalePaths, rules, simple_path};
+use super::{Columns, Conversion, Custom, CustomResource, ScalePaths, rules, simple_path};
 use crate::{
     object::{is_deleting, name, strings},
+    outbound::Outbound,
     registry::{Served, store_resource},
 };
 
@@ -17,13 +18,14 @@ const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", 
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 /// Names come from the accepted ones.
-pub fn served(definition: &Value, accepted: &Value) -> Vec<Arc<Served>> {
+pub fn served(definition: &Value, accepted: &Value, outbound: &Arc<Outbound>) -> Vec<Arc<Served>> {
     let versions = definition["spec"]["versions"].as_array();
     let Some(storage) = versions.into_iter().flatten().find(|version| version["storage"] == true) else {
         return Vec::new();
     };
     let is_served = |version: &&Value| version["served"] == true;
-    let entry = |version| one(definition, accepted, version, text(storage, "name"));
+    let conversion = Conversion::of(definition, outbound);
+    let entry = |version| one(definition, accepted, version, text(storage, "name"), conversion.clone());
     versions.into_iter().flatten().filter(is_served).filter_map(entry).map(Arc::new).collect()
 }
 
@@ -35,7 +37,13 @@ fn words(value: &Value) -> Vec<Arc<str>> {
     strings(value).into_iter().map(Arc::from).collect()
 }
 
-fn one(definition: &Value, accepted: &Value, version: &Value, storage: &str) -> Option<Served> {
+fn one(
+    definition: &Value,
+    accepted: &Value,
+    version: &Value,
+    storage: &str,
+    conversion: Option<Arc<Conversion>>,
+) -> Option<Served> {
     let spec = &definition["spec"];
     let (group, kind, plural) = (text(spec, "group"), text(accepted, "kind"), text(accepted, "plural"));
     let gvk = GroupVersionKind::new(group, text(version, "name"), kind);
@@ -72,6 +80,7 @@ fn one(definition: &Value, accepted: &Value, version: &Value, storage: &str) -> 
             .map(|field| simple_path(text(field, "jsonPath")))
             .collect(),
         has_status,
+        conversion,
         terminating: is_deleting(definition),
         mixed: stored.iter().any(|version| **version != *storage.version),
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{document_response, group_versions, of_version, strings, with_etag};
 use crate::{
+    aggregation::documents,
     registry::Served,
     types::{Response, State, body_from},
 };
@@ -44,6 +45,9 @@ fn document(state: &State, core: bool) -> Value {
 }
 
 fn version_value(state: &State, group: &str, version: &str) -> Value {
+    if let Some(remote) = state.aggregator.find(group, version) {
+        return documents::entry(&remote);
+    }
     let mut all = of_version(state, group, version);
     all.sort_by(|a, b| a.api.plural.cmp(&b.api.plural));
     let resources: Vec<Value> = all.iter().map(|served| resource(served)).collect();

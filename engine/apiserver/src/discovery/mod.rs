@@ -74,6 +74,12 @@ fn group_versions(state: &State) -> Vec<(String, Vec<String>)> {
             versions.push(gvk.version.to_string());
         }
     }
+    let is_custom = |group: &str| {
+        let all = state.resources.all();
+        let mut own = all.iter().filter(|served| &*served.api.gvk.group == group);
+        own.all(|served| served.custom.is_some())
+    };
+    state.aggregator.add_groups(&mut groups, is_custom);
     groups
 }
 

@@ -19,7 +19,7 @@ use http::Method;
 use rustls::pki_types::CertificateDer;
 
 use crate::{
-    authn,
+    aggregation, authn,
     authz::{self, Attributes},
     flow, negotiate,
     request_info::RequestInfo,
@@ -119,7 +119,11 @@ async fn dispatch(
     if !decision.allowed {
         return Err(authz::denied(&user, &attributes, &decision));
     }
+    let remote = state.aggregator.route(parts.uri.path());
     let request = Request::from_parts(parts, body);
+    if let Some(remote) = remote {
+        return Ok(aggregation::serve(&state, &user, &remote, request).await);
+    }
     if info.is_resource {
         resource::serve(state, user, info, request).await
     } else {
@@ -141,6 +145,6 @@ pub fn attributes(info: &RequestInfo) -> Attributes {
 }
 
 /// Whether the method only reads.
-fn reads(method: &Method) -> bool {
+pub fn reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }

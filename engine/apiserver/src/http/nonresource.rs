@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::reads;
 use crate::{
-    discovery, health,
+    aggregation, discovery, health,
     request_info::RequestInfo,
     status::Status,
     types::{Request, Response, State, UserInfo, body_from, json_response},
@@ -22,6 +22,11 @@ pub async fn serve(
     }
     let path = info.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if let ["openapi", "v3", "apis", group, version] = segments[..]
+        && let Some(remote) = state.aggregator.find(group, version)
+    {
+        return Ok(aggregation::openapi(state, user, &remote, request).await);
+    }
     match segments[..] {
         [] => Ok(json_response(StatusCode::OK, &paths(state))),
         ["version"] => Ok(json_response(StatusCode::OK, &version())),

@@ -21,6 +21,8 @@ use crate::{
     verbs::{self, Answer, Outcome, Target, patch::PatchType},
 };
 
+const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
 /// Kinds that are to be left, with the text that tells so at every use.
 /// Source: https://kubernetes.io/docs/reference/using-api/deprecation-policy/
 fn deprecation(info: &RequestInfo) -> Option<&'static str> {
@@ -62,7 +64,9 @@ async fn route(
     if !info.subresource.is_empty() {
         return subresources::serve(&state, &user, &info, target, request).await;
     }
-    let verb = info.verb.as_str();
+    let Some(verb) = VERBS.into_iter().find(|verb| *verb == info.verb) else {
+        return Err(Status::method_not_allowed());
+    };
     if !target.served.allows(verb) {
         return Err(Status::method_not_allowed());
     }
@@ -75,15 +79,41 @@ async fn route(
     if needs_namespace && !matches!(verb, "list" | "watch") {
         return Err(Status::unknown_path());
     }
+    if target.served.strategy.reserves() && !matches!(verb, "get" | "list" | "watch") {
+        return to_its_end(async move { perform(&state, &user, &target, verb, request).await }).await;
+    }
+    perform(&state, &user, &target, verb, request).await
+}
+
+/// Runs what must not stop halfway, also when its client leaves.
+async fn to_its_end(
+    work: impl Future<Output = Result<Response, Status>> + Send + 'static,
+) -> Result<Response, Status> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Status::service_unavailable("the server is stopping")),
+        },
+    }
+}
+
+async fn perform(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    verb: &'static str,
+    request: Request,
+) -> Result<Response, Status> {
     match verb {
-        "get" => get(&state, &target, &request),
-        "list" => list(&state, &target, &request),
-        "watch" => watch(&state, &target, &request),
-        "create" => create(&state, &user, &target, request).await,
-        "update" => update(&state, &user, &target, request).await,
-        "patch" => patch(&state, &user, &target, request).await,
-        "delete" => delete(&state, &user, &target, request).await,
-        "deletecollection" => delete_collection(&state, &user, &target, request).await,
+        "get" => get(state, target, request).await,
+        "list" => list(state, target, request).await,
+        "watch" => watch(state, target, &request),
+        "create" => create(state, user, target, request).await,
+        "update" => update(state, user, target, request).await,
+        "patch" => patch(state, user, target, request).await,
+        "delete" => delete(state, user, target, request).await,
+        "deletecollection" => delete_collection(state, user, target, request).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
@@ -92,17 +122,17 @@ fn query(request: &Request) -> Query {
     Query::parse(request.uri().query())
 }
 
-fn get(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
-    let query = query(request);
+async fn get(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
-    let answer = verbs::get(state, target, query.text("resourceVersion"))?;
+    let answer = verbs::get(state, target, query.text("resourceVersion")).await?;
     respond(&target.served, accepted, StatusCode::OK, answer)
 }
 
-fn list(state: &State, target: &Target, request: &Request) -> Result<Response, Status> {
-    let query = query(request);
+async fn list(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
+    let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
-    let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?)?;
+    let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?).await?;
     lists::respond(&target.served, accepted, listed)
 }
 
@@ -230,13 +260,17 @@ async fn delete(
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let options = delete_options(&query, request).await?;
-    let deleted = verbs::delete(state, user, target, &options).await?;
+    let mut deleted = verbs::delete(state, user, target, &options).await?;
+    let warnings = std::mem::take(&mut deleted.warnings);
     let answer = verbs::delete::success(target, deleted);
     let is_status = matches!(&answer, Answer::Value(value) if value["kind"] == "Status");
-    if is_status {
-        return encode(accepted.encoding, StatusCode::OK, &answer.into_value()?);
-    }
-    respond(&target.served, accepted, StatusCode::OK, answer)
+    let mut response = if is_status {
+        encode(accepted.encoding, StatusCode::OK, &answer.into_value()?)?
+    } else {
+        respond(&target.served, accepted, StatusCode::OK, answer)?
+    };
+    warnings.iter().for_each(|text| warn(&mut response, text));
+    Ok(response)
 }
 
 async fn delete_collection(
@@ -262,7 +296,7 @@ pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome)
     Ok(response)
 }
 
-fn warn(response: &mut Response, text: &str) {
+pub fn warn(response: &mut Response, text: &str) {
     let text = format!("299 - {}", crate::status::quote(text));
     if let Ok(value) = HeaderValue::from_str(&text) {
         response.headers_mut().append(header::WARNING, value);

@@ -202,11 +202,14 @@ fn webhooks(configuration: &Value) -> Causes {
                 label_selector(&mut out, &hook[field], &format!("{at}.{field}"));
             }
         }
+        one_of(
+            &mut out,
+            &hook["reinvocationPolicy"],
+            &format!("{at}.reinvocationPolicy"),
+            &["IfNeeded", "Never"],
+        );
         client(&mut out, &hook["clientConfig"], &format!("{at}.clientConfig"));
-        let versions = format!("{at}.admissionReviewVersions");
-        if items(&hook["admissionReviewVersions"]).is_empty() {
-            out.push(Cause::required(versions, "must specify one of v1, v1beta1"));
-        }
+        review_versions(&mut out, &hook["admissionReviewVersions"], &format!("{at}.admissionReviewVersions"));
     }
     out
 }
@@ -222,7 +225,25 @@ fn rules(out: &mut Causes, rules: &Value, path: &str) {
     }
 }
 
-fn client(out: &mut Causes, client: &Value, path: &str) {
+/// Versions of AdmissionReview or ConversionReview; this server speaks `v1`.
+pub fn review_versions(out: &mut Causes, versions: &Value, path: &str) {
+    let names: Vec<&str> = items(versions).iter().map(text).collect();
+    if names.is_empty() {
+        return out.push(Cause::required(path, "must specify one of v1, v1beta1"));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            out.push(Cause::invalid(format!("{path}[{at}]"), *name, "duplicate version"));
+        }
+        add(out, &format!("{path}[{at}]"), name, rfc1035_problems(name));
+    }
+    if !names.iter().any(|name| matches!(*name, "v1" | "v1beta1")) {
+        out.push(Cause::invalid(path, versions.clone(), "must include at least one of v1, v1beta1"));
+    }
+}
+
+/// Where a webhook is.
+pub fn client(out: &mut Causes, client: &Value, path: &str) {
     let (url, service) = (client["url"].is_string(), client["service"].is_object());
     if url == service {
         out.push(Cause::required(path, "exactly one of url or service is required"));

@@ -1,6 +1,7 @@
 //! The strategies, one small file per kind, and the lookup.
 
 mod address;
+mod api_service;
 mod autoscaler;
 mod batch;
 mod certificates;
@@ -55,6 +56,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
             "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings",
         ) => &crate::admission::policy::BINDING,
         ("apiextensions.k8s.io", "customresourcedefinitions") => &crate::crd::definition::Definition,
+        ("apiregistration.k8s.io", "apiservices") => &api_service::API_SERVICE,
         ("apps", "controllerrevisions") => &workloads::CONTROLLER_REVISION,
         ("apps", "daemonsets") => &workloads::DAEMON_SET,
         ("apps", "deployments") => &workloads::DEPLOYMENT,
@@ -94,6 +96,8 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
 pub fn definition_checks() -> &'static dyn Strategy {
     &cluster::DEFINITION
 }
+
+pub use cluster::{client as webhook_client, review_versions};
 
 /// The resources whose `metadata.generation` counts changes of the spec.
 const GENERATION: [(&str, &str); 22] = [

@@ -98,6 +98,11 @@ fn index(state: &State, hash: &str) -> Value {
         let url = format!("/openapi/v3/{path}?hash={hash}");
         paths.entry(path).or_insert_with(|| json!({"serverRelativeURL": url}));
     }
+    for remote in state.aggregator.remotes().iter().filter(|remote| remote.available) {
+        let path = format!("apis/{}/{}", remote.group, remote.version);
+        let url = format!("/openapi/v3/{path}");
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
     json!({"paths": paths})
 }
 

@@ -1,6 +1,9 @@
 //! The cluster's certificate authority: one ECDSA P-256 key, valid ten years, signs the server and its clients.
 //!
-//! Reads:  `ca.crt`, `ca.key`. Writes: the same at first start.
+//! A second one vouches for the proxy before aggregated API servers: who holds a certificate of the first must not pass
+//! for it.
+//!
+//! Reads:  `ca.crt`, `ca.key`, `front-proxy-ca.crt`, `front-proxy-ca.key`. Writes: the same at first start.
 
 use std::{
     path::Path,
@@ -28,21 +31,35 @@ pub struct Authority {
 impl Authority {
     /// Loads the authority, or makes it when there is none.
     pub fn open(dir: &Path) -> Result<Authority, PkiError> {
+        Authority::open_as(dir, "ca", "kubernetes")
+    }
+
+    /// The one that vouches for the front proxy.
+    pub fn open_front_proxy(dir: &Path) -> Result<Authority, PkiError> {
+        Authority::open_as(dir, "front-proxy-ca", "front-proxy-ca")
+    }
+
+    fn open_as(dir: &Path, file: &str, common_name: &str) -> Result<Authority, PkiError> {
         files::ensure_directory(dir)?;
-        if !dir.join("ca.crt").exists() {
-            let key = files::key(&dir.join("ca.key"))?;
-            let certificate = certificate(&key)?;
-            files::write(&dir.join("ca.crt"), &certificate.pem())?;
+        let path = dir.join(format!("{file}.crt"));
+        if !path.exists() {
+            let key = files::key(&dir.join(format!("{file}.key")))?;
+            let certificate = certificate(&key, common_name)?;
+            files::write(&path, &certificate.pem())?;
         }
-        Authority::load(dir)
+        Authority::load_as(dir, file)
     }
 
     /// Only loads; an error when there is none.
     pub fn load(dir: &Path) -> Result<Authority, PkiError> {
-        let path = dir.join("ca.crt");
+        Authority::load_as(dir, "ca")
+    }
+
+    fn load_as(dir: &Path, file: &str) -> Result<Authority, PkiError> {
+        let path = dir.join(format!("{file}.crt"));
         let malformed = || PkiError::Malformed { path: path.display().to_string() };
         let pem = files::read(&path)?;
-        let key = files::load_key(&dir.join("ca.key"))?;
+        let key = files::load_key(&dir.join(format!("{file}.key")))?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| malformed())?;
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| malformed())?;
         Ok(Authority { pem, der, issuer })
@@ -102,12 +119,12 @@ impl Authority {
     }
 }
 
-fn certificate(key: &KeyPair) -> Result<Certificate, PkiError> {
-    let mut params = params("kubernetes", VALIDITY);
+fn certificate(key: &KeyPair, common_name: &str) -> Result<Certificate, PkiError> {
+    let mut params = params(common_name, VALIDITY);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.self_signed(key).map_err(|source| PkiError::Certificate { subject: "kubernetes".into(), source })
+    params.self_signed(key).map_err(|source| PkiError::Certificate { subject: common_name.into(), source })
 }
 
 fn params(common_name: &str, validity: Duration) -> CertificateParams {

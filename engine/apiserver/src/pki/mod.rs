@@ -18,14 +18,19 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
 };
 
 pub use self::authority::Authority;
-use crate::Config;
+use crate::{Config, outbound::ClientIdentity};
 
 /// How long a client certificate is valid when nobody says otherwise.
 pub const CLIENT_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The name that aggregated API servers are told to believe.
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
+/// Longer than any process lives; its key is only in memory.
+const FRONT_PROXY_VALIDITY: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -50,6 +55,7 @@ pub enum PkiError {
 /// Opened once per process.
 pub struct Pki {
     authority: Arc<Authority>,
+    front_proxy: Authority,
     clients: Arc<clients::Clients>,
     tls: Arc<ServerConfig>,
     token_key: Vec<u8>,
@@ -70,7 +76,8 @@ impl Pki {
             .with_cert_resolver(serving);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let token_key = files::key(&dir.join("sa.key"))?.serialize_der();
-        Ok(Pki { authority, clients, tls: Arc::new(tls), token_key })
+        let front_proxy = Authority::open_front_proxy(&dir)?;
+        Ok(Pki { authority, front_proxy, clients, tls: Arc::new(tls), token_key })
     }
 
     /// TLS of the API server: client certificates are asked for and judged per request, see [`Pki::verifies_client`].
@@ -94,6 +101,22 @@ impl Pki {
 
     pub fn authority(&self) -> Arc<Authority> {
         self.authority.clone()
+    }
+
+    /// PEM of the authority that vouches for the front proxy.
+    pub fn front_proxy_ca_pem(&self) -> &str {
+        self.front_proxy.pem()
+    }
+
+    /// The certificate with which this process comes to aggregated API servers. Made anew at each start, never stored.
+    pub fn front_proxy_client(&self) -> Result<ClientIdentity, PkiError> {
+        let (certificate, key) =
+            self.front_proxy.sign_client(FRONT_PROXY_CLIENT, &[], FRONT_PROXY_VALIDITY)?;
+        let malformed = |_| PkiError::Malformed { path: FRONT_PROXY_CLIENT.into() };
+        Ok(ClientIdentity {
+            chain: vec![CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(malformed)?],
+            key: PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(malformed)?,
+        })
     }
 
     /// Whether our authority issued this client certificate and it is valid now.

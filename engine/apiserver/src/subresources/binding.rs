@@ -13,6 +13,7 @@ use crate::{
     negotiate, object,
     options::{Query, WriteOptions},
     status::{GroupResource, Status},
+    subresources::connect,
     types::{Request, Response, State, UserInfo},
     verbs::{
         Target,
@@ -38,7 +39,9 @@ pub async fn serve(
             target.name
         )));
     }
-    let status = bind_pod(state, user, target, &decoded.value, options.dry_run).await?;
+    let mut binding = decoded.value;
+    connect::admit_posted(state, user, target, &mut binding, options.dry_run).await?;
+    let status = bind_pod(state, user, target, &binding, options.dry_run).await?;
     resource::encode(encoding, StatusCode::CREATED, &status)
 }
 
@@ -47,12 +50,13 @@ pub async fn bind(
     state: &State,
     user: &UserInfo,
     target: &Target,
-    binding: Value,
+    mut binding: Value,
     dry_run: bool,
 ) -> Result<Value, Status> {
     let pods = state.resources.get("", "v1", "pods").ok_or_else(Status::unknown_path)?;
     let mut pod = Target::new(pods, &target.namespace, object::name(&binding));
     pod.subresource = "binding".into();
+    connect::admit_posted(state, user, &pod, &mut binding, dry_run).await?;
     bind_pod(state, user, &pod, &binding, dry_run).await
 }
 

@@ -15,6 +15,7 @@ use crate::{
     options::{DeleteOptions, Query, WriteOptions},
     selector::LabelSelector,
     status::{Cause, GroupResource, Status},
+    subresources::connect,
     types::{Request, Response, State, UserInfo},
     verbs::{
         self, Target,
@@ -36,11 +37,12 @@ pub async fn serve(
     let encoding = negotiate::accepted_encoding(request.headers())?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = GroupVersionKind { group: "policy".into(), version: "v1".into(), kind: "Eviction".into() };
-    let eviction = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?.value;
+    let mut eviction = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?.value;
     let name = object::name(&eviction);
     if !name.is_empty() && name != target.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
+    connect::admit_posted(state, user, target, &mut eviction, write.dry_run).await?;
     let mut options = DeleteOptions::parse(&query, &eviction["deleteOptions"])?;
     options.dry_run |= write.dry_run;
     let pod = verbs::decode(&*state.reader.get(&target.key()).ok_or_else(|| target.not_found())?)?;

@@ -1,7 +1,9 @@
 //! Subresources: the parts and actions of an object that have a path of their own.
 
 pub mod binding;
+pub mod connect;
 pub mod eviction;
+mod proxy;
 pub mod scale;
 
 use http::StatusCode;
@@ -27,27 +29,44 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let subresource = target.served.subresource(&info.subresource).ok_or_else(Status::unknown_path)?;
-    if !subresource.verbs.iter().any(|verb| **verb == *info.verb) {
+    let passes_all = &*subresource.name == "proxy" && proxy::takes(request.method());
+    if !passes_all && !subresource.verbs.iter().any(|verb| **verb == *info.verb) {
         return Err(Status::method_not_allowed());
     }
     if target.served.api.namespaced && target.namespace.is_empty() {
         return Err(Status::unknown_path());
     }
+    if matches!(&*info.subresource, "exec" | "attach" | "portforward" | "proxy") {
+        let uri = request.uri().clone();
+        let warnings = connect::admit(state, user, &target, &subresource.gvk, info, &uri).await?;
+        let mut response = opened(state, user, info, &target, request).await?;
+        warnings.iter().for_each(|text| resource::warn(&mut response, text));
+        return Ok(response);
+    }
     match &*info.subresource {
         "scale" => scale::serve(state, user, &target, info, request).await,
         "binding" => binding::serve(state, user, &target, request).await,
         "eviction" => eviction::serve(state, user, &target, request).await,
-        "log" | "exec" | "attach" | "portforward" => {
-            let pod = state.reader.get(&target.key()).ok_or_else(|| target.not_found())?;
-            Ok(streams::serve(state, user, pod, &info.subresource, request).await)
-        }
+        "log" => opened(state, user, info, &target, request).await,
         "ephemeralcontainers" if info.verb != "get" => Err(no_ephemeral_containers()),
         "token" => token(state, user, &target, request).await,
-        "proxy" => {
-            Err(Status::new(501, "NotImplemented", "the proxy subresource is not supported by this server"))
-        }
         _ => part(state, user, &target, info, request).await,
     }
+}
+
+/// What is a stream and no object.
+async fn opened(
+    state: &State,
+    user: &UserInfo,
+    info: &RequestInfo,
+    target: &Target,
+    request: Request,
+) -> Result<Response, Status> {
+    if info.subresource == "proxy" {
+        return proxy::serve(state, target, request).await;
+    }
+    let pod = state.reader.get(&target.key()).ok_or_else(|| target.not_found())?;
+    Ok(streams::serve(state, user, pod, &info.subresource, request).await)
 }
 
 /// As a server answers that lacks the subresource: details without a name tell kubectl that it isn't the pod that is
@@ -69,7 +88,7 @@ async fn part(
         "get" => {
             let query = Query::parse(request.uri().query());
             let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
-            let answer = verbs::get(state, target, query.text("resourceVersion"))?;
+            let answer = verbs::get(state, target, query.text("resourceVersion")).await?;
             resource::respond(&target.served, accepted, StatusCode::OK, answer)
         }
         "update" => resource::put(state, user, target, request).await,

@@ -37,14 +37,14 @@ pub async fn serve(
     let query = Query::parse(request.uri().query());
     let encoding = negotiate(request.headers(), &query, Offer::PLAIN)?.encoding;
     match info.verb.as_str() {
-        "get" => get(state, target, encoding),
+        "get" => get(state, target, encoding).await,
         "update" => update(state, user, target, &query, encoding, request).await,
         _ => patched(state, user, target, &query, encoding, request).await,
     }
 }
 
-fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
-    let workload = verbs::get(state, target, "")?.into_value()?;
+async fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
+    let workload = verbs::get(state, target, "").await?.into_value()?;
     resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))
 }
 
@@ -120,11 +120,15 @@ fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, St
         return Err(Status::invalid(GroupResource::new("autoscaling", "Scale"), &target.name, vec![cause]));
     }
     let mut changed = workload.clone();
-    match target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
-        Some(paths) => set_at(&mut changed, &paths.spec, replicas.into()),
-        None => changed["spec"]["replicas"] = replicas.into(),
-    }
+    set_replicas(target, &mut changed, replicas);
     Ok(Changed::Patched(changed.into()))
+}
+
+pub fn set_replicas(target: &Target, workload: &mut Value, replicas: i64) {
+    match target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
+        Some(paths) => set_at(workload, &paths.spec, replicas.into()),
+        None => workload["spec"]["replicas"] = replicas.into(),
+    }
 }
 
 /// The value at a path of field names.
@@ -143,7 +147,7 @@ fn set_at(object: &mut Value, path: &[String], new: Value) {
     *slot = new;
 }
 
-fn scale_of(target: &Target, workload: &Value) -> Value {
+pub fn scale_of(target: &Target, workload: &Value) -> Value {
     let paths = target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref());
     let (wanted, present, selector) = match paths {
         Some(paths) => (

@@ -116,7 +116,7 @@ async fn create_once(
         admission::validate(&request, Some(&value)).await?;
         let mut warnings = strategy.warnings(&value);
         warnings.extend(request.take_warnings());
-        let stored = conversion::stored(served, &value);
+        let stored = conversion::stored(served, &value).await?;
         if options.dry_run {
             let key = served.key(&target.namespace, object::name(&value));
             if state.reader.get(&key).is_some() {
@@ -125,7 +125,7 @@ async fn create_once(
             return Ok((Answer::Value(value.clone()), warnings));
         }
         let committed = commit(state, target, &stored).await?;
-        Ok((super::answer(served, committed)?, warnings))
+        Ok((super::answer(served, committed).await?, warnings))
     }
     .await;
     request.settle();

@@ -30,6 +30,8 @@ pub struct Deleted {
     pub answer: Answer,
     /// False while grace or finalizers hold the object.
     pub gone: bool,
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
 }
 
 pub async fn delete(
@@ -45,14 +47,20 @@ pub async fn delete(
         let old = super::decode(&current)?;
         let request =
             admission::Request::new(state, user, target, Operation::Delete, Some(&old), options.dry_run);
+        admission::mutate(&request, &mut Value::Null).await?;
         admission::validate(&request, None).await?;
+        let warnings = request.take_warnings();
         let step = plan(target, &old, options);
         if options.dry_run {
             let gone = matches!(step, Step::Remove(_));
-            return Ok(Deleted { answer: Answer::Stored(current), gone });
+            let answer = super::answer(&target.served, current).await?;
+            return Ok(Deleted { answer, gone, warnings });
         }
         let (change, gone) = match step {
-            Step::Nothing => return Ok(Deleted { answer: Answer::Stored(current), gone: false }),
+            Step::Nothing => {
+                let answer = super::answer(&target.served, current).await?;
+                return Ok(Deleted { answer, gone: false, warnings });
+            }
             Step::Mark(value) => {
                 (Change::Put { meta: object::meta(&value), body: object::encode(&value) }, false)
             }
@@ -69,7 +77,8 @@ pub async fn delete(
                 if gone {
                     target.served.strategy.after_delete(state, &old);
                 }
-                return Ok(Deleted { answer: super::answer(&target.served, object)?, gone });
+                let answer = super::answer(&target.served, object).await?;
+                return Ok(Deleted { answer, gone, warnings });
             }
             Err(CommitError::Conflict { .. }) if attempt < ATTEMPTS => {}
             Err(CommitError::Conflict { .. }) => {
@@ -207,7 +216,7 @@ pub async fn delete_collection(
     list: &ListOptions,
     options: &DeleteOptions,
 ) -> Result<super::list::Listed, Status> {
-    let listed = super::list::list(state, target, list)?;
+    let listed = super::list::list(state, target, list).await?;
     let mut deletions = Vec::with_capacity(listed.objects.len());
     for object in &listed.objects {
         deletions.push(delete_one(state, user, target, object.clone(), options).boxed());

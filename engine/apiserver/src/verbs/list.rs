@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{Target, continue_token::ContinueToken};
 use crate::{
+    conversion,
     frames::Frames,
     object,
     options::{ListOptions, VersionMatch, parse_revision},
@@ -32,7 +33,7 @@ pub struct Listed {
     pub remaining: Option<usize>,
 }
 
-pub fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Listed, Status> {
+pub async fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Listed, Status> {
     let (scope, selector) = scope(target, options)?;
     let token = Some(&options.continue_token)
         .filter(|token| !token.is_empty())
@@ -46,7 +47,20 @@ pub fn list(state: &State, target: &Target, options: &ListOptions) -> Result<Lis
     });
     // Of the same snapshot: what was left after the chunk before need not be counted again.
     let left = token.as_ref().and_then(|token| token.revision.and(token.remaining));
-    let listed = chunk(&snapshot, &scope, &selector, after.as_ref(), options.limit, left);
+    let listed = match (conversion::waits(&target.served), selector.is_everything()) {
+        (false, _) => chunk(&snapshot, &scope, &selector, after.as_ref(), options.limit, left),
+        (true, true) => {
+            let mut listed = chunk(&snapshot, &scope, &selector, after.as_ref(), options.limit, left);
+            listed.objects = conversion::shown_all(&target.served, listed.objects).await?;
+            listed
+        }
+        // What selectors name is only there in the version of the request.
+        (true, false) => {
+            let all = chunk(&snapshot, &scope, &Selector::default(), after.as_ref(), 0, None).objects;
+            let all = conversion::shown_all(&target.served, all).await?;
+            cut(snapshot.revision(), &mut all.iter(), &selector, options.limit, None)
+        }
+    };
     if !listed.continue_token.is_empty() {
         state.pinned.pin(&snapshot);
     }
@@ -125,9 +139,20 @@ fn chunk(
         Some(key) => snapshot.list_after(scope, key),
         None => snapshot.list(scope),
     };
+    cut(snapshot.revision(), &mut all, selector, limit, left)
+}
+
+/// The first `limit` objects that the selector takes.
+fn cut(
+    revision: Revision,
+    all: &mut dyn Iterator<Item = &Arc<Object>>,
+    selector: &Selector,
+    limit: usize,
+    left: Option<usize>,
+) -> Listed {
     let mut objects: Vec<Arc<Object>> = Vec::new();
     let mut more = false;
-    for object in all.by_ref() {
+    for object in &mut *all {
         if !selector.is_everything() && !selector.matches(object) {
             continue;
         }
@@ -144,19 +169,14 @@ fn chunk(
     let last = objects.last().filter(|_| more);
     let continue_token = last.map(|last| {
         ContinueToken {
-            revision: Some(snapshot.revision().0),
+            revision: Some(revision.0),
             namespace: last.key.namespace.to_string(),
             name: last.key.name.to_string(),
             remaining,
         }
         .encode()
     });
-    Listed {
-        revision: snapshot.revision(),
-        objects,
-        continue_token: continue_token.unwrap_or_default(),
-        remaining,
-    }
+    Listed { revision, objects, continue_token: continue_token.unwrap_or_default(), remaining }
 }
 
 impl Listed {

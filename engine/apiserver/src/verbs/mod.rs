@@ -120,7 +120,8 @@ pub fn decode_as(served: &Served, object: &Object) -> Result<Value, Status> {
 }
 
 /// The answer for a stored object, converted when the request is for another version than the stored one.
-pub fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Status> {
+pub async fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Status> {
+    let object = crate::conversion::shown(served, object).await?;
     if served.needs_conversion() {
         decode_as(served, &object).map(Answer::Value)
     } else {

@@ -80,7 +80,8 @@ async fn retry(
     let key = target.key();
     for attempt in 1.. {
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
-        let old = super::decode_as(&target.served, &current)?;
+        let shown = conversion::shown(&target.served, current.clone()).await?;
+        let old = super::decode_as(&target.served, &shown)?;
         let (decoded, whole, applied) = match change(&old)? {
             Changed::Whole(decoded) => (decoded, true, false),
             Changed::Patched(decoded) => (decoded, false, false),
@@ -180,7 +181,9 @@ async fn modify_once(
         let answer = if options.dry_run {
             Answer::Value(value.clone())
         } else {
-            super::answer(served, commit(state, served, current, &old, &value).await?)?
+            let stored = conversion::stored(served, &value).await?;
+            let committed = commit(state, served, current, &old, &value, stored).await?;
+            super::answer(served, committed).await?
         };
         Ok(Outcome { answer, warnings, created: false })
     }
@@ -211,8 +214,8 @@ async fn commit(
     current: &Arc<Object>,
     old: &Value,
     value: &Value,
+    stored: Cow<'_, Value>,
 ) -> Result<Arc<Object>, Failure> {
-    let stored = conversion::stored(served, value);
     let unchanged = match &stored {
         Cow::Borrowed(stored) => same(old, stored),
         Cow::Owned(stored) => same(&super::decode(current)?, stored),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Target;
 use crate::{
+    conversion,
     frames::Frames,
     negotiate::Encoding,
     object,
@@ -50,8 +51,10 @@ pub fn watch(
     let now = state.reader.revision();
     let (initial, watch, sent) = if from_state {
         let (snapshot, watch) = state.reader.list_watch(scope.clone());
-        let initial: Vec<_> =
-            snapshot.list(&scope).filter(|object| selector.matches(object)).cloned().collect();
+        // What a webhook converts is selected afterwards.
+        let waits = conversion::waits(&target.served);
+        let initial = snapshot.list(&scope).filter(|object| waits || selector.matches(object));
+        let initial: Vec<_> = initial.cloned().collect();
         (initial, Some(watch), snapshot.revision())
     } else {
         let after = if asked == 0 { now } else { Revision(asked.min(now.0)) };
@@ -67,6 +70,7 @@ pub fn watch(
     let stream = Stream {
         frames: Frames::default(),
         initial: initial.into_iter().collect(),
+        converted: false,
         announce_end: options.send_initial_events == Some(true) && options.allow_bookmarks,
         watch,
         skip_until: Revision(asked.max(sent.0)),
@@ -102,6 +106,8 @@ fn default_timeout() -> Duration {
 struct Stream {
     frames: Frames,
     initial: VecDeque<Arc<Object>>,
+    /// Whether `initial` is in the version of the request already.
+    converted: bool,
     /// Whether the end of the initial state is announced by a bookmark.
     announce_end: bool,
     /// None once the watch is over.
@@ -127,6 +133,7 @@ enum Wake {
 
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
+        self.convert_initial().await;
         loop {
             // Asked here too: there may always be something to send.
             if self.stop.is_cancelled() || Instant::now() >= self.deadline {
@@ -137,7 +144,13 @@ impl Stream {
                 return Some(frame);
             }
             match self.wake().await? {
-                Wake::Event(event) => self.take(event),
+                Wake::Event(Ok(event)) => {
+                    match conversion::shown_event(&self.presenter.served, event).await {
+                        Ok(event) => self.event(&event),
+                        Err(status) => self.fail(&status),
+                    }
+                }
+                Wake::Event(error) => self.take(error),
                 Wake::Bookmark => self.progress(),
                 Wake::End => return None,
             }
@@ -156,10 +169,30 @@ impl Stream {
                 self.frames.push(&line);
                 continue;
             }
+            // What waits for a webhook is taken one by one.
+            if conversion::waits(&self.presenter.served) {
+                return;
+            }
             match self.watch.as_mut().and_then(|watch| watch.try_next().transpose()) {
                 Some(event) => self.take(event),
                 None => return,
             }
+        }
+    }
+
+    /// Of what a webhook converts; all at once, before the first event.
+    async fn convert_initial(&mut self) {
+        if self.initial.is_empty() || !conversion::waits(&self.presenter.served) || self.converted {
+            return;
+        }
+        self.converted = true;
+        let initial = std::mem::take(&mut self.initial).into();
+        match conversion::shown_all(&self.presenter.served, initial).await {
+            Ok(objects) => {
+                let selector = &self.selector;
+                self.initial = objects.into_iter().filter(|object| selector.matches(object)).collect();
+            }
+            Err(status) => self.fail(&status),
         }
     }
 

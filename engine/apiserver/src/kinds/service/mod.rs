@@ -23,6 +23,10 @@ use claims::Claims;
 pub struct Service;
 
 impl Strategy for Service {
+    fn reserves(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, context: Context<'_>, service: &mut Value) -> Result<(), Status> {
         fields::normalize(service);
         service["status"] = serde_json::json!({"loadBalancer": {}});

@@ -1,0 +1,100 @@
+//! Whether an APIService can be used: its Service, its endpoints, its answer.
+//!
+//! Source: https://github.com/kubernetes/kube-aggregator/blob/master/pkg/controllers/status/remote/remote_available_controller.go
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+
+use super::{Remote, proxy};
+use crate::{
+    outbound::{Peer, resolve},
+    types::{State, UserInfo, body_from},
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+
+/// The condition `Available`.
+pub struct Verdict {
+    pub available: bool,
+    pub reason: &'static str,
+    pub message: String,
+    /// What the server says that it serves.
+    pub resources: Option<Arc<Value>>,
+}
+
+fn unavailable(reason: &'static str, message: String) -> Verdict {
+    Verdict { available: false, reason, message, resources: None }
+}
+
+pub const LOCAL: (&str, &str) = ("Local", "Local APIServices are always available");
+
+pub async fn check(state: &State, remote: &Remote) -> Verdict {
+    if let Some(verdict) = check_service(state, remote) {
+        return verdict;
+    }
+    let url = format!("{}{}", remote.base(), remote.path());
+    let failed = |why: String| unavailable("FailedDiscoveryCheck", why);
+    match tokio::time::timeout(PATIENCE, ask(state, remote, &url)).await {
+        Ok(Ok(resources)) => Verdict {
+            available: true,
+            reason: "Passed",
+            message: "all checks passed".into(),
+            resources: Some(Arc::new(resources)),
+        },
+        Ok(Err(why)) => failed(format!("failing or missing response from {url}: {why}")),
+        Err(_) => failed(format!(
+            "failing or missing response from {url}: Get \"{url}\": context deadline exceeded"
+        )),
+    }
+}
+
+/// What the store knows against it.
+fn check_service(state: &State, remote: &Remote) -> Option<Verdict> {
+    let place = format!("service/{} in {:?}", remote.service, remote.namespace);
+    let Some(service) = resolve::service(&state.reader, &remote.namespace, &remote.service) else {
+        return Some(unavailable("ServiceNotFound", format!("{place} is not present")));
+    };
+    if service["spec"]["type"] == "ExternalName" {
+        return None;
+    }
+    let Some(port) = resolve::port_name(&service, remote.port) else {
+        let why = format!("{place} is not listening on port {}", remote.port);
+        return Some(unavailable("ServicePortError", why));
+    };
+    if resolve::slices(&state.reader, &remote.namespace, &remote.service).is_empty() {
+        return Some(unavailable("EndpointsNotFound", format!("cannot find endpointslices for {place}")));
+    }
+    if resolve::ready(&state.reader, &remote.namespace, &remote.service, &port).is_empty() {
+        let why = format!("endpoints for {place} have no addresses with port name {port:?}");
+        return Some(unavailable("MissingEndpoints", why));
+    }
+    None
+}
+
+/// The resource list of the group version.
+async fn ask(state: &State, remote: &Remote, url: &str) -> Result<Value, String> {
+    let mut request = Request::new(body_from(""));
+    *request.uri_mut() = url.parse().map_err(|error| format!("parse {url:?}: {error}"))?;
+    let aggregator = UserInfo {
+        name: "system:kube-aggregator".into(),
+        groups: vec!["system:masters".into()],
+        ..UserInfo::default()
+    };
+    let mut headers = HeaderMap::new();
+    proxy::identify(&aggregator, &mut headers);
+    *request.headers_mut() = headers;
+    let peer = Peer { trust: remote.trust.clone(), front_proxy: true };
+    let response = state.outbound.send(&peer, request).await;
+    let response = response.map_err(|error| format!("Get {url:?}: {error}"))?;
+    let code = response.status();
+    if !code.is_success() {
+        return Err(format!("bad status from {url}: {}", code.as_u16()));
+    }
+    let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
+    let bytes = body.map_err(|error| format!("read {url}: {error}"))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| format!("decode {url}: {error}"))
+}

@@ -1,0 +1,316 @@
+//! Admission webhooks, asked over real TLS.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::backend::{Backend, Received, reply};
+use crate::harness::Harness;
+
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn answer(request: &Received, mut response: Value) -> Value {
+    response["uid"] = request.json()["request"]["uid"].clone();
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+}
+
+fn patched(request: &Received, patch: &Value) -> Value {
+    let encoded = STANDARD.encode(patch.to_string());
+    answer(request, json!({"allowed": true, "patchType": "JSONPatch", "patch": encoded}))
+}
+
+/// What the webhooks of these tests do, by path.
+fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<bytes::Bytes>>> {
+    let asked = request.json()["request"].clone();
+    let body = match request.path.split('?').next().unwrap_or_default() {
+        "/allow" => answer(request, json!({"allowed": true, "warnings": ["look out"]})),
+        "/deny" => answer(
+            request,
+            json!({"allowed": false, "warnings": ["look out"],
+            "status": {"message": "not today", "code": 403, "reason": "Forbidden"}}),
+        ),
+        "/first" => patched(request, &json!([{"op": "add", "path": "/data/first", "value": "1"}])),
+        // Adds to what the first one added.
+        "/second" => {
+            let seen = asked["object"]["data"]["first"].as_str().unwrap_or("nothing").to_owned();
+            patched(request, &json!([{"op": "add", "path": "/data/second", "value": seen}]))
+        }
+        "/odd" => patched(
+            request,
+            &json!([{"op": "add", "path": "/odd", "value": 1}, {"op": "add", "path": "/data/count", "value": "1"}]),
+        ),
+        "/wrong" => json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}),
+        "/broken" => return reply(500, &json!("out of order")),
+        _ => return None,
+    };
+    reply(200, &body)
+}
+
+async fn start() -> (Harness, Backend) {
+    let harness = Harness::start().await;
+    let backend = Backend::start(&["localhost", "hooks.default.svc"], None, handle).await;
+    (harness, backend)
+}
+
+fn webhook(name: &str, client: Value, patch: Value) -> Value {
+    let mut hook = json!({
+        "name": name, "clientConfig": client, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}],
+    });
+    coracle_schema::json_merge_patch(&mut hook, &patch);
+    hook
+}
+
+async fn register(harness: &Harness, path: &str, name: &str, hooks: &[Value]) {
+    let object = json!({"metadata": {"name": name}, "webhooks": hooks});
+    harness.post(path, object).await.expect(201);
+}
+
+fn map(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "data": {"k": "v"}})
+}
+
+#[tokio::test]
+async fn mutating_webhooks_change_objects_in_the_order_of_their_names() {
+    let (harness, backend) = start().await;
+    register(&harness, MUTATING, "b", &[webhook("second.b.io", backend.client("/second"), json!({}))]).await;
+    register(&harness, MUTATING, "a", &[webhook("first.a.io", backend.client("/first"), json!({}))]).await;
+    let made = harness.post(MAPS, map("x")).await.expect(201);
+    assert_eq!(made["data"], json!({"k": "v", "first": "1", "second": "1"}));
+    let [first, _] = &backend.received()[..] else { panic!("two calls") };
+    assert_eq!(first.path, "/first?timeout=10s");
+    let request = &first.json()["request"];
+    assert_eq!(
+        [&request["operation"], &request["name"], &request["namespace"], &request["dryRun"]],
+        [&json!("CREATE"), &json!("x"), &json!("default"), &json!(false)]
+    );
+    assert_eq!(request["kind"], json!({"group": "", "version": "v1", "kind": "ConfigMap"}));
+    assert_eq!(request["resource"], json!({"group": "", "version": "v1", "resource": "configmaps"}));
+    assert_eq!(request["userInfo"]["username"], "admin");
+    assert_eq!(request["options"]["kind"], "CreateOptions");
+    assert_eq!((&request["object"]["data"], &request["oldObject"]), (&json!({"k": "v"}), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_again_when_a_later_one_changed_the_object() {
+    let (harness, backend) = start().await;
+    let again = json!({"reinvocationPolicy": "IfNeeded"});
+    let hooks = [
+        webhook("second.a.io", backend.client("/second"), again),
+        webhook("first.a.io", backend.client("/first"), json!({})),
+    ];
+    register(&harness, MUTATING, "a", &hooks).await;
+    let made = harness.post(MAPS, map("x")).await.expect(201);
+    assert_eq!(made["data"], json!({"k": "v", "first": "1", "second": "1"}));
+    let paths: Vec<String> = backend.received().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["/second?timeout=10s", "/first?timeout=10s", "/second?timeout=10s"]);
+}
+
+#[tokio::test]
+async fn a_mutated_object_is_shaped_and_checked_again() {
+    let (harness, backend) = start().await;
+    register(&harness, MUTATING, "a", &[webhook("odd.a.io", backend.client("/odd"), json!({}))]).await;
+    let made = harness.post(MAPS, map("x")).await.expect(201);
+    assert_eq!((made.get("odd"), &made["data"]["count"]), (None, &json!("1")));
+}
+
+#[tokio::test]
+async fn validating_webhooks_refuse_and_warn() {
+    let (harness, backend) = start().await;
+    let rules = json!({"rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"],
+        "resources": ["configmaps", "pods/attach"]}],
+        "objectSelector": {"matchExpressions": [{"key": "free", "operator": "DoesNotExist"}]}});
+    harness.post(MAPS, map("old")).await.expect(201);
+    register(&harness, VALIDATING, "a", &[webhook("no.a.io", backend.client("/deny"), rules)]).await;
+    let refused = harness.post(MAPS, map("x")).await;
+    assert_eq!(
+        (refused.code, refused.message()),
+        (403, "admission webhook \"no.a.io\" denied the request: not today".into())
+    );
+    assert_eq!(refused.json()["reason"], "Forbidden");
+    assert_eq!(refused.headers["warning"], "299 - \"look out\"");
+    let one = format!("{MAPS}/old");
+    for (method, body) in [("PATCH", json!({"data": {"k": "w"}})), ("DELETE", Value::Null)] {
+        let refused = harness.ask(method, &one, body).await;
+        assert_eq!(refused.code, 403, "{method} {}", refused.text);
+    }
+    let deleted = backend.received().last().expect("a call").json()["request"].clone();
+    assert_eq!(
+        [&deleted["operation"], &deleted["object"], &deleted["oldObject"]["data"]["k"]],
+        [&json!("DELETE"), &Value::Null, &json!("v")]
+    );
+    let attach =
+        harness.post("/api/v1/namespaces/default/pods/p/attach?container=c&tty=true", Value::Null).await;
+    assert_eq!(attach.code, 403, "{}", attach.text);
+    let opened = backend.received().last().expect("a call").json()["request"].clone();
+    assert_eq!([&opened["operation"], &opened["subResource"]], [&json!("CONNECT"), &json!("attach")]);
+    assert_eq!(
+        opened["object"],
+        json!({"kind": "PodAttachOptions", "apiVersion": "v1", "container": "c", "tty": true})
+    );
+    // Not selected, and the configurations themselves are out of reach of webhooks.
+    let mut free = map("free");
+    free["metadata"]["labels"] = json!({"free": "yes"});
+    harness.post(MAPS, free).await.expect(201);
+    harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
+    harness.post(MAPS, map("x")).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_judged_by_its_policy() {
+    let (harness, backend) = start().await;
+    let nobody = json!({"url": "https://localhost:1/x"});
+    let short = json!({"timeoutSeconds": 1});
+    let stranger =
+        json!({"url": format!("https://127.0.0.1:{}/allow", backend.address.port()), "caBundle": backend.ca});
+    let unknown = json!({"url": format!("https://localhost:{}/allow", backend.address.port())});
+    let missing = json!({"service": {"name": "none", "namespace": "default", "path": "/x"}});
+    let rows = [
+        (backend.client("/wrong"), json!({}), "received invalid webhook response: webhook response was absent".to_owned()),
+        (
+            backend.client("/broken"),
+            json!({}),
+            "failed to call webhook: an error on the server (\"\\\"out of order\\\"\") has prevented the request from succeeding".into(),
+        ),
+        (
+            backend.client("/hang"),
+            short,
+            format!(
+                "failed to call webhook: Post \"https://localhost:{}/hang?timeout=1s\": context deadline exceeded",
+                backend.address.port()
+            ),
+        ),
+        (
+            nobody,
+            json!({}),
+            "failed to call webhook: Post \"https://localhost:1/x?timeout=10s\": dial tcp 127.0.0.1:1: connect: connection refused".into(),
+        ),
+        (
+            missing,
+            json!({}),
+            "failed to call webhook: Post \"https://none.default.svc:443/x?timeout=10s\": service \"none\" not found".into(),
+        ),
+        (
+            stranger,
+            json!({}),
+            format!(
+                "failed to call webhook: Post \"https://127.0.0.1:{}/allow?timeout=10s\": tls: failed to verify certificate: x509: certificate is valid for localhost, hooks.default.svc, not 127.0.0.1",
+                backend.address.port()
+            ),
+        ),
+        (
+            unknown,
+            json!({}),
+            format!(
+                "failed to call webhook: Post \"https://localhost:{}/allow?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                backend.address.port()
+            ),
+        ),
+    ];
+    for (client, patch, why) in rows {
+        register(&harness, VALIDATING, "a", &[webhook("x.a.io", client, patch)]).await;
+        let refused = harness.post(MAPS, map("x")).await;
+        assert_eq!(
+            (refused.code, refused.message()),
+            (500, format!("Internal error occurred: failed calling webhook \"x.a.io\": {why}"))
+        );
+        harness
+            .ask(
+                "PATCH",
+                &format!("{VALIDATING}/a"),
+                json!([{"op": "add", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]),
+            )
+            .await
+            .expect(200);
+        harness.post(&format!("{MAPS}?dryRun=All"), map("x")).await.expect(201);
+        harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_reached_under_its_name() {
+    let (harness, backend) = start().await;
+    backend.service(&harness, "hooks").await;
+    let client = json!({"service": {"name": "hooks", "namespace": "default", "path": "/first", "port": backend.address.port()}, "caBundle": backend.ca});
+    register(&harness, MUTATING, "a", &[webhook("first.a.io", client, json!({}))]).await;
+    let made = harness.post(MAPS, map("x")).await.expect(201);
+    assert_eq!(made["data"]["first"], "1");
+    let dry = harness.post(&format!("{MAPS}?dryRun=All"), map("y")).await.expect(201);
+    assert_eq!(dry["data"]["first"], "1");
+    assert_eq!(backend.received().last().expect("a call").json()["request"]["dryRun"], true);
+}
+
+#[tokio::test]
+async fn rules_for_another_version_and_for_a_subresource_see_it_in_their_form() {
+    let (harness, backend) = start().await;
+    let rules = |rule: Value| json!({"rules": [rule]});
+    let hooks = [
+        webhook(
+            "hpa.a.io",
+            backend.client("/allow"),
+            rules(json!({"operations": ["CREATE"], "apiGroups": ["autoscaling"],
+            "apiVersions": ["v1"], "resources": ["horizontalpodautoscalers"]})),
+        ),
+        webhook(
+            "scale.a.io",
+            backend.client("/allow"),
+            rules(json!({"operations": ["UPDATE"], "apiGroups": ["apps"],
+            "apiVersions": ["v1"], "resources": ["deployments/scale"]})),
+        ),
+    ];
+    register(&harness, VALIDATING, "a", &hooks).await;
+    let scaler = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}]}});
+    let made = harness.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", scaler).await;
+    assert_eq!(made.headers["warning"], "299 - \"look out\"", "{}", made.text);
+    let request = backend.received().last().expect("a call").json()["request"].clone();
+    assert_eq!(
+        [
+            &request["kind"]["version"],
+            &request["requestKind"]["version"],
+            &request["object"]["spec"]["targetCPUUtilizationPercentage"]
+        ],
+        [&json!("v1"), &json!("v2"), &json!(70)]
+    );
+    let labels = json!({"app": "d"});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    harness.post("/apis/apps/v1/namespaces/default/deployments", deployment).await.expect(201);
+    let scale = harness
+        .ask(
+            "PATCH",
+            "/apis/apps/v1/namespaces/default/deployments/d/scale",
+            json!({"spec": {"replicas": 4}}),
+        )
+        .await
+        .expect(200);
+    assert_eq!(scale["spec"]["replicas"], 4);
+    let request = backend.received().last().expect("a call").json()["request"].clone();
+    assert_eq!(
+        [
+            &request["kind"]["kind"],
+            &request["object"]["kind"],
+            &request["object"]["spec"],
+            &request["oldObject"]["spec"]
+        ],
+        [&json!("Scale"), &json!("Scale"), &json!({"replicas": 4}), &json!({"replicas": 1})]
+    );
+}
+
+#[tokio::test]
+async fn configurations_are_checked() {
+    let (harness, backend) = start().await;
+    for (patch, why) in [
+        (json!({"name": "short"}), "should be a domain with at least three segments separated by dots"),
+        (json!({"sideEffects": "Some"}), "supported values: \"None\", \"NoneOnDryRun\""),
+        (json!({"admissionReviewVersions": ["v2"]}), "must include at least one of v1, v1beta1"),
+        (json!({"clientConfig": {"url": "http://x"}}), "'https' is the only allowed URL scheme"),
+    ] {
+        let hook = webhook("x.a.io", backend.client("/allow"), patch);
+        let refused = harness.post(VALIDATING, json!({"metadata": {"name": "a"}, "webhooks": [hook]})).await;
+        assert_eq!(refused.code, 422, "{}", refused.text);
+        assert!(refused.message().contains(why), "{}", refused.text);
+    }
+}
