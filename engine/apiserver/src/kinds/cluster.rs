@@ -15,6 +15,7 @@ use super::{
     },
 };
 use crate::{
+    admission::conditions::Conditions,
     metadata::{label_value_problems, qualified_name_problems, rfc1035_problems, subdomain_problems},
     status::Cause,
 };
@@ -210,6 +211,7 @@ fn webhooks(configuration: &Value) -> Causes {
         );
         client(&mut out, &hook["clientConfig"], &format!("{at}.clientConfig"));
         review_versions(&mut out, &hook["admissionReviewVersions"], &format!("{at}.admissionReviewVersions"));
+        out.extend(Conditions::of_webhook(hook, &at).1);
     }
     out
 }
@@ -305,6 +307,12 @@ mod tests {
                 (
                     with(json!({"clientConfig": {"url": null}})),
                     &["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
+                ),
+                (
+                    with(
+                        json!({"matchConditions": [{"name": "c", "expression": "true"}, {"name": "c", "expression": "false"}]}),
+                    ),
+                    &["webhooks[0].matchConditions[1].name: Duplicate value: \"c\""],
                 ),
                 (
                     with(json!({"timeoutSeconds": 31})),

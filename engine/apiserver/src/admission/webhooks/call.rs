@@ -61,11 +61,9 @@ impl Webhook {
         request: &Request<'_>,
         object: Option<&Value>,
     ) -> Result<Option<Arc<Served>>, Refusal> {
-        let matched = self.matcher.matches(request, object)?;
-        if matched.is_some() && !self.match_conditions.is_empty() {
-            return Err(Refusal::Failed("match conditions are not supported by this server".into()));
-        }
-        Ok(matched)
+        let Some(matched) = self.matcher.matches(request, object)? else { return Ok(None) };
+        let holds = self.match_conditions.hold_for(request, &matched, object).map_err(Refusal::Failed)?;
+        Ok(holds.then_some(matched))
     }
 
     /// `object` is in the version of the request.

@@ -9,7 +9,7 @@ use coracle_store::{Reader, Resource, Scope};
 use serde_json::Value;
 
 use crate::{
-    admission::rules::Matcher,
+    admission::{conditions::Conditions, rules::Matcher},
     object::{self, strings},
     outbound::Hook,
     registry::store_resource,
@@ -37,7 +37,7 @@ pub struct Webhook {
     pub reinvoked: bool,
     /// `admissionReviewVersions` holds `v1`.
     pub speaks_v1: bool,
-    pub match_conditions: Vec<Value>,
+    pub match_conditions: Conditions,
 }
 
 impl Configuration {
@@ -61,7 +61,7 @@ impl Webhook {
             dry_run: matches!(webhook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")),
             reinvoked: webhook["reinvocationPolicy"] == "IfNeeded",
             speaks_v1: strings(&webhook["admissionReviewVersions"]).contains(&"v1"),
-            match_conditions: webhook["matchConditions"].as_array().cloned().unwrap_or_default(),
+            match_conditions: Conditions::of_webhook(webhook, "").0,
         }
     }
 }
