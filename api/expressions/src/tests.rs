@@ -46,8 +46,7 @@ fn run(program: &Program) -> Result<Option<Json>, Error> {
     let (object, ty) = (object(), typed());
     let values = vec![Value::json(&object), Value::typed(&object, &ty), Value::Int(5)];
     // What borrows the object goes before it.
-    let result = Activation::new(values, &[], BUDGET).evaluate(program).map(|value| value.to_json());
-    result
+    Activation::new(values, &[], BUDGET).evaluate(program).map(|value| value.to_json())
 }
 
 fn evaluate(source: &str) -> Result<Option<Json>, Error> {

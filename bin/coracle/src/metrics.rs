@@ -21,9 +21,9 @@ impl Page {
         Page { samples: lines.filter_map(sample).collect() }
     }
 
-    /// The sum of what has these labels.
+    /// The sum of what has these labels. (`Iterator::sum` of nothing would be -0.)
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.of(name, labels).map(|sample| sample.value).sum()
+        self.of(name, labels).map(|sample| sample.value).fold(0.0, |sum, value| sum + value)
     }
 
     /// The sums by the values of `label`, without those that are 0.
@@ -77,7 +77,7 @@ pub fn describe(load: &Load) -> Vec<(&'static str, String)> {
         .iter()
         .filter(|(code, _)| code.starts_with('5'))
         .map(|(_, count)| count)
-        .sum();
+        .fold(0.0, |sum, count| sum + count);
     let watches = now.sum("apiserver_longrunning_requests", &[("verb", "WATCH")]);
     let streams = now.sum("apiserver_longrunning_requests", &[("verb", "CONNECT")]);
     let objects = now.sum("apiserver_storage_objects", &[]);
