@@ -300,12 +300,30 @@ async fn rules_for_another_version_and_for_a_subresource_see_it_in_their_form() 
 }
 
 #[tokio::test]
+async fn conditions_decide_who_is_asked() {
+    let (harness, backend) = start().await;
+    let conditions =
+        json!({"matchConditions": [{"name": "not-free", "expression": "object.data.kind != 'free'"}]});
+    register(&harness, VALIDATING, "a", &[webhook("no.a.io", backend.client("/deny"), conditions)]).await;
+    let map = |kind: Value| json!({"metadata": {"name": "x"}, "data": {"kind": kind}});
+    assert_eq!(harness.post(MAPS, map(json!("bound"))).await.code, 403);
+    harness.post(MAPS, map(json!("free"))).await.expect(201);
+    assert_eq!(backend.received().len(), 1);
+    let unclear = harness.post(MAPS, json!({"metadata": {"name": "y"}})).await;
+    assert!(unclear.code == 403 && unclear.message().contains("no such key"), "{}", unclear.text);
+}
+
+#[tokio::test]
 async fn configurations_are_checked() {
     let (harness, backend) = start().await;
     for (patch, why) in [
         (json!({"name": "short"}), "should be a domain with at least three segments separated by dots"),
         (json!({"sideEffects": "Some"}), "supported values: \"None\", \"NoneOnDryRun\""),
         (json!({"admissionReviewVersions": ["v2"]}), "must include at least one of v1, v1beta1"),
+        (
+            json!({"matchConditions": [{"name": "c", "expression": "1 +"}]}),
+            "webhooks[0].matchConditions[0].expression: Invalid value: \"1 +\": compilation failed",
+        ),
         (json!({"clientConfig": {"url": "http://x"}}), "'https' is the only allowed URL scheme"),
     ] {
         let hook = webhook("x.a.io", backend.client("/allow"), patch);
