@@ -428,6 +428,22 @@ async fn changes_and_reads_of_secrets_are_audited() {
         ]
     );
     assert!(text.contains("\"auditID\":\"mine\""));
+
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/audit": "baseline"}}});
+    harness.ask("PATCH", "/api/v1/namespaces/default", label).await.expect(200);
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {
+        "hostNetwork": true, "containers": [{"name": "c", "image": "i"}],
+    }});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": spec});
+    harness.post("/apis/apps/v1/namespaces/default/deployments", deployment).await.expect(201);
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let event: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("event");
+    assert_eq!(
+        event["annotations"]["pod-security.kubernetes.io/audit-violations"],
+        "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub use event_rate_limit::EventLimits;
 pub use resource_quota::Ledger;
 
 use crate::{
+    audit,
     status::Status,
     types::{State, UserInfo},
     verbs::Target,
@@ -56,7 +57,6 @@ pub struct Request<'a> {
     pub old: Option<&'a Value>,
     pub dry_run: bool,
     warnings: Mutex<Vec<String>>,
-    annotations: Mutex<Vec<(String, String)>>,
     /// What is held for the object until it is known whether it was written.
     reservations: Mutex<Vec<resource_quota::Reservation>>,
 }
@@ -78,7 +78,6 @@ impl<'a> Request<'a> {
             old,
             dry_run,
             warnings: Mutex::default(),
-            annotations: Mutex::default(),
             reservations: Mutex::default(),
         }
     }
@@ -109,12 +108,8 @@ impl<'a> Request<'a> {
     }
 
     /// Adds an annotation for the audit log's entry.
-    pub fn annotate(&self, key: &str, value: String) {
-        self.annotations.lock().push((key.to_owned(), value));
-    }
-
-    pub fn take_annotations(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.annotations.lock())
+    pub fn annotate(&self, key: &str, value: impl Into<String>) {
+        audit::note(key, value);
     }
 
     pub fn take_warnings(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! Source: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ pub struct Entry {
     pub status: Option<Value>,
     pub request_object: Object,
     pub response_object: Object,
-    pub annotations: Vec<(&'static str, String)>,
+    pub annotations: Vec<(Cow<'static, str>, String)>,
     pub at: Timestamp,
 }
 
@@ -85,7 +85,7 @@ impl Entry {
         put("stageTimestamp", format!("{:.6}", self.at).into());
         if !self.annotations.is_empty() {
             let annotations: Map<String, Value> =
-                self.annotations.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+                self.annotations.into_iter().map(|(key, value)| (key.into_owned(), value.into())).collect();
             put("annotations", annotations.into());
         }
         let mut line = Value::Object(event).to_string();

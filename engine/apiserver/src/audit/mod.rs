@@ -7,6 +7,7 @@
 
 mod event;
 mod log;
+mod notes;
 mod policy;
 mod record;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::{
 use self::{event::Entry, log::Log};
 pub use self::{
     log::LogConfig,
+    notes::{Notes, note},
     policy::{Level, Policy, PolicyError, Stage},
     record::{Record, Subject},
 };

@@ -1,6 +1,6 @@
 //! One request on its way through the server, as the audit log will tell of it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -38,7 +38,7 @@ pub struct Record {
     omit_managed_fields: bool,
     common: Arc<Common>,
     impersonated: Option<Arc<UserInfo>>,
-    annotations: Vec<(&'static str, String)>,
+    annotations: Vec<(Cow<'static, str>, String)>,
     request_object: Object,
 }
 
@@ -70,8 +70,8 @@ impl Record {
         self.impersonated = Some(Arc::new(user.clone()));
     }
 
-    pub fn annotate(&mut self, key: &'static str, value: impl Into<String>) {
-        self.annotations.push((key, value.into()));
+    pub fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        self.annotations.push((key.into(), value.into()));
     }
 
     /// Whether the bodies are wanted.

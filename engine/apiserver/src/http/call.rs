@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::{deadline, reads};
 use crate::{
-    audit::{Record, Stage, Subject},
+    audit::{Notes, Record, Stage, Subject},
     authz::Decision,
     flow::Mark,
     metrics::{Labels, Series},
@@ -53,6 +53,7 @@ pub struct Call {
     mutating: bool,
     long: Option<Arc<LongRunning>>,
     audit_id: HeaderValue,
+    notes: Notes,
     record: Option<Box<Record>>,
     mark: Option<Mark>,
     ended: bool,
@@ -84,6 +85,7 @@ impl Call {
             mutating,
             long,
             audit_id: given.unwrap_or_else(new_id),
+            notes: Notes::default(),
             record: None,
             mark: None,
             ended: false,
@@ -92,6 +94,11 @@ impl Call {
 
     pub fn long_running(&self) -> Option<Arc<LongRunning>> {
         self.long.clone()
+    }
+
+    /// For what handlers tell the audit log.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Who asks is known, or that nobody does (`None`).
@@ -153,6 +160,9 @@ impl Call {
         }
         if let Some(mark) = &self.mark {
             mark.put(headers);
+        }
+        if let Some(record) = &mut self.record {
+            self.notes.take().into_iter().for_each(|(key, value)| record.annotate(key, value));
         }
         let code = response.status().as_u16();
         if let Some(long) = self.long.take() {

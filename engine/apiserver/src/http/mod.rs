@@ -39,12 +39,14 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let encoding = negotiate::error_encoding(request.headers());
     let info = RequestInfo::parse(&method, request.uri());
     let mut call = Call::begin(&state, &info, &request);
+    let notes = call.notes();
     let limit = deadline::of(&info, request.uri().query(), state.config.protection.request_timeout);
     let outcome = match limit {
         Err(status) => Ok(Err(status)),
         Ok(limit) => {
             let dispatched =
                 LONG_RUNNING.scope(call.long_running(), dispatch(state, info, request, &mut call));
+            let dispatched = notes.scope(dispatched);
             let dispatched = AssertUnwindSafe(dispatched).catch_unwind();
             match limit {
                 None => dispatched.await,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{body, lists};
 use crate::{
+    audit::Notes,
     decode,
     negotiate::{Accepted, Encoding, Offer, negotiate},
     options::{DeleteOptions, ListOptions, Query, WriteOptions},
@@ -89,7 +90,7 @@ async fn route(
 async fn to_its_end(
     work: impl Future<Output = Result<Response, Status>> + Send + 'static,
 ) -> Result<Response, Status> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(Notes::current().scope(work)).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

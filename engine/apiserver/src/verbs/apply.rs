@@ -18,7 +18,7 @@ use crate::{
     types::{State, UserInfo},
 };
 
-/// The body: YAML, and so JSON too, which nearly all clients send and which is read ten times faster as what it is.
+/// The body: YAML, and so JSON too, which nearly all clients send and which is tried first.
 pub fn parse(bytes: &[u8]) -> Result<Value, Status> {
     let parsed = parse_json(bytes).or_else(|_| parse_yaml(bytes));
     let (config, _) = parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;

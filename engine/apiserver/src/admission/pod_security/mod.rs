@@ -1,5 +1,5 @@
 //! PodSecurity: a namespace's labels say which Pod Security Standard its pods must keep (`enforce`), and which one their
-//! authors are warned about (`warn`), templates of workloads included.
+//! authors are warned about (`warn`) or the audit log tells of (`audit`), templates of workloads included.
 //!
 //! Reads:     the Namespace's labels; when its `enforce` becomes stricter, its pods.
 //! Invariant: a namespace without such labels costs one look at its labels. There are no exemptions.
@@ -56,7 +56,7 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
         (group, plural) if subresource.is_empty() => {
             let place = TEMPLATES.iter().find(|(g, p, _)| (*g, *p) == (group, plural));
             if let Some(template) = place.and_then(|(_, _, pointer)| object.pointer(pointer)) {
-                warn(request, &of_namespace(request).unwrap_or_default(), template);
+                tell(request, &of_namespace(request).unwrap_or_default(), template);
             }
             Ok(())
         }
@@ -78,19 +78,28 @@ fn pod(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
     if request.old.is_some_and(|old| !pod::is_significant_change(pod, old)) {
         return Ok(());
     }
+    request.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
     let violations = controls::evaluate(policy.enforce, pod);
     if !violations.is_empty() {
         let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, details(&violations));
         return Err(request.forbid(pod, why));
     }
-    warn(request, &policy, pod);
+    tell(request, &policy, pod);
     Ok(())
 }
 
-fn warn(request: &Request<'_>, policy: &Policy, pod: &Value) {
-    let violations = controls::evaluate(policy.warn, pod);
-    if !violations.is_empty() {
-        request.warn(format!("would violate PodSecurity \"{}\": {}", policy.warn, details(&violations)));
+/// Warns the author, and the readers of the audit log.
+fn tell(request: &Request<'_>, policy: &Policy, pod: &Value) {
+    let against = |standard: Standard| {
+        let violations = controls::evaluate(standard, pod);
+        let text = || format!("would violate PodSecurity \"{standard}\": {}", details(&violations));
+        (!violations.is_empty()).then(text)
+    };
+    if let Some(text) = against(policy.audit) {
+        request.annotate("pod-security.kubernetes.io/audit-violations", text);
+    }
+    if let Some(text) = against(policy.warn) {
+        request.warn(text);
     }
 }
 

@@ -67,7 +67,7 @@ impl fmt::Display for Standard {
     }
 }
 
-/// Violations of `audit` are for the audit log alone; it is read so that its labels are checked.
+/// Violations of `audit` are for the audit log alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     pub enforce: Standard,

@@ -103,7 +103,7 @@ impl Webhook {
             request.warn(warning.as_str());
         }
         for (key, value) in &answer.audit_annotations {
-            tracing::debug!(webhook = %self.name, key, value, "audit annotation");
+            request.annotate(&format!("{}/{key}", self.name), value.as_str());
         }
         Ok(answer)
     }
