@@ -41,6 +41,10 @@ const WEBSOCKET: [&str; 6] = [
 const SPDY: [&str; 3] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"];
 /// How long a SPDY client may take to open its streams.
 const STREAMS_TIMEOUT: Duration = Duration::from_secs(30);
+/// A WebSocket client does not say when it is ready. kubectl begins to read before its streams exist, and drops what
+/// comes for one that does not: the end of a quick process was lost, and `kubectl exec` failed. A stock server reaches
+/// the node only after its answer, so clients always had this long.
+const CLIENT_SETUP: Duration = Duration::from_millis(20);
 
 const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
@@ -68,6 +72,7 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
         match transport {
             Transport::WebSocket => {
                 let Some(socket) = pending.websocket().await else { return };
+                tokio::time::sleep(CLIENT_SETUP).await;
                 let (terminal, inbox, outbox) = websocket_terminal(&exec);
                 let close = terminal.error.queue.clone();
                 let driver = channels::drive(socket, Codec::of(protocol), inbox, outbox);
