@@ -1,146 +1,119 @@
-//! One line of the log, put together on the writer's thread.
+//! One line of the log: an Event of `audit.k8s.io/v1`, written from what is borrowed of a request.
 //!
 //! Source: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap};
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::{Level, Stage};
-use crate::{request_info::RequestInfo, reviews::user_info, types::UserInfo};
+use crate::{request_info::RequestInfo, types::UserInfo};
 
-/// What all stages of a request share.
-pub struct Common {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event<'a> {
+    pub kind: &'static str,
+    pub api_version: &'static str,
     pub level: Level,
-    pub id: String,
-    pub uri: String,
-    pub info: RequestInfo,
-    pub user: UserInfo,
-    pub source_ips: Vec<String>,
-    pub user_agent: String,
-    pub received: Timestamp,
-}
-
-#[derive(Clone)]
-pub enum Object {
-    None,
-    Parsed(Value),
-    /// Encoded; only its name is looked at.
-    NameOnly(Bytes),
-}
-
-pub struct Entry {
-    pub common: Arc<Common>,
+    #[serde(rename = "auditID")]
+    pub audit_id: &'a str,
     pub stage: Stage,
-    pub impersonated: Option<Arc<UserInfo>>,
-    pub code: u16,
-    /// Of a request that failed.
-    pub status: Option<Value>,
-    pub request_object: Object,
-    pub response_object: Object,
-    pub annotations: Vec<(Cow<'static, str>, String)>,
-    pub at: Timestamp,
+    #[serde(rename = "requestURI")]
+    pub request_uri: &'a str,
+    pub verb: &'a str,
+    pub user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonated_user: Option<User<'a>>,
+    #[serde(rename = "sourceIPs", skip_serializing_if = "<[_]>::is_empty")]
+    pub source_ips: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub user_agent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_ref: Option<ObjectRef<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_status: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_object: Option<&'a Value>,
+    #[serde(serialize_with = "microseconds")]
+    pub request_received_timestamp: Timestamp,
+    #[serde(serialize_with = "microseconds")]
+    pub stage_timestamp: Timestamp,
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "as_map")]
+    pub annotations: &'a [(Cow<'static, str>, String)],
 }
 
-impl Entry {
-    pub fn line(self) -> String {
-        let common = &*self.common;
-        let mut event = Map::new();
-        let mut put = |key: &str, value: Value| {
-            event.insert(key.into(), value);
-        };
-        put("kind", "Event".into());
-        put("apiVersion", "audit.k8s.io/v1".into());
-        put("level", format!("{:?}", common.level).into());
-        put("auditID", common.id.as_str().into());
-        put("stage", format!("{:?}", self.stage).into());
-        put("requestURI", common.uri.as_str().into());
-        put("verb", common.info.verb.as_str().into());
-        put("user", user_info(&common.user));
-        if let Some(user) = &self.impersonated {
-            put("impersonatedUser", user_info(user));
-        }
-        if !common.source_ips.is_empty() {
-            put("sourceIPs", json!(common.source_ips));
-        }
-        if !common.user_agent.is_empty() {
-            put("userAgent", common.user_agent.as_str().into());
-        }
-        if common.info.is_resource {
-            put("objectRef", self.object_ref());
-        }
-        if self.stage != Stage::RequestReceived {
-            put("responseStatus", self.response_status());
-        }
-        if let Object::Parsed(object) = self.request_object {
-            put("requestObject", object);
-        }
-        if let Object::Parsed(object) = self.response_object {
-            put("responseObject", object);
-        }
-        put("requestReceivedTimestamp", format!("{:.6}", common.received).into());
-        put("stageTimestamp", format!("{:.6}", self.at).into());
-        if !self.annotations.is_empty() {
-            let annotations: Map<String, Value> =
-                self.annotations.into_iter().map(|(key, value)| (key.into_owned(), value.into())).collect();
-            put("annotations", annotations.into());
-        }
-        let mut line = Value::Object(event).to_string();
-        line.push('\n');
-        line
-    }
+#[derive(Serialize)]
+pub struct User<'a> {
+    username: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: &'a BTreeMap<String, Vec<String>>,
+}
 
-    fn object_ref(&self) -> Value {
-        let info = &self.common.info;
-        let answered = match &self.response_object {
-            Object::None => Named::default(),
-            Object::Parsed(value) => Named::deserialize(value).unwrap_or_default(),
-            Object::NameOnly(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
-        };
-        let asked = match &self.request_object {
-            Object::Parsed(value) => Named::deserialize(value).unwrap_or_default(),
-            _ => Named::default(),
-        };
-        let first = |texts: [&str; 3]| texts.into_iter().find(|text| !text.is_empty()).map(str::to_owned);
-        let mut object = Map::new();
-        for (key, text) in [
-            ("resource", Some(info.resource.clone())),
-            ("namespace", Some(info.namespace.clone())),
-            ("name", first([&info.name, &asked.metadata.name, &answered.metadata.name])),
-            ("uid", first([&asked.metadata.uid, "", ""])),
-            ("apiGroup", Some(info.group.clone())),
-            ("apiVersion", Some(info.version.clone())),
-            ("resourceVersion", first([&asked.metadata.resource_version, "", ""])),
-            ("subresource", Some(info.subresource.clone())),
-        ] {
-            if let Some(text) = text.filter(|text| !text.is_empty()) {
-                object.insert(key.into(), text.into());
-            }
-        }
-        Value::Object(object)
+impl<'a> User<'a> {
+    pub fn of(user: &'a UserInfo) -> User<'a> {
+        User { username: &user.name, uid: &user.uid, groups: &user.groups, extra: &user.extra }
     }
+}
 
-    fn response_status(&self) -> Value {
-        match &self.status {
-            Some(status) => {
-                let mut status = status.clone();
-                if let Some(fields) = status.as_object_mut() {
-                    fields.shift_remove("kind");
-                    fields.shift_remove("apiVersion");
-                }
-                status
-            }
-            None => json!({"metadata": {}, "code": self.code}),
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    resource: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    namespace: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    api_group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    api_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    resource_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subresource: &'a str,
+}
+
+impl<'a> ObjectRef<'a> {
+    /// The name as the path has it, else as the request's object, else as the answer's.
+    pub fn new(info: &'a RequestInfo, asked: &'a Named, answered: &'a Named) -> ObjectRef<'a> {
+        let names = [info.name.as_str(), &asked.metadata.name, &answered.metadata.name];
+        ObjectRef {
+            resource: &info.resource,
+            namespace: &info.namespace,
+            name: names.into_iter().find(|name| !name.is_empty()).unwrap_or_default(),
+            uid: &asked.metadata.uid,
+            api_group: &info.group,
+            api_version: &info.version,
+            resource_version: &asked.metadata.resource_version,
+            subresource: &info.subresource,
         }
     }
+}
+
+/// What an answer says of itself: a failure's `Status`, else its code alone.
+pub fn response_status(failure: Option<Value>, code: u16) -> Value {
+    let Some(mut status) = failure else { return json!({"metadata": {}, "code": code}) };
+    if let Some(fields) = status.as_object_mut() {
+        fields.shift_remove("kind");
+        fields.shift_remove("apiVersion");
+    }
+    status
 }
 
 /// The part of an object that says which it is.
 #[derive(Default, Deserialize)]
-struct Named {
+pub struct Named {
     #[serde(default)]
     metadata: NamedMeta,
 }
@@ -151,4 +124,12 @@ struct NamedMeta {
     name: String,
     uid: String,
     resource_version: String,
+}
+
+fn microseconds<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{time:.6}"))
+}
+
+fn as_map<S: Serializer>(pairs: &[(Cow<'static, str>, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }

@@ -10,20 +10,22 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc,
     },
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::event::Entry;
+use super::event::Event;
 
-/// A second of a very busy server; more are dropped and counted.
-const QUEUE: usize = 8192;
-/// Lines are gathered up to this size before a write.
-const BATCH_BYTES: usize = 256 * 1024;
+/// A second of a very busy server; what comes on top is dropped and counted.
+const QUEUE_BYTES: usize = 16 << 20;
+/// Kept for the next lines.
+const KEPT_BYTES: usize = 256 << 10;
+/// Lines are gathered this long before they are written.
+const GATHER: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -36,77 +38,123 @@ pub struct LogConfig {
     pub max_age_days: u64,
 }
 
-enum Message {
-    Entry(Box<Entry>),
-    Flush(oneshot::Sender<()>),
+/// What the thread has not taken yet.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    count: u64,
+    flushes: Vec<oneshot::Sender<()>>,
+    closed: bool,
 }
 
-pub struct Log {
-    queue: mpsc::SyncSender<Message>,
-    failed: Arc<AtomicU64>,
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    failed: AtomicU64,
 }
+
+pub struct Log(Arc<Queue>);
 
 impl Log {
     pub fn start(config: LogConfig) -> Log {
-        let (queue, messages) = mpsc::sync_channel(QUEUE);
-        let failed = Arc::new(AtomicU64::new(0));
+        let queue = Arc::<Queue>::default();
         let mut file = Rotated::new(config);
-        let counter = failed.clone();
+        let shared = queue.clone();
         let spawned = std::thread::Builder::new()
             .name("audit-log".into())
             .stack_size(256 * 1024)
-            .spawn(move || run(&messages, &mut file, &counter));
+            .spawn(move || run(&shared, &mut file));
         if let Err(error) = spawned {
             tracing::error!(%error, "audit log has no thread, nothing is audited");
+            queue.waiting.lock().closed = true;
         }
-        Log { queue, failed }
+        Log(queue)
     }
 
-    pub fn send(&self, entry: Entry) {
-        if self.queue.try_send(Message::Entry(Box::new(entry))).is_err()
-            && self.failed.fetch_add(1, Relaxed).is_power_of_two()
-        {
+    pub fn send(&self, event: &Event<'_>) {
+        let mut line = Vec::with_capacity(1024);
+        let sent = serde_json::to_writer(&mut line, event).is_ok() && {
+            line.push(b'\n');
+            self.0.push(&line)
+        };
+        if !sent && self.0.failed.fetch_add(1, Relaxed).is_power_of_two() {
             tracing::warn!(dropped = self.failed(), "audit log does not keep up, events are dropped");
         }
     }
 
     pub fn failed(&self) -> u64 {
-        self.failed.load(Relaxed)
+        self.0.failed.load(Relaxed)
     }
 
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            _ = flushed.await; // the thread is gone: nothing is left to wait for
+        {
+            let mut waiting = self.0.waiting.lock();
+            if waiting.closed {
+                return;
+            }
+            waiting.flushes.push(done);
         }
+        self.0.changed.notify_one();
+        _ = flushed.await; // the thread is gone: nothing is left to wait for
     }
 }
 
-fn run(messages: &mpsc::Receiver<Message>, file: &mut Rotated, failed: &AtomicU64) {
-    let mut batch = Vec::new();
-    while let Ok(first) = messages.recv() {
-        let mut waiting = Vec::new();
-        let mut lines = 0;
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Entry(entry) => {
-                    batch.extend_from_slice(entry.line().as_bytes());
-                    lines += 1;
-                }
-                Message::Flush(done) => waiting.push(done),
-            }
-            next = if batch.len() < BATCH_BYTES { messages.try_recv().ok() } else { None };
+impl Drop for Log {
+    /// The thread writes what it has, and ends.
+    fn drop(&mut self) {
+        self.0.waiting.lock().closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Queue {
+    /// False where there is no room. Only the first line of a batch wakes the thread.
+    fn push(&self, line: &[u8]) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed || waiting.lines.len() + line.len() > QUEUE_BYTES {
+            return false;
         }
-        if let Err(error) = file.write(&batch)
-            && failed.fetch_add(lines, Relaxed) == 0
+        waiting.lines.extend_from_slice(line);
+        waiting.count += 1;
+        if waiting.count == 1 {
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    /// The next batch, once there is one; `spare` is filled next. Ended when `closed` comes without lines.
+    fn take(&self, spare: Vec<u8>) -> Waiting {
+        let mut waiting = self.waiting.lock();
+        while waiting.count == 0 && waiting.flushes.is_empty() && !waiting.closed {
+            self.changed.wait(&mut waiting);
+        }
+        if waiting.flushes.is_empty() && !waiting.closed {
+            self.changed.wait_for(&mut waiting, GATHER);
+        }
+        let closed = waiting.closed;
+        std::mem::replace(&mut *waiting, Waiting { lines: spare, closed, ..Waiting::default() })
+    }
+}
+
+fn run(queue: &Queue, file: &mut Rotated) {
+    let mut spare = Vec::new();
+    loop {
+        let batch = queue.take(spare);
+        if let Err(error) = file.write(&batch.lines)
+            && queue.failed.fetch_add(batch.count, Relaxed) == 0
         {
             let path = file.config.path.display().to_string();
             tracing::error!(%error, path, "audit log cannot be written, events are lost");
         }
-        batch.clear();
-        batch.shrink_to(BATCH_BYTES);
-        waiting.into_iter().for_each(|done| _ = done.send(()));
+        batch.flushes.into_iter().for_each(|done| _ = done.send(()));
+        if batch.closed && batch.count == 0 {
+            return;
+        }
+        spare = batch.lines;
+        spare.clear();
+        spare.shrink_to(KEPT_BYTES);
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use self::{event::Entry, log::Log};
+use self::{event::Event, log::Log};
 pub use self::{
     log::LogConfig,
     notes::{Notes, note},
@@ -62,10 +62,10 @@ impl Audit {
         self.log.is_some()
     }
 
-    fn write(&self, entry: Entry) {
+    fn write(&self, event: &Event<'_>) {
         if let Some(log) = &self.log {
             self.logged.fetch_add(1, Relaxed);
-            log.send(entry);
+            log.send(event);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Subject;
 
@@ -21,7 +21,7 @@ pub enum PolicyError {
     Kind { path: String, api_version: String, kind: String },
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 pub enum Level {
     #[default]
     None,
@@ -30,7 +30,7 @@ pub enum Level {
     RequestResponse,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Stage {
     RequestReceived,
     ResponseStarted,

@@ -1,15 +1,16 @@
 //! One request on its way through the server, as the audit log will tell of it.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Audit, Level, Stage,
-    event::{Common, Entry, Object},
+    event::{self, Event, Named, ObjectRef, User},
     policy::Decision,
 };
 use crate::{
@@ -36,42 +37,48 @@ pub struct Record {
     pub level: Level,
     omit_stages: Vec<Stage>,
     omit_managed_fields: bool,
-    common: Arc<Common>,
-    impersonated: Option<Arc<UserInfo>>,
+    id: String,
+    uri: String,
+    info: RequestInfo,
+    user: UserInfo,
+    impersonated: Option<UserInfo>,
+    source_ips: Vec<String>,
+    user_agent: String,
+    received: Timestamp,
     annotations: Vec<(Cow<'static, str>, String)>,
-    request_object: Object,
+    request_object: Option<Value>,
 }
 
 impl Record {
     pub(super) fn new(subject: &Subject<'_>, decision: Decision) -> Record {
         let agent = subject.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        let common = Common {
-            level: decision.level,
-            id: subject.id.to_owned(),
-            uri: subject.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-            info: subject.info.clone(),
-            user: subject.user.cloned().unwrap_or_default(),
-            source_ips: source_ips(subject),
-            user_agent: agent.unwrap_or_default().chars().take(1024).collect(),
-            received: subject.received,
-        };
         Record {
             level: decision.level,
             omit_stages: decision.omit_stages,
             omit_managed_fields: decision.omit_managed_fields,
-            common: Arc::new(common),
+            id: subject.id.to_owned(),
+            uri: subject.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            info: subject.info.clone(),
+            user: subject.user.cloned().unwrap_or_default(),
             impersonated: None,
+            source_ips: source_ips(subject),
+            user_agent: agent.unwrap_or_default().chars().take(1024).collect(),
+            received: subject.received,
             annotations: Vec::new(),
-            request_object: Object::None,
+            request_object: None,
         }
     }
 
     pub fn impersonates(&mut self, user: &UserInfo) {
-        self.impersonated = Some(Arc::new(user.clone()));
+        self.impersonated = Some(user.clone());
     }
 
+    /// The first value of a key stays.
     pub fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
-        self.annotations.push((key.into(), value.into()));
+        let key = key.into();
+        if self.annotations.iter().all(|(known, _)| *known != key) {
+            self.annotations.push((key, value.into()));
+        }
     }
 
     /// Whether the bodies are wanted.
@@ -85,12 +92,12 @@ impl Record {
 
     /// Whether the name of what was created is still to be learnt from the answer.
     pub fn wants_name(&self) -> bool {
-        self.common.info.verb == "create" && self.common.info.name.is_empty()
+        self.info.verb == "create" && self.info.name.is_empty()
     }
 
     pub fn request_body(&mut self, content_type: Option<&str>, bytes: &Bytes) {
         if let Some(value) = parsed(content_type, bytes) {
-            self.request_object = Object::Parsed(self.cleaned(value));
+            self.request_object = Some(self.cleaned(value));
         }
     }
 
@@ -115,26 +122,40 @@ impl Record {
         if self.omit_stages.contains(&stage) {
             return;
         }
-        let response_object = match body {
+        let mut answered = Named::default();
+        let mut response_object = None;
+        match body {
             Some((content_type, bytes)) if self.wants_response() => {
-                match parsed(content_type.as_deref(), &bytes) {
-                    Some(value) => Object::Parsed(self.cleaned(value)),
-                    None => Object::None,
-                }
+                response_object = parsed(content_type.as_deref(), &bytes).map(|value| self.cleaned(value));
             }
-            Some((_, bytes)) => Object::NameOnly(bytes),
-            None => Object::None,
-        };
-        audit.write(Entry {
-            common: self.common.clone(),
+            Some((_, bytes)) => answered = serde_json::from_slice(&bytes).unwrap_or_default(),
+            None => {}
+        }
+        let named = |object: &Value| Named::deserialize(object).unwrap_or_default();
+        let asked = self.request_object.as_ref().map(named).unwrap_or_default();
+        if let Some(object) = &response_object {
+            answered = named(object);
+        }
+        audit.write(&Event {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: self.level,
+            audit_id: &self.id,
             stage,
-            impersonated: self.impersonated.clone(),
-            code,
-            status: status.map(Status::to_json),
-            request_object: self.request_object.clone(),
-            response_object,
-            annotations: self.annotations.clone(),
-            at: Timestamp::now(),
+            request_uri: &self.uri,
+            verb: &self.info.verb,
+            user: User::of(&self.user),
+            impersonated_user: self.impersonated.as_ref().map(User::of),
+            source_ips: &self.source_ips,
+            user_agent: &self.user_agent,
+            object_ref: self.info.is_resource.then(|| ObjectRef::new(&self.info, &asked, &answered)),
+            response_status: (stage != Stage::RequestReceived)
+                .then(|| event::response_status(status.map(Status::to_json), code)),
+            request_object: self.request_object.as_ref(),
+            response_object: response_object.as_ref(),
+            request_received_timestamp: self.received,
+            stage_timestamp: Timestamp::now(),
+            annotations: &self.annotations,
         });
     }
 }
