@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::{alarm::Alarm, sockets, upload::RequestBody};
+use crate::{alarm::Alarm, joined::Joined, sockets, upload::RequestBody};
 
 type Work = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
@@ -48,7 +48,7 @@ pub enum ConnectError {
 impl Connection {
     pub async fn open(address: SocketAddr, within: Duration) -> Result<Connection, ConnectError> {
         let stream = connect(address, within).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(Joined(stream))).await?;
         let work: Work = Box::pin(connection.with_upgrades());
         Ok(Connection { address, sender, work: Some(work), alarm: Alarm::default() })
     }

@@ -15,6 +15,7 @@ mod certificates;
 mod exchange;
 mod forward;
 mod headers;
+mod joined;
 mod names;
 mod notices;
 mod objects;

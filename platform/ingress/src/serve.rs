@@ -19,7 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::{alarm::ConnectionTimer, forward::Forwarder, headers::Arrival, respond::AnswerBody, tasks};
+use crate::{
+    alarm::ConnectionTimer, forward::Forwarder, headers::Arrival, joined::Joined, respond::AnswerBody, tasks,
+};
 
 /// As nginx's `client_header_timeout`; also bounds a TLS handshake, and the rest between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -112,7 +114,7 @@ where
         .max_header_size(HEAD_LIMIT);
     let shared = visit.clone();
     let service = service_fn(move |request| answer(shared.clone(), request));
-    let serving = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let serving = builder.serve_connection(TokioIo::new(Joined(stream)), service).with_upgrades();
     until_stopped(&visit, serving, |serving| serving.graceful_shutdown()).await;
 }
 
