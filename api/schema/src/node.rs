@@ -98,6 +98,16 @@ impl<'a> Struct<'a> {
         fields.filter(|field| field.field.numbers != 0)
     }
 
+    /// Fields that protobuf cannot carry, since nobody told their numbers. (`kind` and `apiVersion` stand in the envelope.)
+    pub fn unnumbered_fields(self) -> impl Iterator<Item = FieldRef<'a>> {
+        let fields = self.table.fields_of(self.id);
+        let positions = self.table.positions_by_number(self.id).iter();
+        positions
+            .map(move |&at| FieldRef { table: self.table, field: &fields[usize::from(at)] })
+            .take_while(|field| field.field.numbers == 0)
+            .filter(|field| !matches!(field.name(), "kind" | "apiVersion"))
+    }
+
     pub fn field(self, name: &str) -> Option<FieldRef<'a>> {
         let at = self.table.position(self.id, name, 0)?;
         Some(FieldRef { table: self.table, field: &self.table.fields_of(self.id)[at] })

@@ -1,8 +1,11 @@
 //! Protobuf bodies, as typed Go clients (and several commands of kubectl) send and prefer them, to JSON and back.
 //!
 //! Driven by the field numbers of the schema's table; there is no code per kind. Kept true: an object goes through both
-//! directions unchanged, and its bytes are those that a stock server writes. Fields whose numbers are not known are
-//! passed over; what is raw (extensions, managed fields) stays as it is.
+//! directions unchanged, and its bytes are those that a stock server writes. What is raw (extensions, managed fields) stays as it is. Nothing is lost in
+//! silence: a field that the schema has without its number is an error when it must be written.
+//! Unknown numbers in a request are passed over, of whatever wire type, as the stock server's generated decoders do:
+//! the object's other fields survive, and `fieldValidation` sees only what JSON and YAML say. A field that were kept
+//! unseen would pass by defaulting, validation and admission.
 //! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
 
 mod list;

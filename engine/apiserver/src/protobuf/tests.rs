@@ -131,6 +131,8 @@ fn fields_of_a_newer_client_are_passed_over() {
     let mut body = wire::Backwards::default();
     body.put_bytes(1000, b"new");
     body.put_varint(999, 7);
+    // A group in a group, with a field in it.
+    body.raw(&[0xc3, 0x3e, 0x0b, 0x10, 0x01, 0x0c, 0xc4, 0x3e]);
     let map = Registry::builtin().schema(&kind_of("core.v1.ConfigMap")).expect("schema");
     body.raw(&message(map.shape(), &object).expect("encodes"));
     let end_of_raw = body.finish();
@@ -142,12 +144,25 @@ fn fields_of_a_newer_client_are_passed_over() {
 }
 
 #[test]
+fn a_field_without_a_number_is_an_error_and_not_lost() {
+    let device = json!({"name": "d", "attributes": {"a": {"ints": [1]}}});
+    let slice = json!({"kind": "ResourceSlice", "apiVersion": "resource.k8s.io/v1", "metadata": {"name": "x"},
+        "spec": {"driver": "d", "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}, "devices": [device]}});
+    assert_eq!(
+        encode(&slice).expect_err("cannot be written"),
+        "spec: devices: attributes: the number of field \"ints\" of DeviceAttribute in protobuf is not known, ask for application/json"
+    );
+}
+
+#[test]
 fn broken_input_is_refused() {
     for bytes in [
         &b""[..],
         b"k8s",
         b"k8s\0\x0a\xff",
         b"k8s\0\x12\x05abc",
+        b"k8s\0\x0b\x0b",
+        b"k8s\0\x0c",
         b"k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
     ] {
         assert!(decode(bytes, None).is_err(), "{bytes:?}");

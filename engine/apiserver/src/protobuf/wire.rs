@@ -9,7 +9,12 @@ pub enum Wire<'a> {
     Fixed64(u64),
     Fixed32(u32),
     Bytes(&'a [u8]),
+    /// A group, which no message of Kubernetes has; passed over with all that is in it.
+    Group,
 }
+
+/// Deeper groups than this are refused, as by the stock server's decoder.
+const MAX_GROUPS: usize = 64;
 
 /// The fields of a message, in order.
 pub struct Fields<'a>(pub &'a [u8]);
@@ -33,6 +38,29 @@ impl<'a> Fields<'a> {
     fn field(&mut self) -> Result<(u32, Wire<'a>), String> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).map_err(|_| "proto: illegal tag")?;
+        if tag & 7 == 3 {
+            self.skip_group()?;
+            return Ok((number, Wire::Group));
+        }
+        Ok((number, self.wire(tag)?))
+    }
+
+    /// Up to the end of a group whose start was read.
+    fn skip_group(&mut self) -> Result<(), String> {
+        let mut depth = 1;
+        while depth > 0 {
+            let tag = self.varint()?;
+            match tag & 7 {
+                3 if depth == MAX_GROUPS => return Err("proto: nested too deeply".into()),
+                3 => depth += 1,
+                4 => depth -= 1,
+                _ => drop(self.wire(tag)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn wire(&mut self, tag: u64) -> Result<Wire<'a>, String> {
         let wire = match tag & 7 {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed64(u64::from_le_bytes(self.array()?)),
@@ -43,7 +71,7 @@ impl<'a> Fields<'a> {
             5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
             other => return Err(format!("proto: illegal wireType {other}")),
         };
-        Ok((number, wire))
+        Ok(wire)
     }
 
     pub fn varint(&mut self) -> Result<u64, String> {

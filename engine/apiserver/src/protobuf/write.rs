@@ -66,6 +66,12 @@ pub fn watch_frame(kind: &str, object: &[u8]) -> Bytes {
 }
 
 fn fields(out: &mut Backwards, shape: Struct<'_>, object: &Map<String, Value>) -> Result<(), String> {
+    if let Some(field) = shape.unnumbered_fields().find(|field| object.contains_key(field.name())) {
+        let (of, name) = (shape.name(), field.name());
+        return Err(format!(
+            "the number of field \"{name}\" of {of} in protobuf is not known, ask for application/json"
+        ));
+    }
     let fields: Vec<FieldRef<'_>> = shape.numbered_fields().collect();
     part(out, &fields, 0, object)
 }
