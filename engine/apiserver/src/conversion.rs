@@ -38,19 +38,23 @@ pub async fn shown(served: &Served, object: Arc<Object>) -> Result<Arc<Object>, 
     one.pop().ok_or_else(|| Status::internal("a converted object is missing"))
 }
 
+/// How every stored object begins.
+pub fn head(kind: &str, api_version: &str) -> Vec<u8> {
+    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",").into_bytes()
+}
+
 /// [`shown`] for many objects, with one question for all of them.
 pub async fn shown_all(served: &Served, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
     let Some(conversion) = webhook(served) else { return Ok(objects) };
     let wanted = served.api_version();
-    // What is stored begins with its kind and version.
-    let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{wanted}\",", served.api.gvk.kind);
-    if objects.iter().all(|object| object.json.starts_with(head.as_bytes())) {
+    let head = head(&served.api.gvk.kind, &wanted);
+    if objects.iter().all(|object| object.json.starts_with(&head)) {
         return Ok(objects);
     }
     let values = objects.iter().map(|object| crate::verbs::decode(object)).collect::<Result<_, _>>()?;
     let converted = conversion.convert(values, &wanted).await?;
     let in_version = |(object, mut value): (Arc<Object>, Value)| {
-        if object.json.starts_with(head.as_bytes()) {
+        if object.json.starts_with(&head) {
             return Ok(object);
         }
         shape(served, &mut value)?;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use coracle_schema::Registry;
 use coracle_store::{Reader, Resource};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionVersion,
+};
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject},
@@ -77,7 +79,9 @@ fn kind(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, 
 
 fn custom(definition: &CustomResourceDefinition) -> Option<Kind> {
     let spec = &definition.spec;
-    let version = spec.versions.iter().find(|version| version.storage)?;
+    // The stored version, unless requests cannot name it.
+    let first = |fits: fn(&CustomResourceDefinitionVersion) -> bool| spec.versions.iter().find(|it| fits(it));
+    let version = first(|it| it.storage && it.served).or_else(|| first(|it| it.served || it.storage))?;
     Some(kind(
         &spec.group,
         &version.name,

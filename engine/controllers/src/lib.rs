@@ -18,6 +18,7 @@ mod service_account;
 mod service_cidr;
 mod service_load_balancer;
 mod storage_protection;
+mod storage_version_migrator;
 mod token_cleaner;
 
 mod error;

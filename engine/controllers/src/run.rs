@@ -26,6 +26,7 @@ use crate::{
     service_cidr::ServiceCidrController,
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
+    storage_version_migrator::StorageVersionMigrator,
     token_cleaner::TokenCleanerController,
 };
 
@@ -80,6 +81,7 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     });
     roles.start("certificate-controller", CleaningController::new);
     roles.start("token-cleaner", TokenCleanerController::new);
+    roles.start("storage-version-migrator-controller", StorageVersionMigrator::new);
     while roles.tasks.join_next().await.is_some() {}
 }
 

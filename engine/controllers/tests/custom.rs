@@ -6,7 +6,7 @@ mod policies;
 use cluster::Cluster;
 use kube::{
     Api,
-    api::{DeleteParams, DynamicObject, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::ApiResource,
 };
 use serde_json::{Value, json};
@@ -76,5 +76,62 @@ async fn custom_objects_take_their_dependents_along_and_go_with_their_namespace(
     all.delete("team", &DeleteParams::default()).await.expect("deleted");
     cluster.until("the namespace goes", |it| !it.exists("namespaces", "", "team")).await;
     assert!(!cluster.exists("widgets.example.com", "team", "inside"));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_rewrites_every_object_in_the_new_storage_version() {
+    let cluster = Cluster::start().await;
+    let definitions =
+        resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gadgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"},
+            "versions": [version("v1", true), version("v2", false)],
+        },
+    });
+    create(&cluster, &definitions, "", definition).await;
+    let defined = "customresourcedefinitions.apiextensions.k8s.io";
+    let status_has = |cluster: &Cluster, resource: &str, kind: &str| {
+        cluster.typed::<Value>(resource, "").iter().any(|it| {
+            let conditions = it["status"]["conditions"].as_array();
+            conditions.into_iter().flatten().any(|it| it["type"] == kind && it["status"] == "True")
+        })
+    };
+    cluster.until("the definition is established", |it| status_has(it, defined, "Established")).await;
+    for name in ["a", "b"] {
+        let gadget = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": name}});
+        create(&cluster, &resource("example.com/v1", "Gadget", "gadgets"), "default", gadget).await;
+    }
+    let stored = |cluster: &Cluster| -> Vec<String> {
+        let all = cluster.typed::<Value>("gadgets.example.com", "default");
+        all.iter().map(|it| it["apiVersion"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(stored(&cluster), ["example.com/v1", "example.com/v1"]);
+
+    let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &definitions);
+    let versions = json!({"spec": {"versions": [version("v1", false), version("v2", true)]}});
+    let params = PatchParams::default();
+    api.patch("gadgets.example.com", &params, &Patch::Merge(versions)).await.expect("patched");
+    let migrations =
+        resource("storagemigration.k8s.io/v1beta1", "StorageVersionMigration", "storageversionmigrations");
+    let migration = json!({
+        "apiVersion": "storagemigration.k8s.io/v1beta1", "kind": "StorageVersionMigration", "metadata": {"name": "m"},
+        "spec": {"resource": {"group": "example.com", "resource": "gadgets"}},
+    });
+    create(&cluster, &migrations, "", migration).await;
+    let migrated = "storageversionmigrations.storagemigration.k8s.io";
+    cluster.until("the migration succeeds", |it| status_has(it, migrated, "Succeeded")).await;
+    assert_eq!(stored(&cluster), ["example.com/v2", "example.com/v2"]);
+    let seen = &cluster.typed::<Value>(migrated, "")[0]["status"]["resourceVersion"];
+    assert!(seen.as_str().is_some_and(|revision| revision.parse::<u64>().is_ok()), "{seen}");
+    // Nothing is stored in the old version any more: it may go.
+    let old = json!({"status": {"storedVersions": ["v2"]}});
+    api.patch_status("gadgets.example.com", &params, &Patch::Merge(old)).await.expect("recorded");
+    let only = json!({"spec": {"versions": [version("v2", true)]}});
+    api.patch("gadgets.example.com", &params, &Patch::Merge(only)).await.expect("v1 removed");
     cluster.end().await;
 }

@@ -34,7 +34,7 @@ const PRIORITIES: [(&str, i64, Versions); 21] = [
     ("discovery.k8s.io", 16200, &[("v1", 15)]),
     ("flowcontrol.apiserver.k8s.io", 16100, &[("v1", 21)]),
     ("resource.k8s.io", 15900, &[("v1", 20)]),
-    ("storagemigration.k8s.io", 16800, &[("v1", 15)]),
+    ("storagemigration.k8s.io", 16800, &[("v1beta1", 9)]),
 ];
 
 /// Of custom resources.

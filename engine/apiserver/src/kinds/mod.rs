@@ -23,6 +23,7 @@ mod quota;
 mod rbac;
 pub mod service;
 mod storage;
+mod storage_migration;
 mod workloads;
 
 use crate::strategy::{Generic, Strategy};
@@ -88,6 +89,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("storage.k8s.io", "storageclasses") => &storage::CLASS,
         ("storage.k8s.io", "volumeattachments") => &csi::ATTACHMENT,
         ("storage.k8s.io", "volumeattributesclasses") => &csi::ATTRIBUTES,
+        ("storagemigration.k8s.io", "storageversionmigrations") => &storage_migration::Migration,
         _ => &Generic,
     }
 }

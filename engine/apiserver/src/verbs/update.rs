@@ -220,6 +220,8 @@ async fn commit(
         Cow::Borrowed(stored) => same(old, stored),
         Cow::Owned(stored) => same(&super::decode(current)?, stored),
     };
+    // The same in another version than the stored one is written anew: so a storage-version migration gets on.
+    let unchanged = unchanged && is_in_version(current, &stored);
     let body = object::encode(&stored);
     let change = if should_vanish(served, value) {
         Change::Delete { body }
@@ -235,6 +237,14 @@ async fn commit(
         CommitError::Conflict { .. } => Failure::Conflict,
         other => commit_failed(other).into(),
     })
+}
+
+/// Whether what is stored is in the version of `stored`.
+fn is_in_version(current: &Object, stored: &Value) -> bool {
+    current.json.starts_with(&conversion::head(
+        stored["kind"].as_str().unwrap_or_default(),
+        stored["apiVersion"].as_str().unwrap_or_default(),
+    ))
 }
 
 /// Whether nothing but the resourceVersion may differ.
