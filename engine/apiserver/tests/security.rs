@@ -598,3 +598,127 @@ async fn who_may_not_approve_does_not_and_nobody_asks_for_the_masters() {
     let both = harness.ask("PATCH", &path, denied).await;
     assert_eq!(both.code, 422, "{}", both.text);
 }
+
+#[tokio::test]
+async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
+    let harness = Harness::start().await;
+    harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
+    harness.post("/api/v1/nodes", node("n2", json!({}))).await.expect(201);
+    let pod = |name: &str, node: &str| {
+        let spec = json!({"nodeName": node, "serviceAccountName": "app", "containers": [{"name": "c", "image": "i"}]});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let mut uids = Vec::new();
+    for (name, node) in [("own", "n1"), ("other", "n2")] {
+        let made = harness.post(PODS, pod(name, node)).await.expect(201);
+        uids.push(made["metadata"]["uid"].as_str().expect("uid").to_owned());
+    }
+    let as_node = async |method: &str, path: &str, body: Value| {
+        let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let headers = [
+            ("impersonate-user", "system:node:n1"),
+            ("impersonate-group", "system:nodes"),
+            ("content-type", media),
+        ];
+        let answer = harness.ask_with(method, path, &headers, body.to_string()).await;
+        (answer.code, answer.message())
+    };
+    let bound = |name: &str, uid: &str| {
+        let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid});
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": reference}})
+    };
+    let token = format!("{ACCOUNTS}/app/token");
+    let role = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": ""}}});
+    let taints = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    let plain = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let mut odd = bound("own", &uids[0]);
+    odd["spec"]["audiences"] = json!(["vault"]);
+    for (method, path, body, code, message) in [
+        (
+            "POST",
+            "/api/v1/nodes",
+            node("n1", json!({"node-restriction.kubernetes.io/x": "1"})),
+            403,
+            "node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/x",
+        ),
+        ("POST", "/api/v1/nodes", node("n1", json!({"kubernetes.io/os": "linux", "team": "a"})), 201, ""),
+        ("PATCH", "/api/v1/nodes/n1", json!({"metadata": {"labels": {"team": "b"}}}), 200, ""),
+        (
+            "PATCH",
+            "/api/v1/nodes/n1",
+            role,
+            403,
+            "is not allowed to modify labels: node-role.kubernetes.io/x",
+        ),
+        ("PATCH", "/api/v1/nodes/n1", taints, 403, "node \"n1\" is not allowed to modify taints"),
+        (
+            "PATCH",
+            "/api/v1/nodes/n2",
+            json!({"metadata": {"labels": {"team": "b"}}}),
+            403,
+            "node \"n1\" is not allowed to modify node \"n2\"",
+        ),
+        ("DELETE", "/api/v1/nodes/n1", json!({}), 403, "cannot delete resource \"nodes\""),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default/pods/other",
+            json!({}),
+            403,
+            "node \"n1\" can only delete pods with spec.nodeName set to itself",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/default/pods/own/status",
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            403,
+            "node \"n1\" cannot update labels through pod status",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/default/pods/own/status",
+            json!({"status": {"phase": "Running"}}),
+            200,
+            "",
+        ),
+        ("POST", PODS, pod("new", "n1"), 403, "node \"n1\" can only create mirror pods"),
+        ("POST", &token, plain, 403, "node requested token not bound to a pod"),
+        ("POST", &token, bound("own", &uids[1]), 403, "does not match the UID in record"),
+        (
+            "POST",
+            &token,
+            bound("other", &uids[1]),
+            403,
+            "node requested token bound to a pod scheduled on a different node",
+        ),
+        ("POST", &token, odd, 403, "audience \"vault\" not found in pod spec volume"),
+        ("POST", &token, bound("own", &uids[0]), 201, ""),
+        (
+            "POST",
+            "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
+            json!({"metadata": {"name": "n2"}}),
+            403,
+            "can only access node lease with the same name as the requesting node",
+        ),
+        (
+            "POST",
+            "/apis/coordination.k8s.io/v1/namespaces/default/leases",
+            json!({"metadata": {"name": "n1"}}),
+            403,
+            "can only access leases in the \"kube-node-lease\" system namespace",
+        ),
+        (
+            "POST",
+            "/apis/storage.k8s.io/v1/csinodes",
+            json!({"metadata": {"name": "n2"}, "spec": {"drivers": []}}),
+            403,
+            "can only access CSINode with the same name as the requesting node",
+        ),
+    ] {
+        let (seen, text) = as_node(method, path, body.clone()).await;
+        assert!(
+            seen == code && (code < 400 || text.contains(message)),
+            "{method} {path} {body}: {seen} {text}"
+        );
+    }
+}

@@ -10,6 +10,7 @@ mod endpoints;
 mod garbage_collector;
 mod ip_address;
 mod namespace;
+mod node_lifecycle;
 mod pod_gc;
 mod replica_set;
 mod resource_quota;
@@ -19,6 +20,7 @@ mod service_cidr;
 mod service_load_balancer;
 mod storage_protection;
 mod storage_version_migrator;
+mod taint_eviction;
 mod token_cleaner;
 
 mod error;

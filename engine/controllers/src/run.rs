@@ -17,6 +17,7 @@ use crate::{
     garbage_collector::GarbageCollector,
     ip_address::IpAddressController,
     namespace::NamespaceController,
+    node_lifecycle::NodeLifecycleController,
     pod_gc::PodGcController,
     replica_set::ReplicaSetController,
     resource_quota::ResourceQuotaController,
@@ -27,6 +28,7 @@ use crate::{
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
     storage_version_migrator::StorageVersionMigrator,
+    taint_eviction::TaintEvictionController,
     token_cleaner::TokenCleanerController,
 };
 
@@ -71,6 +73,10 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("service-controller", move |reader, client| {
         ServiceLoadBalancerController::new(reader, client, node_ip)
     });
+    roles.start("node-controller", move |reader, client| {
+        NodeLifecycleController::new(reader, client, node_ip)
+    });
+    roles.start("node-controller", TaintEvictionController::new);
     let authority = roles.dependencies.authority.clone();
     roles.start("certificate-controller", move |reader, client| {
         SigningController::new(reader, client, authority.clone())

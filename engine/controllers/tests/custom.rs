@@ -135,3 +135,52 @@ async fn a_migration_rewrites_every_object_in_the_new_storage_version() {
     api.patch("gadgets.example.com", &params, &Patch::Merge(only)).await.expect("v1 removed");
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_open_for_pods_until_it_is_cordoned_or_lost() {
+    let cluster = Cluster::start().await;
+    let nodes: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource("v1", "Node", "nodes"));
+    let taints = |cluster: &Cluster| -> Vec<String> {
+        let all = cluster.typed::<Value>("nodes", "");
+        let taints = all[0]["spec"]["taints"].as_array();
+        let text = |taint: &Value, field: &str| taint[field].as_str().unwrap_or_default().to_owned();
+        taints.into_iter().flatten().map(|it| format!("{}:{}", text(it, "key"), text(it, "effect"))).collect()
+    };
+    cluster.until("the taint of a new node goes", |it| taints(it).is_empty()).await;
+    let params = PatchParams::default();
+    let cordon = |on: bool| Patch::Merge(json!({"spec": {"unschedulable": on}}));
+    nodes.patch("n1", &params, &cordon(true)).await.expect("cordoned");
+    let cordoned = |it: &Cluster| taints(it) == ["node.kubernetes.io/unschedulable:NoSchedule"];
+    cluster.until("the node shows that it is cordoned", cordoned).await;
+    nodes.patch("n1", &params, &cordon(false)).await.expect("uncordoned");
+    cluster.until("the taint goes", |it| taints(it).is_empty()).await;
+
+    let pod = |name: &str, tolerations: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": tolerations, "terminationGracePeriodSeconds": 0},
+        })
+    };
+    let pods = resource("v1", "Pod", "pods");
+    let lasting = json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]);
+    let brief = json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]);
+    create(&cluster, &pods, "default", pod("lasting", lasting)).await;
+    create(&cluster, &pods, "default", pod("brief", brief)).await;
+    let running = |it: &Cluster| {
+        let all = it.typed::<Value>("pods", "default");
+        all.len() == 2 && all.iter().all(|pod| pod["status"]["phase"] == "Running")
+    };
+    cluster.until("both pods run", running).await;
+    let condition = json!({"type": "Ready", "status": "False", "reason": "R", "message": "m"});
+    let status = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    nodes.patch_status("n1", &params, &status).await.expect("not ready");
+    let not_ready = |it: &Cluster| {
+        taints(it) == ["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"]
+    };
+    cluster.until("the node shows that it is not ready", not_ready).await;
+    cluster
+        .until("the pod that tolerates it briefly goes", |it| !it.exists("pods", "default", "brief"))
+        .await;
+    assert!(cluster.exists("pods", "default", "lasting"));
+    cluster.end().await;
+}

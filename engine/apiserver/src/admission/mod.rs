@@ -22,6 +22,7 @@ mod runtime_class;
 mod service_account;
 mod storage_class;
 mod storage_protection;
+mod taint_nodes;
 mod tolerations;
 mod webhooks;
 
@@ -124,7 +125,7 @@ const MUTATING: &[Mutator] = &[
     namespace_lifecycle::admit,
     limit_range::admit,
     service_account::admit,
-    node_restriction::admit,
+    taint_nodes::admit,
     priority::admit,
     tolerations::admit,
     storage_class::admit,

@@ -12,7 +12,7 @@ use crate::{
     decode,
     http::{body, resource},
     negotiate::{Offer, accepted_encoding, negotiate},
-    options::Query,
+    options::{Query, WriteOptions},
     request_info::RequestInfo,
     reviews,
     status::{Status, StatusDetails},
@@ -104,9 +104,14 @@ async fn token(
     request: Request,
 ) -> Result<Response, Status> {
     let encoding = accepted_encoding(request.headers())?;
+    let options = WriteOptions::parse(&Query::parse(request.uri().query()), "CreateOptions")?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
-    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    if state.reader.get(&target.key()).is_none() {
+        return Err(target.not_found());
+    }
+    connect::admit_posted(state, user, target, &mut decoded.value, options.dry_run).await?;
     let answer = reviews::create(
         state,
         user,

@@ -332,3 +332,20 @@ async fn configurations_are_checked() {
         assert!(refused.message().contains(why), "{}", refused.text);
     }
 }
+
+#[tokio::test]
+async fn a_token_is_made_only_when_webhooks_admit_it() {
+    let (harness, backend) = start().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    harness.post(accounts, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let path = format!("{accounts}/app/token");
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    harness.post(&path, request.clone()).await.expect(201);
+    let rule = json!({"rules": [{
+        "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"],
+    }]});
+    register(&harness, VALIDATING, "a", &[webhook("a.a.io", backend.client("/deny"), rule)]).await;
+    let refused = harness.post(&path, request).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    assert!(refused.message().contains("not today"), "{}", refused.text);
+}

@@ -52,6 +52,9 @@ pub async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
         if let Err(error) = renew(&shared).await {
             tracing::warn!(error = api_message(&error), "node lease was not renewed");
         }
+        if let Err(error) = register::reassure(&shared).await {
+            tracing::warn!(error = api_message(&error), "node status was not written");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RENEW) => {}

@@ -31,7 +31,6 @@ pub fn labels(node_name: &str) -> BTreeMap<String, String> {
         ("kubernetes.io/arch", arch),
         ("kubernetes.io/hostname", node_name),
         ("kubernetes.io/os", "linux"),
-        ("node-role.kubernetes.io/control-plane", ""),
     ];
     pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
@@ -81,6 +80,15 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
     }
     let info = facts::read(&shared.config.kubelet_version);
     write(shared, &info, true).await.map_err(failed)
+}
+
+/// Says again that the node is ready, where the control plane had not heard from it and said otherwise.
+pub async fn reassure(shared: &Shared) -> Result<(), kube::Error> {
+    let conditions = current(shared).and_then(|node| node.status.clone()?.conditions).unwrap_or_default();
+    if !conditions.iter().any(|condition| condition.status == "Unknown") {
+        return Ok(());
+    }
+    write(shared, &facts::read(&shared.config.kubelet_version), true).await
 }
 
 async fn write(shared: &Shared, info: &NodeSystemInfo, heartbeat: bool) -> Result<(), kube::Error> {
