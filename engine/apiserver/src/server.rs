@@ -186,7 +186,9 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
 async fn bootstrap(state: &State) -> Result<(), BuildError> {
     let (namespaces, others): (Vec<Value>, Vec<Value>) =
         bootstrap::objects(&state.config).into_iter().partition(|object| object["kind"] == "Namespace");
-    let others = others.into_iter().chain([aggregation::authentication(&state.pki)]).collect();
+    let published =
+        [aggregation::authentication(&state.pki), bootstrap::cluster_info(&state.config, state.pki.ca_pem())];
+    let others = others.into_iter().chain(published).collect();
     for batch in [namespaces, others] {
         let mut writes = Vec::with_capacity(batch.len());
         for object in batch {

@@ -722,3 +722,15 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
         );
     }
 }
+
+#[tokio::test]
+async fn anybody_learns_where_the_cluster_is() {
+    let harness = Harness::start().await;
+    let path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+    let info = ask(&harness, "GET", path, &[], Value::Null).await.expect(200);
+    let kubeconfig = info["data"]["kubeconfig"].as_str().expect("kubeconfig");
+    assert!(
+        kubeconfig.contains("certificate-authority-data: ") && kubeconfig.contains("users: null"),
+        "{kubeconfig}"
+    );
+}

@@ -1,5 +1,6 @@
 //! The built-in controllers, one folder each.
 
+mod bootstrap_signer;
 mod certificates;
 mod cluster_role_aggregation;
 mod deployment;

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bootstrap_signer::BootstrapSigner,
     certificates::{ApprovingController, CertificateAuthority, CleaningController, SigningController},
     cluster_role_aggregation::ClusterRoleAggregationController,
     deployment::DeploymentController,
@@ -87,6 +88,7 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     });
     roles.start("certificate-controller", CleaningController::new);
     roles.start("token-cleaner", TokenCleanerController::new);
+    roles.start("bootstrap-signer", BootstrapSigner::new);
     roles.start("storage-version-migrator-controller", StorageVersionMigrator::new);
     while roles.tasks.join_next().await.is_some() {}
 }

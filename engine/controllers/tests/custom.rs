@@ -184,3 +184,28 @@ async fn a_node_is_open_for_pods_until_it_is_cordoned_or_lost() {
     assert!(cluster.exists("pods", "default", "lasting"));
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_for_signing_signs_where_the_cluster_is() {
+    let cluster = Cluster::start().await;
+    let secrets = resource("v1", "Secret", "secrets");
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bootstrap-token-abcdef"},
+        "type": "bootstrap.kubernetes.io/token",
+        "stringData": {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-signing": "true"},
+    });
+    create(&cluster, &secrets, "kube-system", token).await;
+    let signature = |cluster: &Cluster| -> Option<String> {
+        let all = cluster.typed::<Value>("configmaps", "kube-public");
+        let info = all.iter().find(|it| it["metadata"]["name"] == "cluster-info")?;
+        assert!(
+            info["data"]["kubeconfig"].as_str().is_some_and(|it| it.contains("server: https://192.0.2.10:"))
+        );
+        info["data"]["jws-kubeconfig-abcdef"].as_str().map(String::from)
+    };
+    cluster.until("the signature", |it| signature(it).is_some_and(|it| it.contains(".."))).await;
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), "kube-system", &secrets);
+    api.delete("bootstrap-token-abcdef", &DeleteParams::default()).await.expect("deleted");
+    cluster.until("the signature goes with its token", |it| signature(it).is_none()).await;
+    cluster.end().await;
+}

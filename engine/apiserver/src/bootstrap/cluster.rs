@@ -1,5 +1,7 @@
-//! What is not RBAC: namespaces, priority classes, the ingress class, and the Service through which pods reach the API.
+//! What is not RBAC: namespaces, priority classes, the ingress class, the Service through which pods reach the API, and
+//! how those find it who have nothing but a bootstrap token.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::Config;
@@ -109,4 +111,31 @@ pub fn kubernetes_service(config: &Config) -> [Value; 3] {
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
     [service, endpoints, slice]
+}
+
+/// A kubeconfig without a user, as `kubeadm` publishes it: where the cluster is, and who signs for it. The bootstrap
+/// signer adds signatures. https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#configmap-signing
+pub fn cluster_info(config: &Config, ca_pem: &str) -> Value {
+    let server = std::net::SocketAddr::new(config.node_ip, config.bind.port());
+    let ca = STANDARD.encode(ca_pem);
+    let kubeconfig = format!(
+        "apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: {ca}
+    server: https://{server}
+  name: \"\"
+contexts: null
+current-context: \"\"
+kind: Config
+preferences: {{}}
+users: null
+"
+    );
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig},
+    })
 }

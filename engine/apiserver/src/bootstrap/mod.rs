@@ -15,7 +15,7 @@ mod tests;
 
 use serde_json::Value;
 
-pub use self::reconcile::reconcile;
+pub use self::{cluster::cluster_info, reconcile::reconcile};
 use crate::Config;
 
 /// In the order in which they must be created: namespaces first, roles before their bindings.

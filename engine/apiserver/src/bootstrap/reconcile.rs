@@ -25,8 +25,12 @@ pub fn reconcile(existing: &Value, wanted: &Value) -> Option<Value> {
                 .filter(|own| !items(existing, "subjects").any(|other| other == *own));
             extend(&mut next, "subjects", subjects.cloned().collect());
         }
-        // Keys of the authorities may be replaced.
-        "ConfigMap" => next["data"] = wanted["data"].clone(),
+        // Keys of the authorities may be replaced; signatures are the bootstrap signer's.
+        "ConfigMap" => {
+            for (key, value) in wanted["data"].as_object().into_iter().flatten() {
+                next["data"][key] = value.clone();
+            }
+        }
         "Endpoints" => next["subsets"] = wanted["subsets"].clone(),
         "EndpointSlice" => {
             for field in ["endpoints", "ports"] {
