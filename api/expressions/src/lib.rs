@@ -7,6 +7,7 @@
 
 mod compile;
 mod error;
+mod estimate;
 mod evaluate;
 mod functions;
 mod library;
@@ -15,11 +16,13 @@ mod node;
 mod operators;
 mod signature;
 mod time;
+pub mod time_zone;
 mod types;
 mod value;
 
 pub use compile::{Environment, Program};
 pub use error::{CompileError, Error};
+pub use estimate::Sizes;
 pub use evaluate::{Activation, BUDGET, MATCH_CONDITIONS_BUDGET, PER_CALL_LIMIT};
 pub use library::authorizer::{Authority, Decision, Question};
 pub use types::{Field, ListType, ObjectType, Order, Type};

@@ -38,6 +38,7 @@ impl Meter<'_> {
 pub type Function = for<'a> fn(&mut Meter<'_>, &[Value<'a>]) -> Result<Value<'a>, Error>;
 
 pub struct Overload {
+    pub name: &'static str,
     pub member: bool,
     pub params: Vec<Type>,
     pub result: Type,
@@ -73,7 +74,7 @@ fn parse(text: &'static str, function: Function) -> (&'static str, Overload) {
     };
     // A receiver with parameters, `list<A>`, has its brackets in the head.
     let params = receiver.into_iter().chain(split(params)).map(ty).collect();
-    (name, Overload { member: receiver.is_some(), params, result: ty(result), function })
+    (name, Overload { name, member: receiver.is_some(), params, result: ty(result), function })
 }
 
 /// At commas outside of brackets.

@@ -69,9 +69,6 @@ pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
 }
 
 fn zone(name: &str) -> Result<TimeZone, Error> {
-    if matches!(name, "UTC" | "Etc/UTC" | "GMT" | "") {
-        return Ok(TimeZone::UTC);
-    }
     let (sign, rest) = match name.as_bytes().first() {
         Some(b'-') => (-1, &name[1..]),
         Some(b'+') => (1, &name[1..]),
@@ -81,9 +78,9 @@ fn zone(name: &str) -> Result<TimeZone, Error> {
         let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
         jiff::tz::Offset::from_seconds(sign * seconds).ok()
     });
-    match offset.map(TimeZone::fixed).or_else(|| TimeZone::get(name).ok()) {
-        Some(zone) => Ok(zone),
-        None => failed(format!("unknown time zone {name}")),
+    match offset {
+        Some(offset) => Ok(TimeZone::fixed(offset)),
+        None => crate::time_zone::named(name).or_else(failed),
     }
 }
 
