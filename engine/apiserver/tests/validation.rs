@@ -54,7 +54,7 @@ async fn bad_objects_are_refused_with_the_stock_text() {
         (
             "/apis/networking.k8s.io/v1/servicecidrs",
             json!({"metadata": {"name": "x"}, "spec": {"cidrs": ["10.0.0.1/16"]}}),
-            "ServiceCIDR.networking.k8s.io \"x\" is invalid: spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must be in canonical form (\"10.0.0.0/16\")",
+            "ServiceCIDR.networking.k8s.io \"x\" is invalid: spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must not have bits set beyond the prefix length",
         ),
         (
             "/apis/networking.k8s.io/v1/ipaddresses",

@@ -3,16 +3,19 @@
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/networking/validation/validation.go
 //! (`ValidateIPAddress`, `ValidateServiceCIDR`)
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, immutable, indexed, is_set, items, require, text},
+    checks::{Causes, IMMUTABLE, add, immutable, indexed, is_set, items, text},
+    ip,
 };
-use crate::{status::Cause, strategy::NameRule};
+use crate::{
+    metadata::{path_segment_problems, subdomain_problems},
+    status::Cause,
+    strategy::NameRule,
+};
 
 pub static IP_ADDRESS: Checked = Checked::new(ip_address)
     .comparing(|new, old| {
@@ -22,68 +25,63 @@ pub static IP_ADDRESS: Checked = Checked::new(ip_address)
     })
     .named(NameRule::PathSegment);
 pub static SERVICE_CIDR: Checked = Checked::new(service_cidr).comparing(|new, old| {
+    const AT: &str = "spec.cidrs";
     let (now, before) = (items(&new["spec"]["cidrs"]), items(&old["spec"]["cidrs"]));
     // The other family may be added, nothing else.
-    if now == before || (before.len() == 1 && now.len() == 2 && now[0] == before[0]) {
-        return Vec::new();
+    if now.len() == before.len() || (before.len() == 1 && now.len() == 2) {
+        let changed = before.iter().zip(now).enumerate().filter(|(_, (before, now))| before != now);
+        return changed
+            .map(|(at, (_, now))| Cause::invalid(format!("{AT}[{at}]"), now.clone(), IMMUTABLE))
+            .collect();
     }
-    vec![Cause::invalid("spec.cidrs", new["spec"]["cidrs"].clone(), super::checks::IMMUTABLE)]
+    vec![Cause::invalid(AT, new["spec"]["cidrs"].clone(), IMMUTABLE)]
 });
 
 fn ip_address(address: &Value) -> Causes {
+    const AT: &str = "spec.parentRef";
     let mut out = Vec::new();
-    let name = crate::object::name(address);
-    match name.parse::<IpAddr>() {
-        Err(_) => {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            out.push(Cause::invalid("metadata.name", name, why));
-        }
-        Ok(parsed) if parsed.to_string() != name => {
-            let why = format!("must be in canonical form (\"{parsed}\")");
-            out.push(Cause::invalid("metadata.name", name, &why));
-        }
-        Ok(_) => {}
-    }
+    ip::canonical_address(&mut out, crate::object::name(address), "metadata.name");
     let parent = &address["spec"]["parentRef"];
     if !is_set(parent) {
-        out.push(Cause::required("spec.parentRef", ""));
+        out.push(Cause::required(AT, ""));
         return out;
     }
-    for field in ["resource", "name"] {
-        require(&mut out, &parent[field], &format!("spec.parentRef.{field}"));
+    if is_set(&parent["group"]) {
+        add(
+            &mut out,
+            "spec.parentRef.group",
+            text(&parent["group"]),
+            subdomain_problems(text(&parent["group"])),
+        );
+    }
+    for field in ["resource", "name", "namespace"] {
+        let (value, at) = (&parent[field], format!("{AT}.{field}"));
+        if is_set(value) {
+            add(&mut out, &at, text(value), path_segment_problems(text(value)));
+        } else if field != "namespace" {
+            out.push(Cause::required(at, ""));
+        }
     }
     out
 }
 
 fn service_cidr(cidr: &Value) -> Causes {
-    let mut out = Vec::new();
-    let all = items(&cidr["spec"]["cidrs"]);
-    if all.is_empty() {
-        out.push(Cause::required("spec.cidrs", "at least one CIDR required"));
+    const AT: &str = "spec.cidrs";
+    let (cidrs, mut out) = (&cidr["spec"]["cidrs"], Vec::new());
+    let count = items(cidrs).len();
+    if count == 0 {
+        out.push(Cause::required(AT, "at least one CIDR required"));
         return out;
     }
-    if all.len() > 2 {
-        let why = "may only hold up to 2 values";
-        out.push(Cause::invalid("spec", cidr["spec"].clone(), why));
+    if count > 2 {
+        out.push(Cause::invalid(AT, cidr["spec"].clone(), "may only hold up to 2 values"));
         return out;
     }
-    let parsed: Vec<IpNet> = all.iter().filter_map(|own| text(own).parse().ok()).collect();
+    let parsed: Vec<IpNet> =
+        indexed(cidrs, AT).filter_map(|(at, own)| ip::canonical_network(&mut out, text(own), &at)).collect();
     if let [IpNet::V4(_), IpNet::V4(_)] | [IpNet::V6(_), IpNet::V6(_)] = parsed[..] {
         let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-        out.push(Cause::invalid("spec.cidrs", cidr["spec"]["cidrs"].clone(), why));
-    }
-    for (at, own) in indexed(&cidr["spec"]["cidrs"], "spec.cidrs") {
-        match text(own).parse::<IpNet>() {
-            Err(_) => {
-                let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-                out.push(Cause::invalid(at, own.clone(), why));
-            }
-            Ok(net) if net.trunc().to_string() != text(own) => {
-                let why = format!("must be in canonical form (\"{}\")", net.trunc());
-                out.push(Cause::invalid(at, own.clone(), &why));
-            }
-            Ok(_) => {}
-        }
+        out.push(Cause::invalid(AT, cidrs.clone(), why));
     }
     out
 }
@@ -123,7 +121,7 @@ mod tests {
                 (
                     json!({"spec": {"cidrs": ["10.0.0.1/16"]}}),
                     &[
-                        "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must be in canonical form (\"10.0.0.0/16\")",
+                        "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must not have bits set beyond the prefix length",
                     ],
                 ),
                 (json!({"spec": {"cidrs": ["10.0.0.0/16", "2001:db8::/64"]}}), &[]),

@@ -7,11 +7,18 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, add, indexed, is_set, items, label_selector, one_of, require, text},
+    checks::{
+        Causes, NON_NEGATIVE, add, indexed, is_set, items, label, non_negative, one_of, text, typed_reference,
+    },
+    pod_spec::container_resource,
 };
 use crate::{metadata::path_segment_problems, status::Cause};
 
-pub static AUTOSCALER: Checked = Checked::new(autoscaler);
+pub static AUTOSCALER: Checked = Checked::new(autoscaler).checking_status(|new, _| {
+    let mut out = Vec::new();
+    non_negative(&mut out, &new["status"], "status", &["currentReplicas", "desiredReplicas"]);
+    out
+});
 
 /// (`type`, the field that then says more)
 const SOURCES: [(&str, &str); 5] = [
@@ -36,7 +43,7 @@ fn autoscaler(object: &Value) -> Causes {
     if min.is_some_and(|min| max < min) {
         out.push(Cause::invalid("spec.maxReplicas", max, "must be greater than or equal to `minReplicas`"));
     }
-    reference(&mut out, &spec["scaleTargetRef"], "spec.scaleTargetRef");
+    typed_reference(&mut out, &spec["scaleTargetRef"], "spec.scaleTargetRef");
     for (at, metric) in indexed(&spec["metrics"], "spec.metrics") {
         source(&mut out, metric, &at);
     }
@@ -47,52 +54,62 @@ fn autoscaler(object: &Value) -> Causes {
     out
 }
 
-fn reference(out: &mut Causes, reference: &Value, path: &str) {
-    for field in ["kind", "name"] {
-        let at = format!("{path}.{field}");
-        if require(out, &reference[field], &at) {
-            let value = text(&reference[field]);
-            add(out, &at, value, path_segment_problems(value));
-        }
-    }
-}
+/// In the order in which they are looked at.
+const LOOKED_AT: [&str; 5] = ["object", "external", "pods", "resource", "containerResource"];
 
 /// Exactly the source that the type names, and all that it needs.
 fn source(out: &mut Causes, metric: &Value, path: &str) {
     let at = format!("{path}.type");
-    if !is_set(&metric["type"]) {
-        return out.push(Cause::required(at, "must specify a metric source type"));
+    let kind = text(&metric["type"]);
+    if kind.is_empty() {
+        out.push(Cause::required(at.as_str(), "must specify a metric source type"));
     }
-    one_of(out, &metric["type"], &at, &SOURCES.map(|(kind, _)| kind));
-    let Some((kind, field)) = SOURCES.iter().find(|(kind, _)| metric["type"] == *kind) else { return };
-    let (part, at) = (&metric[*field], format!("{path}.{field}"));
-    for (_, other) in SOURCES.iter().filter(|(_, other)| other != field && !metric[*other].is_null()) {
-        let why = "must populate the given metric source only";
-        out.push(Cause::forbidden(format!("{path}.{other}"), why));
+    let field = SOURCES.iter().find(|(own, _)| *own == kind).map(|(_, field)| *field);
+    if field.is_none() {
+        out.push(Cause::not_supported(at, kind, &SOURCES.map(|(kind, _)| kind)));
     }
-    if part.is_null() {
-        return out.push(Cause::required(at, "must populate information for the given metric source"));
+    let given: Vec<&str> = LOOKED_AT.into_iter().filter(|own| !metric[*own].is_null()).collect();
+    if let Some(first) = given.first() {
+        source_of(out, first, &metric[*first], &format!("{path}.{first}"));
     }
-    match *kind {
-        "Resource" | "ContainerResource" => {
-            if !is_set(&part["name"]) {
-                out.push(Cause::required(format!("{at}.name"), "must specify a resource name"));
-            }
-            if *kind == "ContainerResource" && !is_set(&part["container"]) {
-                out.push(Cause::required(format!("{at}.container"), "must specify a container name"));
-            }
-            target(out, &part["target"], &format!("{at}.target"));
-            use_of_resource(out, &part["target"], &format!("{at}.target"));
-        }
-        _ => {
-            identifier(out, &part["metric"], &format!("{at}.metric"));
-            target(out, &part["target"], &format!("{at}.target"));
-            if *kind == "Object" {
-                reference(out, &part["describedObject"], &format!("{at}.describedObject"));
-            }
-            raw_value(out, &part["target"], &format!("{at}.target"), kind);
+    if let Some(field) = field.filter(|field| metric[*field].is_null()) {
+        let why = "must populate information for the given metric source";
+        out.push(Cause::required(format!("{path}.{field}"), why));
+    }
+    if given.len() != 1 {
+        for other in given.into_iter().filter(|own| Some(*own) != field) {
+            let why = "must populate the given metric source only";
+            out.push(Cause::forbidden(format!("{path}.{other}"), why));
         }
     }
+}
+
+fn source_of(out: &mut Causes, field: &str, part: &Value, path: &str) {
+    let at = format!("{path}.target");
+    if matches!(field, "resource" | "containerResource") {
+        let name = format!("{path}.name");
+        match text(&part["name"]) {
+            "" => out.push(Cause::required(name, "must specify a resource name")),
+            own if field == "containerResource" => container_resource(out, own, &name),
+            _ => {}
+        }
+        if field == "containerResource" {
+            let at = format!("{path}.container");
+            if is_set(&part["container"]) {
+                label(out, &part["container"], &at);
+            } else {
+                out.push(Cause::required(at, "must specify a container"));
+            }
+        }
+        target(out, &part["target"], &at);
+        return use_of_resource(out, &part["target"], &at);
+    }
+    if field == "object" {
+        typed_reference(out, &part["describedObject"], &format!("{path}.describedObject"));
+    }
+    identifier(out, &part["metric"], &format!("{path}.metric"));
+    target(out, &part["target"], &at);
+    raw_value(out, &part["target"], &at, field);
 }
 
 fn identifier(out: &mut Causes, metric: &Value, path: &str) {
@@ -102,16 +119,14 @@ fn identifier(out: &mut Causes, metric: &Value, path: &str) {
     } else {
         out.push(Cause::required(at, "must specify a metric name"));
     }
-    if !metric["selector"].is_null() {
-        label_selector(out, &metric["selector"], &format!("{path}.selector"));
-    }
 }
 
 fn target(out: &mut Causes, target: &Value, path: &str) {
     let kind = text(&target["type"]);
     if kind.is_empty() {
         out.push(Cause::required(format!("{path}.type"), "must specify a metric target type"));
-    } else if !matches!(kind, "Utilization" | "Value" | "AverageValue") {
+    }
+    if !matches!(kind, "Utilization" | "Value" | "AverageValue") {
         let why = "must be either Utilization, Value, or AverageValue";
         out.push(Cause::invalid(format!("{path}.type"), kind, why));
     }
@@ -141,22 +156,22 @@ fn use_of_resource(out: &mut Causes, target: &Value, path: &str) {
     }
 }
 
-fn raw_value(out: &mut Causes, target: &Value, path: &str, kind: &str) {
+fn raw_value(out: &mut Causes, target: &Value, path: &str, source: &str) {
     let (value, average) = (!target["value"].is_null(), !target["averageValue"].is_null());
     let field = |name: &str| format!("{path}.{name}");
-    match kind {
-        "Pods" if !average => {
+    match source {
+        "pods" if !average => {
             out.push(Cause::required(field("averageValue"), "must specify a positive target averageValue"))
         }
-        "Object" if !value && !average => {
+        "object" if !value && !average => {
             let why = "must set either a target value or averageValue";
             out.push(Cause::required(field("averageValue"), why));
         }
-        "External" if !value && !average => out.push(Cause::required(
+        "external" if !value && !average => out.push(Cause::required(
             field("averageValue"),
             "must set either a target value for metric or a per-pod target",
         )),
-        "External" if value && average => out.push(Cause::forbidden(
+        "external" if value && average => out.push(Cause::forbidden(
             field("value"),
             "may not set both a target value for metric and a per-pod target",
         )),
@@ -177,6 +192,10 @@ fn behavior(out: &mut Causes, rules: &Value, path: &str) {
         }
     }
     one_of(out, &rules["selectPolicy"], &format!("{path}.selectPolicy"), &["Disabled", "Max", "Min"]);
+    if Quantity::from_value(&rules["tolerance"]).is_some_and(Quantity::is_negative) {
+        let at = format!("{path}.tolerance");
+        out.push(Cause::invalid(at, rules["tolerance"].clone(), NON_NEGATIVE));
+    }
     if items(&rules["policies"]).is_empty() {
         out.push(Cause::required(format!("{path}.policies"), "must specify at least one Policy"));
     }
@@ -249,6 +268,30 @@ mod tests {
                         "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 4000: must be less than or equal to 3600",
                         "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero",
                         "spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 2000: must be less than or equal to 1800",
+                    ],
+                ),
+                (
+                    metric(
+                        json!({"type": "Pods", "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "1"}}}),
+                    ),
+                    &[
+                        "spec.metrics[0].pods: Required value: must populate information for the given metric source",
+                    ],
+                ),
+                (
+                    metric(json!({"type": "Sum"})),
+                    &[
+                        "spec.metrics[0].type: Unsupported value: \"Sum\": supported values: \"ContainerResource\", \"External\", \"Object\", \"Pods\", \"Resource\"",
+                    ],
+                ),
+                (
+                    metric(
+                        json!({"type": "ContainerResource", "containerResource": {"name": "gold", "target": {"type": "Utilization", "averageUtilization": 1}}}),
+                    ),
+                    &[
+                        "spec.metrics[0].containerResource.name: Invalid value: \"gold\": must be a standard resource type or fully qualified",
+                        "spec.metrics[0].containerResource.name: Invalid value: \"gold\": must be a standard resource for containers",
+                        "spec.metrics[0].containerResource.container: Required value: must specify a container",
                     ],
                 ),
                 (

@@ -3,15 +3,19 @@
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/batch/validation/validation.go and
 //! https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/batch/job/strategy.go (`generateSelector`)
 
+use coracle_expressions::time_zone;
 use serde_json::{Value, json};
 
 use super::{
     checked::Checked,
-    checks::{Causes, immutable, is_set, label_selector, non_negative, one_of, require, same, text},
+    checks::{
+        Causes, domain_prefixed_path, immutable, is_set, label_selector, non_negative, one_of, require, same,
+        text,
+    },
     cron,
     pod_spec::validate_template,
 };
-use crate::{selector::LabelSelector, status::Cause};
+use crate::{metadata::label_problems, selector::LabelSelector, status::Cause};
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
@@ -20,6 +24,7 @@ const COUNTS: [&str; 5] =
     ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
 /// The controller adds eleven characters to the name.
 const CRON_JOB_NAME_MAX: usize = 52;
+const MANAGER_MAX_BYTES: usize = 63;
 
 pub static JOB: Checked = Checked::new(job).comparing(compare_jobs).preparing(|job, old, _| {
     if old.is_none() {
@@ -60,30 +65,49 @@ fn job(job: &Value) -> Causes {
             out.push(Cause::invalid("spec.template.metadata.labels", labels.clone(), why));
         }
     }
+    let last = spec["completions"].as_i64().filter(|all| *all > 0 && spec["completionMode"] == "Indexed");
+    if let Some(last) = last {
+        // The highest of its pods' host names.
+        let (name, host) = (crate::object::name(job), format!("{}-{}", crate::object::name(job), last - 1));
+        if !label_problems(&host).is_empty() {
+            let why = format!("will not able to create pod with invalid DNS label: {host}");
+            out.push(Cause::invalid("metadata.name", name, &why));
+        }
+    }
     out
 }
 
 fn job_spec(spec: &Value, path: &str) -> Causes {
     let mut out = Vec::new();
     non_negative(&mut out, spec, path, &COUNTS);
+    if let Some(manager) = spec["managedBy"].as_str() {
+        let at = format!("{path}.managedBy");
+        domain_prefixed_path(&mut out, manager, &at);
+        if manager.len() > MANAGER_MAX_BYTES {
+            out.push(Cause::too_long(at, MANAGER_MAX_BYTES));
+        }
+    }
     let mode = &spec["completionMode"];
     one_of(&mut out, mode, &format!("{path}.completionMode"), &["NonIndexed", "Indexed"]);
     if mode == "Indexed" && spec["completions"].is_null() {
         let why = "when completion mode is Indexed";
         out.push(Cause::required(format!("{path}.completions"), why));
     }
-    one_of(
-        &mut out,
-        &spec["podReplacementPolicy"],
-        &format!("{path}.podReplacementPolicy"),
-        &["Failed", "TerminatingOrFailed"],
-    );
     super::job_policy::validate(&mut out, spec, path);
+    let fails = !spec["podFailurePolicy"].is_null();
+    let replacements: &[&str] = if fails { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    let at = format!("{path}.podReplacementPolicy");
+    one_of(&mut out, &spec["podReplacementPolicy"], &at, replacements);
     out.extend(validate_template(&spec["template"], &format!("{path}.template")));
     let at = format!("{path}.template.spec.restartPolicy");
-    // What is no policy at all, the pod's own check has told.
-    if matches!(text(&spec["template"]["spec"]["restartPolicy"]), "" | "Always") {
-        out.push(Cause::required(at, "valid values: \"OnFailure\", \"Never\""));
+    match text(&spec["template"]["spec"]["restartPolicy"]) {
+        "" | "Always" => out.push(Cause::required(at, "valid values: \"OnFailure\", \"Never\"")),
+        "OnFailure" if fails => {
+            let why = "only \"Never\" is supported when podFailurePolicy is specified";
+            out.push(Cause::invalid(at, "OnFailure", why));
+        }
+        "OnFailure" | "Never" => {}
+        other => out.push(Cause::not_supported(at, other, &["OnFailure", "Never"])),
     }
     out
 }
@@ -92,9 +116,12 @@ fn job_spec(spec: &Value, path: &str) -> Causes {
 fn compare_jobs(new: &Value, old: &Value) -> Causes {
     let (spec, before) = (&new["spec"], &old["spec"]);
     let mut out = Vec::new();
-    let elastic = spec["completionMode"] == "Indexed" && spec["completions"] == spec["parallelism"];
-    if !elastic {
-        immutable(&mut out, &spec["completions"], &before["completions"], "spec.completions");
+    let (now, was) = (&spec["completions"], &before["completions"]);
+    if spec["completionMode"] != "Indexed" {
+        immutable(&mut out, now, was, "spec.completions");
+    } else if now != was && !now.is_null() && *now != spec["parallelism"] {
+        let why = "can only be modified in tandem with spec.parallelism";
+        out.push(Cause::invalid("spec.completions", now.clone(), why));
     }
     immutable(&mut out, &spec["selector"], &before["selector"], "spec.selector");
     let waiting = before["suspend"] == true && !is_set(&old["status"]["startTime"]);
@@ -115,9 +142,10 @@ fn template(spec: &Value, waiting: bool) -> Value {
         for field in ["labels", "annotations"] {
             crate::object::remove(&mut template["metadata"], field);
         }
-        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+        for field in ["nodeSelector", "tolerations", "schedulingGates"] {
             crate::object::remove(&mut template["spec"], field);
         }
+        crate::object::remove(&mut template["spec"]["affinity"], "nodeAffinity");
     }
     template
 }
@@ -127,27 +155,20 @@ fn cron_job(object: &Value) -> Causes {
     let schedule = text(&spec["schedule"]);
     if schedule.is_empty() {
         out.push(Cause::required("spec.schedule", ""));
-    } else if schedule.contains("TZ") {
-        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        out.push(Cause::invalid("spec.schedule", schedule, why));
-    } else if let Err(why) = cron::check(schedule) {
-        out.push(Cause::invalid("spec.schedule", schedule, &why));
-    }
-    non_negative(
-        &mut out,
-        spec,
-        "spec",
-        &["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
-    );
-    one_of(&mut out, &spec["concurrencyPolicy"], "spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
-    match spec["timeZone"].as_str() {
-        Some("") => out.push(Cause::invalid("spec.timeZone", "", "timeZone must be nil or non-empty string")),
-        Some(zone) if zone.eq_ignore_ascii_case("local") => {
-            let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
-            out.push(Cause::invalid("spec.timeZone", zone, why));
+    } else {
+        if let Err(why) = cron::check(schedule) {
+            out.push(Cause::invalid("spec.schedule", schedule, &why));
         }
-        _ => {}
+        if schedule.contains("TZ") {
+            let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+            out.push(Cause::invalid("spec.schedule", schedule, why));
+        }
     }
+    non_negative(&mut out, spec, "spec", &["startingDeadlineSeconds"]);
+    if let Some(zone) = spec["timeZone"].as_str() {
+        out.extend(zone_problem(zone).map(|why| Cause::invalid("spec.timeZone", zone, &why)));
+    }
+    one_of(&mut out, &spec["concurrencyPolicy"], "spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
     out.extend(job_spec(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec"));
     let job = &spec["jobTemplate"]["spec"];
     if is_set(&job["selector"]) {
@@ -158,11 +179,28 @@ fn cron_job(object: &Value) -> Causes {
         let supported: &[&str] = &["nil", "false"];
         out.push(Cause::not_supported("spec.jobTemplate.spec.manualSelector", true, supported));
     }
+    non_negative(&mut out, spec, "spec", &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"]);
     if crate::object::name(object).len() > CRON_JOB_NAME_MAX {
         let why = "must be no more than 52 characters";
         out.push(Cause::invalid("metadata.name", crate::object::name(object), why));
     }
     out
+}
+
+/// What is wrong with a name of the IANA database.
+fn zone_problem(zone: &str) -> Option<String> {
+    if zone.is_empty() {
+        return Some("timeZone must be nil or non-empty string".into());
+    }
+    let unknown = || Some(format!("unknown time zone {zone}"));
+    if !time_zone::is_name(zone) {
+        return unknown();
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        return Some(why.into());
+    }
+    if time_zone::exists(zone) { None } else { unknown() }
 }
 
 #[cfg(test)]
@@ -206,6 +244,24 @@ mod tests {
                     json!({"spec": {"completionMode": "Indexed"}}),
                     &["spec.completions: Required value: when completion mode is Indexed"],
                 ),
+                (
+                    json!({"spec": {"managedBy": "me"}}),
+                    &[
+                        "spec.managedBy: Invalid value: \"me\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+                    ],
+                ),
+                (
+                    json!({"metadata": {"name": "j.k"}, "spec": {"completionMode": "Indexed", "completions": 2}}),
+                    &[
+                        "metadata.name: Invalid value: \"j.k\": will not able to create pod with invalid DNS label: j.k-1",
+                    ],
+                ),
+                (
+                    json!({"spec": {"podReplacementPolicy": "TerminatingOrFailed", "podFailurePolicy": {"rules": []}}}),
+                    &[
+                        "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: \"Failed\"",
+                    ],
+                ),
             ],
         );
         let mut new = base();
@@ -227,6 +283,33 @@ mod tests {
                 (
                     json!({"spec": {"schedule": "* * *"}}),
                     &["spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"],
+                ),
+                (
+                    json!({"spec": {"schedule": "TZ=UTC * * * * *"}}),
+                    &[
+                        "spec.schedule: Invalid value: \"TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+                    ],
+                ),
+                (
+                    json!({"spec": {"timeZone": ""}}),
+                    &["spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string"],
+                ),
+                (
+                    json!({"spec": {"timeZone": "../x"}}),
+                    &["spec.timeZone: Invalid value: \"../x\": unknown time zone ../x"],
+                ),
+                (json!({"spec": {"timeZone": "Etc/UTC"}}), &[]),
+                (
+                    json!({"spec": {"timeZone": "Local"}}),
+                    &[
+                        "spec.timeZone: Invalid value: \"Local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+                    ],
+                ),
+                (
+                    json!({"spec": {"jobTemplate": {"spec": {"manualSelector": true}}}}),
+                    &[
+                        "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", \"false\"",
+                    ],
                 ),
                 (
                     json!({"spec": {"concurrencyPolicy": "Maybe"}}),

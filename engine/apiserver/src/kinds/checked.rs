@@ -13,10 +13,14 @@ pub struct Checked {
     pub validate: fn(&Value) -> Causes,
     /// What must hold between an object (first) and the one before it.
     pub compare: fn(&Value, &Value) -> Causes,
+    /// What must hold of a status (first) that follows another.
+    pub status: fn(&Value, &Value) -> Causes,
     /// Fills in what the server decides, before the checks. Not for subresources.
     pub prepare: fn(&mut Value, Option<&Value>, Context<'_>),
     pub name_rule: NameRule,
     pub create_on_update: bool,
+    /// `validate` is for creation alone; `compare` says all about updates.
+    pub at_creation: bool,
 }
 
 impl Checked {
@@ -24,14 +28,20 @@ impl Checked {
         Checked {
             validate,
             compare: |_, _| Vec::new(),
+            status: |_, _| Vec::new(),
             prepare: |_, _, _| {},
             name_rule: NameRule::Subdomain,
             create_on_update: false,
+            at_creation: false,
         }
     }
 
     pub const fn comparing(self, compare: fn(&Value, &Value) -> Causes) -> Checked {
         Checked { compare, ..self }
+    }
+
+    pub const fn checking_status(self, status: fn(&Value, &Value) -> Causes) -> Checked {
+        Checked { status, ..self }
     }
 
     pub const fn preparing(self, prepare: fn(&mut Value, Option<&Value>, Context<'_>)) -> Checked {
@@ -40,6 +50,10 @@ impl Checked {
 
     pub const fn named(self, name_rule: NameRule) -> Checked {
         Checked { name_rule, ..self }
+    }
+
+    pub const fn once(self) -> Checked {
+        Checked { at_creation: true, ..self }
     }
 
     /// PUT creates what is absent.
@@ -51,6 +65,15 @@ impl Checked {
 /// Updates of these change no part that is checked here.
 fn is_apart(context: Context<'_>) -> bool {
     !matches!(context.subresource, "" | "scale")
+}
+
+/// What was accepted once, by an older server, does not stop later changes of other fields.
+pub fn news(mut causes: Causes, before: impl FnOnce() -> Causes) -> Causes {
+    if !causes.is_empty() {
+        let before = before();
+        causes.retain(|cause| !before.contains(cause));
+    }
+    causes
 }
 
 impl Strategy for Checked {
@@ -71,11 +94,17 @@ impl Strategy for Checked {
     }
 
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Causes {
+        if context.subresource == "status" {
+            return (self.status)(object, old);
+        }
         if is_apart(context) {
             return Vec::new();
         }
         let mut causes = (self.compare)(object, old);
-        causes.extend((self.validate)(object));
+        if self.at_creation {
+            return causes;
+        }
+        causes.extend(news((self.validate)(object), || (self.validate)(old)));
         causes
     }
 

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{
     metadata::{
-        label_problems, label_value_problems, qualified_name_problems, subdomain_problems, validate_labels,
+        label_problems, label_value_problems, path_segment_problems, qualified_name_problems,
+        subdomain_problems, validate_labels,
     },
     object::strings,
     selector::LabelSelector,
@@ -115,6 +116,35 @@ pub fn label(out: &mut Causes, value: &Value, path: &str) {
 pub fn subdomain(out: &mut Causes, value: &Value, path: &str) {
     if is_set(value) {
         add(out, path, text(value), subdomain_problems(text(value)));
+    }
+}
+
+/// `acme.io/foo`
+pub fn domain_prefixed_path(out: &mut Causes, given: &str, path: &str) {
+    const FORM: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+    const REST: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+    if given.is_empty() {
+        return out.push(Cause::required(path, ""));
+    }
+    let parts = given.split_once('/').filter(|(domain, rest)| !domain.is_empty() && !rest.is_empty());
+    let Some((domain, rest)) = parts else { return out.push(Cause::invalid(path, given, FORM)) };
+    add(out, path, domain, subdomain_problems(domain));
+    if !rest.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c)) {
+        out.push(Cause::invalid(path, rest, REST));
+    }
+}
+
+/// A reference by group, kind and name.
+pub fn typed_reference(out: &mut Causes, reference: &Value, path: &str) {
+    if let Some(group) = reference["apiGroup"].as_str() {
+        add(out, &format!("{path}.apiGroup"), group, subdomain_problems(group));
+    }
+    for field in ["kind", "name"] {
+        let at = format!("{path}.{field}");
+        if require(out, &reference[field], &at) {
+            let value = text(&reference[field]);
+            add(out, &at, value, path_segment_problems(value));
+        }
     }
 }
 
@@ -261,23 +291,71 @@ pub fn label_selector(out: &mut Causes, selector: &Value, path: &str) {
 
 /// The selector of a workload: there, not empty, and choosing the template's pods.
 pub fn workload_selector(out: &mut Causes, spec: &Value, path: &str, kind: &str) {
-    let at = format!("{path}.selector");
-    if spec["selector"].is_null() {
-        return out.push(Cause::required(at, ""));
+    let (selector, at) = (&spec["selector"], format!("{path}.selector"));
+    if !selector.is_null() {
+        label_selector(out, selector, &at);
+        if !is_set(&selector["matchLabels"]) && !is_set(&selector["matchExpressions"]) {
+            let why = format!("empty selector is invalid for {kind}");
+            return out.push(Cause::invalid(at, selector.clone(), &why));
+        }
+    } else if kind != "daemonset" {
+        out.push(Cause::required(at, ""));
     }
-    label_selector(out, &spec["selector"], &at);
-    let selector = &spec["selector"];
-    if !is_set(&selector["matchLabels"]) && !is_set(&selector["matchExpressions"]) {
-        let why = format!("empty selector is invalid for {kind}");
-        return out.push(Cause::invalid(at, selector.clone(), &why));
-    }
+    // Without a selector, nothing is chosen.
     let labels = &spec["template"]["metadata"]["labels"];
-    if LabelSelector::from_object(selector).is_some_and(|own| !own.matches_map(labels)) {
+    if LabelSelector::from_object(selector).is_none_or(|own| !own.matches_map(labels)) {
         out.push(Cause::invalid(
             format!("{path}.template.metadata.labels"),
             labels.clone(),
             "`selector` does not match template `labels`",
         ));
+    }
+}
+
+/// Counters of a status: none negative, and those of `parts` not above `replicas`.
+pub fn counters(out: &mut Causes, status: &Value, counts: &[&str], parts: &[&str]) {
+    non_negative(out, status, "status", counts);
+    let number = |field: &str| status[field].as_i64().unwrap_or_default();
+    for field in parts.iter().filter(|field| number(field) > number("replicas")) {
+        let why = "cannot be greater than status.replicas";
+        out.push(Cause::invalid(format!("status.{field}"), number(field), why));
+    }
+}
+
+/// Counters that only go up.
+pub fn not_decremented(out: &mut Causes, new: &Value, old: &Value, field: &str) {
+    let number = |object: &Value| object["status"][field].as_i64();
+    if let Some(before) = number(old)
+        && number(new).unwrap_or_default() < before
+    {
+        let now = number(new).unwrap_or_default();
+        out.push(Cause::invalid(format!("status.{field}"), now, "cannot be decremented"));
+    }
+}
+
+/// The resources of a status or a node: none negative, those that are counted whole.
+pub fn resource_amounts(out: &mut Causes, list: &Value, path: &str) {
+    const COUNTED: [&str; 9] = [
+        "configmaps",
+        "persistentvolumeclaims",
+        "pods",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "services",
+        "services.loadbalancers",
+        "services.nodeports",
+    ];
+    for (name, quantity) in list.as_object().into_iter().flatten() {
+        let at = format!("{path}.{name}");
+        let Some(amount) = nanos(quantity) else { continue };
+        if amount < 0 {
+            out.push(Cause::invalid(at.as_str(), quantity.clone(), NON_NEGATIVE));
+        }
+        let extended = name.contains('/') && !name.contains("kubernetes.io/");
+        if (extended || COUNTED.contains(&name.as_str())) && amount % 1_000_000_000 != 0 {
+            out.push(Cause::invalid(at, quantity.clone(), "must be an integer"));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Nodes, ServiceAccounts, Leases, RuntimeClasses, CustomResourceDefinitions, webhook configurations.
+//! Leases, CustomResourceDefinitions, webhook configurations.
 //!
 //! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/apis (each group's validation.go) and
 //! https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apis/apiextensions/validation/validation.go
@@ -10,43 +10,21 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, add, amounts, immutable, indexed, is_set, items, label_selector, non_negative, one_of,
-        require, subdomain, text,
+        Causes, add, immutable, indexed, is_set, items, label_selector, non_negative, one_of, require,
+        subdomain, text,
     },
 };
 use crate::{
     admission::conditions::Conditions,
-    metadata::{label_value_problems, qualified_name_problems, rfc1035_problems, subdomain_problems},
+    metadata::{qualified_name_problems, rfc1035_problems, subdomain_problems},
     status::Cause,
 };
 
-const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+/// As upstream has it.
+const LEASE_STRATEGY: &str = "spec.strategy.strategy";
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 
-pub static NODE: Checked = Checked::new(node).comparing(|new, old| {
-    let mut out = Vec::new();
-    for field in ["podCIDR", "providerID"] {
-        if is_set(&old["spec"][field]) && new["spec"][field] != old["spec"][field] {
-            let why = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
-            out.push(Cause::forbidden(format!("spec.{field}"), why));
-        }
-    }
-    out
-});
 pub static LEASE: Checked = Checked::new(lease).created_by_update();
-pub static EVENT: Checked = Checked::new(event).created_by_update();
-pub static RUNTIME_CLASS: Checked = Checked::new(|class| {
-    let mut out = Vec::new();
-    let handler = text(&class["handler"]);
-    add(&mut out, "handler", handler, crate::metadata::label_problems(handler));
-    amounts(&mut out, &class["overhead"]["podFixed"], "overhead.podFixed");
-    out
-})
-.comparing(|new, old| {
-    let mut out = Vec::new();
-    immutable(&mut out, &new["handler"], &old["handler"], "handler");
-    out
-});
 pub static DEFINITION: Checked = Checked::new(definition).comparing(|new, old| {
     let mut out = Vec::new();
     for field in ["group", "scope"] {
@@ -64,54 +42,22 @@ pub static DEFINITION: Checked = Checked::new(definition).comparing(|new, old| {
 });
 pub static WEBHOOKS: Checked = Checked::new(webhooks);
 
-fn node(node: &Value) -> Causes {
-    let (spec, mut out) = (&node["spec"], Vec::new());
-    let mut seen = BTreeSet::new();
-    for (at, taint) in indexed(&spec["taints"], "spec.taints") {
-        let (key, value, effect) = (text(&taint["key"]), text(&taint["value"]), text(&taint["effect"]));
-        add(&mut out, &format!("{at}.key"), key, qualified_name_problems(key));
-        add(&mut out, &format!("{at}.value"), value, label_value_problems(value));
-        if require(&mut out, &taint["effect"], &format!("{at}.effect")) {
-            one_of(&mut out, &taint["effect"], &format!("{at}.effect"), &EFFECTS);
-        }
-        if !seen.insert((key, effect)) {
-            let mut cause = Cause::duplicate(at.as_str(), taint.clone());
-            cause.message.push_str(": taints must be unique by key and effect pair");
-            out.push(cause);
-        }
-    }
-    for field in ["capacity", "allocatable"] {
-        amounts(&mut out, &node["status"][field], &format!("status.{field}"));
-    }
-    out
-}
-
 fn lease(lease: &Value) -> Causes {
     let (spec, mut out) = (&lease["spec"], Vec::new());
     if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
         out.push(Cause::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
     }
     non_negative(&mut out, spec, "spec", &["leaseTransitions"]);
-    if spec["holderIdentity"].as_str() == Some("") {
-        out.push(Cause::invalid("spec.holderIdentity", "", "must not be empty"));
+    let strategy = text(&spec["strategy"]);
+    if strategy.contains('/') {
+        add(&mut out, LEASE_STRATEGY, strategy, qualified_name_problems(strategy));
+    } else if spec["strategy"].is_string() && strategy != "OldestEmulationVersion" {
+        out.push(Cause::not_supported(LEASE_STRATEGY, strategy, &["OldestEmulationVersion"]));
+    }
+    if is_set(&spec["preferredHolder"]) && strategy.is_empty() {
+        out.push(Cause::forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"));
     }
     out
-}
-
-/// An Event lives where its object does, or in `default` when that has no namespace.
-fn event(event: &Value) -> Causes {
-    let about = if event["involvedObject"].is_null() {
-        ("regarding", &event["regarding"])
-    } else {
-        ("involvedObject", &event["involvedObject"])
-    };
-    let (field, object) = about;
-    let (own, named) = (text(&event["metadata"]["namespace"]), text(&object["namespace"]));
-    let good = if named.is_empty() { matches!(own, "default" | "kube-system") } else { own == named };
-    if good {
-        return Vec::new();
-    }
-    vec![Cause::invalid(format!("{field}.namespace"), named, "does not match event.namespace")]
 }
 
 fn definition(definition: &Value) -> Causes {
@@ -325,14 +271,26 @@ mod tests {
     }
 
     #[test]
-    fn an_event_lives_with_its_object() {
+    fn a_lease_gets_the_stock_causes() {
         assert_cases(
-            json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": "a"}}),
-            event,
-            &[(
-                json!({"metadata": {"namespace": "b"}}),
-                &["involvedObject.namespace: Invalid value: \"a\": does not match event.namespace"],
-            )],
+            json!({"spec": {"leaseDurationSeconds": 1}}),
+            lease,
+            &[
+                (
+                    json!({"spec": {"leaseDurationSeconds": 0}}),
+                    &["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"],
+                ),
+                (
+                    json!({"spec": {"preferredHolder": "a"}}),
+                    &["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"],
+                ),
+                (
+                    json!({"spec": {"strategy": "Newest"}}),
+                    &[
+                        "spec.strategy.strategy: Unsupported value: \"Newest\": supported values: \"OldestEmulationVersion\"",
+                    ],
+                ),
+            ],
         );
     }
 }

@@ -22,6 +22,9 @@ const DESCRIPTORS: [&str; 7] =
     ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
 pub fn check(schedule: &str) -> Result<(), String> {
+    // That a zone is named is for the caller to refuse.
+    let zoned = ["TZ=", "CRON_TZ="].iter().any(|start| schedule.starts_with(start));
+    let schedule = schedule.split_once(' ').filter(|_| zoned).map_or(schedule, |(_, rest)| rest.trim());
     if schedule.starts_with('@') {
         let every = schedule.strip_prefix("@every ").is_some_and(is_duration);
         return match DESCRIPTORS.contains(&schedule) || every {

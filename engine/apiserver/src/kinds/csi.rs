@@ -26,8 +26,11 @@ const ALLOCATABLE_PERIOD_MIN_SECONDS: i64 = 10;
 
 pub static DRIVER: Checked = Checked::new(driver).comparing(|new, old| {
     let mut out = Vec::new();
-    for field in ["attachRequired", "volumeLifecycleModes"] {
-        immutable(&mut out, &new["spec"][field], &old["spec"][field], &format!("spec.{field}"));
+    // Upstream calls the first one so.
+    for (field, at) in
+        [("attachRequired", "spec.attachedRequired"), ("volumeLifecycleModes", "spec.volumeLifecycleModes")]
+    {
+        immutable(&mut out, &new["spec"][field], &old["spec"][field], at);
     }
     out
 });
@@ -60,7 +63,7 @@ pub static ATTRIBUTES: Checked = Checked::new(attributes).comparing(|new, old| {
     changed.map(|field| Cause::forbidden(field, &format!("updates to {field} are forbidden."))).collect()
 });
 
-fn driver_name(out: &mut Causes, value: &Value, path: &str) {
+pub fn driver_name(out: &mut Causes, value: &Value, path: &str) {
     if !require(out, value, path) {
         return;
     }
@@ -74,9 +77,6 @@ fn driver_name(out: &mut Causes, value: &Value, path: &str) {
 fn driver(driver: &Value) -> Causes {
     let (spec, mut out) = (&driver["spec"], Vec::new());
     driver_name(&mut out, &driver["metadata"]["name"], "name");
-    for mode in items(&spec["volumeLifecycleModes"]) {
-        one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Ephemeral", "Persistent"]);
-    }
     one_of(
         &mut out,
         &spec["fsGroupPolicy"],
@@ -92,6 +92,9 @@ fn driver(driver: &Value) -> Causes {
             let why = "may not specify a duration less than 10 minutes";
             out.push(Cause::invalid(format!("{at}.expirationSeconds"), seconds, why));
         }
+    }
+    for mode in items(&spec["volumeLifecycleModes"]) {
+        one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Ephemeral", "Persistent"]);
     }
     let period = spec["nodeAllocatableUpdatePeriodSeconds"].as_i64();
     if let Some(seconds) = period.filter(|own| *own < ALLOCATABLE_PERIOD_MIN_SECONDS) {
@@ -174,11 +177,9 @@ fn capacity(capacity: &Value) -> Causes {
 fn attributes(class: &Value) -> Causes {
     let mut out = Vec::new();
     driver_name(&mut out, &class["driverName"], "driverName");
+    super::storage::parameters(&mut out, &class["parameters"]);
     if !is_set(&class["parameters"]) {
         out.push(Cause::required("parameters", "must contain at least one key/value pair"));
-    }
-    for (key, _) in class["parameters"].as_object().into_iter().flatten().filter(|(key, _)| key.is_empty()) {
-        out.push(Cause::invalid("parameters", key.as_str(), "field can not be empty."));
     }
     out
 }

@@ -12,10 +12,14 @@ mod cluster;
 mod config_data;
 mod cron;
 mod csi;
+mod endpoints;
+mod event;
 mod flow_control;
+pub mod ip;
 mod job_policy;
 pub mod namespace;
 mod network;
+mod node;
 pub mod pod;
 pub mod pod_spec;
 mod policy;
@@ -32,11 +36,11 @@ use crate::strategy::{Generic, Strategy};
 pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
     match (group, plural) {
         ("", "configmaps") => &config_data::CONFIG_MAP,
-        ("", "endpoints") => &network::ENDPOINTS,
-        ("" | "events.k8s.io", "events") => &cluster::EVENT,
+        ("", "endpoints") => &endpoints::ENDPOINTS,
+        ("" | "events.k8s.io", "events") => &event::EVENT,
         ("", "limitranges") => &quota::LIMIT_RANGE,
         ("", "namespaces") => &namespace::Namespace,
-        ("", "nodes") => &cluster::NODE,
+        ("", "nodes") => &node::NODE,
         ("", "persistentvolumeclaims") => &storage::CLAIM,
         ("", "persistentvolumes") => &storage::VOLUME,
         ("", "pods") => &pod::Pod,
@@ -68,7 +72,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("batch", "jobs") => &batch::JOB,
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::SigningRequest,
         ("coordination.k8s.io", "leases") => &cluster::LEASE,
-        ("discovery.k8s.io", "endpointslices") => &network::ENDPOINT_SLICE,
+        ("discovery.k8s.io", "endpointslices") => &endpoints::ENDPOINT_SLICE,
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flow_control::SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::LEVEL,
         ("networking.k8s.io", "ingressclasses") => &network::INGRESS_CLASS,
@@ -76,7 +80,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("networking.k8s.io", "ipaddresses") => &address::IP_ADDRESS,
         ("networking.k8s.io", "networkpolicies") => &network::NETWORK_POLICY,
         ("networking.k8s.io", "servicecidrs") => &address::SERVICE_CIDR,
-        ("node.k8s.io", "runtimeclasses") => &cluster::RUNTIME_CLASS,
+        ("node.k8s.io", "runtimeclasses") => &node::RUNTIME_CLASS,
         ("policy", "poddisruptionbudgets") => &policy::BUDGET,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => &rbac::CLUSTER_ROLE_BINDING,
         ("rbac.authorization.k8s.io", "clusterroles") => &rbac::CLUSTER_ROLE,

@@ -1,4 +1,4 @@
-//! Ingresses, IngressClasses, NetworkPolicies, Endpoints, EndpointSlices.
+//! Ingresses, IngressClasses, NetworkPolicies.
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/networking/validation/validation.go
 
@@ -9,35 +9,35 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, add, immutable, indexed, is_set, items, label, label_selector, one_of, port_name_problems,
-        port_number, port_or_name, require, subdomain, text, wildcard_problems,
+        Causes, add, domain_prefixed_path, immutable, indexed, is_set, items, label_selector, one_of,
+        port_name_problems, port_number, port_or_name, require, subdomain, text, typed_reference,
+        wildcard_problems,
     },
+    ip,
 };
 use crate::{
-    metadata::{label_problems, rfc1035_problems, subdomain_problems, validate_labels},
+    metadata::{label_problems, subdomain_problems},
     status::Cause,
 };
 
+const CONTROLLER_MAX_BYTES: usize = 250;
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
-const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 const FORBIDDEN_IN_PATHS: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
 const FORBIDDEN_AT_END: [&str; 2] = ["/..", "/."];
-const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
-pub static INGRESS: Checked = Checked::new(ingress);
+pub static INGRESS: Checked = Checked::new(ingress).checking_status(|new, _| {
+    let mut out = Vec::new();
+    balancers(&mut out, &new["status"]["loadBalancer"]["ingress"]);
+    out
+});
 pub static INGRESS_CLASS: Checked = Checked::new(ingress_class).comparing(|new, old| {
     let mut out = Vec::new();
     immutable(&mut out, &new["spec"]["controller"], &old["spec"]["controller"], "spec.controller");
     out
 });
 pub static NETWORK_POLICY: Checked = Checked::new(network_policy);
-pub static ENDPOINTS: Checked = Checked::new(endpoints).created_by_update();
-pub static ENDPOINT_SLICE: Checked = Checked::new(endpoint_slice).comparing(|new, old| {
-    let mut out = Vec::new();
-    immutable(&mut out, &new["addressType"], &old["addressType"], "addressType");
-    out
-});
 
 fn ingress(ingress: &Value) -> Causes {
     let (spec, mut out) = (&ingress["spec"], Vec::new());
@@ -67,11 +67,13 @@ fn ingress(ingress: &Value) -> Causes {
     }
     subdomain(&mut out, &spec["ingressClassName"], "spec.ingressClassName");
     let annotation = &ingress["metadata"]["annotations"][CLASS_ANNOTATION];
+    // Only at creation.
     if annotation.is_string()
-        && is_set(&spec["ingressClassName"])
+        && spec["ingressClassName"].is_string()
+        && *annotation != spec["ingressClassName"]
         && ingress["metadata"]["resourceVersion"].is_null()
     {
-        let why = "can not be set when the class field is also set";
+        let why = "must match `ingressClassName` when both are specified";
         out.push(Cause::invalid(format!("annotations.{CLASS_ANNOTATION}"), annotation.clone(), why));
     }
     out
@@ -121,11 +123,7 @@ fn backend(out: &mut Causes, backend: &Value, path: &str) {
     match (backend["resource"].is_object(), backend["service"].is_object()) {
         (true, true) => out.push(Cause::invalid(path, "", "cannot set both resource and service backends")),
         (false, false) => out.push(Cause::invalid(path, "", "resource or service backend is required")),
-        (true, false) => {
-            for field in ["kind", "name"] {
-                require(out, &backend["resource"][field], &format!("{path}.resource.{field}"));
-            }
-        }
+        (true, false) => typed_reference(out, &backend["resource"], &format!("{path}.resource")),
         (false, true) => service_backend(out, &backend["service"], path),
     }
 }
@@ -133,7 +131,7 @@ fn backend(out: &mut Causes, backend: &Value, path: &str) {
 fn service_backend(out: &mut Causes, service: &Value, path: &str) {
     let at = format!("{path}.service");
     if require(out, &service["name"], &format!("{at}.name")) {
-        add(out, &format!("{at}.name"), text(&service["name"]), rfc1035_problems(text(&service["name"])));
+        add(out, &format!("{at}.name"), text(&service["name"]), label_problems(text(&service["name"])));
     }
     let (name, number) =
         (text(&service["port"]["name"]), service["port"]["number"].as_i64().unwrap_or_default());
@@ -145,24 +143,48 @@ fn service_backend(out: &mut Causes, service: &Value, path: &str) {
     }
 }
 
-fn ingress_class(class: &Value) -> Causes {
-    let (spec, mut out) = (&class["spec"], Vec::new());
-    let controller = text(&spec["controller"]);
-    if require(&mut out, &spec["controller"], "spec.controller") {
-        if controller.len() > 250 {
-            out.push(Cause::too_long("spec.controller", 250));
+/// Where an Ingress can be reached, as its controller says.
+pub fn balancers(out: &mut Causes, list: &Value) {
+    for (at, own) in indexed(list, "status.loadBalancer.ingress") {
+        if is_set(&own["ip"]) {
+            ip::address(out, text(&own["ip"]), &format!("{at}.ip"));
         }
-        if !controller.contains('/') {
-            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            out.push(Cause::invalid("spec.controller", controller, why));
+        let (host, at) = (text(&own["hostname"]), format!("{at}.hostname"));
+        if !host.is_empty() {
+            add(out, &at, host, subdomain_problems(host));
+            if host.parse::<IpAddr>().is_ok() {
+                out.push(Cause::invalid(at, host, "must be a DNS name, not an IP address"));
+            }
         }
     }
+}
+
+fn ingress_class(class: &Value) -> Causes {
+    const AT: &str = "spec.parameters";
+    let (spec, mut out) = (&class["spec"], Vec::new());
+    let controller = text(&spec["controller"]);
+    if controller.len() > CONTROLLER_MAX_BYTES {
+        out.push(Cause::too_long("spec.controller", CONTROLLER_MAX_BYTES));
+    }
+    domain_prefixed_path(&mut out, controller, "spec.controller");
     let parameters = &spec["parameters"];
-    if !parameters.is_null() {
-        for field in ["kind", "name"] {
-            require(&mut out, &parameters[field], &format!("spec.parameters.{field}"));
+    if parameters.is_null() {
+        return out;
+    }
+    typed_reference(&mut out, parameters, AT);
+    let (scope, namespace) = (&parameters["scope"], &parameters["namespace"]);
+    if !require(&mut out, scope, "spec.parameters.scope") {
+        return out;
+    }
+    one_of(&mut out, scope, "spec.parameters.scope", &["Cluster", "Namespace"]);
+    let at = format!("{AT}.namespace");
+    match (text(scope), namespace.as_str()) {
+        ("Namespace", None) => {
+            out.push(Cause::required(at, "`parameters.scope` is set to 'Namespace'"));
         }
-        one_of(&mut out, &parameters["scope"], "spec.parameters.scope", &["Cluster", "Namespace"]);
+        ("Namespace", Some(name)) => add(&mut out, &at, name, label_problems(name)),
+        ("Cluster", Some(_)) => out.push(Cause::forbidden(at, "`parameters.scope` is set to 'Cluster'")),
+        _ => {}
     }
     out
 }
@@ -187,28 +209,33 @@ fn network_policy(policy: &Value) -> Causes {
         return out;
     }
     for (at, kind) in indexed(types, "spec.policyTypes") {
-        one_of(&mut out, kind, &at, &["Egress", "Ingress"]);
+        one_of(&mut out, kind, &at, &["Ingress", "Egress"]);
     }
     out
 }
 
 fn policy_port(out: &mut Causes, port: &Value, path: &str) {
     one_of(out, &port["protocol"], &format!("{path}.protocol"), &PROTOCOLS);
-    let (first, last) = (&port["port"], &port["endPort"]);
-    if !first.is_null() {
-        port_or_name(out, first, &format!("{path}.port"));
-    }
-    let Some(end) = last.as_i64() else { return };
-    let at = format!("{path}.endPort");
-    match first.as_i64() {
-        _ if first.is_null() => {
-            out.push(Cause::invalid(at, end, "may not be specified when `port` is not specified"))
+    let (first, at) = (&port["port"], format!("{path}.endPort"));
+    let end = port["endPort"].as_i64();
+    match (first, end) {
+        (Value::Null, Some(end)) => {
+            out.push(Cause::invalid(at, end, "may not be specified when `port` is not specified"));
         }
-        None => out.push(Cause::invalid(at, end, "may not be specified when `port` is non-numeric")),
-        Some(first) if end < first => {
-            out.push(Cause::invalid(at, end, "must be greater than or equal to `port`"));
+        (Value::Null, None) => {}
+        (Value::String(_), end) => {
+            let why = "may not be specified when `port` is non-numeric";
+            out.extend(end.map(|end| Cause::invalid(at, end, why)));
+            port_or_name(out, first, &format!("{path}.port"));
         }
-        Some(_) => port_number(out, end, &at),
+        (first, end) => {
+            port_or_name(out, first, &format!("{path}.port"));
+            let Some(end) = end else { return };
+            if end < first.as_i64().unwrap_or_default() {
+                out.push(Cause::invalid(at.as_str(), end, "must be greater than or equal to `port`"));
+            }
+            port_number(out, end, &at);
+        }
     }
 }
 
@@ -233,154 +260,16 @@ fn policy_peer(out: &mut Causes, peer: &Value, path: &str) {
 }
 
 fn ip_block(out: &mut Causes, block: &Value, path: &str) {
-    let parse = |value: &Value| text(value).parse::<ipnet::IpNet>().ok();
-    let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-    if !require(out, &block["cidr"], &format!("{path}.cidr")) {
+    let at = format!("{path}.cidr");
+    if !require(out, &block["cidr"], &at) {
         return;
     }
-    let Some(whole) = parse(&block["cidr"]) else {
-        return out.push(Cause::invalid(format!("{path}.cidr"), block["cidr"].clone(), why));
-    };
+    let Some(whole) = ip::network(out, text(&block["cidr"]), &at) else { return };
     for (at, except) in indexed(&block["except"], &format!("{path}.except")) {
-        match parse(except) {
-            None => out.push(Cause::invalid(at, except.clone(), why)),
-            Some(part) if !whole.contains(&part) || part == whole => {
-                out.push(Cause::invalid(at, except.clone(), "must be a strict subset of `cidr`"));
-            }
-            Some(_) => {}
+        let part = ip::network(out, text(except), &at);
+        if part.is_some_and(|part| !whole.contains(&part) || part == whole) {
+            out.push(Cause::invalid(at, except.clone(), "must be a strict subset of `cidr`"));
         }
-    }
-}
-
-fn address(out: &mut Causes, value: &Value, path: &str) {
-    match text(value).parse::<IpAddr>() {
-        Err(_) => out.push(Cause::invalid(path, value.clone(), NO_IP)),
-        Ok(ip) if ip.is_unspecified() => {
-            out.push(Cause::invalid(path, value.clone(), &format!("may not be unspecified ({ip})")));
-        }
-        Ok(ip) if ip.is_loopback() => {
-            let range = if ip.is_ipv4() { "127.0.0.0/8" } else { "::1/128" };
-            out.push(Cause::invalid(
-                path,
-                value.clone(),
-                &format!("may not be in the loopback range ({range})"),
-            ));
-        }
-        Ok(ip) if ip.is_multicast() => {
-            let range = if ip.is_ipv4() { "224.0.0.0/24" } else { "ff00::/8" };
-            out.push(Cause::invalid(
-                path,
-                value.clone(),
-                &format!("may not be in the multicast range ({range})"),
-            ));
-        }
-        Ok(_) => {}
-    }
-}
-
-/// The API server's own endpoints: on a machine without a network it is reached over loopback only.
-fn is_own(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    metadata["name"] == "kubernetes" && metadata["namespace"] == "default"
-}
-
-fn endpoints(endpoints: &Value) -> Causes {
-    let mut out = Vec::new();
-    if is_own(endpoints) {
-        return out;
-    }
-    for (at, subset) in indexed(&endpoints["subsets"], "subsets") {
-        if items(&subset["addresses"]).is_empty() && items(&subset["notReadyAddresses"]).is_empty() {
-            out.push(Cause::required(at.as_str(), "must specify `addresses` or `notReadyAddresses`"));
-        }
-        for list in ["addresses", "notReadyAddresses"] {
-            for (at, own) in indexed(&subset[list], &format!("{at}.{list}")) {
-                address(&mut out, &own["ip"], &format!("{at}.ip"));
-                if is_set(&own["hostname"]) {
-                    label(&mut out, &own["hostname"], &format!("{at}.hostname"));
-                }
-            }
-        }
-        let several = items(&subset["ports"]).len() > 1;
-        for (at, port) in indexed(&subset["ports"], &format!("{at}.ports")) {
-            let name = text(&port["name"]);
-            if name.is_empty() && several {
-                out.push(Cause::required(format!("{at}.name"), ""));
-            } else if !name.is_empty() {
-                add(&mut out, &format!("{at}.name"), name, label_problems(name));
-            }
-            port_number(&mut out, port["port"].as_i64().unwrap_or_default(), &format!("{at}.port"));
-            one_of(&mut out, &port["protocol"], &format!("{at}.protocol"), &PROTOCOLS);
-        }
-    }
-    out
-}
-
-const SLICE_ENDPOINTS_MAX: usize = 1000;
-const SLICE_PORTS_MAX: usize = 20000;
-const ADDRESSES_MAX: usize = 100;
-
-fn endpoint_slice(slice: &Value) -> Causes {
-    let mut out = Vec::new();
-    if is_own(slice) {
-        return out;
-    }
-    let kind = text(&slice["addressType"]);
-    if require(&mut out, &slice["addressType"], "addressType") {
-        one_of(&mut out, &slice["addressType"], "addressType", &["FQDN", "IPv4", "IPv6"]);
-    }
-    let count = items(&slice["endpoints"]).len();
-    if count > SLICE_ENDPOINTS_MAX {
-        out.push(Cause::too_many("endpoints", count, SLICE_ENDPOINTS_MAX));
-        return out;
-    }
-    for (at, endpoint) in indexed(&slice["endpoints"], "endpoints") {
-        let at_addresses = format!("{at}.addresses");
-        let count = items(&endpoint["addresses"]).len();
-        if count == 0 {
-            out.push(Cause::required(at_addresses.as_str(), "must contain at least 1 address"));
-        } else if count > ADDRESSES_MAX {
-            out.push(Cause::too_many(at_addresses.as_str(), count, ADDRESSES_MAX));
-        }
-        for (at, own) in indexed(&endpoint["addresses"], &at_addresses) {
-            slice_address(&mut out, own, &at, kind);
-        }
-        if is_set(&endpoint["hostname"]) {
-            label(&mut out, &endpoint["hostname"], &format!("{at}.hostname"));
-        }
-    }
-    slice_ports(&mut out, &slice["ports"]);
-    out.extend(validate_labels(&slice["metadata"]["labels"], "metadata.labels"));
-    out
-}
-
-fn slice_address(out: &mut Causes, own: &Value, path: &str, kind: &str) {
-    let parsed = text(own).parse::<IpAddr>();
-    match (kind, parsed) {
-        ("FQDN", _) => subdomain(out, own, path),
-        ("IPv4", Ok(IpAddr::V6(_))) => out.push(Cause::invalid(path, own.clone(), "must be an IPv4 address")),
-        ("IPv6", Ok(IpAddr::V4(_))) => out.push(Cause::invalid(path, own.clone(), "must be an IPv6 address")),
-        _ => address(out, own, path),
-    }
-}
-
-fn slice_ports(out: &mut Causes, ports: &Value) {
-    let all = items(ports);
-    if all.len() > SLICE_PORTS_MAX {
-        return out.push(Cause::too_many("ports", all.len(), SLICE_PORTS_MAX));
-    }
-    for (position, (at, port)) in indexed(ports, "ports").enumerate() {
-        let name = text(&port["name"]);
-        if !name.is_empty() {
-            add(out, &format!("{at}.name"), name, label_problems(name));
-        }
-        if all[..position].iter().any(|other| text(&other["name"]) == name) {
-            out.push(Cause::duplicate(format!("{at}.name"), name));
-        }
-        if let Some(number) = port["port"].as_i64() {
-            port_number(out, number, &format!("{at}.port"));
-        }
-        one_of(out, &port["protocol"], &format!("{at}.protocol"), &PROTOCOLS);
     }
 }
 
@@ -431,7 +320,47 @@ mod tests {
                     ],
                 ),
                 (json!({"spec": {"rules": [{"host": "*.a.b"}]}}), &[]),
+                (one_path(json!({"backend": {"service": {"name": "1s"}}})), &[]),
+                (
+                    json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "a"}}, "spec": {"ingressClassName": "b"}}),
+                    &[
+                        "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are specified",
+                    ],
+                ),
+                (
+                    json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "a"}}, "spec": {"ingressClassName": "a"}}),
+                    &[],
+                ),
                 (json!({"spec": {"rules": [{"http": {}}]}}), &["spec.rules[0].http.paths: Required value"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_ingress_class_gets_the_stock_causes() {
+        let parameters = |own: Value| json!({"spec": {"parameters": own}});
+        assert_cases(
+            json!({"spec": {"controller": "a.b/c"}}),
+            ingress_class,
+            &[
+                (json!({"spec": {"controller": null}}), &["spec.controller: Required value"]),
+                (
+                    json!({"spec": {"controller": "a.b"}}),
+                    &[
+                        "spec.controller: Invalid value: \"a.b\": must be a domain-prefixed path (such as \"acme.io/foo\")",
+                    ],
+                ),
+                (
+                    parameters(json!({"kind": "K", "name": "a/b", "scope": "Cluster", "namespace": "n"})),
+                    &[
+                        "spec.parameters.name: Invalid value: \"a/b\": may not contain '/'",
+                        "spec.parameters.namespace: Forbidden: `parameters.scope` is set to 'Cluster'",
+                    ],
+                ),
+                (
+                    parameters(json!({"kind": "K", "name": "n", "scope": "Namespace"})),
+                    &["spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'"],
+                ),
             ],
         );
     }
@@ -466,9 +395,22 @@ mod tests {
                     ],
                 ),
                 (
+                    ingress(json!({"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]})),
+                    &[
+                        "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length",
+                    ],
+                ),
+                (
+                    ingress(json!({"ports": [{"protocol": "ICMP", "endPort": 8}]})),
+                    &[
+                        "spec.ingress[0].ports[0].protocol: Unsupported value: \"ICMP\": supported values: \"TCP\", \"UDP\", \"SCTP\"",
+                        "spec.ingress[0].ports[0].endPort: Invalid value: 8: may not be specified when `port` is not specified",
+                    ],
+                ),
+                (
                     json!({"spec": {"policyTypes": ["Out"]}}),
                     &[
-                        "spec.policyTypes[0]: Unsupported value: \"Out\": supported values: \"Egress\", \"Ingress\"",
+                        "spec.policyTypes[0]: Unsupported value: \"Out\": supported values: \"Ingress\", \"Egress\"",
                     ],
                 ),
             ],

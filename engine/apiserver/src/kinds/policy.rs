@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, at_most_all, count_or_percent, immutable, label_selector, one_of},
+    checks::{Causes, at_most_all, count_or_percent, immutable, label_selector, non_negative, one_of},
 };
 use crate::status::Cause;
 
@@ -15,7 +15,12 @@ const USER_PRIORITY_MAX: i64 = 1_000_000_000;
 const SYSTEM_CLASSES: [(&str, i64); 2] =
     [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
-pub static BUDGET: Checked = Checked::new(budget);
+pub static BUDGET: Checked = Checked::new(budget).checking_status(|new, _| {
+    let mut out = Vec::new();
+    let counts = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+    non_negative(&mut out, &new["status"], "status", &counts);
+    out
+});
 pub static PRIORITY_CLASS: Checked = Checked::new(priority_class).comparing(|new, old| {
     let mut out = Vec::new();
     if new["value"] != old["value"] {
@@ -52,17 +57,23 @@ fn priority_class(class: &Value) -> Causes {
     let (name, value) = (crate::object::name(class), class["value"].as_i64().unwrap_or_default());
     let mut out = Vec::new();
     if name.starts_with("system-") {
-        if !SYSTEM_CLASSES.contains(&(name, value)) {
-            let why = format!(
-                "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
-            );
-            out.push(Cause::forbidden("metadata.name", &why));
-        }
+        let problem = match SYSTEM_CLASSES.iter().find(|(known, _)| *known == name) {
+            None => Some(format!("{name} is not a known system priority class")),
+            Some((_, own)) if *own != value => Some(format!("value of {name} PriorityClass must be {own}")),
+            Some(_) if class["globalDefault"] == true => {
+                Some(format!("globalDefault of {name} PriorityClass must be false"))
+            }
+            Some(_) => None,
+        };
+        out.extend(problem.map(|why| {
+            let rule = "priority class names with 'system-' prefix are reserved for system use only. error:";
+            Cause::forbidden("metadata.name", &format!("{rule} {why}"))
+        }));
     } else if value > USER_PRIORITY_MAX {
         let why = format!("maximum allowed value of a user defined priority is {USER_PRIORITY_MAX}");
         out.push(Cause::forbidden("value", &why));
     }
-    one_of(&mut out, &class["preemptionPolicy"], "preemptionPolicy", &["Never", "PreemptLowerPriority"]);
+    one_of(&mut out, &class["preemptionPolicy"], "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
     out
 }
 
@@ -102,6 +113,18 @@ mod tests {
                     &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
                 ),
                 (json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}), &[]),
+                (
+                    json!({"metadata": {"name": "system-node-critical"}}),
+                    &[
+                        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: value of system-node-critical PriorityClass must be 2000001000",
+                    ],
+                ),
+                (
+                    json!({"preemptionPolicy": "Always"}),
+                    &[
+                        "preemptionPolicy: Unsupported value: \"Always\": supported values: \"PreemptLowerPriority\", \"Never\"",
+                    ],
+                ),
             ],
         );
         let causes = (PRIORITY_CLASS.compare)(&json!({"value": 2}), &json!({"value": 1}));

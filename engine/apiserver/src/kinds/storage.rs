@@ -6,9 +6,15 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, immutable, label_selector, nanos, one_of, require, same, subdomain, text},
+    checks::{
+        Causes, add, immutable, indexed, is_set, items, label, label_selector, nanos, one_of, require, same,
+        subdomain, text,
+    },
+    csi::driver_name,
+    pod_spec::{needed_of_source, node_selector},
 };
 use crate::{
+    metadata::{label_problems, qualified_name_problems, subdomain_problems},
     object::{remove, strings},
     status::Cause,
 };
@@ -16,36 +22,66 @@ use crate::{
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
 const NOT_POSITIVE: &str = "must be greater than zero";
-const NOT_A_SOURCE: [&str; 9] = [
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
+/// What a volume may be made of, in the order in which upstream looks.
+const SOURCES: [&str; 22] = [
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+const CSI_SECRETS: [&str; 4] = [
+    "controllerPublishSecretRef",
+    "controllerExpandSecretRef",
+    "nodePublishSecretRef",
+    "nodeExpandSecretRef",
 ];
 
-pub static VOLUME: Checked = Checked::new(volume)
-    .comparing(|new, old| {
-        let source = |object: &Value| {
-            let mut source = object["spec"].clone();
-            for field in NOT_A_SOURCE {
-                remove(&mut source, field);
-            }
-            source
-        };
-        let mut out = Vec::new();
-        if !same(&source(new), &source(old)) {
-            let why = "spec.persistentvolumesource is immutable after creation";
-            out.push(Cause::forbidden("spec.persistentvolumesource", why));
-        }
-        immutable(&mut out, &new["spec"]["volumeMode"], &old["spec"]["volumeMode"], "spec.volumeMode");
-        out
-    })
-    .preparing(pending);
+pub static VOLUME: Checked = Checked::new(volume).comparing(compare_volumes).preparing(pending);
+
+fn compare_volumes(new: &Value, old: &Value) -> Causes {
+    const EXPAND: &str = "controllerExpandSecretRef";
+    let (spec, before, mut out) = (&new["spec"], &old["spec"], Vec::new());
+    let mut csi = spec["csi"].clone();
+    // May come later.
+    if before["csi"].is_object() && before["csi"][EXPAND].is_null() {
+        remove(&mut csi, EXPAND);
+    }
+    let kept = |source: &str| match source {
+        "csi" => same(&csi, &before["csi"]),
+        source => same(&spec[source], &before[source]),
+    };
+    if !SOURCES.iter().all(|source| kept(source)) {
+        let why = "spec.persistentvolumesource is immutable after creation";
+        out.push(Cause::forbidden("spec.persistentvolumesource", why));
+    }
+    immutable(&mut out, &spec["volumeMode"], &before["volumeMode"], "volumeMode");
+    if !before["nodeAffinity"].is_null() {
+        immutable(&mut out, &spec["nodeAffinity"], &before["nodeAffinity"], "nodeAffinity");
+    }
+    if !before["volumeAttributesClassName"].is_null() && spec["volumeAttributesClassName"].is_null() {
+        let why = "update from non-nil value to nil is forbidden";
+        out.push(Cause::forbidden("spec.volumeAttributesClassName", why));
+    }
+    out
+}
 
 /// Volumes and claims begin as `Pending`.
 fn pending(object: &mut Value, old: Option<&Value>, _context: crate::strategy::Context<'_>) {
@@ -70,9 +106,10 @@ pub static CLASS: Checked = Checked::new(class).comparing(|new, old| {
     if new["provisioner"] != old["provisioner"] {
         out.push(Cause::forbidden("provisioner", "updates to provisioner are forbidden."));
     }
-    for field in ["reclaimPolicy", "volumeBindingMode"] {
-        immutable(&mut out, &new[field], &old[field], field);
+    if new["reclaimPolicy"] != old["reclaimPolicy"] {
+        out.push(Cause::forbidden("reclaimPolicy", "updates to reclaimPolicy are forbidden."));
     }
+    immutable(&mut out, &new["volumeBindingMode"], &old["volumeBindingMode"], "volumeBindingMode");
     out
 });
 
@@ -85,7 +122,8 @@ fn access_modes(out: &mut Causes, spec: &Value, path: &str, missing: &str) {
     for mode in &modes {
         one_of(out, &Value::from(*mode), &at, &ACCESS_MODES);
     }
-    if modes.contains(&"ReadWriteOncePod") && modes.len() > 1 {
+    let others = modes.iter().any(|mode| *mode != "ReadWriteOncePod" && ACCESS_MODES.contains(mode));
+    if modes.contains(&"ReadWriteOncePod") && others {
         out.push(Cause::forbidden(at, "may not use ReadWriteOncePod with other access modes"));
     }
 }
@@ -99,35 +137,84 @@ fn storage(out: &mut Causes, quantity: &Value, path: &str) {
 fn volume(volume: &Value) -> Causes {
     let (spec, mut out) = (&volume["spec"], Vec::new());
     access_modes(&mut out, spec, "spec", "");
-    require(&mut out, &spec["capacity"], "spec.capacity");
-    storage(&mut out, &spec["capacity"]["storage"], "spec.capacity[storage]");
+    let capacity = &spec["capacity"];
+    require(&mut out, capacity, "spec.capacity");
+    if capacity["storage"].is_null() || capacity.as_object().is_some_and(|own| own.len() > 1) {
+        out.push(Cause::not_supported("spec.capacity", capacity.clone(), &["storage"]));
+    }
+    for (name, quantity) in capacity.as_object().into_iter().flatten() {
+        storage(&mut out, quantity, &format!("spec.capacity[{name}]"));
+    }
     one_of(
         &mut out,
         &spec["persistentVolumeReclaimPolicy"],
         "spec.persistentVolumeReclaimPolicy",
         &["Delete", "Recycle", "Retain"],
     );
-    let fields = spec.as_object().into_iter().flatten();
-    let mut sources =
-        fields.filter(|(field, value)| value.is_object() && !NOT_A_SOURCE.contains(&field.as_str()));
-    if sources.next().is_none() {
-        out.push(Cause::required("spec", "must specify a volume type"));
+    let affinity = &spec["nodeAffinity"];
+    if !affinity.is_null() {
+        let (required, at) = (&affinity["required"], "spec.nodeAffinity.required");
+        if required.is_null() {
+            out.push(Cause::required(at, "must specify required node constraints"));
+        } else {
+            node_selector(&mut out, required, at);
+        }
     }
-    for (extra, _) in sources {
+    let mut given = SOURCES.iter().filter(|source| spec[**source].is_object());
+    match given.next() {
+        None => out.push(Cause::required("spec", "must specify a volume type")),
+        Some(source) => volume_source(&mut out, source, spec),
+    }
+    for extra in given {
         out.push(Cause::forbidden(format!("spec.{extra}"), "may not specify more than 1 volume type"));
     }
-    if !spec["hostPath"].is_null() {
-        require(&mut out, &spec["hostPath"]["path"], "spec.hostPath.path");
-    }
-    if !spec["local"].is_null() {
-        require(&mut out, &spec["local"]["path"], "spec.local.path");
-        if spec["nodeAffinity"].is_null() {
-            out.push(Cause::required("spec.nodeAffinity", "Local volume requires node affinity"));
-        }
+    if spec["hostPath"]["path"] == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        out.push(Cause::forbidden("spec.persistentVolumeReclaimPolicy", why));
     }
     subdomain(&mut out, &spec["storageClassName"], "spec.storageClassName");
     one_of(&mut out, &spec["volumeMode"], "spec.volumeMode", &VOLUME_MODES);
+    if let Some(class) = spec["volumeAttributesClassName"].as_str() {
+        const AT: &str = "spec.volumeAttributesClassName";
+        if class.is_empty() {
+            out.push(Cause::required(AT, "an empty string is disallowed"));
+        } else {
+            add(&mut out, AT, class, subdomain_problems(class));
+        }
+        if spec["csi"].is_null() {
+            out.push(Cause::required("spec.csi", "has to be specified when using volumeAttributesClassName"));
+        }
+    }
     out
+}
+
+fn volume_source(out: &mut Causes, kind: &str, spec: &Value) {
+    let (source, path) = (&spec[kind], format!("spec.{kind}"));
+    match kind {
+        "hostPath" => {
+            let at = format!("{path}.path");
+            if require(out, &source["path"], &at) && text(&source["path"]).split('/').any(|part| part == "..")
+            {
+                out.push(Cause::invalid(at, source["path"].clone(), "must not contain '..'"));
+            }
+        }
+        "csi" => {
+            driver_name(out, &source["driver"], &format!("{path}.driver"));
+            require(out, &source["volumeHandle"], &format!("{path}.volumeHandle"));
+            for field in CSI_SECRETS.iter().filter(|field| !source[**field].is_null()) {
+                let secret = &source[*field];
+                let name = format!("{path}.{field}.name");
+                if require(out, &secret["name"], &name) {
+                    subdomain(out, &secret["name"], &name);
+                }
+                label(out, &secret["namespace"], &format!("{path}.{field}.namespace"));
+            }
+        }
+        kind => needed_of_source(out, kind, source, &path),
+    }
+    if kind == "local" && spec["nodeAffinity"].is_null() {
+        out.push(Cause::required("spec.nodeAffinity", "Local volume requires node affinity"));
+    }
 }
 
 pub fn claim_spec(out: &mut Causes, spec: &Value, path: &str) {
@@ -142,12 +229,50 @@ pub fn claim_spec(out: &mut Causes, spec: &Value, path: &str) {
     }
     subdomain(out, &spec["storageClassName"], &format!("{path}.storageClassName"));
     one_of(out, &spec["volumeMode"], &format!("{path}.volumeMode"), &VOLUME_MODES);
+    let (source, reference) = (&spec["dataSource"], &spec["dataSourceRef"]);
+    for (field, own) in [("dataSource", source), ("dataSourceRef", reference)] {
+        if !own.is_null() {
+            data_source(out, own, &format!("{path}.{field}"));
+        }
+    }
+    if !source.is_null() && !reference.is_null() {
+        let key = |own: &Value| ["apiGroup", "kind", "name"].map(|field| own[field].clone());
+        let problem = if is_set(&reference["namespace"]) {
+            Some("may not be specified when dataSourceRef.namespace is specified")
+        } else {
+            (key(source) != key(reference)).then_some("must match dataSourceRef")
+        };
+        // Upstream shows the path as the value.
+        let shown = format!("{path}.dataSource");
+        out.extend(
+            problem
+                .map(|why| Cause::new("FieldValueInvalid", path, format!("Invalid value: {shown}: {why}"))),
+        );
+    }
+    let at = format!("{path}.volumeAttributesClassName");
+    subdomain(out, &spec["volumeAttributesClassName"], &at);
+}
+
+fn data_source(out: &mut Causes, source: &Value, path: &str) {
+    for field in ["name", "kind"] {
+        require(out, &source[field], &format!("{path}.{field}"));
+    }
+    let (group, kind) = (text(&source["apiGroup"]), text(&source["kind"]));
+    if group.is_empty() && kind != "PersistentVolumeClaim" {
+        let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+        out.push(Cause::invalid(path, kind, why));
+    }
+    subdomain(out, &source["apiGroup"], &format!("{path}.apiGroup"));
+    if is_set(&source["namespace"]) {
+        let name = text(&source["namespace"]);
+        add(out, &format!("{path}.namespace"), name, label_problems(name));
+    }
 }
 
 const CLAIM_FIXED: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
 
 fn compare_claims(new: &Value, old: &Value) -> Causes {
-    let bound = old["status"]["phase"] == "Bound";
+    let bound = new["status"]["phase"] == "Bound";
     let fixed = |object: &Value| {
         let mut spec = object["spec"].clone();
         // Set once by the binder.
@@ -158,7 +283,7 @@ fn compare_claims(new: &Value, old: &Value) -> Causes {
             remove(&mut spec, "storageClassName");
         }
         if bound {
-            remove(&mut spec["resources"], "requests");
+            remove(&mut spec["resources"]["requests"], "storage");
             remove(&mut spec, "volumeAttributesClassName");
         }
         spec
@@ -168,24 +293,84 @@ fn compare_claims(new: &Value, old: &Value) -> Causes {
         out.push(Cause::forbidden("spec", CLAIM_FIXED));
     }
     let size = |object: &Value| nanos(&object["spec"]["resources"]["requests"]["storage"]);
-    if size(new) < size(old) {
-        let why = "field can not be less than previous value";
+    let there = nanos(&old["status"]["capacity"]["storage"]).unwrap_or_default();
+    // Asking for less takes back a growth that failed, and no more than that.
+    if size(new) < size(old) && size(new).unwrap_or_default() <= there {
+        let why = "field can not be less than status.capacity";
         out.push(Cause::forbidden("spec.resources.requests.storage", why));
+    }
+    immutable(&mut out, &new["spec"]["volumeMode"], &old["spec"]["volumeMode"], "volumeMode");
+    let class = &new["spec"]["volumeAttributesClassName"];
+    if !old["status"]["currentVolumeAttributesClassName"].is_null()
+        && !is_set(class)
+        && *class != old["spec"]["volumeAttributesClassName"]
+    {
+        let what = if class.is_null() { "nil" } else { "empty string" };
+        let why =
+            format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
+        out.push(Cause::forbidden("spec.volumeAttributesClassName", &why));
     }
     out
 }
 
+const PARAMETERS_MAX: usize = 512;
+const PARAMETERS_MAX_BYTES: usize = 256 * 1024;
+
+/// What a class tells its driver.
+pub fn parameters(out: &mut Causes, map: &Value) {
+    const AT: &str = "parameters";
+    let pairs = || map.as_object().into_iter().flatten();
+    if pairs().count() > PARAMETERS_MAX {
+        return out.push(Cause::too_long(AT, PARAMETERS_MAX));
+    }
+    for (key, _) in pairs().filter(|(key, _)| key.is_empty()) {
+        out.push(Cause::invalid(AT, key.as_str(), "field can not be empty."));
+    }
+    if pairs().map(|(key, value)| key.len() + text(value).len()).sum::<usize>() > PARAMETERS_MAX_BYTES {
+        out.push(Cause::too_long(AT, PARAMETERS_MAX_BYTES));
+    }
+}
+
 fn class(class: &Value) -> Causes {
     let mut out = Vec::new();
-    require(&mut out, &class["provisioner"], "provisioner");
+    if require(&mut out, &class["provisioner"], "provisioner") {
+        let name = text(&class["provisioner"]);
+        add(&mut out, "provisioner", name, qualified_name_problems(&name.to_lowercase()));
+    }
+    parameters(&mut out, &class["parameters"]);
     one_of(&mut out, &class["reclaimPolicy"], "reclaimPolicy", &["Delete", "Retain"]);
-    one_of(
-        &mut out,
-        &class["volumeBindingMode"],
-        "volumeBindingMode",
-        &["Immediate", "WaitForFirstConsumer"],
-    );
+    let modes = ["Immediate", "WaitForFirstConsumer"];
+    one_of(&mut out, &class["volumeBindingMode"], "volumeBindingMode", &modes);
+    topologies(&mut out, &class["allowedTopologies"]);
     out
+}
+
+fn topologies(out: &mut Causes, terms: &Value) {
+    const AT: &str = "allowedTopologies";
+    const LABELS: &str = "matchLabelExpressions";
+    let all = items(terms);
+    for (position, (at, term)) in indexed(terms, AT).enumerate() {
+        let expressions = items(&term[LABELS]);
+        // Upstream leaves out which term it is.
+        for (position, (at, own)) in indexed(&term[LABELS], &format!("{AT}.{LABELS}")).enumerate() {
+            let (key, values) = (text(&own["key"]), strings(&own["values"]));
+            if values.is_empty() {
+                out.push(Cause::required(format!("{at}.values"), ""));
+            }
+            for (index, value) in
+                values.iter().enumerate().filter(|(index, own)| values[..*index].contains(own))
+            {
+                out.push(Cause::duplicate(format!("{at}.values[{index}]"), *value));
+            }
+            add(out, &format!("{at}.key"), key, qualified_name_problems(key));
+            if expressions[..position].iter().any(|other| other["key"] == key) {
+                out.push(Cause::duplicate(format!("{at}.key"), key));
+            }
+        }
+        if all[..position].contains(term) {
+            out.push(Cause::duplicate(format!("{at}.{LABELS}"), ""));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +403,20 @@ mod tests {
                     json!({"spec": {"resources": {"requests": {"storage": "0"}}}}),
                     &["spec.resources[storage]: Invalid value: \"0\": must be greater than zero"],
                 ),
+                (
+                    json!({"spec": {"accessModes": ["ReadWriteOncePod", "ReadWriteOnce"]}}),
+                    &["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+                ),
+                (
+                    json!({"spec": {"dataSource": {"kind": "Pod", "name": "p"}}}),
+                    &[
+                        "spec.dataSource: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+                    ],
+                ),
+                (
+                    json!({"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "p"}, "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "q"}}}),
+                    &["spec: Invalid value: spec.dataSource: must match dataSourceRef"],
+                ),
             ],
         );
     }
@@ -225,7 +424,8 @@ mod tests {
     #[test]
     fn only_a_bound_claim_grows() {
         let mut bound = claim();
-        bound["status"] = json!({"phase": "Bound"});
+        bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "2Gi"}});
+        let fixed = format!("spec: Forbidden: {CLAIM_FIXED}");
         let larger = json!({"spec": {"resources": {"requests": {"storage": "3Gi"}}}});
         assert_cases(
             bound.clone(),
@@ -235,12 +435,108 @@ mod tests {
                 (
                     json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
                     &[
-                        "spec.resources.requests.storage: Forbidden: field can not be less than previous value",
+                        "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
                     ],
+                ),
+                (
+                    json!({"spec": {"volumeMode": "Block"}}),
+                    &[&fixed, "volumeMode: Invalid value: \"Block\": field is immutable"],
                 ),
             ],
         );
         let refused = format!("spec: Forbidden: {CLAIM_FIXED}");
         assert_cases(claim(), |new| compare_claims(new, &claim()), &[(larger, &[&refused])]);
+    }
+
+    #[test]
+    fn a_volume_gets_the_stock_causes() {
+        let old = json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/a"}}});
+        assert_cases(
+            old.clone(),
+            volume,
+            &[
+                (
+                    json!({"spec": {"capacity": {"cpu": "1"}}}),
+                    &[
+                        "spec.capacity: Unsupported value: {\"storage\":\"1Gi\",\"cpu\":\"1\"}: supported values: \"storage\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"nfs": {"server": "s", "path": "/"}}}),
+                    &["spec.nfs: Forbidden: may not specify more than 1 volume type"],
+                ),
+                (
+                    json!({"spec": {"hostPath": {"path": "/", }, "persistentVolumeReclaimPolicy": "Recycle"}}),
+                    &[
+                        "spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'",
+                    ],
+                ),
+                (
+                    json!({"spec": {"hostPath": null, "local": {"path": "/a"}}}),
+                    &["spec.nodeAffinity: Required value: Local volume requires node affinity"],
+                ),
+                (
+                    json!({"spec": {"hostPath": null, "csi": {"driver": "d", "nodeExpandSecretRef": {"name": "n"}}}}),
+                    &[
+                        "spec.csi.volumeHandle: Required value",
+                        "spec.csi.nodeExpandSecretRef.namespace: Required value",
+                    ],
+                ),
+                (
+                    json!({"spec": {"hostPath": null, "nfs": {"server": "s", "path": "a"}}}),
+                    &["spec.nfs.path: Invalid value: \"a\": must be an absolute path"],
+                ),
+                (
+                    json!({"spec": {"nodeAffinity": {}}}),
+                    &["spec.nodeAffinity.required: Required value: must specify required node constraints"],
+                ),
+            ],
+        );
+        assert_cases(
+            old.clone(),
+            |new| compare_volumes(new, &old),
+            &[(
+                json!({"spec": {"hostPath": {"path": "/b"}}}),
+                &[
+                    "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation",
+                ],
+            )],
+        );
+    }
+
+    #[test]
+    fn a_storage_class_gets_the_stock_causes() {
+        let topology = |own: Value| json!({"allowedTopologies": [{"matchLabelExpressions": [own]}]});
+        assert_cases(
+            json!({"provisioner": "a.b/c"}),
+            class,
+            &[
+                (json!({"provisioner": null}), &["provisioner: Required value"]),
+                (
+                    json!({"parameters": {"": "x"}}),
+                    &["parameters: Invalid value: \"\": field can not be empty."],
+                ),
+                (
+                    json!({"reclaimPolicy": "Recycle"}),
+                    &[
+                        "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\"",
+                    ],
+                ),
+                (
+                    topology(json!({"key": "zone", "values": []})),
+                    &["allowedTopologies.matchLabelExpressions[0].values: Required value"],
+                ),
+                (
+                    topology(json!({"key": "zone", "values": ["a", "a"]})),
+                    &["allowedTopologies.matchLabelExpressions[0].values[1]: Duplicate value: \"a\""],
+                ),
+            ],
+        );
+        let causes =
+            (CLASS.compare)(&json!({"reclaimPolicy": "Retain"}), &json!({"reclaimPolicy": "Delete"}));
+        assert_eq!(
+            causes[0].to_string(),
+            "reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden."
+        );
     }
 }

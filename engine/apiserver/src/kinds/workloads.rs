@@ -7,30 +7,57 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, at_most_all, count_or_percent, immutable, indexed, is_set, non_negative, one_of, percent,
-        require, same, text, workload_selector,
+        Causes, at_most_all, count_or_percent, counters, immutable, indexed, is_set, non_negative,
+        not_decremented, one_of, percent, require, same, text, workload_selector,
     },
     pod_spec::{validate_running_template, validate_template},
     storage,
 };
-use crate::{metadata::validate_labels, object::remove, status::Cause};
+use crate::{metadata::validate_labels, object::remove, status::Cause, strategy::NameRule};
 
-pub static DEPLOYMENT: Checked = Checked::new(deployment).comparing(same_selector);
-pub static REPLICA_SET: Checked = Checked::new(replica_set).comparing(same_selector);
-pub static DAEMON_SET: Checked = Checked::new(daemon_set).comparing(same_selector);
-pub static STATEFUL_SET: Checked = Checked::new(stateful_set).comparing(compare_stateful_sets);
-pub static REPLICATION_CONTROLLER: Checked =
-    Checked::new(replication_controller).preparing(|object, _, _| {
+pub static DEPLOYMENT: Checked =
+    Checked::new(deployment).comparing(same_selector).checking_status(|new, old| {
+        let mut out =
+            status(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
+        not_decremented(&mut out, new, old, "collisionCount");
+        out
+    });
+pub static REPLICA_SET: Checked =
+    Checked::new(replica_set).comparing(same_selector).checking_status(replica_status);
+pub static DAEMON_SET: Checked =
+    Checked::new(daemon_set).comparing(same_selector).checking_status(|new, old| {
+        let mut out = Vec::new();
+        non_negative(&mut out, &new["status"], "status", &DAEMON_COUNTS);
+        not_decremented(&mut out, new, old, "collisionCount");
+        out
+    });
+pub static STATEFUL_SET: Checked = Checked::new(stateful_set)
+    .comparing(compare_stateful_sets)
+    .named(NameRule::Label)
+    .checking_status(|new, old| {
+        let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
+        let mut out = status(new, &parts, "status.readyReplicas");
+        not_decremented(&mut out, new, old, "collisionCount");
+        out
+    });
+pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller)
+    .preparing(|object, _, _| {
         // What the selector leaves open follows the template.
         let labels = object["spec"]["template"]["metadata"]["labels"].clone();
         if !is_set(&object["spec"]["selector"]) && is_set(&labels) {
             object["spec"]["selector"] = labels;
         }
-    });
+    })
+    .checking_status(replica_status);
 pub static POD_TEMPLATE: Checked = Checked::new(|object| validate_template(&object["template"], "template"));
 pub static CONTROLLER_REVISION: Checked = Checked::new(|object| {
     let mut out = Vec::new();
-    non_negative_revision(&mut out, object);
+    if object["data"].is_null() {
+        out.push(Cause::required("data", "data is mandatory"));
+    }
+    if let Some(revision) = object["revision"].as_i64().filter(|revision| *revision < 0) {
+        out.push(Cause::invalid("revision", revision, super::checks::NON_NEGATIVE));
+    }
     out
 })
 .comparing(|new, old| {
@@ -39,10 +66,48 @@ pub static CONTROLLER_REVISION: Checked = Checked::new(|object| {
     out
 });
 
-fn non_negative_revision(out: &mut Causes, object: &Value) {
-    if let Some(revision) = object["revision"].as_i64().filter(|revision| *revision < 0) {
-        out.push(Cause::invalid("revision", revision, super::checks::NON_NEGATIVE));
+const REPLICA_COUNTS: [&str; 9] = [
+    "replicas",
+    "fullyLabeledReplicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "currentReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+    "observedGeneration",
+    "collisionCount",
+];
+const DAEMON_COUNTS: [&str; 9] = [
+    "currentNumberScheduled",
+    "numberMisscheduled",
+    "desiredNumberScheduled",
+    "numberReady",
+    "observedGeneration",
+    "updatedNumberScheduled",
+    "numberAvailable",
+    "numberUnavailable",
+    "collisionCount",
+];
+
+/// `ready` is how messages call the number of ready pods.
+fn status(object: &Value, parts: &[&str], ready: &str) -> Causes {
+    let (status, mut out) = (&object["status"], Vec::new());
+    counters(&mut out, status, &REPLICA_COUNTS, parts);
+    let number = |field: &str| status[field].as_i64().unwrap_or_default();
+    if number("availableReplicas") > number("readyReplicas") {
+        let why = format!("cannot be greater than {ready}");
+        out.push(Cause::invalid("status.availableReplicas", number("availableReplicas"), &why));
     }
+    out
+}
+
+fn replica_status(new: &Value, _old: &Value) -> Causes {
+    status(new, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], "readyReplicas")
+}
+
+/// A strategy as upstream's own form of it is shown.
+fn shown(strategy: &Value) -> Value {
+    serde_json::json!({"Type": strategy["type"], "RollingUpdate": strategy["rollingUpdate"]})
 }
 
 fn same_selector(new: &Value, old: &Value) -> Causes {
@@ -82,9 +147,7 @@ fn strategy(out: &mut Causes, strategy: &Value, path: &str) {
             rolling_update(out, &strategy["rollingUpdate"], &at, "may not be 0 when `maxSurge` is 0");
         }
         "" | "Recreate" | "RollingUpdate" => {}
-        other => {
-            out.push(Cause::not_supported(format!("{path}.type"), other, &["Recreate", "RollingUpdate"]));
-        }
+        _ => out.push(Cause::not_supported(path, shown(strategy), &["Recreate", "RollingUpdate"])),
     }
 }
 
@@ -138,7 +201,10 @@ fn daemon_set(object: &Value) -> Causes {
     out.extend(validate_running_template(&spec["template"], "spec.template", "DaemonSet"));
     non_negative(&mut out, spec, "spec", &["minReadySeconds", "revisionHistoryLimit"]);
     let update = &spec["updateStrategy"];
-    one_of(&mut out, &update["type"], "spec.updateStrategy.type", &["RollingUpdate", "OnDelete"]);
+    if !matches!(text(&update["type"]), "" | "RollingUpdate" | "OnDelete") {
+        let allowed = ["RollingUpdate", "OnDelete"];
+        out.push(Cause::not_supported("spec.updateStrategy", shown(update), &allowed));
+    }
     if update["type"] == "RollingUpdate" && !update["rollingUpdate"].is_null() {
         let at = "spec.updateStrategy.rollingUpdate";
         let (surge, unavailable) =
@@ -180,17 +246,27 @@ fn stateful_set(object: &Value) -> Causes {
             ));
         }
         "" | "OnDelete" | "RollingUpdate" => {}
-        other => {
+        _ => {
             let why = "must be 'RollingUpdate' or 'OnDelete'";
-            out.push(Cause::invalid("spec.updateStrategy", other, why));
+            out.push(Cause::invalid("spec.updateStrategy", shown(update), why));
         }
     }
-    non_negative(&mut out, &update["rollingUpdate"], "spec.updateStrategy.rollingUpdate", &["partition"]);
+    const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
+    non_negative(&mut out, &update["rollingUpdate"], ROLLING, &["partition"]);
+    let unavailable = &update["rollingUpdate"]["maxUnavailable"];
+    let at = format!("{ROLLING}.maxUnavailable");
+    count_or_percent(&mut out, unavailable, &at);
+    if is_zero(unavailable) {
+        out.push(Cause::invalid(at.as_str(), unavailable.clone(), "cannot be 0"));
+    }
+    at_most_all(&mut out, unavailable, &at);
     for field in ["whenDeleted", "whenScaled"] {
         let at = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
         one_of(&mut out, &spec["persistentVolumeClaimRetentionPolicy"][field], &at, &["Retain", "Delete"]);
     }
-    non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
+    non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds"]);
+    non_negative(&mut out, &spec["ordinals"], "spec.ordinals", &["start"]);
+    non_negative(&mut out, spec, "spec", &["revisionHistoryLimit"]);
     workload_selector(&mut out, spec, "spec", "statefulset");
     for (at, claim) in indexed(&spec["volumeClaimTemplates"], "spec.volumeClaimTemplates") {
         storage::claim_spec(&mut out, &claim["spec"], &format!("{at}.spec"));
@@ -264,7 +340,13 @@ mod tests {
                     json!({"spec": {"replicas": -1}}),
                     &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
                 ),
-                (json!({"spec": {"selector": null}}), &["spec.selector: Required value"]),
+                (
+                    json!({"spec": {"selector": null}}),
+                    &[
+                        "spec.selector: Required value",
+                        "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                    ],
+                ),
                 (
                     json!({"spec": {"selector": {"matchLabels": null}}}),
                     &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
@@ -288,7 +370,7 @@ mod tests {
                 (
                     json!({"spec": {"strategy": {"type": "Slow"}}}),
                     &[
-                        "spec.strategy.type: Unsupported value: \"Slow\": supported values: \"Recreate\", \"RollingUpdate\"",
+                        "spec.strategy: Unsupported value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: supported values: \"Recreate\", \"RollingUpdate\"",
                     ],
                 ),
                 (
@@ -340,5 +422,89 @@ mod tests {
         new = set.clone();
         new["spec"]["replicas"] = 5.into();
         assert_eq!(compare_stateful_sets(&new, &set).len(), 0);
+    }
+
+    #[test]
+    fn other_workloads_get_the_stock_causes() {
+        let update = |own: Value| json!({"spec": {"updateStrategy": own}});
+        assert_cases(
+            base(),
+            stateful_set,
+            &[
+                (
+                    json!({"spec": {"ordinals": {"start": -1}}}),
+                    &["spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+                (
+                    update(json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}})),
+                    &["spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0"],
+                ),
+                (
+                    update(json!({"type": "Slow"})),
+                    &[
+                        "spec.updateStrategy: Invalid value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: must be 'RollingUpdate' or 'OnDelete'",
+                    ],
+                ),
+                (
+                    json!({"spec": {"podManagementPolicy": "All"}}),
+                    &[
+                        "spec.podManagementPolicy: Invalid value: \"All\": must be 'OrderedReady' or 'Parallel'",
+                    ],
+                ),
+            ],
+        );
+        assert_cases(
+            base(),
+            daemon_set,
+            &[
+                (
+                    update(json!({"type": "Slow"})),
+                    &[
+                        "spec.updateStrategy: Unsupported value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: supported values: \"RollingUpdate\", \"OnDelete\"",
+                    ],
+                ),
+                (
+                    json!({"spec": {"selector": null}}),
+                    &[
+                        "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                    ],
+                ),
+                (
+                    update(
+                        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}),
+                    ),
+                    &[
+                        "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn statuses_count_right() {
+        let old = json!({"status": {"replicas": 2, "readyReplicas": 2, "collisionCount": 3}});
+        assert_cases(
+            old.clone(),
+            |new| (DEPLOYMENT.status)(new, &old),
+            &[
+                (
+                    json!({"status": {"readyReplicas": 3}}),
+                    &["status.readyReplicas: Invalid value: 3: cannot be greater than status.replicas"],
+                ),
+                (
+                    json!({"status": {"readyReplicas": 1, "availableReplicas": 2}}),
+                    &["status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas"],
+                ),
+                (
+                    json!({"status": {"collisionCount": 2}}),
+                    &["status.collisionCount: Invalid value: 2: cannot be decremented"],
+                ),
+                (
+                    json!({"status": {"unavailableReplicas": -1}}),
+                    &["status.unavailableReplicas: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+            ],
+        );
     }
 }

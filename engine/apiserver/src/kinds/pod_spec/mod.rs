@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use resources::{is_standard_resource, validate_resources};
+pub use placement::{node_selector, tolerations};
+pub use resources::{container_resource, is_standard_resource, validate_resources};
 pub use update::validate_update;
+pub use volumes::needed_of_source;
 
 use super::checks::{
     Causes, add, annotations, indexed, is_set, items, label_selector, one_of, subdomain, text,
@@ -55,7 +57,7 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
         &mut out,
         &spec["preemptionPolicy"],
         &format!("{path}.preemptionPolicy"),
-        &["Never", "PreemptLowerPriority"],
+        &["PreemptLowerPriority", "Never"],
     );
     out
 }

@@ -43,19 +43,22 @@ fn weight(out: &mut Causes, weighted: &Value, path: &str) {
 }
 
 fn node_affinity(out: &mut Causes, affinity: &Value, path: &str) {
-    let at = format!("{path}.{REQUIRED}.nodeSelectorTerms");
     if affinity[REQUIRED].is_object() {
-        let terms = &affinity[REQUIRED]["nodeSelectorTerms"];
-        if items(terms).is_empty() {
-            out.push(Cause::required(at.as_str(), "must have at least one node selector term"));
-        }
-        for (at, term) in indexed(terms, &at) {
-            node_term(out, term, &at);
-        }
+        node_selector(out, &affinity[REQUIRED], &format!("{path}.{REQUIRED}"));
     }
     for (at, weighted) in indexed(&affinity[PREFERRED], &format!("{path}.{PREFERRED}")) {
         weight(out, weighted, &at);
         node_term(out, &weighted["preference"], &format!("{at}.preference"));
+    }
+}
+
+pub fn node_selector(out: &mut Causes, selector: &Value, path: &str) {
+    let (terms, at) = (&selector["nodeSelectorTerms"], format!("{path}.nodeSelectorTerms"));
+    if items(terms).is_empty() {
+        out.push(Cause::required(at.as_str(), "must have at least one node selector term"));
+    }
+    for (at, term) in indexed(terms, &at) {
+        node_term(out, term, &at);
     }
 }
 
@@ -137,7 +140,7 @@ fn spread(out: &mut Causes, constraints: &Value, path: &str) {
     }
 }
 
-fn tolerations(out: &mut Causes, tolerations: &Value, path: &str) {
+pub fn tolerations(out: &mut Causes, tolerations: &Value, path: &str) {
     for (at, toleration) in indexed(tolerations, path) {
         let (key, operator) = (text(&toleration["key"]), text(&toleration["operator"]));
         if !key.is_empty() {

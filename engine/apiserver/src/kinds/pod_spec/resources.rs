@@ -42,7 +42,8 @@ pub fn validate_resources(out: &mut Causes, resources: &Value, path: &str) {
     }
 }
 
-fn container_resource(out: &mut Causes, name: &str, path: &str) {
+/// The name of something that a container may ask for.
+pub fn container_resource(out: &mut Causes, name: &str, path: &str) {
     add(out, path, name, qualified_name_problems(name));
     let known = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
     if !name.contains('/') && !known {

@@ -75,14 +75,44 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
             downward_items(out, source, path);
         }
         "projected" => projected(out, source, path),
-        "persistentVolumeClaim" => needed(out, source, path, "claimName"),
-        "nfs" => {
-            require(out, &source["server"], &format!("{path}.server"));
-            require(out, &source["path"], &format!("{path}.path"));
-        }
-        "csi" => needed(out, source, path, "driver"),
-        "ephemeral" => needed(out, source, path, "volumeClaimTemplate"),
-        _ => {}
+        _ => needed_of_source(out, kind, source, path),
+    }
+}
+
+/// What a source cannot be without, in volumes of pods and in PersistentVolumes.
+const NEEDED: [(&str, &[&str]); 19] = [
+    ("persistentVolumeClaim", &["claimName"]),
+    ("ephemeral", &["volumeClaimTemplate"]),
+    ("csi", &["driver"]),
+    ("nfs", &["server", "path"]),
+    ("local", &["path"]),
+    ("gcePersistentDisk", &["pdName"]),
+    ("awsElasticBlockStore", &["volumeID"]),
+    ("glusterfs", &["endpoints", "path"]),
+    ("rbd", &["monitors", "image"]),
+    ("cephfs", &["monitors"]),
+    ("iscsi", &["targetPortal", "iqn"]),
+    ("cinder", &["volumeID"]),
+    ("flexVolume", &["driver"]),
+    ("azureFile", &["secretName", "shareName"]),
+    ("azureDisk", &["diskName", "diskURI"]),
+    ("vsphereVolume", &["volumePath"]),
+    ("photonPersistentDisk", &["pdID"]),
+    ("portworxVolume", &["volumeID"]),
+    ("scaleIO", &["gateway", "system", "volumeName"]),
+];
+
+pub fn needed_of_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
+    let fields = NEEDED.iter().find(|(own, _)| *own == kind).map_or(&[][..], |(_, fields)| *fields);
+    for field in fields {
+        needed(out, source, path, field);
+    }
+    let place = text(&source["path"]);
+    if kind == "nfs" && !place.is_empty() && !place.starts_with('/') {
+        out.push(Cause::invalid(format!("{path}.path"), place, "must be an absolute path"));
+    }
+    if kind == "local" && place.split('/').any(|part| part == "..") {
+        out.push(Cause::invalid(format!("{path}.path"), place, "must not contain '..'"));
     }
 }
 

@@ -15,6 +15,8 @@ use super::{
 };
 use crate::status::Cause;
 
+const HEALTH: &str = "spec.healthCheckNodePort";
+
 pub struct Allocations {
     cidr: ipnet::Ipv4Net,
     ports: RangeInclusive<u16>,
@@ -147,6 +149,7 @@ impl Allocations {
         // One number may serve several protocols of one Service.
         let mut own: Vec<(u16, String)> = Vec::new();
         for at in 0..count {
+            let field = format!("spec.ports[{at}].nodePort");
             let port = &service["spec"]["ports"][at];
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             let number = port["port"].clone();
@@ -158,11 +161,11 @@ impl Allocations {
                 });
             let chosen = match (asked, sibling) {
                 (0, Some(sibling)) => sibling as u16,
-                (0, None) => self.free_port(taken, at, new)?,
+                (0, None) => self.free_port(taken, &field, new)?,
                 (asked, _) => {
                     let shared = own.iter().any(|(port, other)| *port == asked && *other != protocol);
                     if !shared && !held.ports.contains(&asked) {
-                        self.take_port(taken, asked, at, new)?;
+                        self.take_port(taken, asked, &field, new)?;
                     }
                     asked
                 }
@@ -186,29 +189,24 @@ impl Allocations {
         }
         let asked = spec["healthCheckNodePort"].as_u64().unwrap_or_default() as u16;
         if asked == 0 {
-            service["spec"]["healthCheckNodePort"] = self.free_port(taken, 0, new)?.into();
+            service["spec"]["healthCheckNodePort"] = self.free_port(taken, HEALTH, new)?.into();
         } else if !held.ports.contains(&asked) {
-            self.take_port(taken, asked, 0, new)?;
+            self.take_port(taken, asked, HEALTH, new)?;
         }
         Ok(())
     }
 
-    fn free_port(&self, taken: &mut Taken, at: usize, new: &mut Claims) -> Result<u16, Cause> {
+    fn free_port(&self, taken: &mut Taken, field: &str, new: &mut Claims) -> Result<u16, Cause> {
         let (low, high) = (u32::from(*self.ports.start()), u32::from(*self.ports.end()));
         let port = pick(low..high + 1, |port| !taken.ports.contains(&(port as u16))).ok_or_else(|| {
-            Cause::new(
-                "InternalError",
-                format!("spec.ports[{at}].nodePort"),
-                "Internal error: failed to allocate a nodePort: range is full",
-            )
+            Cause::new("InternalError", field, "Internal error: failed to allocate a nodePort: range is full")
         })? as u16;
         taken.ports.insert(port);
         new.ports.push(port);
         Ok(port)
     }
 
-    fn take_port(&self, taken: &mut Taken, port: u16, at: usize, new: &mut Claims) -> Result<(), Cause> {
-        let field = format!("spec.ports[{at}].nodePort");
+    fn take_port(&self, taken: &mut Taken, port: u16, field: &str, new: &mut Claims) -> Result<(), Cause> {
         if !self.ports.contains(&port) {
             let why = format!(
                 "provided port is not in the valid range. The range of valid ports is {}-{}",

@@ -29,6 +29,20 @@ pub fn is_headless(service: &Value) -> bool {
     service["spec"]["clusterIP"] == "None"
 }
 
+/// Whether something outside of the cluster reaches it.
+pub fn is_external(service: &Value) -> bool {
+    let by_address = || service["spec"]["externalIPs"].as_array().is_some_and(|own| !own.is_empty());
+    match kind(service) {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => by_address(),
+        _ => false,
+    }
+}
+
+pub fn needs_health_port(service: &Value) -> bool {
+    kind(service) == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local"
+}
+
 fn fill(slot: &mut Value, value: Value) {
     if slot.is_null() {
         *slot = value;
@@ -38,7 +52,7 @@ fn fill(slot: &mut Value, value: Value) {
 /// Brings `clusterIP` and `clusterIPs` together and fills in what depends on the type.
 pub fn normalize(service: &mut Value) {
     let needs_ip = needs_cluster_ip(service);
-    let kind = kind(service).to_owned();
+    let (is_external, is_balancer) = (is_external(service), kind(service) == "LoadBalancer");
     let spec = &mut service["spec"];
     fill(&mut spec["type"], "ClusterIP".into());
     fill(&mut spec["sessionAffinity"], "None".into());
@@ -47,6 +61,9 @@ pub fn normalize(service: &mut Value) {
         if port["targetPort"].is_null() || port["targetPort"] == 0 || port["targetPort"] == "" {
             port["targetPort"] = port["port"].clone();
         }
+    }
+    if spec["sessionAffinity"] == "None" {
+        remove(spec, "sessionAffinityConfig");
     }
     if !needs_ip {
         return;
@@ -64,13 +81,10 @@ pub fn normalize(service: &mut Value) {
     {
         spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
     }
-    if spec["sessionAffinityConfig"].is_null() {
-        remove(spec, "sessionAffinityConfig");
-    }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    if is_external {
         fill(&mut spec["externalTrafficPolicy"], "Cluster".into());
     }
-    if kind == "LoadBalancer" {
+    if is_balancer {
         fill(&mut spec["allocateLoadBalancerNodePorts"], true.into());
     }
 }
@@ -170,8 +184,7 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
             remove(port, "nodePort");
         }
     }
-    let external = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
-    if external(kind(old)) && !external(kind(service)) {
+    if is_external(old) && !is_external(service) {
         drop_same(service, "externalTrafficPolicy");
     }
     if kind(old) == "LoadBalancer" && !is_balancer {
@@ -180,7 +193,7 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
         }
         service["status"]["loadBalancer"] = json!({});
     }
-    if !(is_balancer && service["spec"]["externalTrafficPolicy"] == "Local") {
+    if !needs_health_port(service) {
         drop_same(service, "healthCheckNodePort");
     }
 }

@@ -6,7 +6,9 @@
 
 mod allocations;
 mod claims;
+mod families;
 mod fields;
+mod update;
 mod validation;
 
 use serde_json::Value;
@@ -14,6 +16,7 @@ use serde_json::Value;
 pub use allocations::Allocations;
 
 use crate::{
+    kinds::checked::news,
     status::{Cause, GroupResource, Status},
     strategy::{Context, NameRule, Strategy},
     types::State,
@@ -30,6 +33,7 @@ impl Strategy for Service {
     fn prepare_create(&self, context: Context<'_>, service: &mut Value) -> Result<(), Status> {
         fields::normalize(service);
         service["status"] = serde_json::json!({"loadBalancer": {}});
+        check_families(service)?;
         fields::families(service);
         allocate(context.state, service, None)
     }
@@ -41,6 +45,7 @@ impl Strategy for Service {
         fields::carry_over(service, old);
         fields::normalize(service);
         fields::drop_unneeded(service, old);
+        check_families(service)?;
         fields::families(service);
         allocate(context.state, service, Some(old))
     }
@@ -50,11 +55,14 @@ impl Strategy for Service {
     }
 
     fn validate_update(&self, context: Context<'_>, service: &Value, old: &Value) -> Vec<Cause> {
+        if context.subresource == "status" {
+            return validation::validate_status(service);
+        }
         if !context.subresource.is_empty() {
             return Vec::new();
         }
-        let mut causes = validation::validate_update(service, old);
-        causes.extend(validation::validate(service));
+        let mut causes = update::validate(service, old);
+        causes.extend(news(validation::validate(service), || validation::validate(old)));
         causes
     }
 
@@ -72,12 +80,24 @@ impl Strategy for Service {
     }
 
     fn name_rule(&self) -> NameRule {
-        NameRule::Rfc1035Label
+        NameRule::Label
     }
 
     fn returns_deleted_object(&self) -> bool {
         true
     }
+}
+
+/// What no address can be found for is refused before one is looked for.
+fn check_families(service: &Value) -> Result<(), Status> {
+    let mut causes = families::validate(service);
+    if causes.is_empty() {
+        causes = families::available(service);
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(GroupResource::new("", "Service"), crate::object::name(service), causes))
 }
 
 /// Takes what the Service asks for and does not hold yet, and chooses what it leaves open.

@@ -1,0 +1,175 @@
+//! IP addresses and networks as the API's fields take them.
+//!
+//! Strict since 1.36 (`StrictIPCIDRValidation`): no leading zeros, no IPv4 within IPv6, no bits beyond the prefix. Fields
+//! that came later want the canonical form as well.
+//! Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/util/validation/ip.go and
+//! https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go (`ValidateEndpointIP`)
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use super::checks::Causes;
+use crate::status::Cause;
+
+const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const NO_NETWORK: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// Reads `010.0.0.1` too, as 10.0.0.1: whoever refuses it then says why.
+fn lenient(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| {
+        let octets: Option<Vec<u8>> = text.split('.').map(|octet| number(octet)?.try_into().ok()).collect();
+        let octets: [u8; 4] = octets?.try_into().ok()?;
+        Some(Ipv4Addr::from(octets).into())
+    })
+}
+
+fn number(digits: &str) -> Option<u32> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(own) if own.to_ipv4_mapped().is_some())
+}
+
+/// What `text` means, also when something is wrong with how it is written.
+pub fn address(out: &mut Causes, text: &str, path: &str) -> Option<IpAddr> {
+    let Some(ip) = lenient(text) else {
+        out.push(Cause::invalid(path, text, NO_IP));
+        return None;
+    };
+    if text.parse::<IpAddr>().is_err() {
+        out.push(Cause::invalid(path, text, "must not have leading 0s"));
+    } else if is_mapped(ip) {
+        out.push(Cause::invalid(path, text, "must not be an IPv4-mapped IPv6 address"));
+    }
+    Some(ip)
+}
+
+pub fn network(out: &mut Causes, text: &str, path: &str) -> Option<IpNet> {
+    let parts = text.split_once('/').and_then(|(ip, bits)| Some((lenient(ip)?, number(bits)?, ip, bits)));
+    let parsed = parts.and_then(|(ip, length, ..)| IpNet::new(ip, length.try_into().ok()?).ok());
+    let (Some((ip, _, given, bits)), Some(net)) = (parts, parsed) else {
+        out.push(Cause::invalid(path, text, NO_NETWORK));
+        return None;
+    };
+    let zeros = given.parse::<IpAddr>().is_err() || (bits.len() > 1 && bits.starts_with('0'));
+    if zeros {
+        out.push(Cause::invalid(path, text, "must not have leading 0s in IP or prefix length"));
+    } else if is_mapped(ip) {
+        out.push(Cause::invalid(path, text, "must not have an IPv4-mapped IPv6 address"));
+    } else if net.trunc() != net {
+        out.push(Cause::invalid(path, text, "must not have bits set beyond the prefix length"));
+    }
+    Some(net.trunc())
+}
+
+fn canonical(out: &mut Causes, text: &str, path: &str, form: String) {
+    if text != form {
+        let why = format!("must be in canonical form ({})", crate::status::quote(&form));
+        out.push(Cause::invalid(path, text, &why));
+    }
+}
+
+pub fn canonical_address(out: &mut Causes, text: &str, path: &str) {
+    let before = out.len();
+    if let Some(ip) = address(out, text, path).filter(|_| out.len() == before) {
+        canonical(out, text, path, ip.to_string());
+    }
+}
+
+pub fn canonical_network(out: &mut Causes, text: &str, path: &str) -> Option<IpNet> {
+    let before = out.len();
+    let net = network(out, text, path)?;
+    if out.len() == before {
+        canonical(out, text, path, net.to_string());
+    }
+    Some(net)
+}
+
+/// Addresses that no endpoint has.
+pub fn not_special(out: &mut Causes, ip: IpAddr, text: &str, path: &str) {
+    let (link, multicast) = match ip {
+        IpAddr::V4(own) => (own.is_link_local(), own.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(own) => (own.is_unicast_link_local(), own.segments()[0] & 0xff0f == 0xff02),
+    };
+    for (holds, why) in [
+        (ip.is_unspecified(), &*format!("may not be unspecified ({text})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ] {
+        if holds {
+            out.push(Cause::invalid(path, text, why));
+        }
+    }
+}
+
+/// An address that something outside may be reached at.
+pub fn endpoint(out: &mut Causes, text: &str, path: &str) {
+    let before = out.len();
+    if let Some(ip) = address(out, text, path).filter(|_| out.len() == before) {
+        not_special(out, ip, text, path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn causes(check: impl Fn(&mut Causes)) -> Vec<String> {
+        let mut out = Vec::new();
+        check(&mut out);
+        out.iter().map(|cause| cause.message.clone()).collect()
+    }
+
+    #[test]
+    fn addresses_are_strict() {
+        for (text, why) in [
+            ("10.0.0.1", ""),
+            ("2001:db8::1", ""),
+            ("10.0.0", NO_IP),
+            ("10.0.0.+1", NO_IP),
+            ("010.0.0.1", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("2001:DB8::1", "must be in canonical form (\"2001:db8::1\")"),
+        ] {
+            let found = causes(|out| canonical_address(out, text, "a"));
+            let expected =
+                if why.is_empty() { vec![] } else { vec![format!("Invalid value: \"{text}\": {why}")] };
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_strict() {
+        for (text, why) in [
+            ("10.0.0.0/8", ""),
+            ("2001:db8::/64", ""),
+            ("10.0.0.0", NO_NETWORK),
+            ("10.0.0.0/33", NO_NETWORK),
+            ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+            ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+            ("2001:DB8::/64", "must be in canonical form (\"2001:db8::/64\")"),
+        ] {
+            let found = causes(|out| {
+                canonical_network(out, text, "a");
+            });
+            let expected =
+                if why.is_empty() { vec![] } else { vec![format!("Invalid value: \"{text}\": {why}")] };
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_addresses_that_can_be_reached() {
+        for (text, why) in [
+            ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+            ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("fe80::1", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("224.0.0.9", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        ] {
+            assert_eq!(causes(|out| endpoint(out, text, "a")), [format!("Invalid value: \"{text}\": {why}")]);
+        }
+    }
+}
