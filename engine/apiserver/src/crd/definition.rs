@@ -4,11 +4,16 @@
 //! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/registry/customresourcedefinition/strategy.go
 //! and pkg/apis/apiextensions/validation/validation.go
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{JsonPath, cause, names, rules};
 use crate::{
-    kinds,
+    kinds::{
+        self,
+        checks::{indexed, text},
+    },
     object::{self, finalizers, metadata_mut, strings},
     status::{Cause, Status},
     strategy::{Context, Strategy},
@@ -213,39 +218,58 @@ fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {
 const MAX_SELECTABLE: usize = 8;
 
 fn selectable(fields: &Value, schema: &Value, path: &str, out: &mut Vec<Cause>) {
-    let fields = fields.as_array().map_or(&[][..], Vec::as_slice);
-    if fields.len() > MAX_SELECTABLE {
-        out.push(Cause::too_many(path, fields.len(), MAX_SELECTABLE));
-    }
-    let mut seen: Vec<&str> = Vec::new();
-    for (at, field) in fields.iter().enumerate() {
-        let path = format!("{path}[{at}].jsonPath");
-        let given = field["jsonPath"].as_str().unwrap_or_default();
-        let steps = super::simple_path(given);
-        let found = steps.iter().try_fold(schema, |schema, name| schema["properties"].get(name));
-        let why = match found.map(|schema| schema["type"].as_str().unwrap_or_default()) {
-            _ if given.is_empty() => {
-                out.push(Cause::required(path, ""));
+    const TYPES: &str = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (at, field) in indexed(fields, path) {
+        let (given, at) = (text(&field["jsonPath"]), format!("{at}.jsonPath"));
+        if given.is_empty() {
+            out.push(Cause::required(at, ""));
+            continue;
+        }
+        let found = match selected(given, schema) {
+            Ok(found) => found,
+            Err(why) => {
+                out.push(Cause::invalid(at, given, &format!("is an invalid path: {why}")));
                 continue;
-            }
-            _ if seen.contains(&given) => {
-                out.push(Cause::duplicate(path, given));
-                continue;
-            }
-            _ if !given.starts_with('.') => "is an invalid path: expected [ or . at the start",
-            _ if given.contains('[') => "is an invalid path: array notation is not allowed",
-            _ if steps.first().is_some_and(|first| first == "metadata") => {
-                "must not point to fields in metadata"
-            }
-            None => "is an invalid path: does not refer to a valid field",
-            Some("string" | "boolean" | "integer") => {
-                seen.push(given);
-                continue;
-            }
-            Some(_) => {
-                "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
             }
         };
-        out.push(Cause::invalid(path, given, why));
+        if given.split('.').nth(1) == Some("metadata") {
+            out.push(Cause::invalid(at.as_str(), given, "must not point to fields in metadata"));
+        }
+        if !matches!(text(&found["type"]), "string" | "boolean" | "integer") {
+            out.push(Cause::invalid(at.as_str(), given, TYPES));
+        }
+        if !seen.insert(given) {
+            out.push(Cause::duplicate(at, given));
+        }
     }
+    if seen.len() > MAX_SELECTABLE {
+        out.push(Cause::too_many(path, seen.len(), MAX_SELECTABLE));
+    }
+}
+
+const ARRAYS: &str = "array notation is not allowed";
+
+/// The schema that `.spec.color` leads to, read as upstream reads the paths of rules.
+fn selected<'s>(path: &str, mut schema: &'s Value) -> Result<&'s Value, String> {
+    let mut rest = path;
+    while !rest.is_empty() {
+        let Some(after) = rest.strip_prefix('.') else {
+            let end = rest.find(['.', '[', ']']).unwrap_or(rest.len()).max(1);
+            let why = || format!("expected [ or . but got: {}", &rest[..end]);
+            return Err(if rest.starts_with('[') { ARRAYS.into() } else { why() });
+        };
+        let end = after.find(['.', '[', ']']).unwrap_or(after.len());
+        if after.is_empty() {
+            return Err("unexpected end of JSON path".into());
+        }
+        let (name, properties) = (&after[..end], &schema["properties"]);
+        let inner = match properties {
+            Value::Null => Some(&schema["additionalProperties"]).filter(|own| own.is_object()),
+            properties => properties.get(name),
+        };
+        schema = inner.ok_or("does not refer to a valid field")?;
+        rest = &after[end..];
+    }
+    Ok(schema)
 }

@@ -3,11 +3,13 @@
 //! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apis/apiextensions/validation/validation.go
 
 use coracle_expressions::{CompileError, Environment, Program, Type};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Children, Node, Rule,
+    budget::{Repeated, Total},
     declare::{declare, is_embedded, list_keys},
+    sizes::{Measured, cardinality, measure},
 };
 use crate::{crd::rules::field_path::normalize, status::Cause};
 
@@ -21,31 +23,42 @@ struct Place {
     /// The list whose items have no counterpart in the object before.
     uncorrelatable: Option<String>,
     is_resource: bool,
+    repeated: Repeated,
+}
+
+/// What is found on the way.
+struct Found {
+    causes: Vec<Cause>,
+    total: Total,
 }
 
 /// The rules of a schema that stands at `path`, and what is wrong with them. None: there are none.
 pub fn compile(schema: &Value, path: &str) -> (Option<Node>, Vec<Cause>) {
-    let mut causes = Vec::new();
-    let place = Place { path: path.to_owned(), uncorrelatable: None, is_resource: true };
-    let node = read(schema, &place, &mut causes);
-    (node, causes)
+    let mut found = Found { causes: Vec::new(), total: Total::default() };
+    let place =
+        Place { path: path.to_owned(), uncorrelatable: None, is_resource: true, repeated: Repeated::ONCE };
+    let node = read(schema, &place, &mut found);
+    found.total.check(&mut found.causes, path);
+    (node, found.causes)
 }
 
-fn read(schema: &Value, place: &Place, causes: &mut Vec<Cause>) -> Option<Node> {
-    let within = |path: String, schema: &Value, uncorrelatable: Option<String>| Place {
+fn read(schema: &Value, place: &Place, found: &mut Found) -> Option<Node> {
+    let within = |path: String, schema: &Value, uncorrelatable: Option<String>, repeated: Repeated| Place {
         path,
         uncorrelatable: uncorrelatable.or_else(|| place.uncorrelatable.clone()),
         is_resource: is_embedded(schema),
+        repeated,
     };
+    let many = |limit: &str| place.repeated.within(schema[limit].as_u64());
     let mut children = Children::default();
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-        let at = within(format!("{}.properties[{name}]", place.path), inner, None);
-        children.properties.extend(read(inner, &at, causes).map(|node| (name.clone(), node)));
+        let at = within(format!("{}.properties[{name}]", place.path), inner, None, place.repeated);
+        children.properties.extend(read(inner, &at, found).map(|node| (name.clone(), node)));
     }
     let others = &schema["additionalProperties"];
     if others.is_object() {
-        let at = within(format!("{}.additionalProperties", place.path), others, None);
-        children.others = read(others, &at, causes).map(Box::new);
+        let at = within(format!("{}.additionalProperties", place.path), others, None, many("maxProperties"));
+        children.others = read(others, &at, found).map(Box::new);
     }
     let items = &schema["items"];
     if items.is_object() {
@@ -53,8 +66,8 @@ fn read(schema: &Value, place: &Place, causes: &mut Vec<Cause>) -> Option<Node> 
             children.keys = list_keys(schema);
         }
         let loses = children.keys.is_empty().then(|| place.path.clone());
-        let at = within(format!("{}.items", place.path), items, loses);
-        children.items = read(items, &at, causes).map(Box::new);
+        let at = within(format!("{}.items", place.path), items, loses, many("maxItems"));
+        children.items = read(items, &at, found).map(Box::new);
     }
     let rules = schema["x-kubernetes-validations"].as_array().map_or(&[][..], Vec::as_slice);
     if rules.is_empty() && children.is_empty() {
@@ -62,21 +75,43 @@ fn read(schema: &Value, place: &Place, causes: &mut Vec<Cause>) -> Option<Node> 
     }
     let ty = declare(schema, place.is_resource);
     let kind = schema["type"].as_str().unwrap_or_default();
+    let measured = measure(schema, place.is_resource);
     let mut read_rules = Vec::new();
     for (at, rule) in rules.iter().enumerate() {
         let path = format!("{}.x-kubernetes-validations[{at}]", place.path);
         match &ty {
-            Some(ty) => read_rules.extend(read_rule(rule, &path, schema, ty, place, causes)),
+            Some(ty) => {
+                let read = read_rule(rule, &path, schema, ty, place, &mut found.causes);
+                if let (Some(read), Some(measured)) = (&read, &measured) {
+                    estimate(read, &path, measured, place.repeated, found);
+                }
+                read_rules.extend(read);
+            }
             None => {
                 let keeps = schema["x-kubernetes-preserve-unknown-fields"] == true;
                 let why = format!(
                     "rule declared on schema that does not support validation rules type: '{kind}' x-kubernetes-preserve-unknown-fields: '{keeps}'"
                 );
-                causes.push(Cause::invalid(path, rule["rule"].clone(), &why));
+                found.causes.push(Cause::invalid(path, rule["rule"].clone(), &why));
             }
         }
     }
     Some(Node { kind: kind.to_owned(), ty: ty.unwrap_or(Type::Dyn), rules: read_rules, children })
+}
+
+/// What a rule may cost, wherever the schema's data is in an object.
+fn estimate(rule: &Rule, path: &str, measured: &Measured, repeated: Repeated, found: &mut Found) {
+    let own = Some(&measured.sizes);
+    // What an optional holds, upstream does not measure.
+    let variables = [own, own.filter(|_| !rule.optional)];
+    let cost = repeated.cost(rule.program.cost_limit(&variables), cardinality(measured.least_bytes));
+    found.total.observe(&mut found.causes, "rule", cost, &format!("{path}.rule"));
+    // A message is needed once.
+    if let Some(message) = &rule.message_expression {
+        let cost = message.cost_limit(&variables);
+        let at = format!("{path}.messageExpression");
+        found.total.observe(&mut found.causes, "messageExpression", cost, &at);
+    }
 }
 
 fn read_rule(
@@ -96,13 +131,13 @@ fn read_rule(
         causes.push(Cause::required(at("rule"), "rule is not specified"));
         return None;
     }
-    let field_path = rule["fieldPath"].as_str().and_then(|given| match normalize(given, schema) {
-        Ok(path) => Some(path),
-        Err(why) => {
-            let why = format!("fieldPath must be a valid path: {why}");
-            causes.push(Cause::invalid(at("fieldPath"), given, &why));
-            None
+    let given = rule["fieldPath"].as_str().filter(|given| !given.is_empty());
+    let field_path = given.and_then(|given| {
+        let path = normalize(given, schema).ok();
+        if path.is_none() {
+            causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must be a valid path"));
         }
+        path
     });
     let optional = rule["optionalOldSelf"] == true;
     let old = if optional { Type::optional(ty.clone()) } else { ty.clone() };
@@ -111,7 +146,7 @@ fn read_rule(
         Ok(program) => program,
         Err(why) => {
             let why = why.unwrap_or_else(|| "cel expression must evaluate to a bool".into());
-            causes.push(Cause::invalid(at("rule"), source, &why));
+            causes.push(Cause::invalid(at("rule"), shown(rule), &why));
             return None;
         }
     };
@@ -132,7 +167,7 @@ fn read_rule(
                 Some(why) => format!("messageExpression {why}"),
                 None => "messageExpression must evaluate to a string".to_owned(),
             };
-            causes.push(Cause::invalid(at("messageExpression"), source, &why));
+            causes.push(Cause::invalid(at("messageExpression"), shown(rule), &why));
             None
         }
     });
@@ -146,6 +181,13 @@ fn read_rule(
         transition,
         optional,
     })
+}
+
+/// A rule as upstream's own form of it is shown.
+fn shown(rule: &Value) -> Value {
+    let text = |field: &str| rule[field].as_str().unwrap_or_default();
+    json!({"Rule": text("rule"), "Message": text("message"), "MessageExpression": text("messageExpression"),
+        "Reason": rule["reason"], "FieldPath": text("fieldPath"), "OptionalOldSelf": rule["optionalOldSelf"]})
 }
 
 /// Err: the reason, or none when it gives something else.
@@ -165,7 +207,7 @@ fn texts(rule: &Value, path: &str, causes: &mut Vec<Cause>) {
     if let Some(message) = message {
         if message.trim().is_empty() && !message.is_empty() {
             causes.push(Cause::invalid(at("message"), message, "message must be non-empty if specified"));
-        } else if message.trim().contains('\n') {
+        } else if message.trim().contains(['\n', '\r']) {
             causes.push(Cause::invalid(at("message"), message, "message must not contain line breaks"));
         }
     }
@@ -180,15 +222,51 @@ fn texts(rule: &Value, path: &str, causes: &mut Vec<Cause>) {
         ));
     }
     let bare = message.is_none_or(str::is_empty) && expression.is_none_or(str::is_empty);
-    if bare && rule["rule"].as_str().is_some_and(|rule| rule.trim().contains('\n')) {
+    if bare && rule["rule"].as_str().is_some_and(|rule| rule.trim().contains(['\n', '\r'])) {
         causes.push(Cause::required(at("message"), "message must be specified if rule contains line breaks"));
     }
     if let Some(reason) = rule["reason"].as_str().filter(|reason| !REASONS.contains(reason)) {
         causes.push(Cause::not_supported(at("reason"), reason, &REASONS));
     }
+    let blank = |given: &&str| !given.is_empty() && given.trim().is_empty();
+    if let Some(given) = rule["fieldPath"].as_str().filter(blank) {
+        causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must be non-empty if specified"));
+    }
     if let Some(given) = rule["fieldPath"].as_str()
-        && given.contains('\n')
+        && given.contains(['\n', '\r'])
     {
         causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must not contain line breaks"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_may_cost_too_much_are_refused() {
+        let tip = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+        let of = |list: Value, rule: &str| {
+            let mut list = list;
+            list["x-kubernetes-validations"] = json!([{"rule": rule}]);
+            let schema = json!({"type": "object", "properties": {"l": list}});
+            let causes = compile(&schema, "s").1;
+            causes.iter().map(Cause::to_string).collect::<Vec<_>>()
+        };
+        let at = "s.properties[l].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of";
+        let total = "s: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of";
+        let part = "s.properties[l].x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+        let texts = |most: Option<u64>, length: Option<u64>| json!({"type": "array", "maxItems": most, "items": {"type": "string", "maxLength": length}});
+        let pairs = "self.all(x, self.exists_one(y, x == y))";
+        assert_eq!(of(texts(Some(10), Some(10)), pairs), Vec::<String>::new());
+        assert_eq!(of(texts(None, Some(10)), "self.all(x, x.size() > 0)"), Vec::<String>::new());
+        assert_eq!(
+            of(texts(None, None), pairs),
+            [format!("{at} more than 100x {tip}"), part.to_owned(), format!("{total} more than 100x {tip}")]
+        );
+        // Of n texts of 40 bytes, 8n² + 6n + 2.
+        assert_eq!(of(texts(Some(1000), Some(10)), pairs), Vec::<String>::new());
+        assert_eq!(of(texts(Some(1500), Some(10)), pairs), [format!("{at} 1.8x {tip}")]);
+        assert_eq!(of(texts(Some(1200), Some(10)), pairs), [format!("{at} 1.152720x {tip}")]);
     }
 }

@@ -91,7 +91,7 @@ fn object(schema: &Value, is_resource: bool) -> Type {
 }
 
 /// The name of a field in expressions.
-fn escape(name: &str) -> Option<String> {
+pub fn escape(name: &str) -> Option<String> {
     if KEYWORDS.contains(&name) {
         return Some(format!("__{name}__"));
     }

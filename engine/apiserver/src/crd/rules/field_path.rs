@@ -9,7 +9,7 @@ use serde_json::Value;
 pub fn normalize(path: &str, schema: &Value) -> Result<String, String> {
     let (mut out, mut schema, mut rest) = (String::new(), schema, path.trim());
     if rest.is_empty() {
-        return Err("fieldPath must be non-empty if specified".into());
+        return Err("unexpected end of JSON path".into());
     }
     while !rest.is_empty() {
         let (name, after) = step(rest)?;

@@ -1,13 +1,15 @@
 //! `x-kubernetes-validations`: rules in CEL on the objects of a custom resource.
 //!
 //! Kept true: rules are compiled once a definition; all rules on one object share one budget; what an update leaves as
-//! it was fails no rule but transition rules (ratcheting). Costs are not estimated when a definition is written: the
-//! budget at run time bounds them.
+//! it was fails no rule but transition rules (ratcheting); what could cost too much is refused when the definition is
+//! written.
 //! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apiserver/schema/cel/validation.go
 
+mod budget;
 mod compile;
 mod declare;
 mod field_path;
+mod sizes;
 
 use coracle_expressions::{Activation, BUDGET, Error, Program, Type, Value};
 use serde_json::Value as Json;
