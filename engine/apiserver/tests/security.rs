@@ -327,7 +327,7 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
         labels(409, "POST", "resource"),
         format!("{gauge} 1\n"),
         "apiserver_watch_events_total{group=\"\",resource=\"configmaps\",version=\"v1\"} 1\n".into(),
-        "apiserver_storage_objects{resource=\"configmaps\"} 2\n".into(),
+        "apiserver_storage_objects{resource=\"configmaps\"} 3\n".into(),
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n".into(),
         "authorization_attempts_total{result=\"denied\"} 0\n".into(),
         "process_open_fds ".into(),
