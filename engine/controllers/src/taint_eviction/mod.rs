@@ -35,14 +35,23 @@ pub struct TaintEvictionController {
     reader: Reader,
     client: Client,
     events: EventRecorder,
-    /// Since when a pod stays for a limited time only, by its uid.
-    since: Mutex<HashMap<String, Instant>>,
+    /// The uid of a pod that stays for a limited time only, and since when.
+    since: Mutex<HashMap<ObjectKey, (String, Instant)>>,
 }
 
 impl TaintEvictionController {
     pub fn new(reader: Reader, client: Client) -> TaintEvictionController {
         let events = EventRecorder::new(client.clone(), "taint-eviction-controller", None);
         TaintEvictionController { reader, client, events, since: Mutex::default() }
+    }
+
+    fn stayed(&self, key: &ObjectKey, uid: &str, now: Instant) -> Duration {
+        let mut since = self.since.lock();
+        let seen = since.entry(key.clone()).or_insert_with(|| (uid.to_owned(), now));
+        if seen.0 != uid {
+            *seen = (uid.to_owned(), now);
+        }
+        now - seen.1
     }
 
     async fn evict(&self, pod: &Pod, key: &ObjectKey) -> Result<(), ControllerError> {
@@ -109,20 +118,20 @@ impl Controller for TaintEvictionController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let pod = read::get::<Pod>(&self.reader, "pods", "Pod", key)?;
-        let Some(pod) = pod.filter(|pod| pods::is_active(pod)) else { return Ok(Requeue::OnChange) };
+        let Some(pod) = pod.filter(|pod| pods::is_active(pod)) else {
+            self.since.lock().remove(key);
+            return Ok(Requeue::OnChange);
+        };
         let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match plan::stay(&taints(&self.reader, pods::node_name(&pod)), tolerations) {
-            Stay::Forever => drop(self.since.lock().remove(&uid)),
+            Stay::Forever => drop(self.since.lock().remove(key)),
             Stay::For(time) => {
-                let now = Instant::now();
-                let since = *self.since.lock().entry(uid.clone()).or_insert(now);
-                let left = time.saturating_sub(now - since);
+                let left = time.saturating_sub(self.stayed(key, &uid, Instant::now()));
                 if left > Duration::ZERO {
                     return Ok(Requeue::After(left));
                 }
                 self.evict(&pod, key).await?;
-                self.since.lock().remove(&uid);
             }
         }
         Ok(Requeue::OnChange)
