@@ -63,7 +63,10 @@ impl Kubelet {
     ) -> Result<Session, KubeletError> {
         let id = self.running(pod_uid, container)?;
         let spec = ExecSpec { argv: command, tty, stdin };
-        self.shared.runtime.exec(&id, spec).await.map_err(|e| KubeletError::Internal(chain(&e)))
+        let started = self.shared.runtime.exec(&id, spec).await;
+        started.map_err(|e| {
+            KubeletError::Internal(format!("error executing command in container: {}", chain(&e)))
+        })
     }
 
     pub async fn attach(

@@ -60,8 +60,13 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
     let upgrade = Upgrade::negotiate(request, &WEBSOCKET, &SPDY)?;
     let starting =
         if attach { context.access.attach(exec.clone()) } else { context.access.exec(exec.clone()) };
-    let session = starting.await?;
     let (transport, protocol) = (upgrade.transport, upgrade.protocol);
+    // As in a stock server, a WebSocket client is answered before the node is asked, and reads what went wrong from its
+    // error stream; a SPDY client gets the node's answer.
+    let starting = match transport {
+        Transport::WebSocket => starting,
+        Transport::Spdy => Box::pin(future::ready(Ok(starting.await?))),
+    };
     let ending = Ending {
         attach,
         json: protocol.starts_with("v4.") || protocol.starts_with("v5."),
@@ -72,14 +77,14 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
         match transport {
             Transport::WebSocket => {
                 let Some(socket) = pending.websocket().await else { return };
-                tokio::time::sleep(CLIENT_SETUP).await;
+                let (session, ()) = future::join(starting, tokio::time::sleep(CLIENT_SETUP)).await;
                 let (terminal, inbox, outbox) = websocket_terminal(&exec);
                 let close = terminal.error.queue.clone();
                 let driver = channels::drive(socket, Codec::of(protocol), inbox, outbox);
                 attend(driver, close, terminal.run(session, ending)).await;
             }
             Transport::Spdy => {
-                let Some(socket) = pending.socket().await else { return };
+                let (session, Some(socket)) = future::join(starting, pending.socket()).await else { return };
                 let (queues, streams, close) = spdy::queues();
                 let resizes = exec.tty && !protocol.starts_with("v2.");
                 let handler = async {
@@ -208,8 +213,15 @@ fn channel(expected: &[(&str, u32)], kind: &str) -> Option<u32> {
 }
 
 impl Terminal {
-    async fn run(self, session: Session, ending: Ending) {
+    async fn run(self, session: Result<Session, PodAccessError>, ending: Ending) {
         let Terminal { stdin, resize, stdout, stderr, error } = self;
+        let session = match session {
+            Ok(session) => session,
+            Err(refused) => {
+                let _ = tell([stdout, stderr], &error, ending.message(Err(refused))).await;
+                return;
+            }
+        };
         let input = future::join(feed(stdin, session.stdin), resizes(resize, session.resize));
         let output = async {
             let stdout = pass(stdout.as_ref(), Some(session.stdout));

@@ -355,6 +355,17 @@ async fn what_the_node_refuses_is_answered_before_the_upgrade() {
     }
 }
 
+/// A stock server answers a WebSocket client before it asks the node.
+#[tokio::test]
+async fn what_the_node_refuses_is_said_on_the_error_channel_of_a_websocket() {
+    let server = Server::start(&FakePod::new()).await;
+    let socket = server.websocket("exec?command=missing&stdout=true", "v5.channel.k8s.io").await;
+    let said = channels(socket).await;
+    let [(3, status)] = said.as_slice() else { panic!("{said:?}") };
+    let status: Value = serde_json::from_str(status).unwrap();
+    assert_eq!((&status["message"], &status["code"]), (&json!("no such command"), &json!(400)));
+}
+
 #[tokio::test]
 async fn logs_pass_their_options_to_the_node() {
     let access = FakePod::new();
