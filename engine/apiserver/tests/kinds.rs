@@ -72,6 +72,21 @@ async fn node_ports_are_chosen_kept_and_checked() {
         refused.message(),
         "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"
     );
+    for (spec, why) in [
+        (
+            json!({"ipFamilies": ["IPv6"]}),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+        (
+            json!({"ipFamilyPolicy": "RequireDualStack"}),
+            "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+        ),
+    ] {
+        let mut spec = spec;
+        spec["ports"] = json!([{"port": 80}]);
+        let refused = harness.post(SERVICES, service("d", spec)).await.expect(422);
+        assert!(refused["message"].as_str().unwrap().ends_with(why), "{refused}");
+    }
     let none = harness.post(SERVICES, service("c", json!({}))).await;
     assert_eq!(none.message(), "Service \"c\" is invalid: spec.ports: Required value");
 }

@@ -43,6 +43,8 @@ pub struct Dependencies {
     pub ca_pem: String,
     /// LoadBalancer Services get this address.
     pub node_ip: std::net::IpAddr,
+    /// TCP ports of the node that are never a Service's, and what they are: `(443, "the ingress's")`.
+    pub own_ports: Vec<(u16, &'static str)>,
     /// Signs certificates.
     pub authority: Arc<dyn CertificateAuthority>,
 }
@@ -68,11 +70,12 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("service-cidrs-controller", ServiceCidrController::new);
     roles.start("service-cidrs-controller", IpAddressController::new);
     let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
+    let own_ports = roles.dependencies.own_ports.clone();
     roles.start("root-ca-cert-publisher", move |reader, client| {
         RootCaController::new(reader, client, ca_pem.clone())
     });
     roles.start("service-controller", move |reader, client| {
-        ServiceLoadBalancerController::new(reader, client, node_ip)
+        ServiceLoadBalancerController::new(reader, client, node_ip, own_ports.clone())
     });
     roles.start("node-controller", move |reader, client| {
         NodeLifecycleController::new(reader, client, node_ip)

@@ -241,6 +241,20 @@ async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
         web.status.clone()?.load_balancer?.ingress?.first()?.ip.clone()
     };
     cluster.until("an address", |it| address(it).as_deref() == Some("192.0.2.10")).await;
+    for (name, port, why) in [
+        ("late", 80, "port 80/TCP of the node belongs to Service default/web"),
+        ("edge", 443, "port 443/TCP of the node is the ingress's"),
+    ] {
+        let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": port }] });
+        let service = from(json!({ "metadata": { "name": name }, "spec": spec }));
+        services.create(&PostParams::default(), &service).await.unwrap();
+        let said = |it: &Cluster| {
+            let events = it.typed::<Event>("events", "default");
+            events.iter().any(|it| it.message.as_deref().is_some_and(|text| text.ends_with(why)))
+        };
+        cluster.until(why, said).await;
+        services.delete(name, &DeleteParams::default()).await.unwrap();
+    }
     let held = |it: &Cluster| {
         let all = it.objects("ipaddresses.networking.k8s.io", None);
         let all = all.iter().map(|object| object.decode::<IPAddress>().unwrap());

@@ -1,8 +1,8 @@
-//! Objects that exist because of how this process is wired, and the wait for the node.
+//! Objects that exist because of how this process is wired, whose data these are, and the wait for the node.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use coracle_client::Api;
 use coracle_kinds::Kind;
 use coracle_store::{Key, Reader, Resource, Scope};
@@ -14,6 +14,21 @@ use crate::settings::UpOptions;
 
 /// A node that is not Ready by then has said why in its log.
 const NODE_READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The data of another node are not taken over: its pods would belong to nobody, and a node that nobody runs would be
+/// given new ones. Happens when a machine's host name changes.
+pub fn same_node(store: &Reader, node_name: &str) -> Result<()> {
+    let scope = Scope { resource: Resource("nodes".into()), namespace: None, name: None };
+    let snapshot = store.snapshot();
+    let known: Vec<_> = snapshot.list(&scope).map(|node| node.key.name.to_string()).collect();
+    if known.is_empty() || known.iter().any(|name| name == node_name) {
+        return Ok(());
+    }
+    bail!(
+        "the data are those of node `{known}`, not of `{node_name}`\nhint: start it with --node-name {known}",
+        known = known[0]
+    )
+}
 
 /// The Service that tells users where the cluster's DNS answers. It has no selector and no endpoints:
 /// the network answers on its address itself.

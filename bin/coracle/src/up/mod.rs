@@ -76,7 +76,10 @@ pub async fn open_store(options: &DataOptions) -> Result<Store> {
 }
 
 async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started: Instant) -> Result<()> {
-    let api = Arc::new(ApiServer::build(api_config(options), store).await.context("build the API server")?);
+    bootstrap::same_node(&store.reader(), &options.node_name)?;
+    let api = Arc::new(ApiServer::build(api_config(options), store).await.context(
+        "build the API server\nhint: `ss -ltnp` names who has a port; --api-port chooses another",
+    )?);
     let stage = stages.stage("api");
     let (serving, stop) = (api.clone(), stage.stop_token());
     stage.run_once("api", serving.serve(stop));
@@ -142,6 +145,11 @@ async fn start_node(
 fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
+    let own_ports = vec![
+        (options.api_port, "the API server's"),
+        (options.http_port, "the ingress's"),
+        (options.https_port, "the ingress's"),
+    ];
     stage.supervise("controllers", move |stop| {
         let makes_clients = makes_clients.clone();
         let dependencies = coracle_controllers::Dependencies {
@@ -150,6 +158,7 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
             authority: Arc::new(certificates::Authority(makes_clients.authority())),
             client_for: Box::new(move |name| makes_clients.client(service_account(name))),
             node_ip,
+            own_ports: own_ports.clone(),
         };
         coracle_controllers::run(dependencies, stop)
     });
@@ -170,7 +179,7 @@ async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages
         cluster_domain: options.cluster_domain.clone(),
     };
     let client = api.client(service_account("coracle-ingress"));
-    let ingress = coracle_ingress::Ingress::build(config, client).await.context("build the ingress")?;
+    let ingress = coracle_ingress::Ingress::build(config, client).await.context("build the ingress\nhint: `ss -ltnp` names who has a port; --http-port and --https-port choose others")?;
     let stage = stages.stage("ingress");
     let stop = stage.stop_token();
     stage.run_once("ingress", ingress.run(stop));

@@ -2,10 +2,12 @@
 //!
 //! Reads:     Services.
 //! Writes:    Service `status.loadBalancer`.
-//! Invariant: a Service with a `loadBalancerClass` belongs to another implementation and is left alone.
+//! Invariant: a Service with a `loadBalancerClass` belongs to another implementation and is left alone. A port of the
+//!            node has one owner: what Coracle itself listens on is never taken from it, and of two Services the one
+//!            that has the address keeps it. The other waits, and an Event says for what.
 //! Source:    https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use coracle_client::{Api, EventRecorder, EventType, object_reference};
 use coracle_store::Reader;
@@ -19,18 +21,69 @@ use crate::{
     runner::{Controller, Requeue, Source},
 };
 
+/// How soon a Service that waits for a port looks again.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// TCP ports of the node on which Coracle itself listens, and what for.
+pub type OwnPorts = Vec<(u16, &'static str)>;
+
 pub struct ServiceLoadBalancerController {
     reader: Reader,
     client: Client,
     events: EventRecorder,
     node_ip: IpAddr,
+    own_ports: OwnPorts,
 }
 
 impl ServiceLoadBalancerController {
-    pub fn new(reader: Reader, client: Client, node_ip: IpAddr) -> ServiceLoadBalancerController {
+    pub fn new(
+        reader: Reader,
+        client: Client,
+        node_ip: IpAddr,
+        own_ports: OwnPorts,
+    ) -> ServiceLoadBalancerController {
         let events = EventRecorder::new(client.clone(), "service-controller", None);
-        ServiceLoadBalancerController { reader, client, events, node_ip }
+        ServiceLoadBalancerController { reader, client, events, node_ip, own_ports }
     }
+
+    /// Why `service` cannot have its ports of the node.
+    fn obstacle(&self, key: &ObjectKey, service: &Service) -> Result<Option<String>, ControllerError> {
+        let own = |port: u16| self.own_ports.iter().find(|(taken, _)| *taken == port);
+        let taken = ports(service).find_map(|(port, protocol)| {
+            own(port)
+                .filter(|_| protocol == "TCP")
+                .map(|(_, by)| format!("port {port}/TCP of the node is {by}"))
+        });
+        if taken.is_some() {
+            return Ok(taken);
+        }
+        let snapshot = self.reader.snapshot();
+        let others = read::list::<Service>(&snapshot, "services", "Service", None, |object| {
+            ObjectKey::of(&object.key) != *key
+        })?;
+        Ok(others.iter().filter(|other| holds(other, self.node_ip)).find_map(|other| {
+            let (port, protocol) = ports(service).find(|wanted| ports(other).any(|has| has == *wanted))?;
+            let of = ObjectKey {
+                namespace: other.metadata.namespace.as_deref().unwrap_or_default().into(),
+                name: other.metadata.name.as_deref().unwrap_or_default().into(),
+            };
+            Some(format!("port {port}/{protocol} of the node belongs to Service {of}"))
+        }))
+    }
+}
+
+fn ports(service: &Service) -> impl Iterator<Item = (u16, &str)> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports
+        .map(|port| (u16::try_from(port.port).unwrap_or_default(), port.protocol.as_deref().unwrap_or("TCP")))
+}
+
+/// Whether `service` was given the node's address by this controller.
+fn holds(service: &Service, node_ip: IpAddr) -> bool {
+    let shown = service.status.iter().flat_map(|status| status.load_balancer.iter());
+    plan(service, node_ip).is_some_and(|wanted| {
+        !wanted.is_empty() && shown.flat_map(|it| it.ingress.iter()).any(|shown| *shown == wanted)
+    })
 }
 
 /// The addresses that the Service should show; `None`: it is not ours to say.
@@ -55,6 +108,8 @@ fn plan(service: &Service, node_ip: IpAddr) -> Option<Vec<LoadBalancerIngress>> 
 impl Controller for ServiceLoadBalancerController {
     type Key = ObjectKey;
     const NAME: &'static str = "service-lb-controller";
+    /// Two Services that want one port must not both find it free.
+    const WORKERS: usize = 1;
 
     fn sources(&self) -> Vec<Source> {
         vec![Source::primary("services")]
@@ -63,11 +118,21 @@ impl Controller for ServiceLoadBalancerController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let service = read::get::<Service>(&self.reader, "services", "Service", key)?;
         let Some(service) = service else { return Ok(Requeue::OnChange) };
-        let Some(wanted) = plan(&service, self.node_ip) else { return Ok(Requeue::OnChange) };
+        let Some(mut wanted) = plan(&service, self.node_ip) else { return Ok(Requeue::OnChange) };
+        let mut again = Requeue::OnChange;
+        if !wanted.is_empty()
+            && let Some(why) = self.obstacle(key, &service)?
+        {
+            let message = format!("Error syncing load balancer: failed to ensure load balancer: {why}");
+            let about = object_reference(&*service);
+            self.events.event(&about, EventType::Warning, "SyncLoadBalancerFailed", message);
+            wanted.clear();
+            again = Requeue::After(WAIT);
+        }
         let status = service.status.clone().unwrap_or_default();
         let shown = status.load_balancer.as_ref().and_then(|it| it.ingress.clone()).unwrap_or_default();
         if shown == wanted {
-            return Ok(Requeue::OnChange);
+            return Ok(again);
         }
         let arrived = !wanted.is_empty();
         let record = |reason: &str, message: &str| {
@@ -86,7 +151,7 @@ impl Controller for ServiceLoadBalancerController {
         if arrived {
             record("EnsuredLoadBalancer", "Ensured load balancer");
         }
-        Ok(Requeue::OnChange)
+        Ok(again)
     }
 }
 
