@@ -1,13 +1,14 @@
-//! Whether this node takes a pod that was assigned to it: sysctls are checked here alone, node selector and resources
-//! once more, since pods can be assigned without the scheduler.
+//! Whether this node takes a pod that was assigned to it: sysctls and AppArmor are checked here alone, node selector and
+//! resources once more, since pods can be assigned without the scheduler.
 //!
 //! Invariant: pure.
 //! Source:    https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename
 //!            https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/#safe-and-unsafe-sysctls
+//!            https://kubernetes.io/docs/tutorials/security/apparmor/
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec};
 
 use crate::pod::observed::Rejection;
 use crate::resources::{Amounts, pod_requests};
@@ -42,6 +43,26 @@ fn forbidden_sysctl(spec: &PodSpec) -> Option<String> {
     })
 }
 
+/// The runtime loads no profiles: its default is none, and a profile of the node's cannot be kept.
+fn unkept_app_armor(spec: &PodSpec, on_host: bool) -> Option<String> {
+    let of_pod = spec.security_context.iter().filter_map(|context| context.app_armor_profile.as_ref());
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let of_containers = containers.filter_map(|it| it.security_context.as_ref()?.app_armor_profile.as_ref());
+    of_pod.chain(of_containers).find_map(|AppArmorProfile { type_, localhost_profile }| {
+        let why = match (type_.as_str(), on_host) {
+            ("Unconfined", _) | ("RuntimeDefault", true) => return None,
+            (_, false) => "AppArmor is not enabled on the host".to_owned(),
+            (_, true) => {
+                let name = localhost_profile.as_deref().unwrap_or_default();
+                format!(
+                    "profile \"{name}\" is not supported, this runtime starts containers without AppArmor"
+                )
+            }
+        };
+        Some(format!("Pod was rejected: Cannot enforce AppArmor: {why}"))
+    })
+}
+
 /// `used` is what the node's other pods request, `pods` how many they are.
 pub fn admit(
     spec: &PodSpec,
@@ -50,10 +71,14 @@ pub fn admit(
     used: &Amounts,
     pods: u32,
     max_pods: u32,
+    app_armor: bool,
 ) -> Result<Amounts, Rejection> {
     let refuse = |reason: &str, message: String| Err(Rejection { reason: reason.to_owned(), message });
     if let Some(message) = forbidden_sysctl(spec) {
         return refuse("SysctlForbidden", message);
+    }
+    if let Some(message) = unkept_app_armor(spec, app_armor) {
+        return refuse("AppArmor", message);
     }
     for (key, value) in spec.node_selector.iter().flatten() {
         if node_labels.get(key) != Some(value) {
@@ -104,7 +129,7 @@ mod tests {
         let used = Amounts::from([("cpu".to_owned(), used_cpu)]);
         let labels = BTreeMap::from([("os".to_owned(), "linux".to_owned())]);
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
-        admit(&spec, &labels, &allocatable, &used, pods, 110)
+        admit(&spec, &labels, &allocatable, &used, pods, 110, true)
             .map_err(|r| format!("{}: {}", r.reason, r.message))
     }
 
@@ -121,6 +146,23 @@ mod tests {
             check(json!({"nodeSelector": {"os": "plan9"}}), 0, 0).unwrap_err().starts_with("NodeAffinity: ")
         );
     }
+    #[test]
+    fn app_armor_profiles_that_cannot_be_kept_are_refused() {
+        let refused = |kind: &str, on_host: bool| {
+            let profile = json!({"type": kind, "localhostProfile": "mine"});
+            let spec =
+                json!({"containers": [{"name": "a", "securityContext": {"appArmorProfile": profile}}]});
+            unkept_app_armor(&serde_json::from_value(spec).unwrap(), on_host)
+        };
+        assert_eq!(refused("Unconfined", false), None);
+        assert_eq!(refused("RuntimeDefault", true), None);
+        assert_eq!(
+            refused("RuntimeDefault", false).unwrap(),
+            "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+        );
+        assert!(refused("Localhost", true).unwrap().contains("profile \"mine\" is not supported"));
+    }
+
     #[test]
     fn sysctls_that_reach_beyond_the_pod_are_forbidden() {
         let with = |name: &str, host: bool| json!({"hostNetwork": host, "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});

@@ -11,9 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::Attempt;
-use super::tcp::{dial_error, join};
+use super::tcp::join;
 
 const SERVING: u64 = 1;
+/// Between two attempts to connect.
+const REDIAL: Duration = Duration::from_secs(1);
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -56,14 +58,17 @@ fn status_name(status: u64) -> &'static str {
     }
 }
 
-async fn call(address: &str, service: &str) -> Result<u64, String> {
-    let refused = |e: &std::io::Error| {
-        format!(
-            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
-            dial_error(address, e)
-        )
-    };
-    let stream = TcpStream::connect(address).await.map_err(|e| refused(&e))?;
+/// As gRPC clients do: until somebody listens.
+async fn connect(address: &str) -> TcpStream {
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(REDIAL).await,
+        }
+    }
+}
+
+async fn call(stream: TcpStream, address: &str, service: &str) -> Result<u64, String> {
     let text = |e: &dyn std::fmt::Display| format!("error: health rpc probe failed: {e}");
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|e| text(&e))?;
@@ -109,16 +114,20 @@ async fn call(address: &str, service: &str) -> Result<u64, String> {
 
 pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> Attempt {
     let address = join(host, port);
-    match tokio::time::timeout(timeout, call(&address, service)).await {
+    let deadline = tokio::time::Instant::now() + timeout;
+    let seconds = timeout.as_secs();
+    let Ok(stream) = tokio::time::timeout_at(deadline, connect(&address)).await else {
+        return Attempt::Failure(format!(
+            "timeout: failed to connect service \"{address}\" within {seconds}s: context deadline exceeded"
+        ));
+    };
+    match tokio::time::timeout_at(deadline, call(stream, &address, service)).await {
         Ok(Ok(SERVING)) => Attempt::Success,
         Ok(Ok(status)) => {
             Attempt::Failure(format!("service unhealthy (responded with \"{}\")", status_name(status)))
         }
         Ok(Err(message)) => Attempt::Failure(message),
-        Err(_) => Attempt::Failure(format!(
-            "timeout: failed to connect service \"{address}\" within {}s",
-            timeout.as_secs()
-        )),
+        Err(_) => Attempt::Failure(format!("timeout: health rpc did not complete within {seconds}s")),
     }
 }
 

@@ -64,7 +64,7 @@ pub struct RegistryConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// kubelet: InvalidImageName
-    #[error("couldn't parse image name `{name}`: {reason}")]
+    #[error("couldn't parse image name \"{name}\": {reason}")]
     InvalidName { name: String, reason: String },
     /// kubelet: ErrImagePull. The message is what a stock node shows.
     #[error("{message}")]

@@ -271,7 +271,11 @@ impl Worker {
         let labels = node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default();
         let allocatable = self.shared.capacity.allocatable_amounts();
         let pods = u32::try_from(bookings.len()).unwrap_or(u32::MAX);
-        match admission::admit(&spec, &labels, &allocatable, &used, pods, self.shared.config.max_pods) {
+        let max_pods = self.shared.config.max_pods;
+        // Absent where the kernel has no AppArmor.
+        let app_armor =
+            std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
+        match admission::admit(&spec, &labels, &allocatable, &used, pods, max_pods, app_armor) {
             Ok(requests) => {
                 bookings.insert(self.uid.clone(), requests);
             }
