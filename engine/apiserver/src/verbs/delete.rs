@@ -70,7 +70,7 @@ pub async fn delete(
             key: key.clone(),
             expect: Expect::Revision(current.revision),
             change,
-            durability: durability(&key),
+            durability: durability(&key, false),
         };
         match state.writer.commit(write).await {
             Ok(object) => {

@@ -129,10 +129,11 @@ pub async fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Stat
     }
 }
 
-/// Leases and Events come and go all the time and can be lost in a crash: they never cost a sync.
-fn durability(key: &Key) -> Durability {
+/// Leases, and how often an Event was seen again, change all the time and may be lost in a crash: they never cost a sync.
+fn durability(key: &Key, is_new: bool) -> Durability {
     match &*key.resource.0 {
-        "leases.coordination.k8s.io" | "events" => Durability::Volatile,
+        "leases.coordination.k8s.io" => Durability::Volatile,
+        "events" if !is_new => Durability::Volatile,
         _ => Durability::Durable,
     }
 }
