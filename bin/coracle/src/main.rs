@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     if let Some(code) = coracle_runtime::dispatch(&arguments) {
         return ExitCode::from(code.clamp(0, 255) as u8);
     }
+    end_quietly_when_nobody_reads();
     match cli::run(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -22,6 +23,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `coracle status | head -1` is no error: Rust ignores SIGPIPE, and printing panics instead.
+fn end_quietly_when_nobody_reads() {
+    const BY_SIGPIPE: i32 = 128 + 13;
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if text.starts_with("failed printing to stdout: Broken pipe") {
+            std::process::exit(BY_SIGPIPE);
+        }
+        report(panic);
+    }));
 }
 
 /// The whole chain of causes on one line; hints stand on lines of their own.

@@ -12,6 +12,16 @@ pub fn detect() -> Result<Ipv4Addr> {
     )
 }
 
+/// Services and certificates of an address that the machine does not have would reach nobody.
+pub fn of_this_machine(address: Ipv4Addr) -> Result<Ipv4Addr> {
+    UdpSocket::bind((address, 0)).with_context(|| {
+        format!(
+            "setting `node-ip` ({address}) is no address of this machine\nhint: `ip -4 address` lists them"
+        )
+    })?;
+    Ok(address)
+}
+
 /// Asks the kernel which source address it would use. Connecting a UDP socket sends nothing.
 fn default_route_source() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;

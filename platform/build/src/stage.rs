@@ -59,6 +59,9 @@ pub fn build(
         progress(&format!("[{}/{count}] {source_line}", step + 1));
         build.step(instruction, source_line).map_err(|error| match error {
             StepError::Input(message) => BuildError::Dockerfile { file: file.clone(), line: *line, message },
+            StepError::Build(BuildError::Images(message)) => {
+                BuildError::Dockerfile { file: file.clone(), line: *line, message }
+            }
             StepError::Build(error) => error,
         })?;
     }

@@ -18,6 +18,8 @@ fn pods_outlive_a_stop_and_are_adopted() -> Result<()> {
     let before = cluster.kubectl(container).ok()?;
     let took = cluster.stop()?;
     check(took < STOP_BOUND, format!("SIGTERM took {took:?}"))?;
+    let other = cluster.run(cluster.coracle("up").args(["--node-name", "other"])).err()?;
+    check(other.contains("the data are those of node `node`, not of `other`"), other)?;
     let asleep = cluster.run(cluster.client("pgrep").args(["-fx", "sleep 3617"]));
     check(asleep.success, "the container runs while Coracle does not")?;
 
@@ -62,7 +64,21 @@ fn settings(cluster: &Cluster) -> Result<()> {
     let said = cluster.run(cluster.coracle("up").arg("--config").arg(&file)).err()?;
     check(said.contains("unknown key `node-pi`, did you mean `node-ip`?"), said)?;
     let said = cluster.run(cluster.coracle("up").args(["--node-ip", "not-an-address"])).err()?;
-    check(said.contains("read setting `node-ip` from `not-an-address`"), said)
+    check(said.contains("read setting `node-ip` from `not-an-address`"), said)?;
+    for (flags, says) in [
+        (["--node-ip", "198.51.100.1"], "setting `node-ip` (198.51.100.1) is no address of this machine"),
+        (
+            ["--pod-cidr", "10.43.8.0/24"],
+            "`pod-cidr` (10.43.8.0/24) and `service-cidr` (10.43.0.0/16) overlap",
+        ),
+    ] {
+        let said = cluster.run(cluster.coracle("up").args(flags)).err()?;
+        check(said.contains(says), said)?;
+    }
+    let (nobody, unread) = std::io::pipe()?;
+    drop(nobody);
+    let said = cluster.run(cluster.coracle("status").stdout(unread));
+    check(said.stderr.is_empty(), said.stderr)
 }
 
 const WORKLOAD: &str = r#"

@@ -85,6 +85,10 @@ impl UpOptions {
         if !service_cidr.contains(&cluster_dns) {
             bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
         }
+        let pod_cidr: ipnet::Ipv4Net = required(values, "pod-cidr")?;
+        if pod_cidr.contains(&service_cidr) || service_cidr.contains(&pod_cidr) {
+            bail!("settings `pod-cidr` ({pod_cidr}) and `service-cidr` ({service_cidr}) overlap");
+        }
         let upstream_dns = values
             .list("upstream-dns")
             .into_iter()
@@ -92,7 +96,7 @@ impl UpOptions {
         Ok(UpOptions {
             data: DataOptions::from_values(values)?,
             node_ip: match values.parse("node-ip")? {
-                Some(address) => address,
+                Some(address) => node_address::of_this_machine(address)?,
                 None => node_address::detect()?,
             },
             node_name: match values.text("node-name") {
@@ -104,7 +108,7 @@ impl UpOptions {
             https_port: required(values, "https-port")?,
             api_sans: values.list("api-sans"),
             cluster_domain: required(values, "cluster-domain")?,
-            pod_cidr: required(values, "pod-cidr")?,
+            pod_cidr,
             service_cidr,
             cluster_dns,
             upstream_dns: upstream_dns.collect::<Result<_>>()?,
