@@ -48,7 +48,6 @@ impl Cluster {
             data_dir: dir.path().to_owned(),
             bind: "127.0.0.1:0".parse().unwrap(),
             node_ip: "192.0.2.10".parse().unwrap(),
-            own_ports: vec![(443, "the ingress's")],
             node_name: "n1".to_owned(),
             extra_sans: Vec::new(),
             service_cidr: "10.43.0.0/16".parse().unwrap(),
