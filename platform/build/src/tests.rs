@@ -128,7 +128,7 @@ fn mistakes_name_their_line() {
         let said = run(dockerfile, &[], &[]).unwrap_err().to_string();
         assert!(said.contains(part), "{dockerfile:?}: {said}");
     }
-    assert_eq!(run("FROM absent\n", &[], &[]).unwrap_err().to_string(), "no image `absent`");
+    assert_eq!(run("FROM absent\n", &[], &[]).unwrap_err().to_string(), "Dockerfile:1: no image `absent`");
     assert!(matches!(run("FROM scratch\n", &[], &[("X", "1")]), Err(BuildError::UnusedBuildArg(_))));
 }
 
