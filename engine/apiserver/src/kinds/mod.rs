@@ -12,6 +12,7 @@ mod cluster;
 mod config_data;
 mod cron;
 mod csi;
+mod devices;
 mod endpoints;
 mod event;
 mod flow_control;
@@ -53,8 +54,9 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => &cluster::WEBHOOKS,
-        ("admissionregistration.k8s.io", "mutatingadmissionpolicies" | "validatingadmissionpolicies") => {
-            &crate::admission::policy::POLICY
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &crate::admission::policy::MUTATING,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            &crate::admission::policy::VALIDATING
         }
         (
             "admissionregistration.k8s.io",
@@ -86,6 +88,10 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "clusterroles") => &rbac::CLUSTER_ROLE,
         ("rbac.authorization.k8s.io", "rolebindings") => &rbac::ROLE_BINDING,
         ("rbac.authorization.k8s.io", "roles") => &rbac::ROLE,
+        ("resource.k8s.io", "deviceclasses") => &devices::CLASS,
+        ("resource.k8s.io", "resourceclaims") => &devices::CLAIM,
+        ("resource.k8s.io", "resourceclaimtemplates") => &devices::CLAIM_TEMPLATE,
+        ("resource.k8s.io", "resourceslices") => &devices::SLICE,
         ("scheduling.k8s.io", "priorityclasses") => &policy::PRIORITY_CLASS,
         ("storage.k8s.io", "csidrivers") => &csi::DRIVER,
         ("storage.k8s.io", "csinodes") => &csi::NODE,

@@ -253,3 +253,42 @@ async fn mutations_apply_configurations_and_patches_in_order() {
     assert!(refused.message().contains("spec.mutations[0].jsonPatch.expression"), "{}", refused.text);
     assert!(refused.message().contains("undefined field 'nope'"), "{}", refused.text);
 }
+
+#[tokio::test]
+async fn what_a_policy_gets_wrong_about_its_kinds_stands_in_its_status() {
+    let harness = Harness::start().await;
+    let policies = format!("{GROUP}/validatingadmissionpolicies");
+    let policy = |name: &str, resources: Value, expression: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": resources}]},
+            "variables": [{"name": "pods", "expression": "object.spec.template.spec"}],
+            "validations": [{"expression": expression}],
+        }})
+    };
+    let both = json!(["replicasets", "deployments"]);
+    for (name, resources, expression, warning) in [
+        ("good", &both, "object.spec.replicas > 1 && variables.pods.containers.all(c, c.image != '')", Value::Null),
+        ("any", &json!(["*"]), "object.replicas > 1", Value::Null),
+        (
+            "bad",
+            &both,
+            "object.replicas > 1",
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^\napps/v1, Kind=ReplicaSet: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^".into(),
+        ),
+        (
+            "deep",
+            &json!(["deployments"]),
+            "variables.pods.nope == 1",
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:15: undefined field 'nope'\n | variables.pods.nope == 1\n | ..............^".into(),
+        ),
+    ] {
+        let made = harness.post(&policies, policy(name, resources.clone(), expression)).await.expect(201);
+        let status = &made["status"];
+        assert_eq!(status["observedGeneration"], 1, "{name}");
+        assert!(status["typeChecking"].is_object(), "{name}: {status}");
+        assert_eq!(status["typeChecking"]["expressionWarnings"][0]["warning"], warning, "{name}");
+    }
+    let better = json!({"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}});
+    let made = harness.ask("PATCH", &format!("{policies}/bad"), better).await.expect(200);
+    assert_eq!(made["status"], json!({"observedGeneration": 2, "typeChecking": {}}));
+}

@@ -9,6 +9,7 @@ mod compiled;
 pub mod mutating;
 mod params;
 mod strategy;
+mod type_check;
 pub mod validating;
 
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::{
 };
 pub use compiled::Policy;
 
-pub static POLICY: Checked = Checked::new(strategy::policy);
+pub static MUTATING: Checked = Checked::new(strategy::policy);
+pub static VALIDATING: Checked = Checked::new(strategy::policy).preparing(type_check::prepare);
 pub static BINDING: Checked = Checked::new(strategy::binding);
 
 const GROUP: &str = "admissionregistration.k8s.io";

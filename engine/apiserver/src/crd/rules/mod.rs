@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::status::Cause;
 pub use compile::compile;
+pub use declare::{declare, escape};
 
 /// Longer messages are not shown.
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
