@@ -87,11 +87,15 @@ fn linearizable<'a>(ops: &[&'a Op]) -> Result<(), &'a Op> {
 impl Op {
     /// The register after this operation, when it could be done there with its outcome.
     fn applied_to(&self, value: Option<u64>) -> Option<Option<u64>> {
+        if self.kind == Kind::Remove {
+            // Without an answer it is only worth trying where it changes something.
+            return (value.is_some() || self.outcome != Outcome::Unknown).then_some(None);
+        }
         let (before, after) = match self.kind {
             Kind::Create(new) => (None, Some(new)),
             Kind::Update { from, to } => (Some(from), Some(to)),
             Kind::Delete { from } => (Some(from), None),
-            Kind::Get => (value, value),
+            Kind::Get | Kind::Remove => (value, value),
         };
         let possible = match self.outcome {
             Outcome::Done(_) | Outcome::Unknown => value == before,
@@ -113,6 +117,8 @@ struct Facts<'a> {
     deleted_at: BTreeMap<u64, u64>,
     /// Values that somebody may have deleted.
     deletable: HashSet<u64>,
+    /// Keys that went, or may have gone, with their collection.
+    removable: HashSet<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -123,11 +129,13 @@ impl<'a> Facts<'a> {
             deletions: BTreeMap::new(),
             deleted_at: BTreeMap::new(),
             deletable: HashSet::new(),
+            removable: HashSet::new(),
         };
         for op in history.ops.iter().filter(|op| matches!(op.outcome, Outcome::Done(_) | Outcome::Unknown)) {
             match op.kind {
                 Kind::Create(value) | Kind::Update { to: value, .. } => _ = writers.insert(value, &op.key),
                 Kind::Delete { from } => _ = facts.deletable.insert(from),
+                Kind::Remove => _ = facts.removable.insert(&op.key),
                 Kind::Get => {}
             }
         }
@@ -190,7 +198,7 @@ impl<'a> Facts<'a> {
         }
         for (key, (revision, value)) in latest {
             let deleted = self.deleted_at.get(&value).is_none_or(|revision| *revision <= list.revision);
-            if !(deleted && self.deletable.contains(&value)) {
+            if !(deleted && (self.deletable.contains(&value) || self.removable.contains(key))) {
                 return wrong(format!("{key} of revision {revision} is missing"));
             }
         }
@@ -325,6 +333,27 @@ mod tests {
             ops,
             lists: vec![list(9, 12, &[(12, 3)]), list(15, 13, &[]), list(23, 14, &[(14, 4)])],
             watches: vec![Segment { resource: "maps/".into(), after: 9, events }],
+        }
+    }
+
+    #[test]
+    fn a_removed_collection_is_gone_once_that_was_answered() {
+        let history = |removed, after| History {
+            ops: vec![
+                op(1, 2, Kind::Create(1), Outcome::Done(Some(10))),
+                op(3, if removed == Outcome::Unknown { u64::MAX } else { 4 }, Kind::Remove, removed),
+                op(5, 6, Kind::Get, Outcome::Found(after)),
+            ],
+            ..History::default()
+        };
+        let there = Some(found(10, 1));
+        for (removed, after, right) in [
+            (Outcome::Done(None), None, true),
+            (Outcome::Done(None), there, false),
+            (Outcome::Unknown, None, true),
+            (Outcome::Unknown, there, true),
+        ] {
+            assert_eq!(check(&history(removed, after)).is_ok(), right, "{removed:?} {after:?}");
         }
     }
 

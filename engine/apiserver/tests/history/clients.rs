@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::record::{Event, Found, Kind, List, Op, Outcome, Recorder, Segment};
 
-pub const RESOURCES: [&str; 2] = ["configmaps", "secrets"];
+pub const RESOURCES: [&str; 3] = ["configmaps", "secrets", "resourcequotas"];
+const KINDS: [&str; 3] = ["ConfigMap", "Secret", "ResourceQuota"];
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Every object carries the value of its last write here.
@@ -24,6 +25,35 @@ impl Rng {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % limit
+    }
+}
+
+/// How an update is written.
+#[derive(Clone, Copy)]
+enum Means {
+    Put,
+    Patch,
+    PutStatus,
+    PatchStatus,
+}
+
+impl Means {
+    fn pick(rng: &mut Rng, resource: &str) -> Means {
+        match rng.below(4) {
+            2 if resource == "resourcequotas" => Means::PutStatus,
+            3 if resource == "resourcequotas" => Means::PatchStatus,
+            1 | 3 => Means::Patch,
+            _ => Means::Put,
+        }
+    }
+
+    fn request(self, key: &str) -> (&'static str, String) {
+        match self {
+            Means::Put => ("PUT", path(key)),
+            Means::Patch => ("PATCH", path(key)),
+            Means::PutStatus => ("PUT", path(key) + "/status"),
+            Means::PatchStatus => ("PATCH", path(key) + "/status"),
+        }
     }
 }
 
@@ -56,7 +86,10 @@ impl Client {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json")
+            .header(
+                "content-type",
+                if method == "PATCH" { "application/merge-patch+json" } else { "application/json" },
+            )
             .body(bytes)
             .expect("a request");
         match self.kube.request::<Value>(request).await {
@@ -70,11 +103,23 @@ impl Client {
 
     /// One operation of a writer. `None` when the server is gone.
     async fn operate(&self, key: &str, kind: Kind, known: Option<Found>, padding: usize) -> Option<Outcome> {
+        self.operate_by(Means::Put, key, kind, known, padding).await
+    }
+
+    async fn operate_by(
+        &self,
+        means: Means,
+        key: &str,
+        kind: Kind,
+        known: Option<Found>,
+        padding: usize,
+    ) -> Option<Outcome> {
         let version = known.map(|known| known.revision.to_string());
         let (resource, name) = key.split_once('/').expect("a key");
+        let at = RESOURCES.iter().position(|own| *own == resource).expect("one of them");
         let object = |value: u64| {
             let mut object = json!({
-                "apiVersion": "v1", "kind": if resource == "secrets" { "Secret" } else { "ConfigMap" },
+                "apiVersion": "v1", "kind": KINDS[at],
                 "metadata": {"name": name, "annotations": {VALUE: value.to_string()}},
             });
             if padding > 0 {
@@ -89,11 +134,15 @@ impl Client {
         let answer = match kind {
             Kind::Get => self.send("GET", &path(key), &Value::Null).await,
             Kind::Create(value) => self.send("POST", &path(resource), &object(value)).await,
-            Kind::Update { to, .. } => self.send("PUT", &path(key), &object(to)).await,
+            Kind::Update { to, .. } => {
+                let (method, path) = means.request(key);
+                self.send(method, &path, &object(to)).await
+            }
             Kind::Delete { .. } => {
                 let options = json!({"preconditions": {"resourceVersion": version}});
                 self.send("DELETE", &path(key), &options).await
             }
+            Kind::Remove => unreachable!("a collection is removed as one"),
         };
         let returned = self.recorder.now();
         let outcome = match (kind, answer) {
@@ -112,11 +161,40 @@ impl Client {
         (outcome != Outcome::Unknown).then_some(outcome)
     }
 
+    /// Deletes a collection; what the answer names is gone. False when the server is gone.
+    async fn remove_all(&self, resource: &str) -> bool {
+        let invoked = self.recorder.now();
+        let answer = self.send("DELETE", &path(resource), &Value::Null).await;
+        let returned = self.recorder.now();
+        let (names, outcome, returned): (Vec<&str>, Outcome, u64) = match &answer {
+            Ok(list) => {
+                let items = list["items"].as_array().expect("items").iter();
+                let names = items.map(|own| own["metadata"]["name"].as_str().expect("a name"));
+                (names.collect(), Outcome::Done(None), returned)
+            }
+            Err(Failure::Status(code)) => panic!("the removal of all {resource} was answered with {code}"),
+            Err(Failure::Lost) => (NAMES.to_vec(), Outcome::Unknown, u64::MAX),
+        };
+        for name in names {
+            let key = format!("{resource}/{name}");
+            self.recorder.history.lock().ops.push(Op { key, kind: Kind::Remove, invoked, returned, outcome });
+        }
+        answer.is_ok()
+    }
+
     /// Works on objects that all writers share until the server is gone, or so many times.
     pub async fn write(&self, mut rng: Rng, times: usize) {
         let mut known: HashMap<String, Option<Found>> = HashMap::new();
         for _ in 0..times {
-            let resource = RESOURCES[rng.below(2) as usize];
+            let resource = RESOURCES[rng.below(RESOURCES.len() as u64) as usize];
+            // Of ConfigMaps, one is written by somebody who must not lose it.
+            if resource != "configmaps" && rng.below(30) == 0 {
+                if !self.remove_all(resource).await {
+                    return;
+                }
+                known.clear();
+                continue;
+            }
             let key = format!("{resource}/{}", NAMES[rng.below(NAMES.len() as u64) as usize]);
             let value = self.recorder.now();
             let kind = match known.get(&key) {
@@ -126,9 +204,8 @@ impl Client {
                 Some(Some(found)) if rng.below(5) == 0 => Kind::Delete { from: found.value },
                 Some(Some(found)) => Kind::Update { from: found.value, to: value },
             };
-            let Some(outcome) = self.operate(&key, kind, known.get(&key).copied().flatten(), 0).await else {
-                return;
-            };
+            let (means, before) = (Means::pick(&mut rng, resource), known.get(&key).copied().flatten());
+            let Some(outcome) = self.operate_by(means, &key, kind, before, 0).await else { return };
             match outcome {
                 Outcome::Found(found) => _ = known.insert(key, found),
                 Outcome::Done(None) => _ = known.insert(key, None),
@@ -209,7 +286,7 @@ impl Client {
     /// Lists without end, whole and in pages.
     pub async fn list_on(&self, mut rng: Rng) {
         loop {
-            let resource = RESOURCES[rng.below(2) as usize];
+            let resource = RESOURCES[rng.below(RESOURCES.len() as u64) as usize];
             if self.list(resource, [0, 2][rng.below(2) as usize]).await.is_none() {
                 return;
             }

@@ -17,8 +17,15 @@ pub struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Create(u64),
-    Update { from: u64, to: u64 },
-    Delete { from: u64 },
+    Update {
+        from: u64,
+        to: u64,
+    },
+    Delete {
+        from: u64,
+    },
+    /// Of a collection: whatever is there goes.
+    Remove,
     Get,
 }
 
