@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
                 3 if depth == MAX_GROUPS => return Err("proto: nested too deeply".into()),
                 3 => depth += 1,
                 4 => depth -= 1,
-                _ => drop(self.wire(tag)?),
+                _ => _ = self.wire(tag)?,
             }
         }
         Ok(())
