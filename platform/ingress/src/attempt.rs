@@ -1,6 +1,6 @@
 //! One endpoint is asked for an answer.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{mem::take, net::SocketAddr, sync::Arc};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::upgrade::OnUpgrade;
@@ -9,8 +9,8 @@ use tracing::{debug, info};
 use crate::{
     alarm::Alarm,
     annotations::Settings,
-    exchange::{ConnectError, Connection},
-    headers,
+    exchange::{ConnectError, Connection, ExchangeError},
+    headers::{self, Forwarded},
     pool::Pool,
     respond::{self, AnswerBody},
     tasks::Tasks,
@@ -21,15 +21,17 @@ use crate::{
 pub struct Attempt<'a> {
     pub pool: &'a Arc<Pool>,
     pub tasks: &'a Tasks,
+    pub request: &'a Forwarded<'a>,
     pub upload: Option<&'a Upload>,
     pub settings: Settings,
 }
 
 /// Why there is no answer.
 pub enum Failure {
-    /// The request had no effect, is whole again, and may be sent elsewhere. This is to answer if there is no other place.
+    /// The request had no effect, its body is whole, and it may be sent elsewhere. This is to answer if there is no other
+    /// place.
     Next(StatusCode),
-    /// It may have had an effect, and is gone.
+    /// It may have had an effect, or its body is gone.
     Final(StatusCode),
 }
 
@@ -38,10 +40,11 @@ impl Attempt<'_> {
     /// request is on its way to it: that is no failure, the next connection is used.
     pub async fn http1(
         &self,
-        request: &mut Request<RequestBody>,
+        body: &mut RequestBody,
         address: SocketAddr,
         client: &mut Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Failure> {
+        let is_replayable = is_idempotent(&self.request.parts.method) && body.is_empty();
         let mut fresh = false;
         loop {
             let rested = if fresh { None } else { self.pool.take(address) };
@@ -54,22 +57,25 @@ impl Attempt<'_> {
                     Err(error) => return Err(refused(address, &error)),
                 },
             };
-            let again = is_replayable(request).then(|| clone_head(request));
-            let mut alarm = std::mem::take(&mut connection.alarm);
-            let exchange = connection.send(take(request));
+            let mut alarm = take(&mut connection.alarm);
+            let exchange = connection.ask(self.request, take(body));
             let outcome = upload::while_in_progress(exchange, self.upload, &self.settings, &mut alarm).await;
             connection.alarm = alarm;
-            let mut error = match outcome {
-                Some(Ok(response)) => return Ok(self.answer(response, connection, client)),
+            let error = match outcome {
+                Some(Ok(answer)) => return Ok(self.answer(answer, connection, client)),
                 Some(Err(error)) => error,
                 None => return Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
             };
-            debug!(%address, error = %error.error(), reused, "backend gave no answer");
-            let unsent = error.take_message();
-            // One that was lost on its way is not entrusted to another old connection.
-            fresh = unsent.is_none();
-            let Some(again) = unsent.or(again) else { return Err(self.lost()) };
-            *request = again;
+            debug!(%address, error = &error as &dyn std::error::Error, reused, "backend gave no answer");
+            if let ExchangeError::Request(_) | ExchangeError::Malformed(_) = error {
+                return Err(self.lost());
+            }
+            match connection.take_unsent() {
+                Some(unsent) => *body = unsent,
+                // One that was lost on its way is not entrusted to another old connection.
+                None if is_replayable => fresh = true,
+                None => return Err(self.lost()),
+            }
             if !reused {
                 return Err(Failure::Next(StatusCode::BAD_GATEWAY));
             }
@@ -78,24 +84,23 @@ impl Attempt<'_> {
 
     pub async fn http2(
         &self,
-        request: &mut Request<RequestBody>,
+        body: &mut RequestBody,
         address: SocketAddr,
     ) -> Result<Response<AnswerBody>, Failure> {
         let mut sender = match self.pool.http2(address, self.settings.connect_timeout).await {
             Ok(sender) => sender,
             Err(error) => return Err(refused(address, &error)),
         };
-        to_http2(request, address);
-        let exchange = sender.try_send_request(take(request));
+        let exchange = sender.try_send_request(to_http2(self.request, take(body), address));
         let mut alarm = Alarm::default();
         match upload::while_in_progress(exchange, self.upload, &self.settings, &mut alarm).await {
             Some(Ok(mut response)) => {
                 headers::drop_hop_by_hop(response.headers_mut());
-                Ok(response.map(AnswerBody::Backend))
+                Ok(response.map(AnswerBody::Http2))
             }
             Some(Err(mut error)) => match error.take_message() {
                 Some(unsent) => {
-                    *request = unsent;
+                    *body = unsent.into_body();
                     Err(Failure::Next(StatusCode::BAD_GATEWAY))
                 }
                 None => Err(self.lost()),
@@ -106,22 +111,21 @@ impl Attempt<'_> {
 
     fn answer(
         &self,
-        mut response: Response<hyper::body::Incoming>,
-        connection: Connection,
+        answer: Response<()>,
+        connection: Box<Connection>,
         client: &mut Option<OnUpgrade>,
     ) -> Response<AnswerBody> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             // The connection now belongs to the two ends.
             return match client.take() {
-                Some(client) => upgrade::join(client, response, connection, self.tasks),
+                Some(client) => upgrade::join(client, answer, *connection, self.tasks),
                 None => respond::plain(StatusCode::BAD_GATEWAY),
             };
         }
-        headers::drop_hop_by_hop(response.headers_mut());
-        response.map(|body| AnswerBody::over(connection, body, self.pool))
+        answer.map(|()| AnswerBody::over(connection, self.pool))
     }
 
-    /// The request was sent, at least in part, and no answer came.
+    /// The request was sent, at least in part, or cannot be, and no answer came that can be passed on.
     fn lost(&self) -> Failure {
         let exceeded = self.upload.is_some_and(Upload::exceeded);
         Failure::Final(if exceeded { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_GATEWAY })
@@ -137,43 +141,33 @@ fn refused(address: SocketAddr, error: &ConnectError) -> Failure {
     Failure::Next(status)
 }
 
-fn is_replayable(request: &Request<RequestBody>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    idempotent && request.body().is_empty()
-}
-
-/// What is left has no meaning, until the request is put back.
-fn take(request: &mut Request<RequestBody>) -> Request<RequestBody> {
-    std::mem::replace(request, Request::new(RequestBody::empty()))
-}
-
-fn clone_head(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// HTTP/2 names scheme and host in the address; gRPC wants trailers announced.
-fn to_http2(request: &mut Request<RequestBody>, address: SocketAddr) {
-    if request.uri().authority().is_none() {
-        let host = request.headers_mut().remove(header::HOST);
-        let authority = host.as_ref().and_then(|host| host.to_str().ok());
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_string();
-        let uri = Uri::builder().scheme("http").path_and_query(path);
-        let uri = match authority {
-            Some(authority) => uri.authority(authority),
-            None => uri.authority(address.to_string()),
-        };
-        if let Ok(uri) = uri.build() {
-            *request.uri_mut() = uri;
+fn to_http2(request: &Forwarded<'_>, body: RequestBody, address: SocketAddr) -> Request<RequestBody> {
+    let mut made = Request::new(body);
+    *made.method_mut() = request.parts.method.clone();
+    *made.version_mut() = Version::HTTP_2;
+    let mut host = None;
+    let headers = made.headers_mut();
+    request.each(|name, value| {
+        if *name == header::HOST {
+            host = Some(value.clone());
+        } else {
+            headers.append(name, value.clone());
         }
+    });
+    headers.extend(request.arrival.headers.iter().cloned());
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    let uri = Uri::builder().scheme("http").path_and_query(request.target());
+    let uri = match host.as_ref().and_then(|host| host.to_str().ok()) {
+        Some(authority) => uri.authority(authority),
+        None => uri.authority(address.to_string()),
+    };
+    if let Ok(uri) = uri.build() {
+        *made.uri_mut() = uri;
     }
-    *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    made
 }

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tracing::debug;
@@ -15,7 +15,7 @@ use crate::{
     annotations::Protocol,
     attempt::{Attempt, Failure},
     backend::{Backend, Target},
-    headers::{self, Arrival},
+    headers::{self, Arrival, Forwarded},
     names::Names,
     pool::Pool,
     respond::{self, AnswerBody},
@@ -50,7 +50,7 @@ impl Forwarder {
         if let Some(status) = headers::refusal(&request) {
             return respond::plain(status);
         }
-        let host = host(&request);
+        let host = host(request.uri(), request.headers());
         let Some((backend, redirect)) = self.route(host, request.uri().path()) else {
             return respond::plain(StatusCode::NOT_FOUND);
         };
@@ -74,21 +74,24 @@ impl Forwarder {
         mut backend: Arc<Backend>,
     ) -> Response<AnswerBody> {
         let mut client = upgrade_of(&mut request);
-        let (mut parts, body) = request.into_parts();
-        headers::prepare(&mut parts, arrival, client.is_some());
-        let (body, upload) = RequestBody::new(body, backend.settings.body_limit);
-        let mut request = Request::from_parts(parts, body);
+        let (parts, body) = request.into_parts();
+        let request = Forwarded { parts: &parts, arrival, upgrade: client.is_some() };
+        let (mut body, upload) = RequestBody::new(body, backend.settings.body_limit);
         loop {
-            let settings = backend.settings;
-            let attempt =
-                Attempt { pool: &self.pool, tasks: &self.tasks, upload: upload.as_deref(), settings };
-            let status = match self.try_endpoints(&attempt, &mut request, &backend, &mut client).await {
+            let attempt = Attempt {
+                pool: &self.pool,
+                tasks: &self.tasks,
+                request: &request,
+                upload: upload.as_deref(),
+                settings: backend.settings,
+            };
+            let status = match self.try_endpoints(&attempt, &mut body, &backend, &mut client).await {
                 Ok(response) => return response,
                 Err(Failure::Final(status)) => return respond::plain(status),
                 Err(Failure::Next(status)) => status,
             };
             // Its pods may just have been replaced: whoever serves the route now is asked too.
-            match self.route(host(&request), request.uri().path()) {
+            match self.route(host(&parts.uri, &parts.headers), parts.uri.path()) {
                 Some((newer, _)) if !Arc::ptr_eq(&newer, &backend) && newer.target != backend.target => {
                     backend = newer;
                 }
@@ -100,7 +103,7 @@ impl Forwarder {
     async fn try_endpoints(
         &self,
         attempt: &Attempt<'_>,
-        request: &mut Request<RequestBody>,
+        body: &mut RequestBody,
         backend: &Backend,
         client: &mut Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Failure> {
@@ -110,9 +113,9 @@ impl Forwarder {
         for offset in 0..addresses.len().min(MAX_TRIES) {
             let address = addresses[turn.wrapping_add(offset) % addresses.len()];
             let tried = match attempt.settings.protocol {
-                Protocol::Http1 => attempt.http1(request, address, client).await,
+                Protocol::Http1 => attempt.http1(body, address, client).await,
                 // In a box, so that the future of a request over HTTP/1.1 is small.
-                Protocol::Http2 => Box::pin(attempt.http2(request, address)).await,
+                Protocol::Http2 => Box::pin(attempt.http2(body, address)).await,
             };
             match tried {
                 Ok(response) => return Ok(response),
@@ -143,9 +146,9 @@ impl Forwarder {
     }
 }
 
-fn host<B>(request: &Request<B>) -> &str {
-    let authority = request.uri().authority().map(|authority| authority.as_str());
-    let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let header = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
     authority.or_else(header).unwrap_or_default()
 }
 

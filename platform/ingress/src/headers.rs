@@ -5,42 +5,40 @@ use std::net::SocketAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header, request::Parts,
-    uri::PathAndQuery,
 };
 use http_body::Body;
 
-use crate::request_id;
+use crate::{exchange, request_id};
 
 /// How the client reached the ingress; one for all requests of a connection.
 pub struct Arrival {
     pub tls: bool,
-    peer: HeaderValue,
-    port: HeaderValue,
+    /// What backends are told of it,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// and the same as HTTP/1.1 has it.
+    pub lines: Vec<u8>,
 }
 
 impl Arrival {
     pub fn new(peer: SocketAddr, tls: bool, port: u16) -> Arrival {
         let peer = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
-        Arrival { tls, peer: peer.unwrap_or(HeaderValue::from_static("unknown")), port: port.into() }
+        let peer = peer.unwrap_or(HeaderValue::from_static("unknown"));
+        let scheme = HeaderValue::from_static(if tls { "https" } else { "http" });
+        let headers = vec![
+            (X_FORWARDED_FOR, peer.clone()),
+            (X_REAL_IP, peer),
+            (X_FORWARDED_PORT, port.into()),
+            (X_FORWARDED_PROTO, scheme.clone()),
+            (X_FORWARDED_SCHEME, scheme.clone()),
+            (X_SCHEME, scheme),
+        ];
+        let mut lines = Vec::new();
+        for (name, value) in &headers {
+            exchange::write_line(&mut lines, name.as_str().as_bytes(), value.as_bytes());
+        }
+        Arrival { tls, headers, lines }
     }
 }
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY: HeaderName = HeaderName::from_static("proxy");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-static HOP_BY_HOP: [HeaderName; 6] = [
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-];
-
-/// `Expect` is answered here, when the body is first read. `Proxy` misleads CGI programs (CVE-2016-5385).
-static NOT_FOR_BACKENDS: [HeaderName; 4] = [header::EXPECT, header::TE, HTTP2_SETTINGS, PROXY];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -52,12 +50,85 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_SCHEME: HeaderName = HeaderName::from_static("x-scheme");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What concerns one connection, in either direction.
+pub fn is_of_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// `Expect` is answered here, when the body is first read. `Proxy` misleads CGI programs (CVE-2016-5385). The length and
+/// the host are told anew, and what a client says of itself is told better.
+fn is_not_for_backends(name: &str) -> bool {
+    matches!(
+        name,
+        "content-length"
+            | "expect"
+            | "host"
+            | "http2-settings"
+            | "proxy"
+            | "te"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-forwarded-scheme"
+            | "x-original-forwarded-for"
+            | "x-real-ip"
+            | "x-scheme"
+    )
+}
+
+/// What must not come after a body, as it says how to read it, or who may.
+/// Source: RFC 9110, section 6.5.1.
+pub fn shapes_message(name: &str) -> bool {
+    let is_late = matches!(
+        name,
+        "authorization"
+            | "cache-control"
+            | "content-encoding"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "expect"
+            | "host"
+            | "max-forwards"
+            | "set-cookie"
+            | "te"
+            | "trailer"
+    );
+    is_late || is_of_one_hop(name)
+}
+
+/// The options in a value of `Connection`.
+pub fn options(value: &[u8]) -> impl Iterator<Item = &str> {
+    value.split(|byte| *byte == b',').filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok())
+}
+
+/// The header that an option names, as one that stays behind: never one that tells where a message goes and ends.
+pub fn named(option: &str) -> Option<HeaderName> {
+    let name = option.parse().ok()?;
+    let stays = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE].contains(&name);
+    (!stays && !["keep-alive", "close"].contains(&name.as_str())).then_some(name)
+}
+
 /// What is answered at once: methods that a proxy must not pass on, and requests that two readers may understand
 /// differently.
 /// Source: RFC 9112, sections 3.2 and 6.3; nginx answers `TRACE` and `CONNECT` the same way.
 pub fn refusal<B: Body>(request: &Request<B>) -> Option<StatusCode> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // hyper takes off `chunked`, and any other coding would be lost with the header.
+    let is_unknown = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(is_unknown) {
+        return Some(StatusCode::NOT_IMPLEMENTED);
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next();
@@ -69,69 +140,70 @@ pub fn refusal<B: Body>(request: &Request<B>) -> Option<StatusCode> {
     (lacks_host || hosts.next().is_some() || announces_more()).then_some(StatusCode::BAD_REQUEST)
 }
 
-/// Brings a client's request head into the form for the backend. `upgrade` keeps what switches protocols.
-pub fn prepare(parts: &mut Parts, arrival: &Arrival, upgrade: bool) {
-    let upgrade = upgrade.then(|| parts.headers.get(header::UPGRADE).cloned()).flatten();
-    drop_hop_by_hop(&mut parts.headers);
-    drop_named(&mut parts.headers, &NOT_FOR_BACKENDS);
-    if let Some(protocol) = upgrade {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol);
-    }
-    // Where the address names a host, that is the one which was routed: RFC 9112, section 3.2.2.
-    if let Some(authority) = parts.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        parts.headers.insert(header::HOST, host);
-    }
-    describe_client(&mut parts.headers, arrival);
-    // HTTP/2 gives the whole address of a request, HTTP/1.1 backends expect its path.
-    if parts.uri.authority().is_some() {
-        parts.uri = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
-    }
-    parts.version = Version::HTTP_11;
+/// The head of a client's request in the form for the backend. Borrowed, so that a request can be sent again.
+pub struct Forwarded<'a> {
+    pub parts: &'a Parts,
+    pub arrival: &'a Arrival,
+    /// It asks for a switch of protocols, and may get it.
+    pub upgrade: bool,
 }
 
-/// A client's own claims about itself are not passed on.
-fn describe_client(headers: &mut HeaderMap, arrival: &Arrival) {
-    headers.reserve(9);
-    let scheme = HeaderValue::from_static(if arrival.tls { "https" } else { "http" });
-    if let Some(claimed) = headers.insert(X_FORWARDED_FOR, arrival.peer.clone()) {
-        headers.insert(X_ORIGINAL_FORWARDED_FOR, claimed);
+impl Forwarded<'_> {
+    /// HTTP/2 gives the whole address of a request, HTTP/1.1 backends expect its path.
+    pub fn target(&self) -> &str {
+        self.parts.uri.path_and_query().map_or("/", |path| path.as_str())
     }
-    headers.insert(X_REAL_IP, arrival.peer.clone());
-    if let Some(host) = headers.get(header::HOST).cloned() {
-        headers.insert(X_FORWARDED_HOST, host);
+
+    /// All headers but those of the arrival, and those that frame the body.
+    pub fn each(&self, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
+        let headers = &self.parts.headers;
+        // Where the address names a host, that is the one which was routed: RFC 9112, section 3.2.2.
+        let authority = self.parts.uri.authority();
+        let authority = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        if let Some(host) = authority.as_ref().or_else(|| headers.get(header::HOST)) {
+            put(&header::HOST, host);
+            put(&X_FORWARDED_HOST, host);
+        }
+        let one_hop = self.named_in_connection();
+        let mut has_id = false;
+        for (name, value) in headers {
+            if *name == X_FORWARDED_FOR {
+                put(&X_ORIGINAL_FORWARDED_FOR, value);
+            } else if !is_of_one_hop(name.as_str())
+                && !is_not_for_backends(name.as_str())
+                && !one_hop.contains(name)
+            {
+                has_id |= *name == X_REQUEST_ID;
+                put(name, value);
+            }
+        }
+        if !has_id {
+            put(&X_REQUEST_ID, &request_id::make());
+        }
+        if self.upgrade
+            && let Some(protocol) = headers.get(header::UPGRADE)
+        {
+            put(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+            put(&header::UPGRADE, protocol);
+        }
     }
-    headers.insert(X_FORWARDED_PORT, arrival.port.clone());
-    headers.insert(X_FORWARDED_PROTO, scheme.clone());
-    headers.insert(X_FORWARDED_SCHEME, scheme.clone());
-    headers.insert(X_SCHEME, scheme);
-    headers.entry(X_REQUEST_ID).or_insert_with(request_id::make);
+
+    fn named_in_connection(&self) -> Vec<HeaderName> {
+        let headers = &self.parts.headers;
+        if !contains(headers, &header::CONNECTION) {
+            return Vec::new();
+        }
+        let values = headers.get_all(header::CONNECTION).iter();
+        values.flat_map(|value| options(value.as_bytes())).filter_map(named).collect()
+    }
 }
 
-/// Also what `Connection` names, but for what tells where a message goes and ends.
+/// Of an answer over HTTP/2, where none of it has a meaning.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if contains(headers, &header::CONNECTION) {
-        let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let options = values.flat_map(|value| value.split(',')).map(str::trim);
-        let named: Vec<HeaderName> = options
-            .filter(|option| !["keep-alive", "close", "upgrade"].contains(option))
-            .filter_map(|option| option.parse().ok())
-            .collect();
-        for name in named.iter().filter(|name| ![header::HOST, header::CONTENT_LENGTH].contains(name)) {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
-    }
-    drop_named(headers, &HOP_BY_HOP);
-}
-
-fn drop_named(headers: &mut HeaderMap, names: &[HeaderName]) {
-    for name in names {
-        if contains(headers, name) {
-            headers.remove(name);
-        }
+    let known: Vec<HeaderName> =
+        headers.keys().filter(|name| is_of_one_hop(name.as_str())).cloned().collect();
+    for name in known {
+        headers.remove(name);
     }
 }
 
@@ -155,57 +227,66 @@ pub fn is_upgrade<B>(request: &Request<B>) -> bool {
 mod tests {
     use super::*;
 
-    fn prepared(request: http::request::Builder, upgrade: bool) -> Parts {
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    /// `name: value` a line, as the backend gets it, behind the address.
+    fn forwarded(request: http::request::Builder, upgrade: bool) -> String {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
         let arrival = Arrival::new("192.0.2.7:4711".parse().unwrap(), true, 443);
-        prepare(&mut parts, &arrival, upgrade);
-        parts
+        let forwarded = Forwarded { parts: &parts, arrival: &arrival, upgrade };
+        let mut lines = format!("{}\n", forwarded.target());
+        forwarded.each(|name, value| lines += &format!("{name}: {}\n", value.to_str().unwrap()));
+        lines + &String::from_utf8_lossy(&arrival.lines).replace("\r\n", "\n")
     }
 
     #[test]
     fn a_client_cannot_claim_another_address() {
-        let parts = prepared(
-            Request::get("/").header("x-forwarded-for", "10.0.0.1").header("host", "a.example"),
-            false,
-        );
-        assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(parts.headers["x-forwarded-proto"], "https");
-        assert_eq!(parts.headers["x-forwarded-host"], "a.example");
+        let request = ["x-forwarded-for", "x-real-ip", "x-original-forwarded-for", "x-forwarded-proto"]
+            .into_iter()
+            .fold(Request::get("/"), |request, name| request.header(name, "10.0.0.1"));
+        let seen = forwarded(request.header("host", "a.example"), false);
+        let addresses: Vec<_> = seen.lines().filter(|line| line.contains("10.0.0.1")).collect();
+        assert_eq!(addresses, ["x-original-forwarded-for: 10.0.0.1"]);
+        for line in [
+            "x-forwarded-for: 192.0.2.7",
+            "x-real-ip: 192.0.2.7",
+            "x-forwarded-proto: https",
+            "x-forwarded-port: 443",
+            "x-forwarded-host: a.example",
+        ] {
+            assert!(seen.lines().any(|seen| seen == line), "{line} in {seen}");
+        }
     }
 
     #[test]
     fn headers_of_one_hop_stay_behind() {
         let request = Request::get("/")
             .header("host", "a.example")
-            .header("connection", "close, x-mine")
+            .header("connection", "close, X-Mine")
             .header("connection", "x-second, host")
             .header("x-mine", "1")
             .header("x-second", "1")
             .header("keep-alive", "5")
             .header("expect", "100-continue")
             .header("te", "trailers");
-        let parts = prepared(request, false);
+        let seen = forwarded(request, false);
         for name in ["connection", "x-mine", "x-second", "keep-alive", "expect", "te"] {
-            assert!(!parts.headers.contains_key(name), "{name}");
+            assert!(!seen.lines().any(|line| line.starts_with(&format!("{name}:"))), "{name} in {seen}");
         }
-        assert_eq!(parts.headers["host"], "a.example");
+        assert!(seen.contains("\nhost: a.example\n"), "{seen}");
     }
 
     #[test]
     fn an_upgrade_keeps_its_protocol() {
-        let parts = prepared(
-            Request::get("/").header("connection", "keep-alive, Upgrade").header("upgrade", "websocket"),
-            true,
-        );
-        assert_eq!(parts.headers["connection"], "upgrade");
-        assert_eq!(parts.headers["upgrade"], "websocket");
+        let request =
+            || Request::get("/").header("connection", "keep-alive, Upgrade").header("upgrade", "websocket");
+        let seen = forwarded(request(), true);
+        assert!(seen.contains("\nconnection: upgrade\nupgrade: websocket\n"), "{seen}");
+        assert!(!forwarded(request(), false).contains("upgrade"));
     }
 
     #[test]
     fn the_host_of_the_address_wins() {
-        let parts = prepared(Request::get("http://a.example/x").header("host", "b.example"), false);
-        assert_eq!(parts.headers["host"], "a.example");
-        assert_eq!(parts.uri, "/x");
+        let seen = forwarded(Request::get("http://a.example/x").header("host", "b.example"), false);
+        assert!(seen.starts_with("/x\nhost: a.example\n") && !seen.contains("b.example"), "{seen}");
     }
 
     #[test]
@@ -221,6 +302,7 @@ mod tests {
         assert_eq!(refused(Request::get("/")), Some(400));
         assert_eq!(refused(Request::get("/").version(Version::HTTP_10)), None);
         assert_eq!(refused(get().method("TRACE")), Some(405));
+        assert_eq!(refused(get().header("transfer-encoding", "gzip, chunked")), Some(501));
     }
 
     #[test]
@@ -239,8 +321,15 @@ mod tests {
 
     #[test]
     fn http2_requests_get_a_host_and_a_path() {
-        let parts = prepared(Request::get("https://a.example/x?y=1").version(Version::HTTP_2), false);
-        assert_eq!(parts.headers["host"], "a.example");
-        assert_eq!(parts.uri, "/x?y=1");
+        let seen = forwarded(Request::get("https://a.example/x?y=1").version(Version::HTTP_2), false);
+        assert!(seen.starts_with("/x?y=1\nhost: a.example\n"), "{seen}");
+    }
+
+    #[test]
+    fn a_request_keeps_its_name() {
+        let seen = forwarded(Request::get("/").header("x-request-id", "mine"), false);
+        let names: Vec<_> = seen.lines().filter(|line| line.starts_with("x-request-id")).collect();
+        assert_eq!(names, ["x-request-id: mine"]);
+        assert!(forwarded(Request::get("/"), false).contains("\nx-request-id: "));
     }
 }

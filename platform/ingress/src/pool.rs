@@ -7,7 +7,6 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
@@ -50,8 +49,14 @@ struct Resting {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
+}
+
+impl Idle {
+    fn is_usable(&self) -> bool {
+        self.since.elapsed() < MAX_REST && self.connection.is_open()
+    }
 }
 
 impl Pool {
@@ -60,15 +65,20 @@ impl Pool {
     }
 
     /// The connection that rested last: it is the least likely to be closed.
-    pub fn take(&self, address: SocketAddr) -> Option<Connection> {
+    pub fn take(&self, address: SocketAddr) -> Option<Box<Connection>> {
         let mut resting = self.resting.lock();
-        let idle = resting.by_address.get_mut(&address)?.pop()?;
-        (idle.since.elapsed() < MAX_REST).then_some(idle.connection)
+        let idle = resting.by_address.get_mut(&address)?;
+        while let Some(last) = idle.pop() {
+            if last.is_usable() {
+                return Some(last.connection);
+            }
+        }
+        None
     }
 
     /// Keeps a connection for the next request, unless it cannot be used again.
-    pub fn give_back(&self, connection: Connection) {
-        if !connection.is_at_rest() {
+    pub fn give_back(&self, mut connection: Box<Connection>) {
+        if !connection.rest() {
             return;
         }
         let mut resting = self.resting.lock();
@@ -125,12 +135,8 @@ impl Pool {
     /// Whether something still rests.
     fn close_old(&self) -> bool {
         let mut resting = self.resting.lock();
-        let mut unwoken = Context::from_waker(Waker::noop());
         resting.by_address.retain(|_, idle| {
-            idle.retain_mut(|idle| {
-                idle.connection.drive(&mut unwoken);
-                idle.since.elapsed() < MAX_REST && idle.connection.is_at_rest()
-            });
+            idle.retain(Idle::is_usable);
             !idle.is_empty()
         });
         self.shared.lock().retain(|_, sender| !sender.is_closed());

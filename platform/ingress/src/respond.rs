@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -11,82 +11,82 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{exchange::Connection, pool::Pool};
+use crate::{
+    exchange::{Connection, ExchangeError},
+    pool::Pool,
+};
 
 /// The body of every answer.
 pub enum AnswerBody {
     /// Comes in over a connection that this body drives and gives back to the pool at its end.
-    Coming(Box<Coming>),
-    /// From a backend; needs no help.
-    Backend(Incoming),
+    Coming(Coming),
+    Http2(Incoming),
+    /// All of it.
     Own(Option<Bytes>),
 }
 
 pub struct Coming {
-    body: Incoming,
     /// `None` once it was given back.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     pool: Arc<Pool>,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    #[error("read an answer over HTTP/1.1")]
+    Http1(#[from] ExchangeError),
+    #[error("read an answer over HTTP/2")]
+    Http2(#[from] hyper::Error),
+}
+
 impl AnswerBody {
-    /// `connection` carries the answer and nothing else.
-    pub fn over(connection: Connection, body: Incoming, pool: &Arc<Pool>) -> AnswerBody {
-        if connection.is_at_rest() {
-            // All of the answer has been read.
-            pool.give_back(connection);
-            return AnswerBody::Backend(body);
+    /// `connection` has read the head of the answer.
+    pub fn over(mut connection: Box<Connection>, pool: &Arc<Pool>) -> AnswerBody {
+        match connection.take_whole() {
+            Some(body) => {
+                pool.give_back(connection);
+                AnswerBody::Own(Some(body).filter(|body| !body.is_empty()))
+            }
+            None => AnswerBody::Coming(Coming { connection: Some(connection), pool: pool.clone() }),
         }
-        AnswerBody::Coming(Box::new(Coming { body, connection: Some(connection), pool: pool.clone() }))
     }
 }
 
 impl Coming {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(connection) = &mut self.connection else {
-            return Pin::new(&mut self.body).poll_frame(context);
-        };
-        // What was read before, without asking to be woken: only driving the connection brings more.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        let mut frame = Pin::new(&mut self.body).poll_frame(&mut unwoken);
-        if !matches!(frame, Poll::Ready(Some(_))) {
-            connection.drive(context);
-            if frame.is_pending() {
-                frame = Pin::new(&mut self.body).poll_frame(&mut unwoken);
-            }
-        }
-        if connection.is_at_rest()
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        let frame = ready!(connection.poll_frame(context));
+        let has_failed = matches!(frame, Some(Err(_)));
+        if (has_failed || connection.has_ended())
             && let Some(connection) = self.connection.take()
+            && !has_failed
         {
             self.pool.give_back(connection);
-            if frame.is_pending() {
-                frame = Pin::new(&mut self.body).poll_frame(context);
-            }
         }
-        frame
+        Poll::Ready(frame)
     }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = AnswerError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self.get_mut() {
             AnswerBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            AnswerBody::Backend(body) => Pin::new(body).poll_frame(context),
-            AnswerBody::Coming(coming) => coming.poll(context),
+            AnswerBody::Http2(body) => Pin::new(body).poll_frame(context).map_err(AnswerError::Http2),
+            AnswerBody::Coming(coming) => coming.poll(context).map_err(AnswerError::Http1),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             AnswerBody::Own(bytes) => bytes.is_none(),
-            AnswerBody::Backend(body) => body.is_end_stream(),
-            AnswerBody::Coming(coming) => coming.body.is_end_stream(),
+            AnswerBody::Http2(body) => body.is_end_stream(),
+            AnswerBody::Coming(coming) => coming.connection.is_none(),
         }
     }
 
@@ -95,8 +95,11 @@ impl Body for AnswerBody {
             AnswerBody::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            AnswerBody::Backend(body) => body.size_hint(),
-            AnswerBody::Coming(coming) => coming.body.size_hint(),
+            AnswerBody::Http2(body) => body.size_hint(),
+            AnswerBody::Coming(coming) => {
+                let connection = coming.connection.as_ref();
+                connection.map_or(SizeHint::with_exact(0), |connection| connection.size_hint())
+            }
         }
     }
 }

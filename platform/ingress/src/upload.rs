@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::{alarm::Alarm, annotations::Settings};
 
 /// `None`: the request has no body.
+#[derive(Default)]
 pub struct RequestBody(Option<Streamed>);
 
 struct Streamed {
@@ -43,13 +44,11 @@ pub enum UploadError {
     Client(#[from] hyper::Error),
     #[error("the request is larger than `proxy-body-size` allows")]
     TooLarge,
+    #[error("the request is not as long as its head announces")]
+    Length,
 }
 
 impl RequestBody {
-    pub fn empty() -> RequestBody {
-        RequestBody(None)
-    }
-
     pub fn new(body: Incoming, limit: Option<u64>) -> (RequestBody, Option<Arc<Upload>>) {
         if body.is_end_stream() {
             return (RequestBody(None), None);

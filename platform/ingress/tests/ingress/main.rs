@@ -7,6 +7,7 @@ mod connections;
 mod messages;
 mod objects;
 mod secure;
+mod wire;
 
 use std::{net::SocketAddr, time::Duration};
 
