@@ -113,9 +113,9 @@ pub fn options(value: &[u8]) -> impl Iterator<Item = &str> {
 
 /// The header that an option names, as one that stays behind: never one that tells where a message goes and ends.
 pub fn named(option: &str) -> Option<HeaderName> {
-    let name = option.parse().ok()?;
-    let stays = [header::HOST, header::CONTENT_LENGTH, header::UPGRADE].contains(&name);
-    (!stays && !["keep-alive", "close"].contains(&name.as_str())).then_some(name)
+    let stays = ["keep-alive", "close", "upgrade", "host", "content-length"];
+    let is_name = !stays.iter().any(|known| option.eq_ignore_ascii_case(known));
+    is_name.then(|| option.parse().ok()).flatten()
 }
 
 /// What is answered at once: methods that a proxy must not pass on, and requests that two readers may understand
@@ -127,7 +127,9 @@ pub fn refusal<B: Body>(request: &Request<B>) -> Option<StatusCode> {
     }
     // hyper takes off `chunked`, and any other coding would be lost with the header.
     let is_unknown = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if request.headers().get_all(header::TRANSFER_ENCODING).iter().any(is_unknown) {
+    if contains(request.headers(), &header::TRANSFER_ENCODING)
+        && request.headers().get_all(header::TRANSFER_ENCODING).iter().any(is_unknown)
+    {
         return Some(StatusCode::NOT_IMPLEMENTED);
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
@@ -165,16 +167,29 @@ impl Forwarded<'_> {
             put(&X_FORWARDED_HOST, host);
         }
         let one_hop = self.named_in_connection();
-        let mut has_id = false;
+        let (mut has_id, mut cookies) = (false, Vec::new());
         for (name, value) in headers {
             if *name == X_FORWARDED_FOR {
                 put(&X_ORIGINAL_FORWARDED_FOR, value);
+            } else if *name == header::COOKIE {
+                cookies.push(value);
             } else if !is_of_one_hop(name.as_str())
                 && !is_not_for_backends(name.as_str())
                 && !one_hop.contains(name)
             {
                 has_id |= *name == X_REQUEST_ID;
                 put(name, value);
+            }
+        }
+        match *cookies {
+            [] => {}
+            [cookie] => put(&header::COOKIE, cookie),
+            // Clients may split it on HTTP/2, but backends take one: RFC 9113, section 8.2.3.
+            _ => {
+                let cookies: Vec<&[u8]> = cookies.iter().map(|cookie| cookie.as_bytes()).collect();
+                if let Ok(cookie) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+                    put(&header::COOKIE, &cookie);
+                }
             }
         }
         if !has_id {
@@ -323,6 +338,12 @@ mod tests {
     fn http2_requests_get_a_host_and_a_path() {
         let seen = forwarded(Request::get("https://a.example/x?y=1").version(Version::HTTP_2), false);
         assert!(seen.starts_with("/x?y=1\nhost: a.example\n"), "{seen}");
+    }
+
+    #[test]
+    fn a_cookie_in_parts_is_joined() {
+        let seen = forwarded(Request::get("/").header("cookie", "a=1").header("cookie", "b=2"), false);
+        assert!(seen.contains("\ncookie: a=1; b=2\n"), "{seen}");
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Sending {
         self.lines.clear();
         (self.left, self.progress, self.is_given_up) = (0, Progress::None, false);
         self.rest = match body.size_hint().exact() {
-            _ if body.is_empty() => Rest::Nothing,
+            // Also of a client on HTTP/2 that tells only later that it was all.
+            Some(0) => Rest::Nothing,
             Some(size) => Rest::Bytes(size),
             None => Rest::Chunks,
         };

@@ -1,5 +1,11 @@
 //! What goes over the wire to backends, byte by byte, and what becomes of answers that come at an odd time.
 
+use bytes::Bytes;
+use http::Request;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,7 +16,7 @@ use tokio::{
 use crate::{
     DEADLINE, Proxy,
     backends::{self, Backend},
-    clients::{exchange, get},
+    clients::{exchange, get, tls},
     proxy, site,
 };
 
@@ -72,6 +78,21 @@ async fn bodies_are_framed_as_the_client_framed_them() {
         let framing = ["content-length", "transfer-encoding"].map(|name| seen.matches(name).count());
         assert_eq!(framing.iter().sum::<usize>(), usize::from(method != "GET"), "{seen}");
     }
+}
+
+#[tokio::test]
+async fn a_client_on_http2_may_end_an_empty_body_late() {
+    let (web, mut seen) = recording("content-length: 0\r\n\r\n", OK).await;
+    let proxy = ingress(&web).await;
+    let stream = tls(proxy.https, "a.example", "h2").await;
+    let opened = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = opened.await.unwrap();
+    tokio::spawn(connection);
+    let body = StreamBody::new(futures::stream::empty::<Result<Frame<Bytes>, std::convert::Infallible>>());
+    let request = Request::post("https://a.example/").header("content-length", "0").body(body).unwrap();
+    let answer = tokio::time::timeout(DEADLINE, sender.send_request(request)).await.expect("in time");
+    assert_eq!(answer.unwrap().status(), 200);
+    assert!(seen.recv().await.unwrap().starts_with("POST / HTTP/1.1\r\nhost: a.example\r\n"));
 }
 
 #[tokio::test]
