@@ -72,7 +72,9 @@ ok '"kind": "NodeList"' k cluster-info dump --namespaces=clients
 refused 'Metrics API not available' k top nodes
 refused 'Metrics API not available' n top pods
 node=$(kubectl get nodes -o 'jsonpath={.items[0].metadata.name}')
+ok 'control-plane' k get nodes
 ok 'cordoned' k cordon "$node"
+ok 'condition met' k wait --for='jsonpath={.spec.taints[0].key}=node.kubernetes.io/unschedulable' "node/$node" --timeout=10s
 ok 'SchedulingDisabled' k get node "$node"
 ok 'uncordoned' k uncordon "$node"
 ok 'tainted' k taint node "$node" clients/test=x:PreferNoSchedule
