@@ -29,7 +29,7 @@ e2e:
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed, licences and duplicates are not checked: cargo install cargo-deny'; fi
 
 bench: setup-bench build
