@@ -5,7 +5,7 @@
 //! carries all.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -43,7 +43,8 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Resting {
-    by_address: HashMap<SocketAddr, Vec<Idle>>,
+    /// Of so few addresses, one is found sooner in order than by its hash.
+    by_address: BTreeMap<SocketAddr, Vec<Idle>>,
     /// [`Pool::sweep`] knows that something rests.
     watched: bool,
 }

@@ -43,7 +43,7 @@ use self::{answer::Malformed, decode::Decoder, send::Sending};
 /// Read at once; most answers are smaller.
 const READ_BYTES: usize = 8 << 10;
 
-/// Read at once while an answer keeps the buffer full.
+/// Read at once of an answer that has filled the buffer.
 const READ_MUCH_BYTES: usize = 64 << 10;
 
 pub struct Connection {
@@ -215,7 +215,9 @@ impl Connection {
         let room = self.unread.capacity() - self.unread.len();
         let size = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.unread))
             .map_err(ExchangeError::Read)?;
-        self.read_bytes = if size == room { READ_MUCH_BYTES } else { READ_BYTES };
+        if size == room {
+            self.read_bytes = READ_MUCH_BYTES;
+        }
         Poll::Ready(if size == 0 { Err(ExchangeError::Closed) } else { Ok(()) })
     }
 }
