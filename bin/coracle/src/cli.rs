@@ -34,7 +34,10 @@ fn table() -> Vec<(Command, Run)> {
         ),
         (everywhere(commands::backup::command()), commands::backup::run),
         (everywhere(commands::restore::command()), commands::restore::run),
-        (everywhere(commands::kubeconfig::command()), commands::kubeconfig::run),
+        (
+            settings::flags(Command::new("kubeconfig"), Scope::Kubeconfig).about("Print an admin kubeconfig"),
+            commands::kubeconfig::run,
+        ),
         (commands::image::command(everywhere), commands::image::run),
         (settings::flags(commands::build::command(), Scope::Registries), commands::build::run),
     ]

@@ -50,7 +50,9 @@ fn kubeconfig(cluster: &Cluster) -> Result<()> {
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(cluster.kubeconfig())?);
     check(mode & 0o777 == 0o600, format!("the kubeconfig has mode {mode:o}"))?;
     let mut command = cluster.coracle("kubeconfig");
-    let made = cluster.run(command.args(["--expiry-seconds", "600", "--namespace", "kube-system"])).ok()?;
+    let made = cluster
+        .run(command.env("CORACLE_NAMESPACE", "kube-system").args(["--expiry-seconds", "600"]))
+        .ok()?;
     let file = cluster.dir().join("short-lived");
     std::fs::write(&file, made)?;
     let services =

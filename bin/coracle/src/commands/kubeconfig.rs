@@ -1,32 +1,24 @@
 //! `coracle kubeconfig`: prints an admin kubeconfig made from the cluster's own keys.
 
-use std::{process::ExitCode, time::Duration};
+use std::{num::NonZeroU64, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::ArgMatches;
 
 use crate::settings::{DataOptions, Values};
 
-pub fn command() -> Command {
-    Command::new("kubeconfig")
-        .about("Print an admin kubeconfig")
-        .arg(
-            Arg::new("expiry-seconds")
-                .long("expiry-seconds")
-                .value_name("N")
-                .value_parser(value_parser!(u64).range(1..))
-                .help("How long its certificate is valid [default: one year]"),
-        )
-        .arg(Arg::new("namespace").long("namespace").value_name("NS").help("Namespace of its context"))
-}
-
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let options = DataOptions::from_values(&Values::resolve(matches)?)?;
-    let expiry = matches.get_one::<u64>("expiry-seconds").copied().map(Duration::from_secs);
-    let namespace = matches.get_one::<String>("namespace").map(String::as_str);
+    let values = Values::resolve(matches)?;
+    let options = DataOptions::from_values(&values)?;
+    let expiry = values.parse::<NonZeroU64>("expiry-seconds")?.map(|n| Duration::from_secs(n.get()));
     let server = server_of(&options)?;
-    let text = coracle_apiserver::admin_kubeconfig_from(&options.data_dir, &server, expiry, namespace)
-        .with_context(|| format!("make a kubeconfig from the keys in `{}`", options.data_dir.display()))?;
+    let text = coracle_apiserver::admin_kubeconfig_from(
+        &options.data_dir,
+        &server,
+        expiry,
+        values.text("namespace"),
+    )
+    .with_context(|| format!("make a kubeconfig from the keys in `{}`", options.data_dir.display()))?;
     print!("{text}");
     Ok(ExitCode::SUCCESS)
 }

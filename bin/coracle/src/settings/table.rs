@@ -20,6 +20,8 @@ pub enum Scope {
     Up,
     /// `coracle up`, and every command that pulls images.
     Registries,
+    /// `coracle kubeconfig` alone.
+    Kubeconfig,
 }
 
 const fn setting(
@@ -195,6 +197,14 @@ pub const SETTINGS: &[Setting] = &[
         Scope::Up,
         "After which API requests end that are not watches or streams",
     ),
+    setting(
+        "expiry-seconds",
+        "N",
+        None,
+        Scope::Kubeconfig,
+        "How long the kubeconfig's certificate is valid [default: one year]",
+    ),
+    setting("namespace", "NS", None, Scope::Kubeconfig, "Namespace of the kubeconfig's context"),
 ];
 
 impl Scope {
