@@ -24,6 +24,8 @@ mod storage_version_migrator;
 mod taint_eviction;
 mod token_cleaner;
 
+mod bootstrap_token;
+mod disruption_target;
 mod error;
 mod freshness;
 mod key;
@@ -35,6 +37,7 @@ mod read;
 mod run;
 mod runner;
 mod service_ports;
+mod unchanged;
 
 pub use certificates::{CertificateAuthority, Requested};
 pub use run::{Dependencies, run};

@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Client, api::PostParams};
 
 use crate::{
+    bootstrap_token::{self, TYPE},
     error::{ControllerError, absent_is_fine},
     key::ObjectKey,
     read,
@@ -27,9 +28,7 @@ const NAMESPACE: &str = "kube-public";
 const NAME: &str = "cluster-info";
 const KUBECONFIG: &str = "kubeconfig";
 const SIGNATURE: &str = "jws-kubeconfig-";
-const TOKENS: &str = "kube-system";
 const TOKEN: &str = "bootstrap-token-";
-const TYPE: &str = "bootstrap.kubernetes.io/token";
 
 pub struct BootstrapSigner {
     reader: Reader,
@@ -44,7 +43,8 @@ impl BootstrapSigner {
     fn tokens(&self, now: Timestamp) -> Result<Vec<Token>, ControllerError> {
         let snapshot = self.reader.snapshot();
         let named = |object: &coracle_store::Object| object.key.name.starts_with(TOKEN);
-        let secrets = read::list::<Secret>(&snapshot, "secrets", "Secret", Some(TOKENS), named)?;
+        let secrets =
+            read::list::<Secret>(&snapshot, "secrets", "Secret", Some(bootstrap_token::NAMESPACE), named)?;
         Ok(secrets.iter().filter_map(|secret| Token::read(secret, now)).collect())
     }
 }
@@ -69,12 +69,9 @@ impl Token {
         let signs = secret.type_.as_deref() == Some(TYPE) && field("usage-bootstrap-signing") == "true";
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let whole = id.len() == 6 && key.len() == 16 && plain(&id) && plain(&key);
-        let left = match field("expiration").as_str() {
-            "" => None,
-            text => {
-                let end: Timestamp = text.parse().ok()?;
-                Some(u64::try_from(end.as_second() - now.as_second()).ok().filter(|left| *left > 0)?)
-            }
+        let left = match bootstrap_token::end(secret) {
+            None => None,
+            Some(end) => Some(bootstrap_token::left(end, now)?),
         };
         let alive = secret.metadata.deletion_timestamp.is_none();
         (named && signs && whole && alive).then_some(Token { id, secret: key, left })
@@ -105,7 +102,7 @@ impl Controller for BootstrapSigner {
         };
         let is_token = move |event: &coracle_store::Event| {
             let key = &event.object.key;
-            let token = *key.namespace == *TOKENS && key.name.starts_with(TOKEN);
+            let token = *key.namespace == *bootstrap_token::NAMESPACE && key.name.starts_with(TOKEN);
             if token { vec![info()] } else { Vec::new() }
         };
         vec![Source::new("configmaps", is_info), Source::new("secrets", is_token)]

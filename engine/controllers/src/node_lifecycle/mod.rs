@@ -11,7 +11,7 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use coracle_client::{Api, EventRecorder, EventType, object_reference};
 use coracle_store::Reader;
@@ -21,7 +21,6 @@ use kube::{
     Client,
     api::{Patch, PatchParams},
 };
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -30,6 +29,7 @@ use crate::{
     key::ObjectKey,
     read,
     runner::{Controller, Requeue, Source},
+    unchanged::Unchanged,
 };
 
 /// Without a sign of life for so long, a node is unknown: `--node-monitor-grace-period`.
@@ -40,14 +40,14 @@ pub struct NodeLifecycleController {
     client: Client,
     events: EventRecorder,
     control_plane: IpAddr,
-    /// The last sign of life that was seen, and when: by a clock that stands still while the machine sleeps.
-    heard: Mutex<HashMap<Arc<str>, (String, Instant)>>,
+    /// The last sign of life of each node.
+    heard: Unchanged<Arc<str>, String>,
 }
 
 impl NodeLifecycleController {
     pub fn new(reader: Reader, client: Client, control_plane: IpAddr) -> NodeLifecycleController {
         let events = EventRecorder::new(client.clone(), "node-controller", None);
-        NodeLifecycleController { reader, client, events, control_plane, heard: Mutex::default() }
+        NodeLifecycleController { reader, client, events, control_plane, heard: Unchanged::default() }
     }
 
     /// What is left of the time in which the node should be heard.
@@ -60,12 +60,7 @@ impl NodeLifecycleController {
         let ready =
             plan::condition(node, "Ready").and_then(|it| it.last_heartbeat_time.as_ref().map(|time| time.0));
         let sign = format!("{renewed:?} {ready:?}");
-        let mut heard = self.heard.lock();
-        let last = heard.entry(key.name.clone()).or_insert_with(|| (sign.clone(), now));
-        if last.0 != sign {
-            *last = (sign, now);
-        }
-        GRACE.saturating_sub(now - last.1)
+        GRACE.saturating_sub(self.heard.for_how_long(key.name.clone(), sign, now))
     }
 
     async fn lose(&self, node: &Node, name: &str) -> Result<(), ControllerError> {
@@ -115,7 +110,7 @@ impl Controller for NodeLifecycleController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let Some(node) = read::get::<Node>(&self.reader, "nodes", "Node", key)? else {
-            self.heard.lock().remove(&key.name);
+            self.heard.forget(&key.name);
             return Ok(Requeue::OnChange);
         };
         self.mark(&node, &key.name).await?;

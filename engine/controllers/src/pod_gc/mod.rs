@@ -5,25 +5,20 @@
 //! Invariant: a node must have been absent for 40 s, so that a restart of everything costs no pod.
 //! Source:    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-garbage-collection
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use coracle_client::Api;
 use coracle_store::{EventKind, Reader};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-};
-use parking_lot::Mutex;
-use serde_json::json;
+use kube::Client;
 use tokio::time::Instant;
 
 use crate::{
-    error::{ControllerError, absent_is_fine},
+    disruption_target::{self, pods_on_node},
+    error::ControllerError,
     key::ObjectKey,
     pods, read,
     runner::{Controller, Requeue, Source},
+    unchanged::Unchanged,
 };
 
 /// As long as the stock controller waits for a node to come back.
@@ -32,50 +27,31 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 pub struct PodGcController {
     reader: Reader,
     client: Client,
-    /// Since when a node is absent.
-    absent: Mutex<HashMap<String, Instant>>,
+    /// Nodes that are not there.
+    absent: Unchanged<String, ()>,
 }
 
 impl PodGcController {
     pub fn new(reader: Reader, client: Client) -> PodGcController {
-        PodGcController { reader, client, absent: Mutex::default() }
+        PodGcController { reader, client, absent: Unchanged::default() }
     }
 
     /// How long the node has still to stay away; `None`: it is there.
     fn quarantine(&self, node: &str, now: Instant) -> Option<Duration> {
-        let mut absent = self.absent.lock();
         if self.reader.get(&ObjectKey::new("", node).in_resource("nodes")).is_some() {
-            absent.remove(node);
+            self.absent.forget(node);
             return None;
         }
-        let since = *absent.entry(node.to_owned()).or_insert(now);
-        Some(QUARANTINE.saturating_sub(now - since))
+        Some(QUARANTINE.saturating_sub(self.absent.for_how_long(node.to_owned(), (), now)))
     }
 
     async fn remove(&self, pod: &Pod, key: &ObjectKey) -> Result<(), ControllerError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        if !pods::is_finished(pod) {
-            let condition = json!({
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-                "message": "PodGC: node no longer exists", "lastTransitionTime": Timestamp::now(),
-            });
-            let patch = json!({ "status": { "phase": "Failed", "conditions": [condition] } });
-            let patched =
-                pods.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-            absent_is_fine(patched).map_err(ControllerError::api(
-                "write status of",
-                "Pod",
-                key.to_string(),
-            ))?;
-        }
-        let same = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-        let params =
-            DeleteParams { grace_period_seconds: Some(0), preconditions: Some(same), ..Default::default() };
-        absent_is_fine(pods.delete(&key.name, &params).await).map_err(ControllerError::api(
-            "delete",
-            "Pod",
-            key.to_string(),
-        ))?;
+        let status = (!pods::is_finished(pod)).then(|| {
+            let mut status = disruption_target::status("DeletionByPodGC", "PodGC: node no longer exists");
+            status["phase"] = "Failed".into();
+            status
+        });
+        disruption_target::remove(&self.client, pod, key, status, Some(0)).await?;
         tracing::info!(pod = %key, node = pods::node_name(pod), "removed a pod of a node that is gone");
         Ok(())
     }
@@ -89,18 +65,8 @@ impl Controller for PodGcController {
     fn sources(&self) -> Vec<Source> {
         let reader = self.reader.clone();
         let pods_of_gone_node = move |event: &coracle_store::Event| {
-            if event.kind != EventKind::Deleted {
-                return Vec::new();
-            }
-            let snapshot = reader.snapshot();
-            let on_node = |object: &&std::sync::Arc<coracle_store::Object>| {
-                object.decode::<Pod>().is_ok_and(|pod| *pods::node_name(&pod) == *event.object.key.name)
-            };
-            snapshot
-                .list(&read::scope("pods", None))
-                .filter(on_node)
-                .map(|it| ObjectKey::of(&it.key))
-                .collect()
+            let gone = event.kind == EventKind::Deleted;
+            if gone { pods_on_node(&reader, &event.object.key.name) } else { Vec::new() }
         };
         let new_pods = |event: &coracle_store::Event| {
             if event.kind == EventKind::Added { vec![ObjectKey::of(&event.object.key)] } else { Vec::new() }

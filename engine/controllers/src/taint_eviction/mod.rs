@@ -8,69 +8,45 @@
 
 mod plan;
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use coracle_client::{Api, EventRecorder, EventType, object_reference};
+use coracle_client::{EventRecorder, EventType, object_reference};
 use coracle_store::{Event, Reader};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
-use kube::{
-    Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-};
-use parking_lot::Mutex;
-use serde_json::json;
+use kube::Client;
 use tokio::time::Instant;
 
 use self::plan::Stay;
 use crate::{
-    error::{ControllerError, absent_is_fine},
+    disruption_target::{self, pods_on_node},
+    error::ControllerError,
     key::ObjectKey,
     node_lifecycle::plan::NO_EXECUTE,
     pods, read,
     runner::{Controller, Requeue, Source},
+    unchanged::Unchanged,
 };
 
 pub struct TaintEvictionController {
     reader: Reader,
     client: Client,
     events: EventRecorder,
-    /// The uid of a pod that stays for a limited time only, and since when.
-    since: Mutex<HashMap<ObjectKey, (String, Instant)>>,
+    /// The uid of each pod that stays for a limited time only.
+    staying: Unchanged<ObjectKey, String>,
 }
 
 impl TaintEvictionController {
     pub fn new(reader: Reader, client: Client) -> TaintEvictionController {
         let events = EventRecorder::new(client.clone(), "taint-eviction-controller", None);
-        TaintEvictionController { reader, client, events, since: Mutex::default() }
-    }
-
-    fn stayed(&self, key: &ObjectKey, uid: &str, now: Instant) -> Duration {
-        let mut since = self.since.lock();
-        let seen = since.entry(key.clone()).or_insert_with(|| (uid.to_owned(), now));
-        if seen.0 != uid {
-            *seen = (uid.to_owned(), now);
-        }
-        now - seen.1
+        TaintEvictionController { reader, client, events, staying: Unchanged::default() }
     }
 
     async fn evict(&self, pod: &Pod, key: &ObjectKey) -> Result<(), ControllerError> {
-        let name = key.to_string();
-        let message = format!("Marking for deletion Pod {name}");
+        let message = format!("Marking for deletion Pod {key}");
         self.events.event(&object_reference(pod), EventType::Normal, "TaintManagerEviction", message);
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
-        let condition = json!({
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": Timestamp::now(),
-        });
-        let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
-        absent_is_fine(pods.patch_status(&key.name, &PatchParams::default(), &patch).await)
-            .map_err(ControllerError::api("write status of", "Pod", name.clone()))?;
-        let same = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-        absent_is_fine(pods.delete(&key.name, &params).await)
-            .map_err(ControllerError::api("delete", "Pod", name))?;
-        Ok(())
+        let why = "Taint manager: deleting due to NoExecute taint";
+        let status = disruption_target::status("DeletionByTaintManager", why);
+        disruption_target::remove(&self.client, pod, key, Some(status), None).await
     }
 }
 
@@ -97,15 +73,7 @@ impl Controller for TaintEvictionController {
     fn sources(&self) -> Vec<Source> {
         let reader = self.reader.clone();
         let pods_of_tainted_node = move |event: &Event| {
-            if !is_tainted(event) {
-                return Vec::new();
-            }
-            let snapshot = reader.snapshot();
-            let on_node = |object: &&std::sync::Arc<coracle_store::Object>| {
-                object.decode::<Pod>().is_ok_and(|pod| *pods::node_name(&pod) == *event.object.key.name)
-            };
-            let scope = read::scope("pods", None);
-            snapshot.list(&scope).filter(on_node).map(|it| ObjectKey::of(&it.key)).collect()
+            if is_tainted(event) { pods_on_node(&reader, &event.object.key.name) } else { Vec::new() }
         };
         let reader = self.reader.clone();
         let pod_on_tainted_node = move |event: &Event| {
@@ -119,15 +87,15 @@ impl Controller for TaintEvictionController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let pod = read::get::<Pod>(&self.reader, "pods", "Pod", key)?;
         let Some(pod) = pod.filter(|pod| pods::is_active(pod)) else {
-            self.since.lock().remove(key);
+            self.staying.forget(key);
             return Ok(Requeue::OnChange);
         };
         let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match plan::stay(&taints(&self.reader, pods::node_name(&pod)), tolerations) {
-            Stay::Forever => drop(self.since.lock().remove(key)),
+            Stay::Forever => self.staying.forget(key),
             Stay::For(time) => {
-                let left = time.saturating_sub(self.stayed(key, &uid, Instant::now()));
+                let left = time.saturating_sub(self.staying.for_how_long(key.clone(), uid, Instant::now()));
                 if left > Duration::ZERO {
                     return Ok(Requeue::After(left));
                 }
