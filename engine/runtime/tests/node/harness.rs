@@ -240,7 +240,12 @@ impl Node {
     }
 
     pub async fn shell(&mut self, script: &str) -> (i32, String) {
-        self.output(self.spec(&["sh", "-c", script])).await
+        self.output(self.script(script)).await
+    }
+
+    /// A shell whose two streams are one: of two, the log keeps the order of each alone.
+    pub fn script(&self, script: &str) -> ContainerSpec {
+        self.spec(&["sh", "-c", &format!("exec 2>&1; {script}")])
     }
 
     pub fn log_path(&self, container: &str) -> PathBuf {

@@ -112,7 +112,7 @@ async fn volumes_are_mounted_with_their_access() {
     let volume = node.directory.path().join("volume");
     std::fs::create_dir(&volume).unwrap();
     std::fs::write(volume.join("file"), "content").unwrap();
-    let mut spec = node.spec(&["sh", "-c", "cat /data/file /single; touch /data/x; touch /rw/y; touch /z"]);
+    let mut spec = node.script("cat /data/file /single; touch /data/x; touch /rw/y; touch /z");
     let mount = |host: std::path::PathBuf, container: &str, read_only, propagation| Mount {
         host_path: host,
         container_path: container.into(),

@@ -43,7 +43,7 @@ async fn a_plain_container_is_confined() {
 async fn a_user_has_no_capabilities() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let mut spec = node.spec(&["sh", "-c", &format!("{STATUS}; echo $HOME; echo again > /dev/stdout")]);
+    let mut spec = node.script(&format!("{STATUS}; echo $HOME; echo again > /dev/stdout"));
     spec.user = User { uid: 1000, gid: 2000, additional_gids: vec![3000] };
     let (_, log) = node.output(spec).await;
     has(&log, "Seccomp", "2");
@@ -75,7 +75,7 @@ async fn a_localhost_profile_is_in_force() {
     let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
         {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":36}]}"#;
     std::fs::write(&profile, text).unwrap();
-    let mut spec = node.spec(&["sh", "-c", "mkdir /x; echo $?"]);
+    let mut spec = node.script("mkdir /x; echo $?");
     spec.seccomp = Seccomp::Localhost(profile);
     let (_, log) = node.output(spec).await;
     assert!(log.contains("File name too long") && log.ends_with('1'), "{log}");
@@ -101,11 +101,7 @@ async fn paths_are_masked_and_devices_denied() {
 async fn a_privileged_container_is_not_confined() {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let mut spec = node.spec(&[
-        "sh",
-        "-c",
-        &format!("{STATUS}; mount -t tmpfs x /tmp && echo mounted; ls /dev | wc -l"),
-    ]);
+    let mut spec = node.script(&format!("{STATUS}; mount -t tmpfs x /tmp && echo mounted; ls /dev | wc -l"));
     spec.privileged = true;
     let (_, log) = node.output(spec).await;
     has(&log, "Seccomp", "0");
@@ -159,7 +155,7 @@ async fn mounts_have_the_same_flags_where_the_kernel_lacks_mount_setattr() {
 async fn mount_flags() -> Vec<String> {
     let mut node = Node::new().await;
     node.sandbox().await;
-    let mut spec = node.spec(&["sh", "-c", "cat /proc/self/mountinfo; touch /data/x; echo $?"]);
+    let mut spec = node.script("cat /proc/self/mountinfo; touch /data/x; echo $?");
     for (container_path, read_only) in [("/data", true), ("/home", false)] {
         let host_path = node.directory.path().join(&container_path[1..]);
         std::fs::create_dir_all(&host_path).unwrap();
