@@ -33,13 +33,13 @@ fn table() -> Vec<(Command, Run)> {
             commands::doctor::run,
         ),
         (everywhere(commands::backup::command()), commands::backup::run),
-        (everywhere(commands::restore::command()), commands::restore::run),
+        (settings::flags(commands::restore::command(), Scope::Restore), commands::restore::run),
         (
             settings::flags(Command::new("kubeconfig"), Scope::Kubeconfig).about("Print an admin kubeconfig"),
             commands::kubeconfig::run,
         ),
         (commands::image::command(everywhere), commands::image::run),
-        (settings::flags(commands::build::command(), Scope::Registries), commands::build::run),
+        (settings::flags(commands::build::command(), Scope::Build), commands::build::run),
     ]
 }
 

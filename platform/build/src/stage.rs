@@ -396,10 +396,8 @@ impl Stage {
                 self.own_cmd = true;
             }
             Instruction::Maintainer(name) => self.config.label("maintainer", name),
-            Instruction::HealthCheck(_) => {
-                return Err(StepError::Input(
-                    "HEALTHCHECK has no effect on Kubernetes: use a livenessProbe in the pod".into(),
-                ));
+            Instruction::NoHealthCheck => {
+                self.config.set("Healthcheck", serde_json::json!({"Test": ["NONE"]}))
             }
             Instruction::From { .. }
             | Instruction::Arg(_)

@@ -161,13 +161,20 @@ impl fmt::Debug for Resolver {
     }
 }
 
+/// Named so that a browser's warning says what it is.
 fn self_signed() -> Option<Arc<CertifiedKey>> {
-    let made = rcgen::generate_simple_self_signed(vec!["ingress.local".to_string()])
+    let make = || {
+        let key = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::new(vec!["ingress.local".to_string()])?;
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Coracle Ingress Self-Signed Certificate");
+        Ok::<_, rcgen::Error>((params.self_signed(&key)?, key))
+    };
+    let (certificate, key) = make()
         .inspect_err(|error| warn!(error = %error, "self-signed certificate could not be made"))
         .ok()?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let signing = ring::sign::any_supported_type(&key).ok()?;
-    Some(Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], signing)))
+    Some(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing)))
 }
 
 #[cfg(test)]

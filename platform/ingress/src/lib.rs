@@ -19,6 +19,7 @@ mod joined;
 mod names;
 mod notices;
 mod objects;
+mod paths;
 mod pool;
 mod request_id;
 mod respond;

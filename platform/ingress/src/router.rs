@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::backend::Backend;
+use crate::{backend::Backend, paths};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathKind {
@@ -62,12 +62,13 @@ impl Router {
         }
     }
 
-    /// `host` may have a port and upper case letters, as clients send it.
+    /// As clients send them: `host` may have a port and upper case letters, `path` escapes, double slashes and dots.
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         let host = without_port(host);
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.find(&host.to_ascii_lowercase(), path);
         }
+        let path = &*paths::normal(path);
         let wildcard = || self.wildcards.get(host.split_once('.')?.1);
         let routes = self.hosts.get(host).or_else(wildcard);
         routes.and_then(|routes| first(routes, path)).or_else(|| first(&self.anywhere, path))
@@ -140,6 +141,8 @@ mod tests {
             ("b.example", "/aaa/bbb", Some(5)),
             ("b.example", "/aaa/bbbxyz", None),
             ("example", "/", None),
+            ("a.example", "/%66oo", Some(2)),
+            ("a.example", "/x/../foo", Some(2)),
         ];
         for (host, path, expected) in cases {
             assert_eq!(found(&router, host, path), expected, "{host}{path}");

@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .about("Write all objects and keys of the cluster to one file, also while it runs")
         .after_help("Secrets and keys stand in the file readably. Images, volumes and logs are not in it.")
         .arg(
-            Arg::new("file")
+            Arg::new("backup")
                 .required(true)
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
@@ -40,7 +40,7 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
-    let path = matches.get_one::<PathBuf>("file").expect("required");
+    let path = matches.get_one::<PathBuf>("backup").expect("required");
     if !coracle_backup::holds_a_cluster(&options.data_dir) {
         bail!("no cluster in `{}`\nhint: name its place with --data-dir", options.data_dir.display());
     }

@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use anyhow::{Context, Result, bail};
+use clap::{Arg, ArgMatches, Command, value_parser};
 use coracle_build::{Base, Images, Layer};
 use coracle_runtime::images::{ImageError, ImageStore, NewLayer};
 use tokio::runtime::Runtime;
@@ -11,40 +11,13 @@ use tokio::runtime::Runtime;
 use crate::settings::{DataOptions, Values, registries};
 
 pub fn command() -> Command {
-    Command::new("build")
-        .about("Build an image from a Dockerfile without RUN")
-        .arg(
-            Arg::new("tag")
-                .short('t')
-                .long("tag")
-                .value_name("NAME")
-                .action(ArgAction::Append)
-                .required(true)
-                .help("Name of the image"),
-        )
-        .arg(
-            Arg::new("file")
-                .short('f')
-                .long("file")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Dockerfile [default: DIR/Dockerfile]"),
-        )
-        .arg(
-            Arg::new("build-arg")
-                .long("build-arg")
-                .value_name("KEY=VALUE")
-                .action(ArgAction::Append)
-                .help("Value of an ARG"),
-        )
-        .arg(Arg::new("target").long("target").value_name("STAGE").help("Stage to build [default: the last]"))
-        .arg(
-            Arg::new("dir")
-                .value_name("DIR")
-                .required(true)
-                .value_parser(value_parser!(PathBuf))
-                .help("The build context"),
-        )
+    Command::new("build").about("Build an image from a Dockerfile without RUN").arg(
+        Arg::new("dir")
+            .value_name("DIR")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("The build context"),
+    )
 }
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
@@ -52,16 +25,14 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&values)?;
     let request = coracle_build::Request {
         context: matches.get_one::<PathBuf>("dir").expect("required").clone(),
-        dockerfile: matches.get_one::<PathBuf>("file").cloned(),
-        tags: matches.get_many::<String>("tag").expect("required").cloned().collect(),
-        build_args: matches
-            .get_many::<String>("build-arg")
-            .into_iter()
-            .flatten()
-            .map(|text| build_arg(text))
-            .collect::<Result<_>>()?,
-        target: matches.get_one::<String>("target").cloned(),
+        dockerfile: values.text("file").map(PathBuf::from),
+        tags: values.repeated("tag").to_vec(),
+        build_args: values.repeated("build-arg").iter().map(|text| build_arg(text)).collect::<Result<_>>()?,
+        target: values.text("target").map(str::to_string),
     };
+    if request.tags.is_empty() {
+        bail!("the image has no name\nhint: coracle build --tag NAME DIR");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command, value_parser};
 use coracle_backup::{RestoreError, Restored};
 
 use crate::{
@@ -20,23 +20,19 @@ pub fn command() -> Command {
     Command::new("restore")
         .about("Make the cluster of a backup anew, keys included: kubeconfigs and tokens go on working")
         .arg(
-            Arg::new("file")
+            Arg::new("backup")
                 .required(true)
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("What `coracle backup` wrote; `-` is standard input"),
         )
-        .arg(
-            Arg::new("replace")
-                .long("replace")
-                .action(ArgAction::SetTrue)
-                .help("Replace the cluster that is there; it is kept in DATA-DIR/before-restore"),
-        )
 }
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let options = DataOptions::from_values(&Values::resolve(matches)?)?;
-    let path = matches.get_one::<PathBuf>("file").expect("required");
+    let values = Values::resolve(matches)?;
+    let options = DataOptions::from_values(&values)?;
+    let replace = values.switch("replace")?;
+    let path = matches.get_one::<PathBuf>("backup").expect("required");
     let backup: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -44,7 +40,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Box::new(BufReader::new(file))
     };
     let new_dir = !options.data_dir.exists();
-    let outcome = restore(&options, backup, matches.get_flag("replace"));
+    let outcome = restore(&options, backup, replace);
     if outcome.is_err() && new_dir {
         // Nothing is left behind; what does not go now holds nothing of the backup.
         _ = std::fs::remove_file(options.pid_file());

@@ -7,11 +7,11 @@ mod table;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, parser::ValueSource};
 
 pub use options::{DataOptions, UpOptions, registries};
-use table::environment_name;
 pub use table::{SETTINGS, Scope};
+use table::{Setting, Shape, environment_name};
 
 /// Adds the flags of `scope` and `--config` to a command.
 pub fn flags(command: Command, scope: Scope) -> Command {
@@ -28,42 +28,52 @@ pub fn flags(command: Command, scope: Scope) -> Command {
             Some(default) if !default.is_empty() => format!("{} [default: {default}]", setting.help),
             _ => setting.help.to_string(),
         };
-        command.arg(
-            Arg::new(setting.key)
-                .long(setting.key)
-                .env(environment_name(setting.key))
-                .value_name(setting.value)
-                .help(help),
-        )
+        let arg = Arg::new(setting.key)
+            .long(setting.key)
+            .short(setting.short)
+            .env(environment_name(setting.key))
+            .value_name(setting.value)
+            .help(help);
+        command.arg(match setting.shape {
+            Shape::One | Shape::List => arg,
+            Shape::Repeated => arg.action(ArgAction::Append),
+            Shape::Switch => arg.action(ArgAction::SetTrue).value_parser(BoolishValueParser::new()),
+        })
     })
 }
 
 /// The raw values by key; a key without value is absent.
-pub struct Values(BTreeMap<&'static str, String>);
+pub struct Values(BTreeMap<&'static str, Vec<String>>);
 
 impl Values {
     pub fn resolve(matches: &ArgMatches) -> Result<Values> {
-        let file = match matches.get_one::<String>("config") {
+        let mut file = match matches.get_one::<String>("config") {
             Some(path) => read_file(Path::new(path))?,
             None => BTreeMap::new(),
         };
         let values = SETTINGS.iter().filter_map(|setting| {
-            let flag = matches.try_get_one::<String>(setting.key).ok().flatten().cloned();
-            let value =
-                flag.or_else(|| file.get(setting.key).cloned()).or(setting.default.map(str::to_string))?;
-            Some((setting.key, value))
+            let given = given(matches, setting).or_else(|| file.remove(setting.key));
+            Some((setting.key, given.or(setting.default.map(|text| vec![text.to_string()]))?))
         });
         Ok(Values(values.collect()))
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(key)?.first().map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// Values separated by commas.
     pub fn list(&self, key: &str) -> Vec<String> {
-        let text = self.text(key).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string).collect()
+        let items = self.repeated(key).iter().flat_map(|text| text.split(','));
+        items.map(str::trim).filter(|item| !item.is_empty()).map(str::to_string).collect()
+    }
+
+    pub fn repeated(&self, key: &str) -> &[String] {
+        self.0.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub fn switch(&self, key: &str) -> Result<bool> {
+        Ok(self.parse(key)?.unwrap_or(false))
     }
 
     pub fn parse<T>(&self, key: &str) -> Result<Option<T>>
@@ -78,40 +88,63 @@ impl Values {
     }
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
+/// By flag or variable; a command that does not take the setting has neither.
+fn given(matches: &ArgMatches, setting: &Setting) -> Option<Vec<String>> {
+    let absent = |source| matches!(source, None | Some(ValueSource::DefaultValue));
+    if setting.shape == Shape::Switch {
+        let value = matches.try_get_one::<bool>(setting.key).ok()??;
+        return (!absent(matches.value_source(setting.key))).then(|| vec![value.to_string()]);
+    }
+    let values = matches.try_get_many::<String>(setting.key).ok()??.cloned();
+    if setting.shape == Shape::Repeated && matches.value_source(setting.key) == Some(ValueSource::EnvVariable)
+    {
+        return Some(values.flat_map(|text| text.lines().map(str::to_string).collect::<Vec<_>>()).collect());
+    }
+    Some(values.collect())
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<&'static str, Vec<String>>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("read configuration `{}`", path.display()))?;
     parse_file(&text).with_context(|| format!("read configuration `{}`", path.display()))
 }
 
-fn parse_file(text: &str) -> Result<BTreeMap<String, String>> {
+fn parse_file(text: &str) -> Result<BTreeMap<&'static str, Vec<String>>> {
     let parsed: Option<BTreeMap<String, serde_json::Value>> = serde_saphyr::from_str(text)?;
-    parsed.unwrap_or_default().into_iter().map(|(key, value)| Ok((known(key)?, plain(value)?))).collect()
+    let pairs = parsed.unwrap_or_default().into_iter();
+    pairs
+        .map(|(key, value)| {
+            let setting = known(&key)?;
+            Ok((setting.key, plain(setting, value)?))
+        })
+        .collect()
 }
 
-fn known(key: String) -> Result<String> {
-    if SETTINGS.iter().any(|setting| setting.key == key) {
-        return Ok(key);
+fn known(key: &str) -> Result<&'static Setting> {
+    if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+        return Ok(setting);
     }
     let nearest = SETTINGS
         .iter()
         .map(|setting| setting.key)
-        .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     bail!("unknown key `{key}`, did you mean `{}`?", nearest.unwrap_or_default())
 }
 
-/// Lists become comma-separated text, as the flags take them.
-fn plain(value: serde_json::Value) -> Result<String> {
-    Ok(match value {
-        serde_json::Value::String(text) => text,
-        serde_json::Value::Number(number) => number.to_string(),
-        serde_json::Value::Bool(flag) => flag.to_string(),
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::Array(items) => {
-            items.into_iter().map(plain).collect::<Result<Vec<_>>>()?.join(",")
-        }
-        serde_json::Value::Object(_) => bail!("a setting is text, a number or a list of them, not a mapping"),
-    })
+fn plain(setting: &Setting, value: serde_json::Value) -> Result<Vec<String>> {
+    let several = matches!(setting.shape, Shape::List | Shape::Repeated);
+    let expected = if several { "text, a number or a list of them" } else { "one text or number" };
+    let one = |value| match value {
+        serde_json::Value::String(text) => Ok(text),
+        serde_json::Value::Number(number) => Ok(number.to_string()),
+        serde_json::Value::Bool(flag) => Ok(flag.to_string()),
+        other => bail!("key `{}` is `{other}`, expected {expected}", setting.key),
+    };
+    match value {
+        serde_json::Value::Null => Ok(vec![String::new()]),
+        serde_json::Value::Array(items) if several => items.into_iter().map(one).collect(),
+        value => Ok(vec![one(value)?]),
+    }
 }
 
 #[cfg(test)]
@@ -127,8 +160,34 @@ mod tests {
     #[test]
     fn lists_may_be_written_as_lists() {
         let values = parse_file("upstream-dns: [1.1.1.1, 9.9.9.9]\napi-port: 7443\n").unwrap();
-        assert_eq!(values["upstream-dns"], "1.1.1.1,9.9.9.9");
-        assert_eq!(values["api-port"], "7443");
+        assert_eq!(values["upstream-dns"], ["1.1.1.1", "9.9.9.9"]);
+        assert_eq!(values["api-port"], ["7443"]);
+    }
+
+    #[test]
+    fn a_list_for_one_value_is_refused() {
+        let error = parse_file("data-dir: [a, b]").unwrap_err().to_string();
+        assert_eq!(error, "key `data-dir` is `[\"a\",\"b\"]`, expected one text or number");
+    }
+
+    #[test]
+    fn values_that_repeat_may_hold_commas() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("coracle.yaml");
+        std::fs::write(&file, "build-arg: ['A=1,2', B=3]\nreplace: true\n").unwrap();
+        let resolve = |arguments: &[&str]| {
+            let command = flags(Command::new("build"), Scope::Build);
+            Values::resolve(&command.get_matches_from(arguments)).unwrap()
+        };
+        let values = resolve(&["build", "--config", file.to_str().unwrap()]);
+        assert_eq!(values.repeated("build-arg"), ["A=1,2", "B=3"]);
+        assert!(values.switch("replace").unwrap());
+        let values = resolve(&["build", "-t", "a", "--tag=b", "--build-arg", "C=4,5"]);
+        assert_eq!(
+            (values.repeated("tag"), values.repeated("build-arg")),
+            (&["a", "b"].map(String::from)[..], &["C=4,5".to_string()][..])
+        );
+        assert!(!values.switch("replace").unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -113,7 +114,7 @@ impl UpOptions {
             cluster_dns,
             upstream_dns: upstream_dns.collect::<Result<_>>()?,
             node_ports: port_range(values.text("node-ports").unwrap_or_default())?,
-            max_pods: required(values, "max-pods")?,
+            max_pods: required::<NonZeroU32>(values, "max-pods")?.get(),
             registries: registries(values)?,
             protection: protection(values)?,
         })

@@ -9,6 +9,21 @@ pub struct Setting {
     pub default: Option<&'static str>,
     pub help: &'static str,
     pub scope: Scope,
+    pub shape: Shape,
+    /// `-t` besides `--tag`.
+    pub short: Option<char>,
+}
+
+/// How many values a setting has, and how they are told apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    One,
+    /// Separated by commas; in the configuration file a list may stand.
+    List,
+    /// A flag for each, in the variable a line for each, in the configuration file a list: values may hold commas.
+    Repeated,
+    /// True or false; the flag has no value.
+    Switch,
 }
 
 /// Which commands take the setting as a flag. In the configuration file all of them may stand.
@@ -22,6 +37,10 @@ pub enum Scope {
     Registries,
     /// `coracle kubeconfig` alone.
     Kubeconfig,
+    /// `coracle build` alone.
+    Build,
+    /// `coracle restore` alone.
+    Restore,
 }
 
 const fn setting(
@@ -31,7 +50,25 @@ const fn setting(
     scope: Scope,
     help: &'static str,
 ) -> Setting {
-    Setting { key, value, default, help, scope }
+    Setting { key, value, default, help, scope, shape: Shape::One, short: None }
+}
+
+impl Setting {
+    const fn list(self) -> Setting {
+        Setting { shape: Shape::List, ..self }
+    }
+
+    const fn repeated(self) -> Setting {
+        Setting { shape: Shape::Repeated, ..self }
+    }
+
+    const fn switch(self) -> Setting {
+        Setting { shape: Shape::Switch, ..self }
+    }
+
+    const fn short(self, letter: char) -> Setting {
+        Setting { short: Some(letter), ..self }
+    }
 }
 
 pub const SETTINGS: &[Setting] = &[
@@ -67,7 +104,8 @@ pub const SETTINGS: &[Setting] = &[
         Some(""),
         Scope::Up,
         "More names or addresses for the API's certificate, separated by commas",
-    ),
+    )
+    .list(),
     setting("cluster-domain", "DOMAIN", Some("cluster.local"), Scope::Up, "DNS domain of the cluster"),
     setting("pod-cidr", "CIDR", Some("10.42.0.0/16"), Scope::Up, "Addresses of pods"),
     setting("service-cidr", "CIDR", Some("10.43.0.0/16"), Scope::Up, "Addresses of Services"),
@@ -84,7 +122,8 @@ pub const SETTINGS: &[Setting] = &[
         Some(""),
         Scope::Up,
         "Name servers for names outside the cluster, separated by commas [default: those of /etc/resolv.conf]",
-    ),
+    )
+    .list(),
     setting("node-ports", "RANGE", Some("30000-32767"), Scope::Up, "Ports for Services of type NodePort"),
     setting("max-pods", "NUMBER", Some("110"), Scope::Up, "How many pods the node takes"),
     setting(
@@ -100,14 +139,16 @@ pub const SETTINGS: &[Setting] = &[
         Some(""),
         Scope::Registries,
         "Mirrors tried before a registry: docker.io=mirror.example:5000, separated by commas",
-    ),
+    )
+    .list(),
     setting(
         "plain-http-registries",
         "HOSTS",
         Some(""),
         Scope::Registries,
         "Registries spoken to over plain HTTP, separated by commas",
-    ),
+    )
+    .list(),
     setting(
         "audit-policy-file",
         "FILE",
@@ -175,14 +216,16 @@ pub const SETTINGS: &[Setting] = &[
         Some(""),
         Scope::Up,
         "Claims that must be there: CLAIM=VALUE, separated by commas",
-    ),
+    )
+    .list(),
     setting(
         "oidc-signing-algs",
         "LIST",
         Some("RS256"),
         Scope::Up,
         "Signatures that are taken: RS256, RS384, RS512, ES256, ES384",
-    ),
+    )
+    .list(),
     setting(
         "oidc-ca-file",
         "FILE",
@@ -205,12 +248,34 @@ pub const SETTINGS: &[Setting] = &[
         "How long the kubeconfig's certificate is valid [default: one year]",
     ),
     setting("namespace", "NS", None, Scope::Kubeconfig, "Namespace of the kubeconfig's context"),
+    setting("tag", "NAME", None, Scope::Build, "Name of the image, given again for each further one")
+        .repeated()
+        .short('t'),
+    setting("file", "FILE", None, Scope::Build, "Dockerfile [default: DIR/Dockerfile]").short('f'),
+    setting(
+        "build-arg",
+        "KEY=VALUE",
+        None,
+        Scope::Build,
+        "Value of an ARG, given again for each further one; a bare KEY takes it from the environment",
+    )
+    .repeated(),
+    setting("target", "STAGE", None, Scope::Build, "Stage to build [default: the last]"),
+    setting(
+        "replace",
+        "BOOL",
+        None,
+        Scope::Restore,
+        "Replace the cluster that is there; it is kept in DATA-DIR/before-restore",
+    )
+    .switch(),
 ];
 
 impl Scope {
     /// Whether a command of scope `self` takes the flags of scope `setting`.
     pub fn takes(self, setting: Scope) -> bool {
-        setting == Scope::Everywhere || setting == self || (self == Scope::Up && setting == Scope::Registries)
+        let pulls = matches!(self, Scope::Up | Scope::Build);
+        setting == Scope::Everywhere || setting == self || (pulls && setting == Scope::Registries)
     }
 }
 

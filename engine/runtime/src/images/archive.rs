@@ -39,8 +39,8 @@ impl ImageStore {
             let _bringing = store.0.index.bringing()?;
             let unpacked = tempfile::tempdir_in(store.0.dir.join("tmp"))
                 .map_err(ImageError::io("make a directory in", &store.0.dir))?;
-            unpack(&archive, unpacked.path())?;
             let bad = |reason: String| ImageError::Archive { archive: archive.display().to_string(), reason };
+            unpack(&archive, unpacked.path(), &bad)?;
             let found = read(unpacked.path()).map_err(bad)?;
             let images = found.into_iter().map(|image| {
                 let id = store.take(image, &bad)?;
@@ -72,17 +72,28 @@ impl ImageStore {
 }
 
 /// Plain files only, below `target`.
-fn unpack(archive: &Path, target: &Path) -> Result<(), ImageError> {
-    let open = || -> std::io::Result<()> {
-        let mut tar = tar::Archive::new(layers::decompress(File::open(archive)?)?);
-        for entry in tar.entries()? {
-            let mut entry = entry?;
-            // `docker save` of old links layers that are equal to each other.
-            entry.unpack_in(target)?;
-        }
-        Ok(())
+fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> Result<(), ImageError> {
+    let failed = ImageError::io("read archive", archive);
+    let open = || layers::decompress(File::open(archive)?).map(tar::Archive::new);
+    let mut tar = match open() {
+        Ok(tar) => tar,
+        Err(error) => return Err(failed(error)),
     };
-    open().map_err(ImageError::io("read archive", archive))
+    let mut unpacked = 0;
+    let outcome = tar.entries().and_then(|mut entries| {
+        entries.try_for_each(|entry| {
+            // `docker save` of old links layers that are equal to each other.
+            entry?.unpack_in(target)?;
+            unpacked += 1;
+            Ok(())
+        })
+    });
+    match outcome {
+        Ok(()) => Ok(()),
+        // The tar crate shows the bytes that it took for a header.
+        Err(_) if unpacked == 0 => Err(bad("it is no tar, tar.gz or tar.zst".into())),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 fn read(dir: &Path) -> Result<Vec<Found>, String> {

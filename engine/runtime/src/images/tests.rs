@@ -108,6 +108,20 @@ async fn an_archive_is_imported_named_and_removed_without_a_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_archive_is_told_without_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes");
+    let store = store(dir.path()).await;
+    for content in [&b"notes\n"[..], &[0xff; 3000]] {
+        fs::write(&file, content).unwrap();
+        let error = store.import(file.clone()).await.unwrap_err().to_string();
+        assert_eq!(error, format!("archive `{}`: it is no tar, tar.gz or tar.zst", file.display()));
+    }
+    let absent = store.import(dir.path().join("absent")).await.unwrap_err().to_string();
+    assert!(absent.starts_with("read archive"), "{absent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).await;

@@ -24,7 +24,8 @@ pub enum Instruction {
     Entrypoint(Command),
     Cmd(Command),
     Maintainer(String),
-    HealthCheck(String),
+    /// `HEALTHCHECK NONE`
+    NoHealthCheck,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn parse(line: &str) -> Result<Instruction, String> {
     let (name, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     let rest = rest.trim();
     let upper = name.to_ascii_uppercase();
-    if rest.is_empty() && upper != "HEALTHCHECK" {
+    if rest.is_empty() {
         return Err(format!("{upper} requires at least one argument"));
     }
     match upper.as_str() {
@@ -74,7 +75,10 @@ pub fn parse(line: &str) -> Result<Instruction, String> {
         "ENTRYPOINT" => Ok(Instruction::Entrypoint(command(rest))),
         "CMD" => Ok(Instruction::Cmd(command(rest))),
         "MAINTAINER" => Ok(Instruction::Maintainer(rest.into())),
-        "HEALTHCHECK" => Ok(Instruction::HealthCheck(rest.into())),
+        "HEALTHCHECK" if rest.eq_ignore_ascii_case("NONE") => Ok(Instruction::NoHealthCheck),
+        "HEALTHCHECK" => {
+            Err("HEALTHCHECK has no effect on Kubernetes: use a livenessProbe in the pod".into())
+        }
         "RUN" | "ONBUILD" => Err(format!(
             "{upper} is not supported yet: prepare what it would make before the build, and COPY it"
         )),

@@ -50,6 +50,7 @@ mod tests {
             ("FROM scratch\n\nRUN make\n", 3, "RUN is not supported yet"),
             ("FROM scratch\nONBUILD COPY . .\n", 2, "ONBUILD is not supported yet"),
             ("FROM scratch\nCOPY <<EOF /x\nhi\nEOF\n", 2, "here-documents are not supported yet"),
+            ("FROM scratch\nHEALTHCHECK NONE\nHEALTHCHECK CMD x\n", 3, "use a livenessProbe in the pod"),
             ("FROM scratch\nCOPPY a b\n", 2, "unknown instruction: COPPY"),
             ("FROM scratch\nCOPY a\n", 2, "COPY requires at least two arguments, but only one was provided"),
             ("FROM scratch\nCOPY --nothing=1 a b\n", 2, "unknown flag: --nothing"),
