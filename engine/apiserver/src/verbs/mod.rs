@@ -130,10 +130,10 @@ pub async fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Stat
 }
 
 /// Leases, and how often an Event was seen again, change all the time and may be lost in a crash: they never cost a sync.
-fn durability(key: &Key, is_new: bool) -> Durability {
+fn durability(key: &Key, is_update: bool) -> Durability {
     match &*key.resource.0 {
         "leases.coordination.k8s.io" => Durability::Volatile,
-        "events" if !is_new => Durability::Volatile,
+        "events" if is_update => Durability::Volatile,
         _ => Durability::Durable,
     }
 }

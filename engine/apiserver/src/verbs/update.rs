@@ -231,7 +231,7 @@ async fn commit(
         Change::Put { meta: object::meta(&stored), body }
     };
     let key = current.key.clone();
-    let durability = durability(&key, false);
+    let durability = durability(&key, true);
     let write = Write { key, expect: Expect::Revision(current.revision), change, durability };
     state.writer.commit(write).await.map_err(|error| match error {
         CommitError::Conflict { .. } => Failure::Conflict,
