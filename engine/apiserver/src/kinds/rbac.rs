@@ -23,7 +23,12 @@ pub static CLUSTER_ROLE: Checked = Checked::new(|role| {
         out.push(Cause::required("aggregationRule.clusterRoleSelectors", why));
     }
     for (at, selector) in indexed(selectors, "aggregationRule.clusterRoleSelectors") {
+        let before = out.len();
         label_selector(&mut out, selector, &at);
+        // Upstream then shows the selector that it could not make.
+        if out.len() > before {
+            out.push(Cause::invalid(at, Value::Null, "invalid label selector."));
+        }
     }
     out
 })
@@ -95,24 +100,25 @@ fn binding(binding: &Value, namespaced: bool) -> Causes {
 
 fn validate_subject(out: &mut Causes, subject: &Value, at: &str, namespaced: bool) {
     require(out, &subject["name"], &format!("{at}.name"));
-    let group = text(&subject["apiGroup"]);
-    let expected = match text(&subject["kind"]) {
-        "ServiceAccount" => {
-            subdomain(out, &subject["name"], &format!("{at}.name"));
-            if !namespaced {
-                require(out, &subject["namespace"], &format!("{at}.namespace"));
-            }
-            ""
-        }
+    let kind = text(&subject["kind"]);
+    if kind == "ServiceAccount" {
+        subdomain(out, &subject["name"], &format!("{at}.name"));
+    }
+    let expected = match kind {
+        "ServiceAccount" => "",
         "User" | "Group" => GROUP,
         other => {
             let kinds = ["ServiceAccount", "User", "Group"];
             return out.push(Cause::not_supported(format!("{at}.kind"), other, &kinds));
         }
     };
+    let group = text(&subject["apiGroup"]);
     // Absent is filled in by the defaults.
     if !subject["apiGroup"].is_null() && group != expected {
         out.push(Cause::not_supported(format!("{at}.apiGroup"), group, &[expected]));
+    }
+    if kind == "ServiceAccount" && !namespaced {
+        require(out, &subject["namespace"], &format!("{at}.namespace"));
     }
 }
 
@@ -129,53 +135,131 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn rules_and_bindings_get_the_stock_causes() {
+    fn rules_get_the_stock_causes() {
         let rule = |rule: Value| json!({"rules": [rule]});
-        let base = rule(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}));
+        let pods = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
+        let urls = json!({"verbs": ["get"], "nonResourceURLs": ["/x"]});
+        let with = |base: &Value, patch: Value| {
+            let mut own = base.clone();
+            coracle_schema::json_merge_patch(&mut own, &patch);
+            rule(own)
+        };
+        const VERBS: &str = "rules[0].verbs: Required value: verbs must contain at least one value";
+        const GROUPS: &str =
+            "rules[0].apiGroups: Required value: resource rules must supply at least one api group";
+        const RESOURCES: &str =
+            "rules[0].resources: Required value: resource rules must supply at least one resource";
+        const BOTH: &str = "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: rules cannot apply to both regular resources and non-resource URLs";
+        const NAMESPACED: &str = "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs";
         assert_cases(
-            base,
+            rule(pods.clone()),
             |role| rules(role, true),
             &[
+                (with(&pods, json!({"verbs": null})), &[VERBS]),
+                (with(&pods, json!({"verbs": []})), &[VERBS]),
+                (rule(json!({"verbs": ["get"]})), &[GROUPS, RESOURCES]),
+                (with(&pods, json!({"resourceNames": ["a"], "resources": ["pods", "nodes"]})), &[]),
+                (rule(urls.clone()), &[NAMESPACED]),
+                (with(&urls, json!({"resources": ["pods"]})), &[NAMESPACED, BOTH]),
+            ],
+        );
+        assert_cases(
+            rule(urls.clone()),
+            |role| rules(role, false),
+            &[
+                (with(&urls, json!({"verbs": null})), &[VERBS]),
+                (with(&urls, json!({"apiGroups": [""]})), &[BOTH]),
+                (with(&urls, json!({"resourceNames": ["a"]})), &[BOTH]),
+            ],
+        );
+    }
+
+    #[test]
+    fn aggregation_gets_the_stock_causes() {
+        let selectors = |all: Value| json!({"aggregationRule": {"clusterRoleSelectors": all}});
+        assert_cases(
+            selectors(json!([{"matchLabels": {"a": "b"}}])),
+            |role| (CLUSTER_ROLE.validate)(role),
+            &[
                 (
-                    rule(json!({"apiGroups": [""], "resources": ["pods"]})),
-                    &["rules[0].verbs: Required value: verbs must contain at least one value"],
-                ),
-                (
-                    rule(json!({"verbs": ["get"]})),
+                    selectors(json!([])),
                     &[
-                        "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
-                        "rules[0].resources: Required value: resource rules must supply at least one resource",
+                        "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil",
                     ],
                 ),
                 (
-                    rule(json!({"verbs": ["get"], "nonResourceURLs": ["/x"]})),
+                    selectors(json!([{"matchExpressions": [{"key": "a", "operator": "In"}]}])),
                     &[
-                        "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs",
+                        "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+                        "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector.",
                     ],
                 ),
             ],
         );
-        let own = json!({"roleRef": {"apiGroup": GROUP, "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "apiGroup": GROUP, "name": "u"}]});
+    }
+
+    #[test]
+    fn bindings_get_the_stock_causes() {
+        let own = json!({"roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "User", "apiGroup": GROUP, "name": "u"}]});
+        let role = |patch: Value| json!({"roleRef": patch});
+        let subject = |subject: Value| json!({"subjects": [subject]});
         assert_cases(
             own.clone(),
             |new| binding(new, true),
             &[
+                (role(json!({"kind": "Role"})), &[]),
                 (
-                    json!({"roleRef": {"kind": "User"}}),
+                    role(json!({"apiGroup": "a"})),
+                    &["roleRef.apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\""],
+                ),
+                (
+                    role(json!({"kind": "User"})),
                     &[
                         "roleRef.kind: Unsupported value: \"User\": supported values: \"Role\", \"ClusterRole\"",
                     ],
                 ),
-                (json!({"roleRef": {"name": ""}}), &["roleRef.name: Required value"]),
+                (role(json!({"name": ""})), &["roleRef.name: Required value"]),
+                (role(json!({"name": ".."})), &["roleRef.name: Invalid value: \"..\": may not be '..'"]),
+                (role(json!({"name": "a/b"})), &["roleRef.name: Invalid value: \"a/b\": may not contain '/'"]),
+                (subject(json!({"kind": "Group", "apiGroup": GROUP})), &["subjects[0].name: Required value"]),
+                (
+                    subject(json!({"kind": "Robot", "name": "u"})),
+                    &[
+                        "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
+                    ],
+                ),
+                (
+                    subject(json!({"kind": "User", "apiGroup": "a", "name": "u"})),
+                    &["subjects[0].apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\""],
+                ),
+                (
+                    subject(json!({"kind": "ServiceAccount", "apiGroup": GROUP, "name": "u", "namespace": "n"})),
+                    &["subjects[0].apiGroup: Unsupported value: \"rbac.authorization.k8s.io\": supported values: \"\""],
+                ),
+                (subject(json!({"kind": "ServiceAccount", "name": "u"})), &[]),
+            ],
+        );
+        assert_cases(
+            own.clone(),
+            |new| binding(new, false),
+            &[
+                (
+                    role(json!({"kind": "Role"})),
+                    &["roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""],
+                ),
+                (
+                    subject(json!({"kind": "ServiceAccount", "name": "u"})),
+                    &["subjects[0].namespace: Required value"],
+                ),
             ],
         );
         assert_cases(
             own.clone(),
             |new| same_role(new, &own),
             &[(
-                json!({"roleRef": {"name": "s"}}),
+                role(json!({"name": "s"})),
                 &[
-                    "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"s\"}: cannot change roleRef",
+                    "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"s\"}: cannot change roleRef",
                 ],
             )],
         );
