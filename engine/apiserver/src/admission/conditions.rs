@@ -37,23 +37,22 @@ impl Conditions {
         for (at, condition) in conditions.iter().enumerate() {
             let path = format!("{below}[{at}]");
             let name = condition["name"].as_str().unwrap_or_default();
-            if name.is_empty() {
-                causes.push(Cause::required(format!("{path}.name"), ""));
-            } else if names.contains(&name) {
-                causes.push(Cause::duplicate(format!("{path}.name"), name));
-            }
-            for problem in crate::metadata::qualified_name_problems(name).iter().filter(|_| !name.is_empty())
-            {
-                causes.push(Cause::invalid(format!("{path}.name"), name, problem));
-            }
-            names.push(name);
-            match compile(environment, &condition["expression"], &[Type::Bool], &format!("{path}.expression"))
-            {
-                Ok(program) => {
-                    all.push((condition["expression"].as_str().unwrap_or_default().to_owned(), program))
-                }
+            let source = condition["expression"].as_str().unwrap_or_default().trim();
+            match compile(environment, source, &[Type::Bool], &format!("{path}.expression"), "") {
+                Ok(program) => all.push((source.to_owned(), program)),
                 Err(cause) => causes.push(cause),
             }
+            if name.is_empty() {
+                causes.push(Cause::required(format!("{path}.name"), ""));
+                continue;
+            }
+            for problem in crate::metadata::qualified_name_problems(name) {
+                causes.push(Cause::invalid(format!("{path}.name"), name, &problem));
+            }
+            if names.contains(&name) {
+                causes.push(Cause::duplicate(format!("{path}.name"), name));
+            }
+            names.push(name);
         }
         (Conditions { all, ignores_failure: from["failurePolicy"] == "Ignore" }, causes)
     }
@@ -114,16 +113,16 @@ pub fn evaluate<'a>(
     })
 }
 
-/// An expression that must give one of some types; empty: any.
+/// An expression that must give one of some types; empty: any. `missing` is said when there is none.
 pub fn compile(
     environment: &Environment,
-    source: &Value,
+    text: &str,
     wanted: &[Type],
     path: &str,
+    missing: &str,
 ) -> Result<Program, Cause> {
-    let text = source.as_str().unwrap_or_default();
     if text.trim().is_empty() {
-        return Err(Cause::required(path, ""));
+        return Err(Cause::required(path, missing));
     }
     let program = environment
         .compile(text)

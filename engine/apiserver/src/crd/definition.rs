@@ -156,7 +156,7 @@ fn check_webhook(webhook: &Value, out: &mut Vec<Cause>) {
     } else {
         out.push(Cause::required(CLIENT, "required when strategy is set to Webhook"));
     }
-    kinds::review_versions(out, &webhook["conversionReviewVersions"], VERSIONS);
+    kinds::review_versions(out, &webhook["conversionReviewVersions"], VERSIONS, "");
 }
 
 fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {

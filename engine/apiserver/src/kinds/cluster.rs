@@ -9,20 +9,15 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{
-        Causes, add, immutable, indexed, is_set, items, label_selector, non_negative, one_of, require,
-        subdomain, text,
-    },
+    checks::{Causes, add, immutable, indexed, is_set, items, non_negative, one_of, require, text},
 };
 use crate::{
-    admission::conditions::Conditions,
     metadata::{qualified_name_problems, rfc1035_problems, subdomain_problems},
     status::Cause,
 };
 
 /// As upstream has it.
 const LEASE_STRATEGY: &str = "spec.strategy.strategy";
-const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 
 pub static LEASE: Checked = Checked::new(lease).created_by_update();
 pub static DEFINITION: Checked = Checked::new(definition).comparing(|new, old| {
@@ -40,7 +35,6 @@ pub static DEFINITION: Checked = Checked::new(definition).comparing(|new, old| {
     }
     out
 });
-pub static WEBHOOKS: Checked = Checked::new(webhooks);
 
 fn lease(lease: &Value) -> Causes {
     let (spec, mut out) = (&lease["spec"], Vec::new());
@@ -115,99 +109,6 @@ fn versions(out: &mut Causes, versions: &Value) {
     }
 }
 
-fn webhooks(configuration: &Value) -> Causes {
-    let mut out = Vec::new();
-    let mut names = BTreeSet::new();
-    for (at, hook) in indexed(&configuration["webhooks"], "webhooks") {
-        let name = text(&hook["name"]);
-        let name_at = format!("{at}.name");
-        if require(&mut out, &hook["name"], &name_at) {
-            subdomain(&mut out, &hook["name"], &name_at);
-            if name.split('.').count() < 3 {
-                let why = "should be a domain with at least three segments separated by dots";
-                out.push(Cause::invalid(name_at.as_str(), name, why));
-            }
-            if !names.insert(name) {
-                out.push(Cause::duplicate(name_at, name));
-            }
-        }
-        rules(&mut out, &hook["rules"], &format!("{at}.rules"));
-        one_of(&mut out, &hook["failurePolicy"], &format!("{at}.failurePolicy"), &["Fail", "Ignore"]);
-        one_of(&mut out, &hook["matchPolicy"], &format!("{at}.matchPolicy"), &["Equivalent", "Exact"]);
-        let effects = format!("{at}.sideEffects");
-        if hook["sideEffects"].is_null() {
-            out.push(Cause::required(effects, "must specify one of None, NoneOnDryRun"));
-        } else {
-            one_of(&mut out, &hook["sideEffects"], &effects, &["None", "NoneOnDryRun"]);
-        }
-        if let Some(seconds) = hook["timeoutSeconds"].as_i64().filter(|seconds| !(1..=30).contains(seconds)) {
-            let why = "the timeout value must be between 1 and 30 seconds";
-            out.push(Cause::invalid(format!("{at}.timeoutSeconds"), seconds, why));
-        }
-        for field in ["namespaceSelector", "objectSelector"] {
-            if !hook[field].is_null() {
-                label_selector(&mut out, &hook[field], &format!("{at}.{field}"));
-            }
-        }
-        one_of(
-            &mut out,
-            &hook["reinvocationPolicy"],
-            &format!("{at}.reinvocationPolicy"),
-            &["IfNeeded", "Never"],
-        );
-        client(&mut out, &hook["clientConfig"], &format!("{at}.clientConfig"));
-        review_versions(&mut out, &hook["admissionReviewVersions"], &format!("{at}.admissionReviewVersions"));
-        out.extend(Conditions::of_webhook(hook, &at).1);
-    }
-    out
-}
-
-fn rules(out: &mut Causes, rules: &Value, path: &str) {
-    for (at, rule) in indexed(rules, path) {
-        for field in ["operations", "apiGroups", "apiVersions", "resources"] {
-            require(out, &rule[field], &format!("{at}.{field}"));
-        }
-        for (at, operation) in indexed(&rule["operations"], &format!("{at}.operations")) {
-            one_of(out, operation, &at, &OPERATIONS);
-        }
-    }
-}
-
-/// Versions of AdmissionReview or ConversionReview; this server speaks `v1`.
-pub fn review_versions(out: &mut Causes, versions: &Value, path: &str) {
-    let names: Vec<&str> = items(versions).iter().map(text).collect();
-    if names.is_empty() {
-        return out.push(Cause::required(path, "must specify one of v1, v1beta1"));
-    }
-    for (at, name) in names.iter().enumerate() {
-        if names[..at].contains(name) {
-            out.push(Cause::invalid(format!("{path}[{at}]"), *name, "duplicate version"));
-        }
-        add(out, &format!("{path}[{at}]"), name, rfc1035_problems(name));
-    }
-    if !names.iter().any(|name| matches!(*name, "v1" | "v1beta1")) {
-        out.push(Cause::invalid(path, versions.clone(), "must include at least one of v1, v1beta1"));
-    }
-}
-
-/// Where a webhook is.
-pub fn client(out: &mut Causes, client: &Value, path: &str) {
-    let (url, service) = (client["url"].is_string(), client["service"].is_object());
-    if url == service {
-        out.push(Cause::required(path, "exactly one of url or service is required"));
-    }
-    if service {
-        for field in ["name", "namespace"] {
-            require(out, &client["service"][field], &format!("{path}.service.{field}"));
-        }
-    }
-    if url && !text(&client["url"]).starts_with("https://") {
-        let scheme = text(&client["url"]).split_once("://").map_or("", |(scheme, _)| scheme).to_owned();
-        let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-        out.push(Cause::invalid(format!("{path}.url"), scheme, why));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::checks::assert_cases, *};
@@ -236,34 +137,6 @@ mod tests {
                     json!({"spec": {"versions": []}}),
                     &[
                         "spec.versions: Invalid value: []: must have exactly one version marked as storage version",
-                    ],
-                ),
-            ],
-        );
-        let hook = json!({"name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://x"}});
-        let with = |patch: Value| {
-            let mut own = hook.clone();
-            coracle_schema::json_merge_patch(&mut own, &patch);
-            json!({"webhooks": [own]})
-        };
-        assert_cases(
-            with(json!({})),
-            webhooks,
-            &[
-                (
-                    with(json!({"clientConfig": {"url": null}})),
-                    &["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
-                ),
-                (
-                    with(
-                        json!({"matchConditions": [{"name": "c", "expression": "true"}, {"name": "c", "expression": "false"}]}),
-                    ),
-                    &["webhooks[0].matchConditions[1].name: Duplicate value: \"c\""],
-                ),
-                (
-                    with(json!({"timeoutSeconds": 31})),
-                    &[
-                        "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
                     ],
                 ),
             ],

@@ -1,6 +1,7 @@
 //! The strategies, one small file per kind, and the lookup.
 
 mod address;
+pub mod admission_rules;
 mod api_service;
 mod autoscaler;
 mod batch;
@@ -9,6 +10,8 @@ mod checked;
 pub use checked::Checked;
 pub mod checks;
 mod cluster;
+mod conditions;
+pub use conditions::conditions;
 mod config_data;
 mod cron;
 mod csi;
@@ -29,6 +32,8 @@ mod rbac;
 pub mod service;
 mod storage;
 mod storage_migration;
+mod webhook_client;
+mod webhooks;
 mod workloads;
 
 use crate::strategy::{Generic, Strategy};
@@ -53,7 +58,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         (
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
-        ) => &cluster::WEBHOOKS,
+        ) => &webhooks::WEBHOOKS,
         ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &crate::admission::policy::MUTATING,
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
             &crate::admission::policy::VALIDATING
@@ -109,7 +114,7 @@ pub fn definition_checks() -> &'static dyn Strategy {
     &cluster::DEFINITION
 }
 
-pub use cluster::{client as webhook_client, review_versions};
+pub use webhook_client::{authorities, client as webhook_client, review_versions};
 
 /// The resources whose `metadata.generation` counts changes of the spec.
 const GENERATION: [(&str, &str); 22] = [

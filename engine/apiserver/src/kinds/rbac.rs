@@ -210,7 +210,9 @@ mod tests {
                 (role(json!({"kind": "Role"})), &[]),
                 (
                     role(json!({"apiGroup": "a"})),
-                    &["roleRef.apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\""],
+                    &[
+                        "roleRef.apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\"",
+                    ],
                 ),
                 (
                     role(json!({"kind": "User"})),
@@ -220,7 +222,10 @@ mod tests {
                 ),
                 (role(json!({"name": ""})), &["roleRef.name: Required value"]),
                 (role(json!({"name": ".."})), &["roleRef.name: Invalid value: \"..\": may not be '..'"]),
-                (role(json!({"name": "a/b"})), &["roleRef.name: Invalid value: \"a/b\": may not contain '/'"]),
+                (
+                    role(json!({"name": "a/b"})),
+                    &["roleRef.name: Invalid value: \"a/b\": may not contain '/'"],
+                ),
                 (subject(json!({"kind": "Group", "apiGroup": GROUP})), &["subjects[0].name: Required value"]),
                 (
                     subject(json!({"kind": "Robot", "name": "u"})),
@@ -230,11 +235,17 @@ mod tests {
                 ),
                 (
                     subject(json!({"kind": "User", "apiGroup": "a", "name": "u"})),
-                    &["subjects[0].apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\""],
+                    &[
+                        "subjects[0].apiGroup: Unsupported value: \"a\": supported values: \"rbac.authorization.k8s.io\"",
+                    ],
                 ),
                 (
-                    subject(json!({"kind": "ServiceAccount", "apiGroup": GROUP, "name": "u", "namespace": "n"})),
-                    &["subjects[0].apiGroup: Unsupported value: \"rbac.authorization.k8s.io\": supported values: \"\""],
+                    subject(
+                        json!({"kind": "ServiceAccount", "apiGroup": GROUP, "name": "u", "namespace": "n"}),
+                    ),
+                    &[
+                        "subjects[0].apiGroup: Unsupported value: \"rbac.authorization.k8s.io\": supported values: \"\"",
+                    ],
                 ),
                 (subject(json!({"kind": "ServiceAccount", "name": "u"})), &[]),
             ],

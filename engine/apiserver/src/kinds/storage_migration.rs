@@ -2,22 +2,19 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/storagemigration/validation/validation.go
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
-use super::checks::{Causes, IMMUTABLE, NON_NEGATIVE, add, indexed, is_set, items, require, text};
+use super::{
+    checks::{Causes, IMMUTABLE, NON_NEGATIVE, items, text},
+    conditions,
+};
 use crate::{
-    metadata::qualified_name_problems,
     status::Cause,
     strategy::{Context, Strategy},
 };
 
 const CONDITIONS: &str = "status.conditions";
 const REVISION: &str = "status.resourceVersion";
-const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
-const REASON_MAX_BYTES: usize = 1024;
-const MESSAGE_MAX_BYTES: usize = 32 * 1024;
 
 pub struct Migration;
 
@@ -53,7 +50,7 @@ fn unchanged(object: &Value, old: &Value) -> Causes {
 fn status(object: &Value, old: &Value) -> Causes {
     let mut out =
         revision(text(&object["status"]["resourceVersion"]), text(&old["status"]["resourceVersion"]));
-    out.extend(conditions(&object["status"]["conditions"]));
+    conditions(&mut out, &object["status"]["conditions"], CONDITIONS);
     let holds = |of: &Value, kind: &str| {
         let all = items(&of["status"]["conditions"]);
         all.iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
@@ -88,31 +85,6 @@ fn revision(new: &str, old: &str) -> Causes {
     }
     if !old.is_empty() && new != old {
         out.push(Cause::invalid(REVISION, new, "cannot be updated"));
-    }
-    out
-}
-
-fn conditions(list: &Value) -> Causes {
-    let mut out = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (at, condition) in indexed(list, CONDITIONS) {
-        let kind = text(&condition["type"]);
-        if !seen.insert(kind) {
-            out.push(Cause::duplicate(format!("{at}.type"), kind));
-        }
-        add(&mut out, &format!("{at}.type"), kind, qualified_name_problems(kind));
-        let status = &condition["status"];
-        if !STATUSES.contains(&text(status)) {
-            out.push(Cause::not_supported(format!("{at}.status"), status.clone(), &STATUSES));
-        }
-        for field in ["lastTransitionTime", "reason"] {
-            require(&mut out, &condition[field], &format!("{at}.{field}"));
-        }
-        for (field, max_bytes) in [("reason", REASON_MAX_BYTES), ("message", MESSAGE_MAX_BYTES)] {
-            if is_set(&condition[field]) && text(&condition[field]).len() > max_bytes {
-                out.push(Cause::too_long(format!("{at}.{field}"), max_bytes));
-            }
-        }
     }
     out
 }

@@ -36,6 +36,16 @@ impl Trust {
     }
 }
 
+/// Why no authority can be read from a bundle.
+pub fn bundle_problem(pem: &[u8]) -> Option<&'static str> {
+    let mut certificates = CertificateDer::pem_slice_iter(pem).peekable();
+    if certificates.peek().is_none_or(Result::is_err) {
+        return Some("unable to parse bytes as PEM block");
+    }
+    let (readable, _) = RootCertStore::empty().add_parsable_certificates(certificates.flatten());
+    (readable == 0).then_some("no valid certificate authority data seen")
+}
+
 /// A certificate and its key, to come as somebody.
 pub struct ClientIdentity {
     pub chain: Vec<CertificateDer<'static>>,

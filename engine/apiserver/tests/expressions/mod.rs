@@ -182,7 +182,7 @@ async fn policies_that_make_no_sense_are_refused() {
         ),
         ("validations", json!([{"expression": "variables.none"}]), "undefined field 'none'"),
         ("validations", json!([{"expression": "request.nope == ''"}]), "undefined field 'nope'"),
-        ("validations", json!([]), "validations or auditAnnotations must be non-empty"),
+        ("validations", json!([]), "validations or auditAnnotations must contain at least one item"),
         ("variables", json!([{"name": "a-b", "expression": "1"}]), "name is not a valid CEL identifier"),
         ("failurePolicy", json!("Maybe"), "spec.failurePolicy: Unsupported value: \"Maybe\""),
         (

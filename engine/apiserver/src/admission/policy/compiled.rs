@@ -13,10 +13,38 @@ use crate::{
         facts::{Known, environment},
         rules::Matcher,
     },
+    metadata::qualified_name_problems,
     status::Cause,
 };
 
-const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
+const MISSING: &str = "expression is not specified";
+const MAX_ANNOTATIONS: usize = 20;
+const MAX_ANNOTATION_BYTES: usize = 5 * 1024;
+/// Words of CEL that name nothing.
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
 
 pub struct Policy {
     pub name: String,
@@ -89,7 +117,7 @@ impl Policy {
         let conditions_known = environment(known);
         let mut full = conditions_known.clone();
         full.mutations = mutates;
-        // Messages and annotations may not ask the authorizer.
+        // Messages may not ask the authorizer.
         let mut plain = environment(Known { authorizer: false, ..known });
         let (conditions, causes) = Conditions::read(spec, &conditions_known, "spec");
         reading.causes.extend(causes);
@@ -102,7 +130,11 @@ impl Policy {
             conditions,
             variables,
             validations: reading.validations(&spec["validations"], &full, &plain),
-            annotations: reading.annotations(&spec["auditAnnotations"], &plain),
+            annotations: reading.annotations(
+                &spec["auditAnnotations"],
+                &full,
+                text(&policy["metadata"], "name"),
+            ),
             mutations: reading.mutations(&spec["mutations"], &full),
             reinvoked: spec["reinvocationPolicy"] == "IfNeeded",
             param_kind: has_params.then(|| {
@@ -125,11 +157,12 @@ impl Reading {
     fn compile(
         &mut self,
         environment: &Environment,
-        source: &Value,
+        source: &str,
         wanted: &[Type],
         path: &str,
+        missing: &str,
     ) -> Option<Program> {
-        compile(environment, source, wanted, path).map_err(|cause| self.causes.push(cause)).ok()
+        compile(environment, source, wanted, path, missing).map_err(|cause| self.causes.push(cause)).ok()
     }
 
     fn variables(&mut self, list: &Value, environment: &mut Environment) -> Vec<Program> {
@@ -137,15 +170,16 @@ impl Reading {
         for (at, variable) in indexed(list, "spec.variables") {
             let name = text(variable, "name");
             let path = format!("{at}.name");
-            if name.is_empty() {
+            if name.trim().is_empty() {
                 self.causes.push(Cause::required(path, "name is not specified"));
             } else if !is_identifier(name) {
-                self.causes.push(Cause::invalid(path, name, "name is not a valid CEL identifier"));
+                self.causes.push(Cause::invalid(path, name, "must be a valid CEL identifier"));
             } else if environment.composed.iter().any(|(own, _)| own == name) {
                 self.causes.push(Cause::duplicate(path, name));
             }
             let path = format!("{at}.expression");
-            if let Some(program) = self.compile(environment, &variable["expression"], &[], &path) {
+            let source = text(variable, "expression");
+            if let Some(program) = self.compile(environment, source, &[], &path, MISSING) {
                 environment.composed.push((name.to_owned(), program.result().clone()));
                 programs.push(program);
             }
@@ -156,34 +190,29 @@ impl Reading {
     fn validations(&mut self, list: &Value, full: &Environment, plain: &Environment) -> Vec<Validation> {
         let mut all = Vec::new();
         for (at, validation) in indexed(list, "spec.validations") {
-            let program =
-                self.compile(full, &validation["expression"], &[Type::Bool], &format!("{at}.expression"));
-            let message = text(validation, "message");
-            if !message.is_empty() && message.trim().is_empty() {
-                let why = "message must be non-empty if specified";
-                self.causes.push(Cause::invalid(format!("{at}.message"), message, why));
-            } else if message.trim().contains('\n') {
-                let why = "message must not contain line breaks";
-                self.causes.push(Cause::invalid(format!("{at}.message"), message, why));
-            } else if message.is_empty()
-                && text(validation, "messageExpression").is_empty()
-                && text(validation, "expression").trim().contains('\n')
-            {
-                let why = "message must be specified if expression contains line breaks";
-                self.causes.push(Cause::required(format!("{at}.message"), why));
-            }
-            let expression = &validation["messageExpression"];
-            let message_expression = if text(validation, "messageExpression").is_empty() {
-                None
-            } else {
-                self.compile(plain, expression, &[Type::String], &format!("{at}.messageExpression"))
+            let (source, path) = (text(validation, "expression"), format!("{at}.expression"));
+            let program = self.compile(full, source, &[Type::Bool], &path, MISSING);
+            let (given, path) = (text(validation, "messageExpression"), format!("{at}.messageExpression"));
+            let message_expression = match (given, given.trim()) {
+                ("", _) => None,
+                (_, "") => {
+                    self.causes.push(Cause::invalid(path, given, "must be non-empty if specified"));
+                    None
+                }
+                _ => self.compile(plain, given, &[Type::String], &path, ""),
             };
+            let (message, path) = (text(validation, "message"), format!("{at}.message"));
+            if !message.is_empty() && message.trim().is_empty() {
+                self.causes.push(Cause::invalid(path, message, "must be non-empty if specified"));
+            } else if message.trim().contains(['\n', '\r']) {
+                self.causes.push(Cause::invalid(path, message, "must not contain line breaks"));
+            }
             let reason = validation["reason"].as_str();
             if let Some(reason) = reason.filter(|reason| !REASONS.contains(reason)) {
                 self.causes.push(Cause::not_supported(format!("{at}.reason"), reason, &REASONS));
             }
             all.extend(program.map(|program| Validation {
-                source: text(validation, "expression").trim().to_owned(),
+                source: source.trim().to_owned(),
                 program,
                 message: message.trim().to_owned(),
                 message_expression,
@@ -193,22 +222,36 @@ impl Reading {
         all
     }
 
-    fn annotations(&mut self, list: &Value, plain: &Environment) -> Vec<Annotation> {
+    /// The keys come into the audit log below the policy's name.
+    fn annotations(&mut self, list: &Value, full: &Environment, policy: &str) -> Vec<Annotation> {
         let (mut all, mut keys): (Vec<Annotation>, Vec<&str>) = (Vec::new(), Vec::new());
+        if list.as_array().is_some_and(|list| list.len() > MAX_ANNOTATIONS) {
+            let why = format!("must not have more than {MAX_ANNOTATIONS} auditAnnotations");
+            self.causes.push(Cause::invalid("spec.auditAnnotations", list.clone(), &why));
+        }
         for (at, annotation) in indexed(list, "spec.auditAnnotations") {
-            let key = text(annotation, "key");
-            if key.is_empty() {
-                self.causes.push(Cause::required(format!("{at}.key"), ""));
-            } else if keys.contains(&key) {
-                self.causes.push(Cause::duplicate(format!("{at}.key"), key));
+            let (key, key_at) = (text(annotation, "key"), format!("{at}.key"));
+            let whole = format!("{policy}/{key}");
+            let problems = qualified_name_problems(&whole);
+            self.causes
+                .extend(problems.iter().map(|why| Cause::invalid(key_at.as_str(), whole.as_str(), why)));
+            let path = format!("{at}.valueExpression");
+            let source = text(annotation, "valueExpression");
+            let program = if source.trim().len() > MAX_ANNOTATION_BYTES {
+                let why = format!("must not exceed {MAX_ANNOTATION_BYTES} bytes in length");
+                self.causes.push(Cause::required(path, &why));
+                None
+            } else {
+                let wanted = [Type::String, Type::Null];
+                self.compile(full, source, &wanted, &path, "valueExpression is not specified")
+            };
+            if keys.contains(&key) {
+                self.causes.push(Cause::duplicate(key_at, key));
             }
             keys.push(key);
-            let path = format!("{at}.valueExpression");
-            let wanted = [Type::String, Type::Null];
-            let program = self.compile(plain, &annotation["valueExpression"], &wanted, &path);
             all.extend(program.map(|program| Annotation {
                 key: key.to_owned(),
-                source: text(annotation, "valueExpression").to_owned(),
+                source: source.to_owned(),
                 program,
             }));
         }
@@ -218,9 +261,9 @@ impl Reading {
     fn mutations(&mut self, list: &Value, full: &Environment) -> Vec<Mutation> {
         let mut all = Vec::new();
         for (at, mutation) in indexed(list, "spec.mutations") {
-            let (field, is_patch) = match text(mutation, "patchType") {
-                "ApplyConfiguration" => ("applyConfiguration", false),
-                "JSONPatch" => ("jsonPatch", true),
+            let (field, other, is_patch) = match text(mutation, "patchType") {
+                "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", false),
+                "JSONPatch" => ("jsonPatch", "applyConfiguration", true),
                 "" => {
                     self.causes.push(Cause::required(format!("{at}.patchType"), ""));
                     continue;
@@ -231,9 +274,17 @@ impl Reading {
                     continue;
                 }
             };
+            let kind = text(mutation, "patchType");
+            let refuse_other = |causes: &mut Vec<Cause>| {
+                if mutation[other].is_object() {
+                    let why = format!("must not be specified when patchType is {kind}");
+                    causes.push(Cause::invalid(format!("{at}.{other}"), format!("{{{other}}}"), &why));
+                }
+            };
             if !mutation[field].is_object() {
-                let why = format!("must be specified when patchType is {}", text(mutation, "patchType"));
+                let why = format!("must be specified when patchType is {kind}");
                 self.causes.push(Cause::required(format!("{at}.{field}"), &why));
+                refuse_other(&mut self.causes);
                 continue;
             }
             let wanted = if is_patch {
@@ -242,9 +293,10 @@ impl Reading {
                 Type::Struct("Object".into())
             };
             let path = format!("{at}.{field}.expression");
-            let program = self.compile(full, &mutation[field]["expression"], &[wanted], &path);
-            let source = text(&mutation[field], "expression").trim().to_owned();
-            all.extend(program.map(|program| Mutation { source, program, is_patch }));
+            let source = text(&mutation[field], "expression").trim();
+            let program = self.compile(full, source, &[wanted], &path, "");
+            refuse_other(&mut self.causes);
+            all.extend(program.map(|program| Mutation { source: source.to_owned(), program, is_patch }));
         }
         all
     }
@@ -252,6 +304,7 @@ impl Reading {
 
 fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_')
+    !RESERVED.contains(&name)
+        && bytes.next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_')
         && bytes.all(|c| c.is_ascii_alphanumeric() || c == b'_')
 }

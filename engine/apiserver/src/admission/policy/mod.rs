@@ -27,7 +27,8 @@ use crate::{
 pub use compiled::Policy;
 
 pub static MUTATING: Checked = Checked::new(strategy::policy);
-pub static VALIDATING: Checked = Checked::new(strategy::policy).preparing(type_check::prepare);
+pub static VALIDATING: Checked =
+    Checked::new(strategy::policy).preparing(type_check::prepare).checking_status(strategy::status);
 pub static BINDING: Checked = Checked::new(strategy::binding);
 
 const GROUP: &str = "admissionregistration.k8s.io";
