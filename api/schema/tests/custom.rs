@@ -249,9 +249,173 @@ fn only_structural_schemas_are_accepted() {
             json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
             &[],
         ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "a"}]}),
+            &[],
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "string"}, {"type": "integer"}]}),
+            &[
+                "s.properties[spec].anyOf[0].type: forbidden must be empty to be structural",
+                "s.properties[spec].anyOf[1].type: forbidden must be empty to be structural",
+            ],
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-embedded-resource": true}),
+            &[
+                "s.properties[spec].type: required must be object if x-kubernetes-embedded-resource is true",
+                "s.properties[spec].x-kubernetes-embedded-resource: invalid true: must be false if x-kubernetes-int-or-string is true",
+                "s.properties[spec].x-kubernetes-preserve-unknown-fields: invalid true: must be false if x-kubernetes-int-or-string is true",
+            ],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": true, "properties": {"a": {"type": "string"}}}),
+            &[],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": false, "properties": {"a": {"type": "string"}}}),
+            &[
+                "s.properties[spec].additionalProperties: forbidden additionalProperties and properties are mutual exclusive",
+            ],
+        ),
+        (
+            json!({"type": "array", "items": {}}),
+            &["s.properties[spec].items.type: required must not be empty for specified array items"],
+        ),
+        (
+            json!({"type": "array", "items": [{"type": "string"}]}),
+            &["s.properties[spec].items: forbidden items must be a schema object and not an array"],
+        ),
+        (
+            json!({"type": "null"}),
+            &[
+                "s.properties[spec].type: unsupported \"null\": array,boolean,integer,number,object,string",
+                "s.properties[spec].type: forbidden type cannot be set to null, use nullable as an alternative",
+            ],
+        ),
+        (
+            json!({"type": "string", "uniqueItems": true, "x-kubernetes-preserve-unknown-fields": false}),
+            &[
+                "s.properties[spec].uniqueItems: forbidden uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+                "s.properties[spec].x-kubernetes-preserve-unknown-fields: invalid false: must be true or undefined",
+            ],
+        ),
+        (
+            json!({"type": "string", "x-kubernetes-embedded-resource": true}),
+            &[
+                "s.properties[spec].properties: required must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields",
+                "s.properties[spec].type: invalid \"string\": must be object if x-kubernetes-embedded-resource is true",
+            ],
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"kind": {"type": "integer"}, "metadata": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}),
+            &[
+                "s.properties[spec].properties[kind].type: invalid \"integer\": must be string",
+                "s.properties[spec].properties[metadata].x-kubernetes-embedded-resource: forbidden must not be used inside of resource meta",
+            ],
+        ),
+        (
+            json!({"type": "object", "not": {"properties": {"metadata": {}}, "title": "t", "x-kubernetes-validations": [{"rule": "true"}]}}),
+            &[
+                "s.properties[spec].not.properties[metadata]: forbidden must not be specified in a nested context",
+                "s.properties[spec].not.title: forbidden must be empty to be structural",
+                "s.properties[spec].not.x-kubernetes-validations: forbidden must be empty to be structural",
+            ],
+        ),
+        (
+            json!({"type": "string", "x-kubernetes-map-type": "deep", "x-kubernetes-list-map-keys": ["a"]}),
+            &[
+                "s.properties[spec].type: invalid \"string\": must be object if x-kubernetes-map-type is specified",
+                "s.properties[spec].x-kubernetes-map-type: unsupported \"deep\": atomic,granular",
+                "s.properties[spec].x-kubernetes-list-type: required must be map if x-kubernetes-list-map-keys is non-empty",
+            ],
+        ),
+        (
+            json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "set"}),
+            &[
+                "s.properties[spec].items.x-kubernetes-map-type: invalid null: must be atomic as item of a list with x-kubernetes-list-type=set",
+            ],
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string", "nullable": true}, "x-kubernetes-list-type": "set", "x-kubernetes-list-map-keys": ["a"]}),
+            &[
+                "s.properties[spec].x-kubernetes-list-type: invalid \"set\": must be map if x-kubernetes-list-map-keys is non-empty",
+                "s.properties[spec].items.nullable: forbidden cannot be nullable when x-kubernetes-list-type is set",
+            ],
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "tree"}),
+            &["s.properties[spec].x-kubernetes-list-type: unsupported \"tree\": atomic,set,map"],
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "map"}),
+            &[
+                "s.properties[spec].x-kubernetes-list-map-keys: required must not be empty if x-kubernetes-list-type is map",
+                "s.properties[spec].items.type: invalid \"string\": must be object if parent array's x-kubernetes-list-type is map",
+            ],
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a", "b", "c", "c"], "items": {"type": "object", "properties": {
+                "a": {"type": "object"}, "c": {"type": "string", "nullable": true}}, "required": ["a"]}}),
+            &[
+                "s.properties[spec].items.properties[a].type: invalid \"object\": must be a scalar type if parent array's x-kubernetes-list-type is map",
+                "s.properties[spec].x-kubernetes-list-map-keys: invalid [\"a\",\"b\",\"c\",\"c\"]: entries must all be names of item properties",
+                "s.properties[spec].x-kubernetes-list-map-keys: invalid [\"a\",\"b\",\"c\",\"c\"]: must not contain duplicate entries",
+                "s.properties[spec].items.properties[c].default: required this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+                "s.properties[spec].items.properties[c].nullable: forbidden this property is in x-kubernetes-list-map-keys, so it cannot be nullable",
+                "s.properties[spec].items.properties[c].default: required this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+                "s.properties[spec].items.properties[c].nullable: forbidden this property is in x-kubernetes-list-map-keys, so it cannot be nullable",
+            ],
+        ),
     ];
     for (part, expected) in rows {
         let errors = check_custom_schema(&spec(part.clone()), "s");
         assert_eq!(errors.iter().map(text).collect::<Vec<_>>(), expected, "{part}");
+    }
+}
+
+#[test]
+fn the_root_of_a_schema_is_that_of_an_object() {
+    const METADATA: &str =
+        "must not specify anything other than name and generateName, but metadata is implicitly specified";
+    let rows: Vec<(Value, Vec<String>)> = vec![
+        (json!({"type": "object"}), vec![]),
+        (json!({}), vec!["s.type: required must not be empty at the root".into()]),
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            vec!["s.type: invalid \"array\": must be object at the root".into()],
+        ),
+        (
+            json!({"type": "object", "nullable": true}),
+            vec!["s.nullable: forbidden nullable cannot be true at the root".into()],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            vec!["s.additionalProperties: forbidden must not be used at the root".into()],
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"name": {"type": "string", "pattern": "^a"}}}}}),
+            vec![],
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
+            vec![format!("s.properties[metadata]: forbidden {METADATA}")],
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "description": "d"}}}),
+            vec![format!("s.properties[metadata]: forbidden {METADATA}")],
+        ),
+        (
+            json!({"type": "object", "properties": {"kind": {"type": "string", "default": "K"}}}),
+            vec!["s.properties[kind].default: forbidden must not be set in top-level kind".into()],
+        ),
+        (
+            json!({"type": "object", "anyOf": [{"required": ["a"], "properties": {"b": {"minimum": 1}}}]}),
+            vec!["s.properties[b]: required because it is defined in s.anyOf[0].properties[b]".into()],
+        ),
+    ];
+    for (schema, expected) in rows {
+        let errors = check_custom_schema(&schema, "s");
+        assert_eq!(errors.iter().map(text).collect::<Vec<_>>(), expected, "{schema}");
     }
 }

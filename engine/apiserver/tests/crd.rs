@@ -233,7 +233,7 @@ async fn names_in_use_are_not_accepted_and_bad_definitions_are_refused() {
             json!({"spec": {"conversion": {"strategy": "Webhook"}}}),
             "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
         ),
-        (json!({"spec": {"group": "example.org"}}), "must be spec.names.plural+\".\"+spec.group"),
+        (json!({"spec": {"group": "example.org"}}), "spec.group: Invalid value: \"example.org\": field is immutable"),
         (json!({"spec": {"scope": "Cluster"}}), "field is immutable"),
         (selectable(&[".spec.color", ".spec.color"]), "Duplicate value: \".spec.color\""),
         (selectable(&[".spec.free"]), "must point to a field of type string, boolean or integer"),
@@ -322,7 +322,7 @@ async fn validation_rules_are_enforced_with_the_stock_messages() {
 #[tokio::test]
 async fn rules_that_make_no_sense_are_refused_with_the_definition() {
     let harness = start_ruled().await;
-    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
+    let at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
     for (rule, message) in [
         (
             json!({"rule": "self.nope > 0"}),
@@ -337,7 +337,7 @@ async fn rules_that_make_no_sense_are_refused_with_the_definition() {
         (json!({"rule": " "}), format!("{at}.rule: Required value: rule is not specified")),
         (
             json!({"rule": "true", "fieldPath": ".none"}),
-            format!("{at}.fieldPath: Invalid value: \".none\": fieldPath must be a valid path"),
+            format!("{at}.fieldPath: Invalid value: \".none\": must be a valid path"),
         ),
         (
             json!({"rule": "true", "messageExpression": "self.min"}),

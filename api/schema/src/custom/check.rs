@@ -1,266 +1,252 @@
-//! Whether a schema is structural, and whether all of it can be carried out.
+//! Whether a schema of a CustomResourceDefinition can be carried out: it is structural, its defaults fit it, and it
+//! uses nothing of OpenAPI that Kubernetes does not have.
 //!
-//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apiserver/schema/validation.go
+//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apis/apiextensions/validation/validation.go
+//! (`ValidateCustomResourceDefinitionOpenAPISchema`)
 
-use super::{CustomSchema, FieldError, FieldErrorKind, each_schema, is_true, validate::join};
-use regex::Regex;
+use super::{CustomSchema, FieldError, FieldErrorKind, is_true, structural::structural, validate::join};
 use serde_json::Value;
 
 /// What is wrong with an `openAPIV3Schema`; `path` is where it stands in its definition.
 pub fn check(root: &Value, path: &str) -> Vec<FieldError> {
+    let mut openapi = OpenApi { errors: Vec::new(), unreadable: false };
+    openapi.schema(root, path, Place { is_root: true, ..Place::default() });
     let mut errors = Vec::new();
-    let mut checker = Checker { errors: &mut errors };
-    match root["type"].as_str() {
-        None => {
-            checker.errors.push(FieldError::required(&join(path, "type"), "must not be empty at the root"))
-        }
-        Some("object") => {}
-        Some(other) => {
-            checker.errors.push(FieldError::invalid(
-                &join(path, "type"),
-                other,
-                "must be object at the root",
-            ));
-        }
+    if is_true(root, "nullable") {
+        errors.push(FieldError::forbidden(&join(path, "nullable"), "nullable cannot be true at the root"));
     }
-    for field in ["nullable"] {
-        if is_true(root, field) {
-            checker
-                .errors
-                .push(FieldError::forbidden(&join(path, field), "nullable cannot be true at the root"));
+    if !openapi.unreadable {
+        let found = structural(root, path);
+        if found.is_empty() {
+            defaults(&CustomSchema::new(root.clone()), root, path, &mut errors);
         }
+        errors.extend(found);
     }
-    checker.schema(root, path, true);
-    if errors.is_empty() {
-        let compiled = CustomSchema::new(root.clone());
-        defaults(&compiled, root, path, &mut errors);
-    }
+    errors.extend(openapi.errors);
     errors
 }
 
-struct Checker<'a> {
-    errors: &'a mut Vec<FieldError>,
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    is_root: bool,
+    /// Within `metadata`, `kind` or `apiVersion` of a resource.
+    in_metadata: bool,
+    /// Why no default may be here.
+    no_default: Option<&'a str>,
+}
+
+struct OpenApi {
+    errors: Vec<FieldError>,
+    /// It uses what no structural schema can say.
+    unreadable: bool,
 }
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const REFUSED: [(&str, &str); 6] = [
-    ("$ref", "$ref is not supported"),
-    ("definitions", "definitions is not supported"),
-    ("dependencies", "dependencies is not supported"),
-    ("patternProperties", "patternProperties is not supported"),
-    ("additionalItems", "additionalItems is not supported"),
-    ("id", "id is not supported"),
-];
+const REFUSED: [&str; 6] =
+    ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"];
 
-impl Checker<'_> {
+impl OpenApi {
     fn forbid(&mut self, path: &str, field: &str, why: &str) {
         self.errors.push(FieldError::forbidden(&join(path, field), why));
     }
 
-    fn schema(&mut self, schema: &Value, path: &str, root: bool) {
-        for (field, why) in REFUSED {
-            if schema.get(field).is_some() {
-                self.forbid(path, field, why);
-            }
-        }
+    fn required(&mut self, path: &str, field: &str, why: &str) {
+        self.errors.push(FieldError::required(&join(path, field), why));
+    }
+
+    fn invalid(&mut self, path: &str, field: &str, value: impl Into<Value>, why: &str) {
+        self.errors.push(FieldError::invalid(&join(path, field), value, why));
+    }
+
+    fn not_supported(&mut self, path: &str, field: &str, value: &str, allowed: &[&str]) {
+        let allowed = allowed.iter().map(ToString::to_string).collect();
+        let kind = FieldErrorKind::NotSupported { value: value.into(), allowed };
+        self.errors.push(FieldError { path: join(path, field), kind });
+    }
+
+    fn schema(&mut self, schema: &Value, path: &str, place: Place<'_>) {
+        self.standard(schema, path, place);
         if is_true(schema, "uniqueItems") {
-            self.forbid(
-                path,
-                "uniqueItems",
-                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
-            );
+            let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            self.forbid(path, "uniqueItems", why);
         }
-        self.kind(schema, path, root);
-        self.extensions(schema, path);
-        if let Some(pattern) = schema["pattern"].as_str()
-            && let Err(error) = Regex::new(pattern)
-        {
-            let why = format!("must be a valid regular expression, but isn't: {error}");
-            self.errors.push(FieldError::invalid(&join(path, "pattern"), pattern, why));
+        let properties = schema["properties"].as_object().filter(|all| !all.is_empty());
+        let others = &schema["additionalProperties"];
+        if properties.is_some() && (others.is_object() || *others == false) {
+            let why = "additionalProperties and properties are mutual exclusive";
+            self.forbid(path, "additionalProperties", why);
         }
-        if schema["additionalProperties"] == Value::Bool(false) {
-            self.forbid(path, "additionalProperties", "additionalProperties cannot be set to false");
+        let inner = Place { is_root: false, ..place };
+        if others.is_object() {
+            let no_default = if place.in_metadata {
+                Some("inside additionalProperties applying to object metadata")
+            } else {
+                place.no_default
+            };
+            self.schema(others, &join(path, "additionalProperties"), Place { no_default, ..inner });
         }
-        let has_properties = schema["properties"].as_object().is_some_and(|all| !all.is_empty());
-        if has_properties && schema.get("additionalProperties").is_some() {
-            self.forbid(
-                path,
-                "additionalProperties",
-                "additionalProperties and properties are mutual exclusive",
-            );
-        }
-        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        for (name, own) in properties.into_iter().flatten() {
             let at = format!("{}[{name}]", join(path, "properties"));
-            if root && name == "metadata" {
-                self.root_metadata(inner, &at);
-            }
-            self.schema(inner, &at, false);
+            let is_resource = place.is_root || is_true(schema, "x-kubernetes-embedded-resource");
+            let is_meta = is_resource && matches!(name.as_str(), "metadata" | "kind" | "apiVersion");
+            let why = format!("in top-level {name}");
+            let no_default = if is_meta && place.is_root { Some(why.as_str()) } else { place.no_default };
+            let in_metadata = place.in_metadata || is_meta;
+            self.schema(own, &at, Place { is_root: false, in_metadata, no_default });
         }
-        for field in ["items", "additionalProperties"] {
+        for field in ["not", "items"] {
             if schema[field].is_object() {
-                self.schema(&schema[field], &join(path, field), false);
+                self.schema(&schema[field], &join(path, field), inner);
             }
+        }
+        for field in ["allOf", "oneOf", "anyOf"] {
+            for (at, own) in schema[field].as_array().into_iter().flatten().enumerate() {
+                self.schema(own, &format!("{}[{at}]", join(path, field)), inner);
+            }
+        }
+        self.extensions(schema, path);
+    }
+
+    /// What OpenAPI knows and Kubernetes does not.
+    fn standard(&mut self, schema: &Value, path: &str, place: Place<'_>) {
+        let kind = schema["type"].as_str().unwrap_or_default();
+        if !kind.is_empty() && !TYPES.contains(&kind) {
+            self.not_supported(path, "type", kind, &TYPES);
+        }
+        if let (Some(why), true) = (place.no_default, schema.get("default").is_some()) {
+            self.forbid(path, "default", &format!("must not be set {why}"));
+        }
+        for field in REFUSED.into_iter().filter(|field| schema.get(*field).is_some()) {
+            self.unreadable = true;
+            self.forbid(path, field, &format!("{field} is not supported"));
+        }
+        if kind == "null" {
+            self.forbid(path, "type", "type cannot be set to null, use nullable as an alternative");
         }
         if schema["items"].is_array() {
+            self.unreadable = true;
             self.forbid(path, "items", "items must be a schema object and not an array");
         }
-        if schema["type"] == "array" && !schema["items"].is_object() {
-            self.errors.push(FieldError::required(&join(path, "items"), "must be specified"));
-        }
-        self.junctors(schema, path);
-    }
-
-    fn root_metadata(&mut self, metadata: &Value, path: &str) {
-        let other = metadata["properties"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .any(|(name, _)| !matches!(name.as_str(), "name" | "generateName"));
-        if other || metadata["type"].as_str().is_some_and(|kind| kind != "object") {
-            self.errors.push(FieldError::forbidden(
-                path,
-                "must not specify anything other than name and generateName, but metadata is implicitly specified",
-            ));
-        }
-    }
-
-    fn kind(&mut self, schema: &Value, path: &str, root: bool) {
-        let at = join(path, "type");
-        match schema["type"].as_str() {
-            Some(kind) if TYPES.contains(&kind) => {
-                if is_true(schema, "x-kubernetes-int-or-string") {
-                    self.forbid(path, "type", "must be empty if x-kubernetes-int-or-string is true");
-                }
-            }
-            Some(kind) => self.errors.push(FieldError {
-                path: at,
-                kind: FieldErrorKind::NotSupported {
-                    value: kind.into(),
-                    allowed: TYPES.iter().map(ToString::to_string).collect(),
-                },
-            }),
-            None if root
-                || is_true(schema, "x-kubernetes-int-or-string")
-                || is_true(schema, "x-kubernetes-preserve-unknown-fields") => {}
-            None => {
-                self.errors.push(FieldError::required(&at, "must not be empty for specified object fields"))
-            }
+        if place.in_metadata && is_true(schema, "x-kubernetes-embedded-resource") {
+            self.forbid(path, "x-kubernetes-embedded-resource", "must not be used inside of resource meta");
         }
     }
 
     fn extensions(&mut self, schema: &Value, path: &str) {
-        if is_true(schema, "x-kubernetes-embedded-resource") {
-            if schema["type"].as_str() != Some("object") {
-                let why = "must be object if x-kubernetes-embedded-resource is true";
-                self.errors.push(FieldError::invalid(&join(path, "type"), schema["type"].clone(), why));
-            }
-            if !is_true(schema, "x-kubernetes-preserve-unknown-fields") && !schema["properties"].is_object() {
-                let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
-                self.errors.push(FieldError::required(&join(path, "properties"), why));
+        const MAP: &str = "x-kubernetes-map-type";
+        if schema["x-kubernetes-preserve-unknown-fields"] == false {
+            let field = "x-kubernetes-preserve-unknown-fields";
+            self.invalid(path, field, false, "must be true or undefined");
+        }
+        if let Some(map) = schema[MAP].as_str() {
+            self.typed(schema, path, "object", MAP);
+            if !matches!(map, "atomic" | "granular") {
+                self.not_supported(path, MAP, map, &["atomic", "granular"]);
             }
         }
-        if let Some(list) = schema["x-kubernetes-list-type"].as_str() {
-            self.list_type(schema, list, path);
-        } else if schema.get("x-kubernetes-list-map-keys").is_some() {
-            self.forbid(
-                path,
-                "x-kubernetes-list-map-keys",
-                "must only be used with x-kubernetes-list-type map",
-            );
+        self.list(schema, path);
+    }
+
+    /// `field` makes sense only with that type.
+    fn typed(&mut self, schema: &Value, path: &str, wanted: &str, field: &str) -> bool {
+        let why = format!("must be {wanted} if {field} is specified");
+        match schema["type"].as_str().unwrap_or_default() {
+            own if own == wanted => return true,
+            "" => self.required(path, "type", &why),
+            own => self.invalid(path, "type", own, &why),
+        }
+        false
+    }
+
+    fn list(&mut self, schema: &Value, path: &str) {
+        const LIST: &str = "x-kubernetes-list-type";
+        const KEYS: &str = "x-kubernetes-list-map-keys";
+        let given = schema[LIST].as_str();
+        let items = Some(&schema["items"]).filter(|items| items.is_object());
+        let keys = schema[KEYS].as_array().map(Vec::as_slice).unwrap_or_default();
+        if let Some(list) = given {
+            if self.typed(schema, path, "array", LIST) && list == "set" {
+                self.set(items, path);
+            }
+            if !matches!(list, "atomic" | "set" | "map") {
+                self.not_supported(path, LIST, list, &["atomic", "set", "map"]);
+            }
+        }
+        let why = "must be map if x-kubernetes-list-map-keys is non-empty";
+        match given {
+            None if !keys.is_empty() => self.required(path, LIST, why),
+            Some(list) if !keys.is_empty() && list != "map" => self.invalid(path, LIST, list, why),
+            _ => {}
+        }
+        if given == Some("map") {
+            if keys.is_empty() {
+                self.required(path, KEYS, "must not be empty if x-kubernetes-list-type is map");
+            }
+            match items {
+                None if schema["items"].is_null() => {
+                    self.required(path, "items", "must have a schema if x-kubernetes-list-type is map");
+                }
+                Some(items) if items["type"] != "object" => {
+                    let kind = items["type"].as_str().unwrap_or_default();
+                    let why = "must be object if parent array's x-kubernetes-list-type is map";
+                    self.invalid(path, "items.type", kind, why);
+                }
+                Some(items) => self.keys(&schema[KEYS], keys, items, path),
+                None => {}
+            }
+        }
+        let Some((list, items)) = given.filter(|list| matches!(*list, "set" | "map")).zip(items) else {
+            return;
+        };
+        if is_true(items, "nullable") {
+            let why = format!("cannot be nullable when x-kubernetes-list-type is {list}");
+            self.forbid(path, "items.nullable", &why);
+        }
+        for key in keys.iter().filter(|_| list == "map").filter_map(Value::as_str) {
+            let Some(own) = items["properties"].get(key) else { continue };
+            let at = format!("items.properties[{key}]");
+            let required = items["required"].as_array().into_iter().flatten().any(|name| name == key);
+            if !required && own.get("default").is_none() {
+                let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                self.required(path, &format!("{at}.default"), why);
+            }
+            if is_true(own, "nullable") {
+                let why = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
+                self.forbid(path, &format!("{at}.nullable"), why);
+            }
         }
     }
 
-    fn list_type(&mut self, schema: &Value, list: &str, path: &str) {
-        let at = join(path, "x-kubernetes-list-type");
-        if schema["type"].as_str() != Some("array") {
-            let why = "must be array if x-kubernetes-list-type is specified";
-            self.errors.push(FieldError::invalid(&join(path, "type"), schema["type"].clone(), why));
-        }
-        match list {
-            "atomic" => {}
-            "set" => {
-                let items = &schema["items"];
-                if items["type"] == "object" && items["x-kubernetes-map-type"].as_str() != Some("atomic") {
-                    let why = "must be set to atomic if x-kubernetes-list-type is set and items are objects";
-                    self.errors.push(FieldError::invalid(&at, list, why));
-                }
-            }
-            "map" => {
-                let keys = schema["x-kubernetes-list-map-keys"].as_array();
-                if keys.is_none_or(Vec::is_empty) {
-                    let why = "must not be empty if x-kubernetes-list-type is map";
-                    self.errors.push(FieldError::required(&join(path, "x-kubernetes-list-map-keys"), why));
-                }
-                for key in keys.into_iter().flatten().filter_map(Value::as_str) {
-                    let items = &schema["items"];
-                    if items["properties"].get(key).is_none() {
-                        let at = join(path, "x-kubernetes-list-map-keys");
-                        let why = "entries must all be names of item properties";
-                        self.errors.push(FieldError::invalid(&at, key, why));
-                        continue;
-                    }
-                    let required = items["required"].as_array().into_iter().flatten().any(|name| name == key);
-                    if !required && items["properties"][key].get("default").is_none() {
-                        let at = format!("{}.items.properties[{key}].default", path);
-                        let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-                        self.errors.push(FieldError::required(&at, why));
-                    }
-                }
-            }
-            other => self.errors.push(FieldError {
-                path: at,
-                kind: FieldErrorKind::NotSupported {
-                    value: other.into(),
-                    allowed: ["atomic", "map", "set"].map(String::from).to_vec(),
-                },
-            }),
+    /// The items of a set are compared as a whole.
+    fn set(&mut self, items: Option<&Value>, path: &str) {
+        const WHY: &str = "must be atomic as item of a list with x-kubernetes-list-type=set";
+        let Some(items) = items else { return };
+        let list = items["x-kubernetes-list-type"].clone();
+        if items["type"] == "array" && list.as_str().is_some_and(|list| list != "atomic") {
+            self.invalid(path, "items.x-kubernetes-list-type", list, WHY);
+        } else if items["type"] == "object" && items["x-kubernetes-map-type"] != "atomic" {
+            // Upstream shows the type of the list here too.
+            self.invalid(path, "items.x-kubernetes-map-type", list, WHY);
         }
     }
 
-    /// Junctors only narrow: they say nothing about types, and nothing that the server acts on.
-    fn junctors(&mut self, schema: &Value, path: &str) {
-        let int_or_string = is_true(schema, "x-kubernetes-int-or-string");
-        let mut all: Vec<(String, &Value)> = Vec::new();
-        for field in ["allOf", "anyOf", "oneOf"] {
-            for (at, inner) in schema[field].as_array().into_iter().flatten().enumerate() {
-                all.push((format!("{}[{at}]", join(path, field)), inner));
+    fn keys(&mut self, list: &Value, keys: &[Value], items: &Value, path: &str) {
+        const KEYS: &str = "x-kubernetes-list-map-keys";
+        for (at, key) in keys.iter().enumerate() {
+            let name = key.as_str().unwrap_or_default();
+            match items["properties"].get(name).map(|own| own["type"].as_str().unwrap_or_default()) {
+                Some("array" | "object") => {
+                    let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
+                    self.invalid(path, &format!("items.properties[{name}].type"), "object", why);
+                }
+                Some(_) => {}
+                None => {
+                    self.invalid(path, KEYS, list.clone(), "entries must all be names of item properties");
+                }
             }
-        }
-        if schema["not"].is_object() {
-            all.push((join(path, "not"), &schema["not"]));
-        }
-        for (at, inner) in all {
-            let mut found = Vec::new();
-            each_schema(inner, &mut |schema| {
-                for (field, what) in [
-                    ("type", "must be empty to be structural"),
-                    ("default", "must be undefined to be structural"),
-                    ("nullable", "must be false to be structural"),
-                    ("description", "must be empty to be structural"),
-                    ("title", "must be empty to be structural"),
-                    ("additionalProperties", "must be undefined to be structural"),
-                    ("x-kubernetes-preserve-unknown-fields", "must be false to be structural"),
-                    ("x-kubernetes-embedded-resource", "must be false to be structural"),
-                ] {
-                    let stated = schema.get(field).is_some_and(|value| *value != Value::Bool(false));
-                    if stated && !(field == "type" && int_or_string) {
-                        found.push(FieldError::forbidden(&join(&at, field), what));
-                    }
-                }
-                if schema["x-kubernetes-validations"].as_array().is_some_and(|rules| !rules.is_empty()) {
-                    found.push(FieldError::forbidden(
-                        &join(&at, "x-kubernetes-validations"),
-                        "must be empty to be structural",
-                    ));
-                }
-                if let Some(pattern) = schema["pattern"].as_str()
-                    && let Err(error) = Regex::new(pattern)
-                {
-                    let why = format!("must be a valid regular expression, but isn't: {error}");
-                    found.push(FieldError::invalid(&join(&at, "pattern"), pattern, why));
-                }
-            });
-            self.errors.append(&mut found);
+            if keys[..at].contains(key) {
+                self.invalid(path, KEYS, list.clone(), "must not contain duplicate entries");
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod field_error;
 mod format;
 mod openapi;
 mod prune;
+mod structural;
 mod validate;
 
 pub use check::check;

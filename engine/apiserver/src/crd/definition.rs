@@ -4,17 +4,12 @@
 //! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/registry/customresourcedefinition/strategy.go
 //! and pkg/apis/apiextensions/validation/validation.go
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
-use super::{JsonPath, cause, names, rules};
+use super::{names, spec};
 use crate::{
-    kinds::{
-        self,
-        checks::{indexed, text},
-    },
-    object::{self, finalizers, metadata_mut, strings},
+    kinds::checks::{immutable, indexed, items, text},
+    object::{self, finalizers, metadata_mut},
     status::{Cause, Status},
     strategy::{Context, Strategy},
 };
@@ -55,38 +50,39 @@ impl Strategy for Definition {
         Ok(())
     }
 
-    fn validate(&self, context: Context<'_>, object: &Value) -> Vec<Cause> {
-        let mut out = kinds::definition_checks().validate(context, object);
-        let group = object["spec"]["group"].as_str().unwrap_or_default();
-        let protected = ["k8s.io", "kubernetes.io"]
-            .iter()
-            .any(|own| group == *own || group.strip_suffix(own).is_some_and(|rest| rest.ends_with('.')));
-        if protected && object["metadata"]["annotations"][APPROVED].as_str().unwrap_or_default().is_empty() {
-            out.push(Cause::required(
-                "metadata.annotations[api-approved.kubernetes.io]",
-                "protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
-            ));
+    fn validate(&self, _context: Context<'_>, object: &Value) -> Vec<Cause> {
+        let (name, names) = (object::name(object), &object["spec"]["names"]);
+        let mut out = Vec::new();
+        if name != format!("{}.{}", text(&names["plural"]), text(&object["spec"]["group"])) {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            out.push(Cause::invalid("metadata.name", name, why));
         }
-        out.extend(check(object));
+        spec::check(&mut out, &object["spec"], None);
+        stored_versions(&mut out, object);
+        approval(&mut out, object, None);
+        preserves_unknown_fields(&mut out, object);
         out
     }
 
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Vec<Cause> {
+        let mut out = Vec::new();
         if context.subresource == "status" {
-            return Vec::new();
+            spec::names(&mut out, &object["status"]["acceptedNames"], "status.acceptedNames");
+            return out;
         }
-        let mut out = kinds::definition_checks().validate_update(context, object, old);
-        out.extend(check(object));
-        let versions: Vec<&str> = versions(object).filter_map(|version| version["name"].as_str()).collect();
-        for (at, stored) in strings(&object["status"]["storedVersions"]).into_iter().enumerate() {
-            if !versions.contains(&stored) {
-                out.push(Cause::invalid(
-                    format!("status.storedVersions[{at}]"),
-                    stored,
-                    "missing from spec.versions; storedVersions must be migrated to the current storage version, and the entry removed from status.storedVersions, before the version can be removed",
-                ));
-            }
+        let established = names::is_established(&old["status"]);
+        let (now, before) = (&object["spec"], &old["spec"]);
+        spec::check(&mut out, now, Some(&spec::Before { spec: before, established }));
+        if established {
+            immutable(&mut out, &now["scope"], &before["scope"], "spec.scope");
+            immutable(&mut out, &now["names"]["kind"], &before["names"]["kind"], "spec.names.kind");
         }
+        immutable(&mut out, &now["group"], &before["group"], "spec.group");
+        immutable(&mut out, &now["names"]["plural"], &before["names"]["plural"], "spec.names.plural");
+        spec::names(&mut out, &object["status"]["acceptedNames"], "status.acceptedNames");
+        stored_versions(&mut out, object);
+        approval(&mut out, object, Some(old));
+        preserves_unknown_fields(&mut out, object);
         out
     }
 
@@ -113,163 +109,80 @@ impl Strategy for Definition {
     }
 }
 
-fn versions(object: &Value) -> impl Iterator<Item = &Value> {
-    object["spec"]["versions"].as_array().into_iter().flatten()
-}
-
-fn check(object: &Value) -> Vec<Cause> {
-    let spec = &object["spec"];
-    let mut out = Vec::new();
-    match spec["conversion"]["strategy"].as_str() {
-        None | Some("None") => {
-            if spec["conversion"]["webhook"].is_object() {
-                out.push(Cause::forbidden(
-                    "spec.conversion.webhook",
-                    "should not be set when strategy is not set to Webhook",
-                ));
-            }
-        }
-        Some("Webhook") => check_webhook(&spec["conversion"]["webhook"], &mut out),
-        Some(other) => {
-            out.push(Cause::not_supported("spec.conversion.strategy", other, &["None", "Webhook"]));
+/// What objects are stored in is there, and can still be read.
+fn stored_versions(out: &mut Vec<Cause>, object: &Value) {
+    const AT: &str = "status.storedVersions";
+    let stored = &object["status"]["storedVersions"];
+    if items(stored).is_empty() {
+        return out.push(Cause::invalid(AT, stored.clone(), "must have at least one stored version"));
+    }
+    let versions = items(&object["spec"]["versions"]);
+    for version in versions.iter().filter(|version| version["storage"] == true) {
+        if !items(stored).contains(&version["name"]) {
+            let why = format!("must have the storage version {}", text(&version["name"]));
+            out.push(Cause::invalid(AT, stored.clone(), &why));
         }
     }
-    if spec["preserveUnknownFields"] == true {
-        out.push(Cause::invalid(
-            "spec.preserveUnknownFields",
-            true,
-            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-        ));
-    }
-    for (at, version) in versions(object).enumerate() {
-        check_version(version, &format!("spec.versions[{at}]"), &mut out);
-    }
-    out
-}
-
-/// The paths are those of upstream's internal form.
-fn check_webhook(webhook: &Value, out: &mut Vec<Cause>) {
-    const CLIENT: &str = "spec.conversion.webhookClientConfig";
-    const VERSIONS: &str = "spec.conversion.conversionReviewVersions";
-    if webhook["clientConfig"].is_object() {
-        kinds::webhook_client(out, &webhook["clientConfig"], CLIENT);
-    } else {
-        out.push(Cause::required(CLIENT, "required when strategy is set to Webhook"));
-    }
-    kinds::review_versions(out, &webhook["conversionReviewVersions"], VERSIONS, "");
-}
-
-fn check_version(version: &Value, path: &str, out: &mut Vec<Cause>) {
-    let schema = &version["schema"]["openAPIV3Schema"];
-    if schema.is_object() {
-        let at = format!("{path}.schema.openAPIV3Schema");
-        let before = out.len();
-        out.extend(coracle_schema::check_custom_schema(schema, &at).into_iter().map(cause));
-        // Rules are typed by the schema: one that makes no sense tells them nothing.
-        if out.len() == before {
-            out.extend(rules::compile(schema, &at).1);
+    for (at, own) in indexed(stored, AT) {
+        if !versions.iter().any(|version| version["name"] == *own) {
+            let own = text(own);
+            let why = format!(
+                "missing from spec.versions; {own} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {own} and removes {own} from status.storedVersions"
+            );
+            out.push(Cause::invalid(at, own, &why));
         }
-    }
-    let columns = version["additionalPrinterColumns"].as_array();
-    for (at, column) in columns.into_iter().flatten().enumerate() {
-        let path = format!("{path}.additionalPrinterColumns[{at}]");
-        let kind = column["type"].as_str().unwrap_or_default();
-        let kinds = ["boolean", "date", "integer", "number", "string"];
-        if !kinds.contains(&kind) {
-            let why = format!("must be one of {}", kinds.join(","));
-            out.push(Cause::invalid(format!("{path}.type"), kind, &why));
-        }
-        let json_path = column["jsonPath"].as_str().unwrap_or_default();
-        if json_path.is_empty() {
-            out.push(Cause::required(format!("{path}.jsonPath"), ""));
-        } else if JsonPath::parse(json_path).is_none() {
-            out.push(Cause::invalid(
-                format!("{path}.jsonPath"),
-                json_path,
-                "is not a path that this server understands",
-            ));
-        }
-    }
-    let scale = &version["subresources"]["scale"];
-    if scale.is_object() {
-        for (field, root) in
-            [("specReplicasPath", ".spec."), ("statusReplicasPath", ".status."), ("labelSelectorPath", "")]
-        {
-            let given = scale[field].as_str().unwrap_or_default();
-            let at = format!("{path}.subresources.scale.{field}");
-            match given {
-                "" if field == "labelSelectorPath" => {}
-                "" => out.push(Cause::required(at, "")),
-                _ if given.contains('[') => {
-                    out.push(Cause::invalid(at, given, "should be a simple json path without []"));
-                }
-                _ if !given.starts_with(root) => {
-                    let why = format!("should be a json path under {}", root.trim_end_matches('.'));
-                    out.push(Cause::invalid(at, given, &why));
-                }
-                _ => {}
-            }
-        }
-    }
-    selectable(&version["selectableFields"], schema, &format!("{path}.selectableFields"), out);
-}
-
-/// How many fields of a version selectors may name.
-const MAX_SELECTABLE: usize = 8;
-
-fn selectable(fields: &Value, schema: &Value, path: &str, out: &mut Vec<Cause>) {
-    const TYPES: &str = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for (at, field) in indexed(fields, path) {
-        let (given, at) = (text(&field["jsonPath"]), format!("{at}.jsonPath"));
-        if given.is_empty() {
-            out.push(Cause::required(at, ""));
-            continue;
-        }
-        let found = match selected(given, schema) {
-            Ok(found) => found,
-            Err(why) => {
-                out.push(Cause::invalid(at, given, &format!("is an invalid path: {why}")));
-                continue;
-            }
-        };
-        if given.split('.').nth(1) == Some("metadata") {
-            out.push(Cause::invalid(at.as_str(), given, "must not point to fields in metadata"));
-        }
-        if !matches!(text(&found["type"]), "string" | "boolean" | "integer") {
-            out.push(Cause::invalid(at.as_str(), given, TYPES));
-        }
-        if !seen.insert(given) {
-            out.push(Cause::duplicate(at, given));
-        }
-    }
-    if seen.len() > MAX_SELECTABLE {
-        out.push(Cause::too_many(path, seen.len(), MAX_SELECTABLE));
     }
 }
 
-const ARRAYS: &str = "array notation is not allowed";
+/// What the annotation of a group of the community's says.
+#[derive(PartialEq)]
+enum Approval {
+    Missing,
+    /// `unapproved…`
+    Bypassed,
+    /// A URL.
+    Approved,
+    Invalid,
+}
 
-/// The schema that `.spec.color` leads to, read as upstream reads the paths of rules.
-fn selected<'s>(path: &str, mut schema: &'s Value) -> Result<&'s Value, String> {
-    let mut rest = path;
-    while !rest.is_empty() {
-        let Some(after) = rest.strip_prefix('.') else {
-            let end = rest.find(['.', '[', ']']).unwrap_or(rest.len()).max(1);
-            let why = || format!("expected [ or . but got: {}", &rest[..end]);
-            return Err(if rest.starts_with('[') { ARRAYS.into() } else { why() });
-        };
-        let end = after.find(['.', '[', ']']).unwrap_or(after.len());
-        if after.is_empty() {
-            return Err("unexpected end of JSON path".into());
-        }
-        let (name, properties) = (&after[..end], &schema["properties"]);
-        let inner = match properties {
-            Value::Null => Some(&schema["additionalProperties"]).filter(|own| own.is_object()),
-            properties => properties.get(name),
-        };
-        schema = inner.ok_or("does not refer to a valid field")?;
-        rest = &after[end..];
+fn approval_of(object: &Value) -> (Approval, &str) {
+    let given = text(&object["metadata"]["annotations"][APPROVED]);
+    let host =
+        |(scheme, rest): (&str, &str)| !scheme.is_empty() && !rest.starts_with('/') && !rest.is_empty();
+    let approval = match given {
+        "" => Approval::Missing,
+        _ if given.starts_with("unapproved") => Approval::Bypassed,
+        _ if given.split_once("://").is_some_and(host) => Approval::Approved,
+        _ => Approval::Invalid,
+    };
+    (approval, given)
+}
+
+fn approval(out: &mut Vec<Cause>, object: &Value, old: Option<&Value>) {
+    const AT: &str = "metadata.annotations[api-approved.kubernetes.io]";
+    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let group = text(&object["spec"]["group"]);
+    let protected = ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|own| group == *own || group.strip_suffix(own).is_some_and(|rest| rest.ends_with('.')));
+    let (approval, given) = approval_of(object);
+    if !protected || old.is_some_and(|old| approval_of(old).0 == approval) {
+        return;
     }
-    Ok(schema)
+    let must = format!("protected groups must have approval annotation \"{APPROVED}\"");
+    match approval {
+        Approval::Missing => out.push(Cause::required(AT, &format!("{must}, {SEE}"))),
+        Approval::Invalid => {
+            let why = format!("{must} with either a URL or a reason starting with \"unapproved\", {SEE}");
+            out.push(Cause::invalid(AT, given, &why));
+        }
+        Approval::Bypassed | Approval::Approved => {}
+    }
+}
+
+fn preserves_unknown_fields(out: &mut Vec<Cause>, object: &Value) {
+    if object["spec"]["preserveUnknownFields"] == true {
+        let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        out.push(Cause::invalid("spec.preserveUnknownFields", true, why));
+    }
 }

@@ -11,7 +11,9 @@ pub mod definition;
 mod json_path;
 pub mod names;
 pub mod rules;
+mod selectable;
 mod served;
+mod spec;
 mod strategy;
 
 use std::sync::Arc;

@@ -9,7 +9,6 @@ mod certificates;
 mod checked;
 pub use checked::Checked;
 pub mod checks;
-mod cluster;
 mod conditions;
 pub use conditions::conditions;
 mod config_data;
@@ -21,6 +20,7 @@ mod event;
 mod flow_control;
 pub mod ip;
 mod job_policy;
+mod lease;
 pub mod namespace;
 mod network;
 mod node;
@@ -78,7 +78,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("batch", "cronjobs") => &batch::CRON_JOB,
         ("batch", "jobs") => &batch::JOB,
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::SigningRequest,
-        ("coordination.k8s.io", "leases") => &cluster::LEASE,
+        ("coordination.k8s.io", "leases") => &lease::LEASE,
         ("discovery.k8s.io", "endpointslices") => &endpoints::ENDPOINT_SLICE,
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flow_control::SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flow_control::LEVEL,
@@ -107,11 +107,6 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("storagemigration.k8s.io", "storageversionmigrations") => &storage_migration::Migration,
         _ => &Generic,
     }
-}
-
-/// What every definition must fulfil before its schemas are looked at.
-pub fn definition_checks() -> &'static dyn Strategy {
-    &cluster::DEFINITION
 }
 
 pub use webhook_client::{authorities, client as webhook_client, review_versions};

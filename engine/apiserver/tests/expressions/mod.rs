@@ -183,7 +183,7 @@ async fn policies_that_make_no_sense_are_refused() {
         ("validations", json!([{"expression": "variables.none"}]), "undefined field 'none'"),
         ("validations", json!([{"expression": "request.nope == ''"}]), "undefined field 'nope'"),
         ("validations", json!([]), "validations or auditAnnotations must contain at least one item"),
-        ("variables", json!([{"name": "a-b", "expression": "1"}]), "name is not a valid CEL identifier"),
+        ("variables", json!([{"name": "a-b", "expression": "1"}]), "must be a valid CEL identifier"),
         ("failurePolicy", json!("Maybe"), "spec.failurePolicy: Unsupported value: \"Maybe\""),
         (
             "matchConditions",
@@ -202,7 +202,9 @@ async fn policies_that_make_no_sense_are_refused() {
     assert!(answer.message().contains("must not contain both Deny and Warn"), "{}", answer.text);
 }
 
-async fn mutating(harness: &Harness, name: &str, constraints: Value, mutations: Value) {
+async fn mutating(harness: &Harness, name: &str, mut constraints: Value, mutations: Value) {
+    // What goes cannot be changed.
+    constraints["resourceRules"][0]["operations"] = json!(["CREATE", "UPDATE"]);
     let policy = json!({"metadata": {"name": name}, "spec": {
         "matchConstraints": constraints, "reinvocationPolicy": "IfNeeded", "mutations": mutations,
     }});

@@ -127,18 +127,17 @@ fn read_rule(
     let before = causes.len();
     let source = text("rule");
     texts(rule, path, causes);
-    if source.trim().is_empty() {
-        causes.push(Cause::required(at("rule"), "rule is not specified"));
-        return None;
-    }
     let given = rule["fieldPath"].as_str().filter(|given| !given.is_empty());
     let field_path = given.and_then(|given| {
         let path = normalize(given, schema).ok();
         if path.is_none() {
-            causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must be a valid path"));
+            causes.push(Cause::invalid(at("fieldPath"), given, "must be a valid path"));
         }
         path
     });
+    if causes.len() > before {
+        return None;
+    }
     let optional = rule["optionalOldSelf"] == true;
     let old = if optional { Type::optional(ty.clone()) } else { ty.clone() };
     let environment = Environment::new([("self", ty.clone()), ("oldSelf", old)]);
@@ -200,42 +199,37 @@ fn check(compiled: Result<Program, CompileError>, wanted: &Type) -> Result<Progr
     if fits { Ok(program) } else { Err(None) }
 }
 
-/// What the other fields may be.
+/// What the fields of a rule may be, before any of them is read as an expression.
 fn texts(rule: &Value, path: &str, causes: &mut Vec<Cause>) {
+    const NOT_BLANK: &str = "must be non-empty if specified";
+    const ONE_LINE: &str = "must not contain line breaks";
+    let text = |field: &str| rule[field].as_str().unwrap_or_default();
     let at = |field: &str| format!("{path}.{field}");
-    let message = rule["message"].as_str();
-    if let Some(message) = message {
-        if message.trim().is_empty() && !message.is_empty() {
-            causes.push(Cause::invalid(at("message"), message, "message must be non-empty if specified"));
-        } else if message.trim().contains(['\n', '\r']) {
-            causes.push(Cause::invalid(at("message"), message, "message must not contain line breaks"));
-        }
-    }
-    let expression = rule["messageExpression"].as_str();
-    if let Some(expression) = expression
-        && expression.trim().is_empty()
-        && !expression.is_empty()
-    {
-        causes.push(Cause::required(
-            at("messageExpression"),
-            "messageExpression must be non-empty if specified",
-        ));
-    }
-    let bare = message.is_none_or(str::is_empty) && expression.is_none_or(str::is_empty);
-    if bare && rule["rule"].as_str().is_some_and(|rule| rule.trim().contains(['\n', '\r'])) {
+    let is_blank = |given: &str| !given.is_empty() && given.trim().is_empty();
+    let has_lines = |given: &str| given.contains(['\n', '\r']);
+    let (source, message) = (text("rule").trim(), text("message"));
+    if source.is_empty() {
+        causes.push(Cause::required(at("rule"), "rule is not specified"));
+    } else if is_blank(message) {
+        causes.push(Cause::invalid(at("message"), message, NOT_BLANK));
+    } else if has_lines(message.trim()) {
+        causes.push(Cause::invalid(at("message"), message, ONE_LINE));
+    } else if has_lines(source) && message.is_empty() {
         causes.push(Cause::required(at("message"), "message must be specified if rule contains line breaks"));
+    }
+    if is_blank(text("messageExpression")) {
+        let why = format!("messageExpression {NOT_BLANK}");
+        causes.push(Cause::required(at("messageExpression"), &why));
     }
     if let Some(reason) = rule["reason"].as_str().filter(|reason| !REASONS.contains(reason)) {
         causes.push(Cause::not_supported(at("reason"), reason, &REASONS));
     }
-    let blank = |given: &&str| !given.is_empty() && given.trim().is_empty();
-    if let Some(given) = rule["fieldPath"].as_str().filter(blank) {
-        causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must be non-empty if specified"));
+    let given = text("fieldPath");
+    if is_blank(given) {
+        causes.push(Cause::invalid(at("fieldPath"), given, NOT_BLANK));
     }
-    if let Some(given) = rule["fieldPath"].as_str()
-        && given.contains(['\n', '\r'])
-    {
-        causes.push(Cause::invalid(at("fieldPath"), given, "fieldPath must not contain line breaks"));
+    if has_lines(given) {
+        causes.push(Cause::invalid(at("fieldPath"), given, ONE_LINE));
     }
 }
 
