@@ -233,7 +233,10 @@ async fn names_in_use_are_not_accepted_and_bad_definitions_are_refused() {
             json!({"spec": {"conversion": {"strategy": "Webhook"}}}),
             "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
         ),
-        (json!({"spec": {"group": "example.org"}}), "spec.group: Invalid value: \"example.org\": field is immutable"),
+        (
+            json!({"spec": {"group": "example.org"}}),
+            "spec.group: Invalid value: \"example.org\": field is immutable",
+        ),
         (json!({"spec": {"scope": "Cluster"}}), "field is immutable"),
         (selectable(&[".spec.color", ".spec.color"]), "Duplicate value: \".spec.color\""),
         (selectable(&[".spec.free"]), "must point to a field of type string, boolean or integer"),

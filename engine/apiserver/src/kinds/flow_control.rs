@@ -2,31 +2,46 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/flowcontrol/validation/validation.go
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     checked::Checked,
-    checks::{Causes, add, indexed, is_set, items, one_of, same, text},
+    checks::{Causes, add, indexed, is_set, items, require, same, text},
 };
-use crate::{bootstrap::flow_control, metadata::subdomain_problems, object, status::Cause};
+use crate::{
+    bootstrap::flow_control,
+    metadata::{label_problems, subdomain_problems},
+    object,
+    status::Cause,
+};
 
 const MAX_PRECEDENCE: i64 = 10_000;
 const MAX_QUEUES: i64 = 10_000_000;
+/// So many bits of a flow's hash decide which queues it may use.
+const MAX_HASH_BITS: u32 = 60;
+const VERBS: [&str; 9] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
-pub static SCHEMA: Checked = Checked::new(schema);
-pub static LEVEL: Checked = Checked::new(level);
+pub static SCHEMA: Checked = Checked::new(schema).checking_status(|new, _| conditions(new));
+pub static LEVEL: Checked = Checked::new(level).checking_status(|new, _| conditions(new));
 
 /// The mandatory ones are what they are.
 fn fixed(out: &mut Causes, own: &Value, kind: &str) {
     let name = object::name(own);
     // Of the level `exempt`, the shares may be changed.
-    if kind == "PriorityLevelConfiguration" && name == "exempt" {
-        return;
-    }
+    let open = (kind == "PriorityLevelConfiguration" && name == "exempt").then_some("exempt");
+    let comparable = |spec: &Value| {
+        let mut spec = without_defaults(spec);
+        if let Some(field) = open {
+            object::remove(&mut spec, field);
+        }
+        spec
+    };
     let own_kind = |wanted: &Value| wanted["kind"] == kind && object::name(wanted) == name;
     let mut wanted = flow_control::mandatory().filter(own_kind);
-    if wanted.any(|wanted| !same(&wanted["spec"], &without_defaults(&own["spec"]))) {
-        let why = format!("spec of '{name}' must equal the fixed value");
+    if wanted.any(|wanted| !same(&comparable(&wanted["spec"]), &comparable(&own["spec"]))) {
+        let but = open.map(|field| format!(" except the 'spec.{field}' field")).unwrap_or_default();
+        let why = format!("spec of '{name}'{but} must equal the fixed value");
         out.push(Cause::invalid("spec", own["spec"].clone(), &why));
     }
 }
@@ -44,9 +59,21 @@ fn without_defaults(spec: &Value) -> Value {
     spec
 }
 
+fn conditions(own: &Value) -> Causes {
+    let (mut out, mut seen) = (Vec::new(), Vec::new());
+    for (at, condition) in indexed(&own["status"]["conditions"], "status.conditions") {
+        let kind = text(&condition["type"]);
+        if seen.contains(&kind) {
+            out.push(Cause::duplicate(format!("{at}.type"), kind));
+        }
+        seen.push(kind);
+        require(&mut out, &condition["type"], &format!("{at}.type"));
+    }
+    out
+}
+
 fn schema(own: &Value) -> Causes {
     let (spec, mut out) = (&own["spec"], Vec::new());
-    fixed(&mut out, own, "FlowSchema");
     let precedence = spec["matchingPrecedence"].as_i64().unwrap_or_default();
     let field = "spec.matchingPrecedence";
     if precedence <= 0 {
@@ -59,9 +86,11 @@ fn schema(own: &Value) -> Causes {
         let why = "only the schema named 'exempt' may have matchingPrecedence 1";
         out.push(Cause::invalid(field, precedence, why));
     }
-    if spec["distinguisherMethod"].is_object() {
-        let kind = &spec["distinguisherMethod"]["type"];
-        one_of(&mut out, kind, "spec.distinguisherMethod.type", &["ByNamespace", "ByUser"]);
+    let method = &spec["distinguisherMethod"];
+    let methods = ["ByNamespace", "ByUser"];
+    if method.is_object() && !methods.contains(&text(&method["type"])) {
+        let shown = json!({"Type": text(&method["type"])});
+        out.push(Cause::not_supported("spec.distinguisherMethod.type", shown, &methods));
     }
     let level = text(&spec["priorityLevelConfiguration"]["name"]);
     let field = "spec.priorityLevelConfiguration.name";
@@ -73,6 +102,8 @@ fn schema(own: &Value) -> Causes {
     for (at, rule) in indexed(&spec["rules"], "spec.rules") {
         rules(&mut out, rule, &at);
     }
+    fixed(&mut out, own, "FlowSchema");
+    out.extend(conditions(own));
     out
 }
 
@@ -80,42 +111,109 @@ fn rules(out: &mut Causes, rule: &Value, at: &str) {
     if items(&rule["subjects"]).is_empty() {
         out.push(Cause::required(format!("{at}.subjects"), "subjects must contain at least one value"));
     }
-    for (at, subject) in indexed(&rule["subjects"], &format!("{at}.subjects")) {
-        one_of(out, &subject["kind"], &format!("{at}.kind"), &["Group", "ServiceAccount", "User"]);
-        for (kind, field, parts) in [
-            ("User", "user", &["name"][..]),
-            ("Group", "group", &["name"]),
-            ("ServiceAccount", "serviceAccount", &["name", "namespace"]),
-        ] {
-            let is_kind = subject["kind"] == kind;
-            if is_kind && !subject[field].is_object() {
-                let why = format!("{field} is required when subject kind is '{kind}'");
-                out.push(Cause::required(format!("{at}.{field}"), &why));
-            } else if is_kind {
-                let missing = parts.iter().filter(|part| !is_set(&subject[field][**part]));
-                out.extend(missing.map(|part| Cause::required(format!("{at}.{field}.{part}"), "")));
-            } else if subject[field].is_object() {
-                let why = format!("{field} is forbidden when subject kind is not '{kind}'");
-                out.push(Cause::forbidden(format!("{at}.{field}"), &why));
-            }
-        }
+    for (at, own) in indexed(&rule["subjects"], &format!("{at}.subjects")) {
+        subject(out, own, &at);
     }
     if items(&rule["resourceRules"]).is_empty() && items(&rule["nonResourceRules"]).is_empty() {
         let why = "at least one of resourceRules and nonResourceRules has to be non-empty";
         out.push(Cause::required(at, why));
     }
     for (at, rule) in indexed(&rule["resourceRules"], &format!("{at}.resourceRules")) {
-        list(out, rule, &at, "verbs", "verbs must contain at least one value");
+        verbs(out, rule, &at);
         list(out, rule, &at, "apiGroups", "resource rules must supply at least one api group");
         list(out, rule, &at, "resources", "resource rules must supply at least one resource");
-        if items(&rule["namespaces"]).is_empty() && rule["clusterScope"] != true {
-            let why = "resource rules that are not cluster scoped must supply at least one namespace";
-            out.push(Cause::required(format!("{at}.namespaces"), why));
-        }
+        namespaces(out, rule, &at);
     }
     for (at, rule) in indexed(&rule["nonResourceRules"], &format!("{at}.nonResourceRules")) {
-        list(out, rule, &at, "verbs", "verbs must contain at least one value");
+        verbs(out, rule, &at);
         list(out, rule, &at, "nonResourceURLs", "nonResourceURLs must contain at least one value");
+        let urls = &rule["nonResourceURLs"];
+        for (at, own) in indexed(urls, &format!("{at}.nonResourceURLs")).filter(|_| !has_wildcard(urls)) {
+            if let Some(why) = url_problem(text(own)) {
+                out.push(Cause::invalid(at, own.clone(), why));
+            }
+        }
+    }
+}
+
+fn subject(out: &mut Causes, subject: &Value, at: &str) {
+    // In the order in which the others are forbidden.
+    const KINDS: [(&str, &str); 3] =
+        [("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
+    let kind = text(&subject["kind"]);
+    let Some((_, field)) = KINDS.into_iter().find(|(own, _)| *own == kind) else {
+        let kinds = ["Group", "ServiceAccount", "User"];
+        return out.push(Cause::not_supported(format!("{at}.kind"), kind, &kinds));
+    };
+    let (own, path) = (&subject[field], format!("{at}.{field}"));
+    if !own.is_object() {
+        out.push(Cause::required(path, &format!("{field} is required when subject kind is '{kind}'")));
+    } else if require(out, &own["name"], &format!("{path}.name")) && kind == "ServiceAccount" {
+        let name = text(&own["name"]);
+        if name != "*" {
+            add(out, &format!("{path}.name"), name, subdomain_problems(name));
+        }
+    }
+    if own.is_object() && kind == "ServiceAccount" {
+        let (namespace, at) = (text(&own["namespace"]), format!("{at}.{field}.namespace"));
+        if namespace.is_empty() {
+            out.push(Cause::required(at, "must specify namespace for service account"));
+        } else {
+            add(out, &at, namespace, label_problems(namespace));
+        }
+    }
+    for (other, field) in KINDS.into_iter().filter(|(own, _)| *own != kind) {
+        if subject[field].is_object() {
+            let why = format!("{field} is forbidden when subject kind is not '{other}'");
+            out.push(Cause::forbidden(format!("{at}.{field}"), &why));
+        }
+    }
+}
+
+fn has_wildcard(list: &Value) -> bool {
+    items(list).iter().any(|value| value == "*")
+}
+
+fn verbs(out: &mut Causes, rule: &Value, at: &str) {
+    let own = &rule["verbs"];
+    list(out, rule, at, "verbs", "verbs must contain at least one value");
+    if !has_wildcard(own) && !items(own).iter().all(|verb| VERBS.contains(&text(verb))) {
+        out.push(Cause::not_supported(format!("{at}.verbs"), own.clone(), &VERBS));
+    }
+}
+
+fn namespaces(out: &mut Causes, rule: &Value, at: &str) {
+    let (own, at) = (&rule["namespaces"], format!("{at}.namespaces"));
+    if !is_set(own) && rule["clusterScope"] != true {
+        let why = "resource rules that are not cluster scoped must supply at least one namespace";
+        out.push(Cause::required(at, why));
+    } else if has_wildcard(own) {
+        if items(own).len() > 1 {
+            let why = "if '*' is present, must not specify other namespaces";
+            out.push(Cause::invalid(at, own.clone(), why));
+        }
+    } else {
+        for (at, name) in indexed(own, &at) {
+            for problem in label_problems(text(name)) {
+                let why = format!("each member of this list must be '*' or a DNS-1123 label; {problem}");
+                out.push(Cause::invalid(at.as_str(), name.clone(), &why));
+            }
+        }
+    }
+}
+
+fn url_problem(path: &str) -> Option<&'static str> {
+    let wildcards = path.matches('*').count();
+    match path {
+        "" => Some("must not be empty"),
+        "/" => None,
+        _ if !path.starts_with('/') => Some("must start with slash"),
+        _ if path.contains(' ') => Some("must not contain white-space"),
+        _ if path.contains("//") => Some("must not contain double slash"),
+        _ if wildcards > 1 || (wildcards == 1 && !path.ends_with("/*")) => {
+            Some("wildcard can only do suffix matching")
+        }
+        _ => None,
     }
 }
 
@@ -123,7 +221,7 @@ fn list(out: &mut Causes, rule: &Value, at: &str, field: &str, why: &str) {
     let values = items(&rule[field]);
     if values.is_empty() {
         out.push(Cause::required(format!("{at}.{field}"), why));
-    } else if values.len() > 1 && values.iter().any(|value| value == "*") {
+    } else if values.len() > 1 && has_wildcard(&rule[field]) {
         let what = match field {
             "apiGroups" => "api groups",
             "nonResourceURLs" => "non-resource URLs",
@@ -136,139 +234,101 @@ fn list(out: &mut Causes, rule: &Value, at: &str, field: &str, why: &str) {
 
 fn level(own: &Value) -> Causes {
     let (spec, mut out) = (&own["spec"], Vec::new());
-    fixed(&mut out, own, "PriorityLevelConfiguration");
     let kind = text(&spec["type"]);
-    if (kind == "Exempt") != (object::name(own) == "exempt") && matches!(kind, "Exempt" | "Limited") {
-        let why = "type must be 'Exempt' if and only if `name` is 'exempt'";
+    if (kind == "Exempt") != (object::name(own) == "exempt") {
+        let why = "must be 'Exempt' if and only if `name` is 'exempt'";
         out.push(Cause::invalid("spec.type", kind, why));
     }
-    one_of(&mut out, &spec["type"], "spec.type", &["Exempt", "Limited"]);
-    let limited = &spec["limited"];
-    match (kind, limited.is_object()) {
-        ("Exempt", true) => {
-            out.push(Cause::forbidden("spec.limited", "must be nil if the type is not Limited"))
+    let (limited, exempt) = (&spec["limited"], &spec["exempt"]);
+    match kind {
+        "Exempt" => {
+            if limited.is_object() {
+                out.push(Cause::forbidden("spec.limited", "must be nil if the type is not Limited"));
+            }
+            shares(&mut out, exempt, "spec.exempt");
+            percents(&mut out, exempt, "spec.exempt");
         }
-        ("Limited", false) => {
-            out.push(Cause::required("spec.limited", "must not be empty when type is Limited"))
+        "Limited" => {
+            if exempt.is_object() {
+                out.push(Cause::forbidden("spec.exempt", "must be nil if the type is Limited"));
+            }
+            if limited.is_object() {
+                shares(&mut out, limited, "spec.limited");
+                response(&mut out, &limited["limitResponse"], "spec.limited.limitResponse");
+                percents(&mut out, limited, "spec.limited");
+            } else {
+                out.push(Cause::required("spec.limited", "must not be empty when type is Limited"));
+            }
         }
-        ("Limited", true) => limits(&mut out, limited),
-        _ => {}
+        other => out.push(Cause::not_supported("spec.type", other, &["Exempt", "Limited"])),
     }
-    if kind == "Limited" && spec["exempt"].is_object() {
-        out.push(Cause::forbidden("spec.exempt", "must be nil if the type is Limited"));
-    }
+    fixed(&mut out, own, "PriorityLevelConfiguration");
+    out.extend(conditions(own));
     out
 }
 
-fn limits(out: &mut Causes, limited: &Value) {
-    const AT: &str = "spec.limited";
-    let mut check = |field: &str, holds: fn(i64) -> bool, why: &str| {
-        if let Some(number) = limited[field].as_i64().filter(|number| !holds(*number)) {
-            out.push(Cause::invalid(format!("{AT}.{field}"), number, why));
-        }
-    };
-    check("nominalConcurrencyShares", |number| number >= 0, "must be a non-negative integer");
-    check("lendablePercent", |number| (0..=100).contains(&number), "must be between 0 and 100, inclusive");
-    check("borrowingLimitPercent", |number| number >= 0, "if specified, must be a non-negative integer");
-    let response = &limited["limitResponse"];
-    let queuing = &response["queuing"];
-    let at = format!("{AT}.limitResponse");
-    one_of(out, &response["type"], &format!("{at}.type"), &["Queue", "Reject"]);
+fn number(out: &mut Causes, parent: &Value, path: &str, field: &str, holds: impl Fn(i64) -> bool, why: &str) {
+    if let Some(number) = parent[field].as_i64().filter(|number| !holds(*number)) {
+        out.push(Cause::invalid(format!("{path}.{field}"), number, why));
+    }
+}
+
+fn shares(out: &mut Causes, parent: &Value, path: &str) {
+    let why = "must be a non-negative integer";
+    number(out, parent, path, "nominalConcurrencyShares", |shares| shares >= 0, why);
+}
+
+fn percents(out: &mut Causes, parent: &Value, path: &str) {
+    let why = "must be between 0 and 100, inclusive";
+    number(out, parent, path, "lendablePercent", |percent| (0..=100).contains(&percent), why);
+    let why = "if specified, must be a non-negative integer";
+    number(out, parent, path, "borrowingLimitPercent", |percent| percent >= 0, why);
+}
+
+fn response(out: &mut Causes, response: &Value, at: &str) {
+    let (queuing, path) = (&response["queuing"], format!("{at}.queuing"));
     match (text(&response["type"]), queuing.is_object()) {
         ("Reject", true) => {
             let why = "must be nil if limited.limitResponse.type is not Limited";
-            out.push(Cause::forbidden(format!("{at}.queuing"), why));
+            out.push(Cause::forbidden(path, why));
         }
         ("Queue", false) => {
             let why = "must not be empty if limited.limitResponse.type is Limited";
-            out.push(Cause::required(format!("{at}.queuing"), why));
+            out.push(Cause::required(path, why));
         }
-        ("Queue", true) => queues(out, queuing, &format!("{at}.queuing")),
-        _ => {}
+        ("Queue", true) => queues(out, queuing, &path),
+        ("Reject", false) => {}
+        (other, _) => out.push(Cause::not_supported(format!("{at}.type"), other, &["Queue", "Reject"])),
     }
 }
 
 fn queues(out: &mut Causes, queuing: &Value, at: &str) {
-    for field in ["queueLengthLimit", "queues", "handSize"] {
-        if let Some(number) = queuing[field].as_i64().filter(|number| *number <= 0) {
-            out.push(Cause::invalid(format!("{at}.{field}"), number, "must be positive"));
-        }
+    const POSITIVE: &str = "must be positive";
+    let given = |field: &str| queuing[field].as_i64().unwrap_or_default();
+    let (length, queues, hand) = (given("queueLengthLimit"), given("queues"), given("handSize"));
+    let mut refuse = |field: &str, number: i64, why: &str| {
+        out.push(Cause::invalid(format!("{at}.{field}"), number, why));
+    };
+    if length <= 0 {
+        refuse("queueLengthLimit", length, POSITIVE);
     }
-    let number = |field: &str| queuing[field].as_i64().unwrap_or_default();
-    let (queues, hand) = (number("queues"), number("handSize"));
-    if queues > MAX_QUEUES {
-        out.push(Cause::invalid(format!("{at}.queues"), queues, "must not be greater than 10000000"));
+    if queues <= 0 {
+        refuse("queues", queues, POSITIVE);
+    } else if queues > MAX_QUEUES {
+        refuse("queues", queues, &format!("must not be greater than {MAX_QUEUES}"));
     }
-    if hand > queues {
-        let why = format!("should not be greater than queues ({queues})");
-        out.push(Cause::invalid(format!("{at}.handSize"), hand, &why));
+    let bits = ((queues.max(1) as f64).log2() * hand as f64).ceil();
+    if hand <= 0 {
+        refuse("handSize", hand, POSITIVE);
+    } else if hand > queues {
+        refuse("handSize", hand, &format!("should not be greater than queues ({queues})"));
+    } else if bits > f64::from(MAX_HASH_BITS) {
+        let why = format!(
+            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MAX_HASH_BITS}"
+        );
+        refuse("handSize", hand, &why);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{super::checks::assert_cases, *};
-
-    #[test]
-    fn the_objects_of_a_new_cluster_are_valid_and_the_mandatory_ones_fixed() {
-        for object in flow_control::objects() {
-            let causes = if object["kind"] == "FlowSchema" { schema(&object) } else { level(&object) };
-            assert_eq!(causes, [], "{object}");
-        }
-        let mut changed = flow_control::mandatory().find(|own| own["kind"] == "FlowSchema").expect("one");
-        changed["spec"]["rules"] = json!([]);
-        assert_eq!(schema(&changed).len(), 1);
-    }
-
-    #[test]
-    fn schemas_and_levels_get_the_stock_causes() {
-        let own = json!({"metadata": {"name": "x"}, "spec": {"matchingPrecedence": 5, "priorityLevelConfiguration": {"name": "y"}}});
-        assert_cases(
-            own,
-            schema,
-            &[
-                (
-                    json!({"spec": {"matchingPrecedence": 1}}),
-                    &[
-                        "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
-                    ],
-                ),
-                (
-                    json!({"spec": {"priorityLevelConfiguration": {"name": ""}}}),
-                    &[
-                        "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
-                    ],
-                ),
-                (
-                    json!({"spec": {"rules": [{"subjects": [{"kind": "User"}]}]}}),
-                    &[
-                        "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'",
-                        "spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty",
-                    ],
-                ),
-            ],
-        );
-        let own = json!({"metadata": {"name": "x"}, "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}});
-        assert_cases(
-            own,
-            level,
-            &[
-                (
-                    json!({"spec": {"limited": {"lendablePercent": 101}}}),
-                    &[
-                        "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive",
-                    ],
-                ),
-                (
-                    json!({"spec": {"limited": {"limitResponse": {"type": "Queue", "queuing": {"queues": 2, "handSize": 3, "queueLengthLimit": 0}}}}}),
-                    &[
-                        "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: 0: must be positive",
-                        "spec.limited.limitResponse.queuing.handSize: Invalid value: 3: should not be greater than queues (2)",
-                    ],
-                ),
-            ],
-        );
-    }
-}
+mod tests;
