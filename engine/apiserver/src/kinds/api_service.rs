@@ -2,20 +2,24 @@
 //!
 //! Source: https://github.com/kubernetes/kube-aggregator/blob/master/pkg/apis/apiregistration/validation/validation.go
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
     checked::Checked,
-    checks::{Causes, PORT_RANGE, add, is_set, require, text},
+    checks::{Causes, PORT_RANGE, add, indexed, is_set, require, text},
 };
 use crate::{
-    metadata::subdomain_problems,
+    metadata::{rfc1035_problems, subdomain_problems},
     object,
     status::{Cause, quote},
     strategy::{Context, NameRule},
 };
 
-pub static API_SERVICE: Checked = Checked::new(check).preparing(prepare).named(NameRule::PathSegment);
+pub static API_SERVICE: Checked = Checked::new(check)
+    .preparing(prepare)
+    .checking_status(|new, _| conditions(new))
+    .named(NameRule::PathSegment);
 
 /// What this server serves itself is available from the first moment.
 fn prepare(service: &mut Value, old: Option<&Value>, _context: Context<'_>) {
@@ -35,10 +39,14 @@ fn check(service: &Value) -> Causes {
         let why = format!("must be `spec.version+\".\"+spec.group`: {}", quote(&expected));
         out.push(Cause::invalid("metadata.name", name, &why));
     }
+    if group.is_empty() && version != "v1" {
+        let why = "only v1 may have an empty group and it better be legacy kube";
+        out.push(Cause::required("spec.group", why));
+    }
     if !group.is_empty() {
         add(&mut out, "spec.group", group, subdomain_problems(group));
     }
-    require(&mut out, &spec["version"], "spec.version");
+    add(&mut out, "spec.version", version, rfc1035_problems(version));
     for (field, max) in [("groupPriorityMinimum", 20000), ("versionPriority", 1000)] {
         let priority = spec[field].as_i64().unwrap_or_default();
         if priority <= 0 || priority > max {
@@ -50,7 +58,8 @@ fn check(service: &Value) -> Causes {
     if !spec["service"].is_object() {
         if is_set(&spec["caBundle"]) {
             let why = "local APIServices may not have a caBundle";
-            out.push(Cause::invalid("spec.caBundle", spec["caBundle"].clone(), why));
+            let bytes = STANDARD.decode(text(&spec["caBundle"])).map_or(0, |bytes| bytes.len());
+            out.push(Cause::invalid("spec.caBundle", format!("{bytes} bytes"), why));
         }
         if insecure {
             let why = "local APIServices may not have insecureSkipTLSVerify";
@@ -67,6 +76,17 @@ fn check(service: &Value) -> Causes {
     if insecure && is_set(&spec["caBundle"]) {
         let why = "may not be true if caBundle is present";
         out.push(Cause::invalid("spec.insecureSkipTLSVerify", true, why));
+    }
+    out
+}
+
+fn conditions(service: &Value) -> Causes {
+    const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+    let mut out = Vec::new();
+    for (at, condition) in indexed(&service["status"]["conditions"], "status.conditions") {
+        if !STATUSES.contains(&text(&condition["status"])) {
+            out.push(Cause::not_supported(format!("{at}.status"), text(&condition["status"]), &STATUSES));
+        }
     }
     out
 }
@@ -93,6 +113,42 @@ mod tests {
                     &["spec.versionPriority: Invalid value: 1001: must be positive and less than 1000"],
                 ),
                 (json!({"spec": {"service": {"name": null}}}), &["spec.service.name: Required value"]),
+                (
+                    json!({"spec": {"service": {"namespace": ""}}}),
+                    &["spec.service.namespace: Required value"],
+                ),
+                (
+                    json!({"spec": {"groupPriorityMinimum": 0}}),
+                    &["spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000"],
+                ),
+                (
+                    json!({"metadata": {"name": "v2."}, "spec": {"group": "", "version": "v2"}}),
+                    &[
+                        "spec.group: Required value: only v1 may have an empty group and it better be legacy kube",
+                    ],
+                ),
+                (
+                    json!({"metadata": {"name": "V1.a.b"}, "spec": {"version": "V1"}}),
+                    &[
+                        "spec.version: Invalid value: \"V1\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+                    ],
+                ),
+                (
+                    json!({"spec": {"service": null, "caBundle": "YWJj"}}),
+                    &["spec.caBundle: Invalid value: \"3 bytes\": local APIServices may not have a caBundle"],
+                ),
+                (
+                    json!({"spec": {"caBundle": "YWJj", "insecureSkipTLSVerify": true}}),
+                    &[
+                        "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present",
+                    ],
+                ),
+                (
+                    json!({"spec": {"service": {"port": 0}}}),
+                    &[
+                        "spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
+                    ],
+                ),
                 (
                     json!({"spec": {"service": null, "insecureSkipTLSVerify": true}}),
                     &[

@@ -26,11 +26,14 @@ const COUNTS: [&str; 5] =
 const CRON_JOB_NAME_MAX: usize = 52;
 const MANAGER_MAX_BYTES: usize = 63;
 
-pub static JOB: Checked = Checked::new(job).comparing(compare_jobs).preparing(|job, old, _| {
-    if old.is_none() {
-        select_own_pods(job);
-    }
-});
+pub static JOB: Checked = Checked::new(job)
+    .comparing(compare_jobs)
+    .checking_status(super::job_status::status)
+    .preparing(|job, old, _| {
+        if old.is_none() {
+            select_own_pods(job);
+        }
+    });
 pub static CRON_JOB: Checked = Checked::new(cron_job);
 
 /// Gives the template labels with the Job's uid and name, and selects by the uid.

@@ -163,23 +163,25 @@ fn conditions(list: &Value) -> Causes {
     out
 }
 
-fn has(object: &Value, kind: &str) -> bool {
-    items(&object["status"]["conditions"]).iter().any(|condition| condition["type"] == kind)
+fn count(object: &Value, kind: &str) -> usize {
+    items(&object["status"]["conditions"]).iter().filter(|condition| condition["type"] == kind).count()
 }
 
-/// Each subresource adds only its own conditions, and none goes once it is there.
+/// What is decided stays, and only `approval` decides.
 fn changed_conditions(object: &Value, old: &Value, subresource: &str) -> Causes {
     let mut out = Vec::new();
+    let mut refuse = |what: &str, kind: &str| {
+        let why = format!("updates may not {what} a condition of type {kind:?}");
+        out.push(Cause::forbidden("status.conditions", &why));
+    };
     for kind in ["Approved", "Denied", "Failed"] {
-        let (is, was) = (has(object, kind), has(old, kind));
-        if was && !is {
-            let why = format!("updates may not remove a condition of type {kind:?}");
-            out.push(Cause::forbidden("status.conditions", &why));
+        if count(object, kind) < count(old, kind) {
+            refuse("remove", kind);
         }
-        let is_own = (kind == "Failed") == (subresource == "status");
-        if is && !was && !is_own {
-            let why = format!("updates may not add a condition of type {kind:?}");
-            out.push(Cause::forbidden("status.conditions", &why));
+    }
+    for kind in DECISIONS.into_iter().filter(|_| subresource != "approval") {
+        if count(object, kind) > count(old, kind) {
+            refuse("add", kind);
         }
     }
     out
@@ -274,6 +276,13 @@ mod tests {
                 with(&[]),
                 "status",
                 Some("status.conditions: Forbidden: updates may not add a condition of type \"Approved\""),
+            ),
+            (with(&["Failed"]), with(&[]), "status", None),
+            (
+                with(&[]),
+                with(&["Failed"]),
+                "status",
+                Some("status.conditions: Forbidden: updates may not remove a condition of type \"Failed\""),
             ),
             (
                 with(&[]),

@@ -1,4 +1,4 @@
-//! `metav1.Condition`, where the stock server checks it: policies, StorageVersionMigrations, ServiceCIDRs.
+//! `metav1.Condition`, where the stock server checks it: policies, budgets, StorageVersionMigrations.
 //!
 //! Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/apis/meta/v1/validation/validation.go
 //! (`ValidateConditions`)

@@ -21,6 +21,8 @@ use crate::{
 
 const DRIVER_NAME_MAX_BYTES: usize = 63;
 const NODE_ID_MAX_BYTES: usize = 256;
+const METADATA_MAX_BYTES: usize = 256 * 1024;
+const ERROR_MAX_BYTES: usize = 1024;
 const TOKEN_MIN_SECONDS: i64 = 600;
 const ALLOCATABLE_PERIOD_MIN_SECONDS: i64 = 10;
 
@@ -46,11 +48,17 @@ pub static NODE: Checked = Checked::new(node).comparing(|new, old| {
     }
     out
 });
-pub static ATTACHMENT: Checked = Checked::new(attachment).comparing(|new, old| {
-    let mut out = Vec::new();
-    immutable(&mut out, &new["spec"], &old["spec"], "spec");
-    out
-});
+pub static ATTACHMENT: Checked = Checked::new(attachment)
+    .checking_status(|new, _| {
+        let mut out = Vec::new();
+        attachment_status(&mut out, &new["status"]);
+        out
+    })
+    .comparing(|new, old| {
+        let mut out = Vec::new();
+        immutable(&mut out, &new["spec"], &old["spec"], "spec");
+        out
+    });
 pub static CAPACITY: Checked = Checked::new(capacity).comparing(|new, old| {
     let mut out = Vec::new();
     for field in ["nodeTopology", "storageClassName"] {
@@ -94,7 +102,7 @@ fn driver(driver: &Value) -> Causes {
         }
     }
     for mode in items(&spec["volumeLifecycleModes"]) {
-        one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Ephemeral", "Persistent"]);
+        one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Persistent", "Ephemeral"]);
     }
     let period = spec["nodeAllocatableUpdatePeriodSeconds"].as_i64();
     if let Some(seconds) = period.filter(|own| *own < ALLOCATABLE_PERIOD_MIN_SECONDS) {
@@ -109,9 +117,6 @@ fn node(node: &Value) -> Causes {
     let mut names = BTreeSet::new();
     for (at, driver) in indexed(&node["spec"]["drivers"], "spec.drivers") {
         driver_name(&mut out, &driver["name"], &format!("{at}.name"));
-        if !names.insert(text(&driver["name"])) {
-            out.push(Cause::duplicate(format!("{at}.name"), driver["name"].clone()));
-        }
         let id = format!("{at}.nodeID");
         if require(&mut out, &driver["nodeID"], &id) && text(&driver["nodeID"]).len() > NODE_ID_MAX_BYTES {
             let why = format!("must be {NODE_ID_MAX_BYTES} characters or less");
@@ -120,56 +125,73 @@ fn node(node: &Value) -> Causes {
         if let Some(count) = driver["allocatable"]["count"].as_i64().filter(|own| *own < 0) {
             out.push(Cause::invalid(format!("{at}.allocatable.count"), count, NON_NEGATIVE));
         }
-        let mut keys = BTreeSet::new();
-        for key in items(&driver["topologyKeys"]) {
-            let at = format!("{at}.topologyKeys");
-            if require(&mut out, key, &at) {
-                add(&mut out, &at, text(key), qualified_name_problems(text(key)));
-            }
-            if !keys.insert(text(key)) {
-                out.push(Cause::duplicate(at, key.clone()));
-            }
+        if !names.insert(text(&driver["name"])) {
+            out.push(Cause::duplicate(format!("{at}.name"), driver["name"].clone()));
         }
+        topology_keys(&mut out, &driver["topologyKeys"], &at);
     }
     out
 }
 
-fn attachment(attachment: &Value) -> Causes {
-    let (spec, mut out) = (&attachment["spec"], Vec::new());
-    if require(&mut out, &spec["attacher"], "spec.attacher") {
-        let name = text(&spec["attacher"]);
-        add(&mut out, "spec.attacher", name, qualified_name_problems(&name.to_lowercase()));
+/// Upstream names the driver, not the key.
+fn topology_keys(out: &mut Causes, list: &Value, driver: &str) {
+    let mut seen = BTreeSet::new();
+    for key in items(list) {
+        require(out, key, driver);
+        if !seen.insert(text(key)) {
+            out.push(Cause::duplicate(driver, key.clone()));
+        }
+        for problem in qualified_name_problems(text(key)) {
+            out.push(Cause::invalid(driver, list.clone(), &problem));
+        }
     }
-    let source = &spec["source"];
-    match (source["inlineVolumeSpec"].is_object(), is_set(&source["persistentVolumeName"])) {
-        (false, false) => out.push(Cause::required(
-            "spec.source",
-            "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-        )),
-        (true, true) => out.push(Cause::forbidden(
-            "spec.source",
-            "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-        )),
+}
+
+fn attachment(attachment: &Value) -> Causes {
+    const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    const VOLUME: &str = "spec.source.persistentVolumeName";
+    let (spec, mut out) = (&attachment["spec"], Vec::new());
+    let volume = spec["source"]["persistentVolumeName"].as_str();
+    match (spec["source"]["inlineVolumeSpec"].is_object(), volume) {
+        (false, None) => out.push(Cause::required("spec.source", ONE)),
+        (true, Some(_)) => out.push(Cause::forbidden("spec.source", ONE)),
+        (false, Some("")) => out.push(Cause::required(VOLUME, "must specify non empty persistentVolumeName")),
         _ => {}
     }
-    if require(&mut out, &spec["nodeName"], "spec.nodeName") {
-        let name = text(&spec["nodeName"]);
-        add(&mut out, "spec.nodeName", name, subdomain_problems(name));
+    let node = text(&spec["nodeName"]);
+    add(&mut out, "spec.nodeName", node, subdomain_problems(node));
+    attachment_status(&mut out, &attachment["status"]);
+    driver_name(&mut out, &spec["attacher"], "spec.attacher");
+    if let Some(name) = volume {
+        add(&mut out, VOLUME, name, subdomain_problems(name));
     }
     out
+}
+
+fn attachment_status(out: &mut Causes, status: &Value) {
+    let metadata = status["attachmentMetadata"].as_object().into_iter().flatten();
+    if metadata.map(|(key, value)| key.len() + text(value).len()).sum::<usize>() > METADATA_MAX_BYTES {
+        out.push(Cause::too_long("status.attachmentMetadata", METADATA_MAX_BYTES));
+    }
+    for field in ["attachError", "detachError"] {
+        if text(&status[field]["message"]).len() > ERROR_MAX_BYTES {
+            // Upstream names the other limit.
+            out.push(Cause::too_long(format!("status.{field}.message"), METADATA_MAX_BYTES));
+        }
+    }
 }
 
 fn capacity(capacity: &Value) -> Causes {
     let mut out = Vec::new();
+    if !capacity["nodeTopology"].is_null() {
+        label_selector(&mut out, &capacity["nodeTopology"], "nodeTopology");
+    }
     let class = text(&capacity["storageClassName"]);
     add(&mut out, "storageClassName", class, subdomain_problems(class));
     for field in ["capacity", "maximumVolumeSize"] {
         if Quantity::from_value(&capacity[field]).is_some_and(Quantity::is_negative) {
             out.push(Cause::invalid(field, capacity[field].clone(), NON_NEGATIVE));
         }
-    }
-    if !capacity["nodeTopology"].is_null() {
-        label_selector(&mut out, &capacity["nodeTopology"], "nodeTopology");
     }
     out
 }
@@ -198,7 +220,7 @@ mod tests {
                 (
                     json!({"spec": {"volumeLifecycleModes": ["Sometimes"]}}),
                     &[
-                        "spec.volumeLifecycleModes: Unsupported value: \"Sometimes\": supported values: \"Ephemeral\", \"Persistent\"",
+                        "spec.volumeLifecycleModes: Unsupported value: \"Sometimes\": supported values: \"Persistent\", \"Ephemeral\"",
                     ],
                 ),
                 (
@@ -218,19 +240,39 @@ mod tests {
                 &[
                     "spec.drivers[0].nodeID: Required value",
                     "spec.drivers[1].name: Duplicate value: \"d\"",
-                    "spec.drivers[1].topologyKeys: Duplicate value: \"k\"",
+                    "spec.drivers[1]: Duplicate value: \"k\"",
                 ],
             )],
         );
         assert_cases(
             json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "p"}}}),
             attachment,
-            &[(
-                json!({"spec": {"source": {"persistentVolumeName": null}}}),
-                &[
-                    "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-                ],
-            )],
+            &[
+                (
+                    json!({"spec": {"source": {"persistentVolumeName": null}}}),
+                    &[
+                        "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                    ],
+                ),
+                (
+                    json!({"spec": {"source": {"inlineVolumeSpec": {}}}}),
+                    &[
+                        "spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                    ],
+                ),
+                (json!({"spec": {"attacher": ""}}), &["spec.attacher: Required value"]),
+                (
+                    json!({"spec": {"attacher": "d".repeat(64)}}),
+                    &["spec.attacher: Too long: may not be more than 63 bytes"],
+                ),
+                (
+                    json!({"status": {"attachmentMetadata": {"k": "v".repeat(256 * 1024)}, "detachError": {"message": "m".repeat(1025)}}}),
+                    &[
+                        "status.attachmentMetadata: Too long: may not be more than 262144 bytes",
+                        "status.detachError.message: Too long: may not be more than 262144 bytes",
+                    ],
+                ),
+            ],
         );
         assert_cases(
             json!({"storageClassName": "s"}),

@@ -223,7 +223,17 @@ fn succeeded_indexes(out: &mut Causes, indexes: &str, completions: i64, path: &s
     })
 }
 
-fn count_indexes(indexes: &str, completions: i64) -> Result<i64, String> {
+/// The intervals of `1,3-5` that can be read.
+pub fn intervals(indexes: &str, completions: i64) -> Vec<(i64, i64)> {
+    let of = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last && last < completions).then_some((first, last))
+    };
+    indexes.split(',').filter_map(of).collect()
+}
+
+pub fn count_indexes(indexes: &str, completions: i64) -> Result<i64, String> {
     let (mut total, mut last) = (0, None);
     for part in indexes.split(',').filter(|_| !indexes.is_empty()) {
         let ends: Vec<&str> = part.split('-').collect();

@@ -20,6 +20,7 @@ mod event;
 mod flow_control;
 pub mod ip;
 mod job_policy;
+mod job_status;
 mod lease;
 pub mod namespace;
 mod network;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{Causes, at_most_all, count_or_percent, immutable, label_selector, non_negative, one_of},
+    conditions,
 };
 use crate::status::Cause;
 
@@ -17,6 +18,7 @@ const SYSTEM_CLASSES: [(&str, i64); 2] =
 
 pub static BUDGET: Checked = Checked::new(budget).checking_status(|new, _| {
     let mut out = Vec::new();
+    conditions(&mut out, &new["status"]["conditions"], "status.conditions");
     let counts = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
     non_negative(&mut out, &new["status"], "status", &counts);
     out
@@ -73,7 +75,13 @@ fn priority_class(class: &Value) -> Causes {
         let why = format!("maximum allowed value of a user defined priority is {USER_PRIORITY_MAX}");
         out.push(Cause::forbidden("value", &why));
     }
-    one_of(&mut out, &class["preemptionPolicy"], "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
+    match class["preemptionPolicy"].as_str() {
+        Some("") => out.push(Cause::required("preemptionPolicy", "")),
+        _ => {
+            let policies = ["PreemptLowerPriority", "Never"];
+            one_of(&mut out, &class["preemptionPolicy"], "preemptionPolicy", &policies);
+        }
+    }
     out
 }
 
@@ -103,6 +111,24 @@ mod tests {
     }
 
     #[test]
+    fn the_status_of_a_budget_gets_the_stock_causes() {
+        assert_cases(
+            json!({"status": {"disruptionsAllowed": 0}}),
+            |new| (BUDGET.status)(new, &serde_json::Value::Null),
+            &[
+                (
+                    json!({"status": {"expectedPods": -1}}),
+                    &["status.expectedPods: Invalid value: -1: must be greater than or equal to 0"],
+                ),
+                (
+                    json!({"status": {"conditions": [{"type": "DisruptionAllowed", "status": "True", "reason": "R"}]}}),
+                    &["status.conditions[0].lastTransitionTime: Required value"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
     fn priority_classes_keep_their_value_and_leave_the_highest_to_the_system() {
         assert_cases(
             json!({"metadata": {"name": "a"}, "value": 1}),
@@ -112,7 +138,20 @@ mod tests {
                     json!({"value": 1_000_000_001}),
                     &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
                 ),
+                (json!({"preemptionPolicy": ""}), &["preemptionPolicy: Required value"]),
                 (json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}), &[]),
+                (
+                    json!({"metadata": {"name": "system-mine"}}),
+                    &[
+                        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-mine is not a known system priority class",
+                    ],
+                ),
+                (
+                    json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000, "globalDefault": true}),
+                    &[
+                        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: globalDefault of system-node-critical PriorityClass must be false",
+                    ],
+                ),
                 (
                     json!({"metadata": {"name": "system-node-critical"}}),
                     &[
