@@ -8,7 +8,11 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::{StepError, StepResult, ignore::Ignore, view::View};
+use crate::{
+    StepError, StepResult,
+    ignore::Ignore,
+    view::{self, View},
+};
 
 /// Where files come from.
 pub enum Source<'a> {
@@ -34,7 +38,7 @@ struct Found {
 impl Source<'_> {
     /// What a source argument names. Wildcards may give several, a plain path must exist.
     fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
-        let inside = Path::new("/").join(argument.trim_start_matches('/'));
+        let inside = view::normal(Path::new(argument));
         if argument.contains(['*', '?', '[']) {
             let pattern = glob(&inside.to_string_lossy())?;
             let mut found = Vec::new();

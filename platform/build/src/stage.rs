@@ -12,7 +12,7 @@ use crate::{
     dockerfile::{self, Command, Instruction, Transfer, expand},
     ignore::Ignore,
     layer,
-    view::View,
+    view::{self, View},
 };
 
 /// Builds and commits; returns the image's id. `progress` gets one line a step.
@@ -314,16 +314,14 @@ impl Stage {
         self.config.env(name).or_else(|| self.args.get(name).cloned())
     }
 
-    /// Relative paths are below WORKDIR; a trailing slash stays.
+    /// Relative paths are below WORKDIR. A trailing slash stays: it names a directory, as `.` does.
     fn absolute(&self, path: &str) -> PathBuf {
         let base = self.config.text("WorkingDir");
-        let joined = Path::new(if base.is_empty() { "/" } else { base }).join(path);
-        match path {
-            "." | "./" => PathBuf::from(
-                format!("{}/", joined.parent().unwrap_or(Path::new("/")).display()).replace("//", "/"),
-            ),
-            _ => joined,
+        let mut absolute = view::normal(&Path::new("/").join(base).join(path));
+        if path == "." || path.ends_with('/') || path.ends_with("/.") {
+            absolute.push("");
         }
+        absolute
     }
 
     /// `user[:group]` as numbers, names looked up in the image.

@@ -111,6 +111,28 @@ fn an_image_is_built_in_stages() {
 }
 
 #[test]
+fn relative_paths_are_below_the_working_directory() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let files = [("a.txt", 0o644)];
+    let cases = [
+        ("COPY a.txt ./", "app/src/a.txt 644 0"),
+        ("COPY a.txt .", "app/src/a.txt 644 0"),
+        ("COPY a.txt lib/.", "app/src/lib/a.txt 644 0"),
+        ("COPY a.txt ../a", "app/a 644 0"),
+        ("WORKDIR ../lib/.\nCOPY ./a.txt b", "app/lib/b 644 0"),
+        ("COPY ./a.* ../x/../a.txt", "app/a.txt 644 0"),
+    ];
+    for (lines, file) in cases {
+        let (_, layers) = run(&format!("FROM scratch\nWORKDIR /app/src\n{lines}\n"), &files, &[]).unwrap();
+        assert_eq!(layers.last().unwrap().last().unwrap(), file, "{lines}");
+    }
+    let (config, _) = run("FROM scratch\nWORKDIR /app/src\nWORKDIR ./../lib/\n", &[], &[]).unwrap();
+    assert_eq!(config["config"]["WorkingDir"], "/app/lib");
+}
+
+#[test]
 fn mistakes_name_their_line() {
     let cases: [(&str, &str); 5] = [
         ("FROM absent\n", "Dockerfile:1: no image `absent`"),
@@ -152,6 +174,9 @@ fn ignored_files_do_not_exist() {
     };
     let images = Recorded::default();
     build(&request, &images, &mut |_| {}).unwrap();
-    let (_, _, layers) = images.committed.into_inner().unwrap();
+    let (_, _, layers) = images.committed.take().unwrap();
     assert_eq!(layers, [vec!["a.txt 644 0"]]);
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY ./b.md /\n").unwrap();
+    let said = build(&request, &images, &mut |_| {}).unwrap_err().to_string();
+    assert!(said.contains("\"/b.md\": not found"), "{said}");
 }

@@ -107,6 +107,11 @@ fn is_whiteout(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == 0
 }
 
+/// The path from the root on, without `.` and `..`; links are not looked at.
+pub fn normal(path: &Path) -> PathBuf {
+    Path::new("/").join(components(path).collect::<PathBuf>())
+}
+
 /// Normal components; `..` goes up, never above the root.
 fn components(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
     let mut parts = Vec::new();
