@@ -267,7 +267,7 @@ mod tests {
                 ),
                 (
                     complete(
-                        json!({"startTime": null, "active": 1, "terminating": 2, "uncountedTerminatedPods": {"failed": ["a"]}}),
+                        json!({"startTime": "", "active": 1, "terminating": 2, "uncountedTerminatedPods": {"failed": ["a"]}}),
                     ),
                     &[
                         "status.active: Invalid value: 1: active>0 is invalid for finished job",
