@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 
 /** Generous, as machines are shared. Nothing asserts a speed by it. */
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 180_000;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -12,7 +12,7 @@ const objects = k8s.KubernetesObjectApi.makeApiClient(config);
 const namespace = 'node-client';
 
 async function eventually(what, condition) {
-  for (const deadline = Date.now() + 60_000; ; await new Promise((done) => setTimeout(done, 100))) {
+  for (const deadline = Date.now() + 180_000; ; await new Promise((done) => setTimeout(done, 100))) {
     const value = await condition();
     if (value) return value;
     assert(Date.now() < deadline, what);

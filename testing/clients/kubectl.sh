@@ -14,6 +14,7 @@ pods() { kubectl -n clients get pods -o name; }
 
 # Basic commands.
 ok 'namespace/clients created' k create namespace clients
+ok 'condition met' n wait --for=create serviceaccount/default --timeout=180s
 ok 'Server Version: v1.36' k version
 ok 'deployment.apps/web created' n create deployment web --image=busybox:test --port=8080 -- httpd -f -p 8080 -h /etc
 ok 'configmap/c created' n create configmap c --from-literal=a=b
@@ -40,7 +41,7 @@ ok 'subjects updated' n set subject rolebinding/reads --serviceaccount=clients:d
 ok 'COLOUR=blue' n set env deployment/web --list
 ok 'Number of desired pods' k explain deployment.spec.replicas
 ok 'FIELDS:' k explain pods --recursive
-ok 'condition met' n wait --for=condition=Ready pod/one --timeout=60s
+ok 'condition met' n wait --for=condition=Ready pod/one --timeout=180s
 ok 'Running' n get pod one
 ok '"kind": "Pod"' n get pod one -o json
 ok '10.42.' n get pod one -o wide
@@ -53,16 +54,16 @@ KUBE_EDITOR=$work/editor ok 'configmap/c edited' n edit configmap c
 ok 'edited' n get configmap c -o 'jsonpath={.data.a}'
 
 # Deploy commands.
-ok 'successfully rolled out' n rollout status deployment/web --timeout=60s
+ok 'successfully rolled out' n rollout status deployment/web --timeout=180s
 ok 'restarted' n rollout restart deployment/web
-ok 'successfully rolled out' n rollout status deployment/web --timeout=60s
+ok 'successfully rolled out' n rollout status deployment/web --timeout=180s
 ok 'REVISION' n rollout history deployment/web
 ok 'paused' n rollout pause deployment/web
 ok 'resumed' n rollout resume deployment/web
 ok 'rolled back' n rollout undo deployment/web
 ok 'scaled' n scale deployment/web --replicas=2
 refused 'xpected replicas to be 7' n scale deployment/web --current-replicas=7 --replicas=3
-ok 'successfully rolled out' n rollout status deployment/web --timeout=60s
+ok 'successfully rolled out' n rollout status deployment/web --timeout=180s
 ok 'autoscaled' n autoscale deployment/web --min=1 --max=3
 ok 'Deployment/web' n get hpa web
 
@@ -74,16 +75,16 @@ refused 'Metrics API not available' n top pods
 node=$(kubectl get nodes -o 'jsonpath={.items[0].metadata.name}')
 ok 'control-plane' k get nodes
 ok 'cordoned' k cordon "$node"
-ok 'condition met' k wait --for='jsonpath={.spec.taints[0].key}=node.kubernetes.io/unschedulable' "node/$node" --timeout=10s
+ok 'condition met' k wait --for='jsonpath={.spec.taints[0].key}=node.kubernetes.io/unschedulable' "node/$node" --timeout=180s
 ok 'SchedulingDisabled' k get node "$node"
 ok 'uncordoned' k uncordon "$node"
 ok 'tainted' k taint node "$node" clients/test=x:PreferNoSchedule
 ok 'untainted' k taint node "$node" clients/test-
-refused 'cannot delete' k drain "$node" --pod-selector=app=one --timeout=30s
-ok 'drained' k drain "$node" --pod-selector=app=one --force --grace-period=1 --timeout=60s
+refused 'cannot delete' k drain "$node" --pod-selector=app=one --timeout=180s
+ok 'drained' k drain "$node" --pod-selector=app=one --force --grace-period=1 --timeout=180s
 ok 'uncordoned' k uncordon "$node"
 ok 'pod/one created' n run one --image=busybox:test --labels=app=one --command -- sh -c 'echo hello; exec sleep 3600'
-ok 'condition met' n wait --for=condition=Ready pod/one --timeout=60s
+ok 'condition met' n wait --for=condition=Ready pod/one --timeout=180s
 openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/jane.key" -subj /CN=jane -out "$work/jane.csr" 2>/dev/null
 csr() {
     cat <<EOF
@@ -105,14 +106,14 @@ ok 'Denied' k get csr mallory
 ok 'Image:' n describe pod one
 ok 'StrategyType' n describe deployment web
 ok 'Capacity:' k describe node "$node"
-ok 'Successfully assigned' n describe pod one
+eventually 'Successfully assigned' n describe pod one
 eventually 'hello' n logs one
 ok 'hello' n logs -l app=one --tail=1 --timestamps
 ok 'through' n exec one -- echo through
 refused 'exit code 7' n exec one -- sh -c 'exit 7'
 ok 'pod/echo created' n run echo --image=busybox:test --stdin --attach=false --command -- cat
-ok 'condition met' n wait --for=condition=Ready pod/echo --timeout=60s
-said=$(echo 'attached input' | { echo attach >>"$used"; timeout 20 kubectl -n clients attach -i echo 2>&1; })
+ok 'condition met' n wait --for=condition=Ready pod/echo --timeout=180s
+said=$(echo 'attached input' | { echo attach >>"$used"; timeout 180 kubectl -n clients attach -i echo 2>&1; })
 [[ $said == *'attached input'* ]] || fail 'kubectl attach -i echo' "$said"
 echo 'copied' >"$work/there"
 ok '' n cp "$work/there" one:/tmp/there
@@ -138,9 +139,9 @@ ok 'system:masters' k auth whoami
 ok 'Resources' n auth can-i --list
 refused 'ephemeral containers are disabled for this cluster' n debug one --image=busybox:test --target=one -- true
 ok '' n debug one --image=busybox:test --copy-to=two --container=helper -- sleep 3600
-ok 'condition met' n wait --for=condition=Ready pod/two --timeout=60s
-ok 'Created' n events --for pod/one
-ok 'Scheduled' n get events
+ok 'condition met' n wait --for=condition=Ready pod/two --timeout=180s
+eventually 'Created' n events --for pod/one
+eventually 'Scheduled' n get events
 
 # Advanced commands.
 cat >"$work/map.yaml" <<'EOF'
@@ -162,7 +163,7 @@ ok 'patched' n patch deployment web --type=merge -p '{"spec":{"minReadySeconds":
 ok 'patched' n patch deployment web --subresource=scale --type=merge -p '{"spec":{"replicas":1}}'
 ok 'replaced' n replace -f "$work/map.yaml"
 ok 'replaced' n replace --force -f "$work/map.yaml"
-ok 'condition met' n wait --for=jsonpath='{.status.availableReplicas}'=1 deployment/web --timeout=60s
+ok 'condition met' n wait --for=jsonpath='{.status.availableReplicas}'=1 deployment/web --timeout=180s
 ok 'from-kustomize' k kustomize kustomize
 ok 'created' n apply -k kustomize
 
@@ -198,7 +199,7 @@ ok 'deleted' n delete deployment web
 ok 'deleted' n delete pods --all --now
 ok 'deleted' k delete csr jane mallory
 ok 'deleted' k delete priorityclass clients-high
-ok 'deleted' k delete namespace clients --timeout=90s
+ok 'deleted' k delete namespace clients --timeout=180s
 refused 'NotFound' k get namespace clients
 
 # Commands are indented by two blanks, and a blank column parts them from what they do.

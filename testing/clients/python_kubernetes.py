@@ -13,7 +13,7 @@ NS = "python"
 
 
 def eventually(what, condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (value := condition()):
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
@@ -37,7 +37,7 @@ assert made.spec.strategy.type == "RollingUpdate" and made.metadata.generation =
 
 # A watch from the creation on sees the Deployment become available.
 for event in watch.Watch().stream(
-    apps.list_namespaced_deployment, NS, resource_version=made.metadata.resource_version, timeout_seconds=60
+    apps.list_namespaced_deployment, NS, resource_version=made.metadata.resource_version, timeout_seconds=180
 ):
     assert event["type"] in ("ADDED", "MODIFIED"), event["type"]
     if (event["object"].status.available_replicas or 0) == 1:

@@ -23,11 +23,11 @@ refused() {
     [[ $said == *$part* ]] || fail "$* does not say \`$part\`" "$said"
 }
 
-# eventually PART COMMAND…: as `ok`, within half a minute.
+# eventually PART COMMAND…: as `ok`, within three minutes.
 eventually() {
     local part=$1 said='' i
     shift
-    for i in $(seq 150); do
+    for i in $(seq 900); do
         said=$("$@" 2>&1 </dev/null) && [[ $said == *$part* ]] && return
         sleep 0.2
     done

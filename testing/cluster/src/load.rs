@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// An answer that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two requests of one connection: load, not a denial of service.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// How long a condition may take by default: generous, as machines are shared. Nothing asserts a speed by it.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits until `condition` gives a value; fails with its last error after a minute.
+/// Waits until `condition` gives a value; fails with its last error after three minutes.
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Result<T>) -> Result<T> {
     within(DEADLINE, what, condition)
 }

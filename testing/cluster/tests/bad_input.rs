@@ -65,6 +65,8 @@ fn bad_input_gets_the_stock_message_and_leaves_nothing_behind() -> Result<()> {
         let said = cluster.kubectl_with(case.line, case.manifest).err()?;
         check(said.contains(case.says), format!("{}\nexpected: {}\nsaid: {said}", case.manifest, case.says))?;
     }
+    // What a controller puts there is awaited, so that it is told from what was left behind.
+    cluster.kubectl("wait --for=create configmap/kube-root-ca.crt --timeout=180s").ok()?;
     let left = cluster.kubectl("get configmap,deployment,pod -o name").ok()?;
     check(left.trim() == "configmap/kube-root-ca.crt", format!("left behind: {left}"))?;
     requests(&cluster)?;
@@ -114,6 +116,7 @@ fn conflict(cluster: &Cluster) -> Result<()> {
 #[test]
 fn an_image_that_does_not_exist_is_reported_and_retried() -> Result<()> {
     let cluster = Cluster::start()?;
+    cluster.kubectl("wait --for=create serviceaccount/default --timeout=180s").ok()?;
     cluster.kubectl("run absent --image=127.0.0.1:9/absent:v1 --restart=Never").ok()?;
     eventually("the pod waits for its image", || {
         let reason = cluster
@@ -139,5 +142,5 @@ fn an_image_that_does_not_exist_is_reported_and_retried() -> Result<()> {
             .ok()?;
         check(message.contains("/no/such/program"), format!("message is `{message}`"))
     })?;
-    cluster.kubectl("delete pod absent never wrong --timeout=60s").ok().map(|_| ())
+    cluster.kubectl("delete pod absent never wrong --timeout=180s").ok().map(|_| ())
 }

@@ -31,7 +31,7 @@ fn two_browsers_hear_each_other_from_the_node_and_from_another_machine() -> Resu
     let cluster = Cluster::start()?;
     build_backend(&cluster, "free4chat-backend:browser")?;
     cluster.kubectl_with("apply", &manifests("free4chat-backend:browser")?).ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=60s").ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     eventually("the page comes through the ingress", || page(&cluster))?;
 
     // On the node, browsers reach the pod's own address.
@@ -42,7 +42,7 @@ fn two_browsers_hear_each_other_from_the_node_and_from_another_machine() -> Resu
 
 fn page(cluster: &Cluster) -> Result<()> {
     let mut curl = cluster.client("curl");
-    curl.args(["-sS", "--fail", "--max-time", "10", "-H", &format!("Host: {HOST}")]);
+    curl.args(["-sS", "--fail", "--max-time", "30", "-H", &format!("Host: {HOST}")]);
     let page = cluster.run(curl.arg(format!("http://{NODE_IP}/lobby"))).ok()?;
     if !page.contains("<title>free4chat</title>") {
         bail!("this is not the page: {page}");

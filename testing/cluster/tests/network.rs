@@ -69,7 +69,7 @@ fn in_client(cluster: &Cluster, line: &str) -> Outcome {
 fn from_peer(cluster: &Cluster, url: &str) -> Result<String> {
     cluster
         .peer
-        .enter(|| cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "5", url])).ok())?
+        .enter(|| cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "30", url])).ok())?
 }
 
 #[test]
@@ -77,46 +77,50 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
     let cluster = Cluster::start()?;
     busybox(&cluster)?;
     cluster.kubectl_with("apply", SERVERS).ok()?;
-    cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/client --timeout=60s").ok()?;
-    for name in ["web", "web.default", "web.default.svc.cluster.local", "elsewhere", "open"] {
+    cluster.kubectl("rollout status deployment/web --timeout=180s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/client --timeout=180s").ok()?;
+    for name in ["web", "web.default", "web.default.svc.cluster.local", "elsewhere", "open", "sticky"] {
         eventually(&format!("{name} answers a pod"), || {
-            in_client(&cluster, &format!("curl -sS --fail -m 5 http://{name}/")).ok()
+            in_client(&cluster, &format!("curl -sS --fail -m 30 http://{name}/")).ok()
         })?;
     }
     let sticky: Vec<String> = (0..5)
-        .map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://sticky/").ok())
+        .map(|_| in_client(&cluster, "curl -sS --fail -m 30 http://sticky/").ok())
         .collect::<Result<_>>()?;
     check(sticky.windows(2).all(|pair| pair[0] == pair[1]), format!("session affinity: {sticky:?}"))?;
     eventually("both pods are reached through the Service", || {
         let seen: std::collections::BTreeSet<String> = (0..10)
-            .map(|_| in_client(&cluster, "curl -sS --fail -m 5 http://web/").ok())
+            .map(|_| in_client(&cluster, "curl -sS --fail -m 30 http://web/").ok())
             .collect::<Result<_>>()?;
         check(seen.len() == 2, format!("{seen:?}"))
     })?;
-    in_client(&cluster, "curl -sS --fail -m 5 http://nobody/").err()?;
-    let headless = in_client(&cluster, "nslookup headless.default.svc.cluster.local").ok()?;
-    for address in
-        cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?.split(' ')
-    {
-        check(headless.contains(address), format!("{address} is missing in {headless}"))?;
-    }
+    in_client(&cluster, "curl -sS --fail -m 30 http://nobody/").err()?;
+    let addresses = cluster.kubectl("get pods -l app=web -o jsonpath={.items[*].status.podIP}").ok()?;
+    eventually("the headless Service names both pods", || {
+        let headless = in_client(&cluster, "nslookup headless.default.svc.cluster.local").ok()?;
+        let missing = addresses.split(' ').find(|address| !headless.contains(address));
+        check(missing.is_none(), format!("{missing:?} is missing in {headless}"))
+    })?;
     from_outside(&cluster)
 }
 
 fn from_outside(cluster: &Cluster) -> Result<()> {
-    let address =
-        cluster.kubectl("get service balanced -o jsonpath={.status.loadBalancer.ingress[0].ip}").ok()?;
-    check(address == NODE_IP, format!("the load balancer's address is `{address}`"))?;
-    from_peer(cluster, &format!("http://{NODE_IP}:30080/"))?;
-    from_peer(cluster, &format!("http://{NODE_IP}:8088/"))?;
+    let status = "get service balanced -o jsonpath={.status.loadBalancer.ingress[0].ip}";
+    eventually("the load balancer has the node's address", || {
+        let address = cluster.kubectl(status).ok()?;
+        check(address == NODE_IP, format!("the load balancer's address is `{address}`"))
+    })?;
+    for port in [30080, 8088] {
+        let url = format!("http://{NODE_IP}:{port}/");
+        eventually(&format!("{url} answers another machine"), || from_peer(cluster, &url))?;
+    }
     let cluster_ip = cluster.kubectl("get service web -o jsonpath={.spec.clusterIP}").ok()?;
     cluster
         .run(cluster.client("curl").args([
             "-sS",
             "--fail",
             "--max-time",
-            "5",
+            "30",
             &format!("http://{cluster_ip}/"),
         ]))
         .ok()?;
@@ -144,7 +148,7 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
     let cluster = Cluster::start()?;
     busybox(&cluster)?;
     cluster.kubectl_with("apply", SERVERS).ok()?;
-    cluster.kubectl("rollout status deployment/web --timeout=60s").ok()?;
+    cluster.kubectl("rollout status deployment/web --timeout=180s").ok()?;
     cluster.kubectl_with("apply", INGRESS).ok()?;
     let ask = |arguments: &[&str]| {
         let pins = ["plain", "a.wild", "secure"].map(|name| {
@@ -152,7 +156,7 @@ fn the_ingress_routes_hosts_and_serves_tls() -> Result<()> {
                 .map(|port| ["--resolve".to_string(), format!("{name}.example.com:{port}:{NODE_IP}")])
         });
         let mut command = cluster.client("curl");
-        command.args(["-sS", "-k", "--max-time", "5"]).args(pins.iter().flatten().flatten()).args(arguments);
+        command.args(["-sS", "-k", "--max-time", "30"]).args(pins.iter().flatten().flatten()).args(arguments);
         cluster.run(&mut command)
     };
     for url in ["http://plain.example.com/", "http://a.wild.example.com/", "https://secure.example.com/"] {

@@ -86,7 +86,7 @@ spec:
 fn a_pod_gets_all_that_it_asks_of_its_node() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl_with("apply", EVERYTHING).ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/everything --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/everything --timeout=180s").ok()?;
     let main = |words: &[&str]| {
         cluster.run(cluster.client("kubectl").args(["exec", "everything", "-c", "main", "--"]).args(words))
     };
@@ -118,7 +118,7 @@ fn a_pod_gets_all_that_it_asks_of_its_node() -> Result<()> {
         check(log == "tick\ntick\n", log)
     })?;
     copy(&cluster)?;
-    cluster.kubectl("delete pod everything --timeout=60s").ok()?;
+    cluster.kubectl("delete pod everything --timeout=180s").ok()?;
     Ok(())
 }
 
@@ -135,7 +135,7 @@ fn copy(cluster: &Cluster) -> Result<()> {
 fn exec_gives_exit_codes_input_and_a_terminal() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3600").ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=180s").ok()?;
     let said = exec(&cluster, "sleeper", &["sh", "-c", "exit 7"]).err()?;
     check(said.contains("command terminated with exit code 7"), said)?;
     let mut command = cluster.client("kubectl");
@@ -196,24 +196,28 @@ spec:
   - name: fragile
     image: busybox:test
     command: [sh, -c, "touch /tmp/alive; sleep 3600"]
-    livenessProbe: {exec: {command: [test, -f, /tmp/alive]}, periodSeconds: 1, failureThreshold: 1}
+    startupProbe: {exec: {command: [test, -f, /tmp/alive]}, periodSeconds: 1, failureThreshold: 180}
+    livenessProbe: {exec: {command: [test, -f, /tmp/alive]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
 "#;
     cluster.kubectl_with("apply", manifest).ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/fragile --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/fragile --timeout=180s").ok()?;
     exec(&cluster, "fragile", &["rm", "/tmp/alive"]).ok()?;
     eventually("the container is restarted", || {
         let count = jsonpath(&cluster, "fragile", ".status.containerStatuses[0].restartCount")?;
         check(count != "0", format!("restart count is {count}"))
     })?;
-    let events = cluster.kubectl("get events --field-selector involvedObject.name=fragile").ok()?;
-    check(events.contains("Unhealthy") && events.contains("Killing"), events)
+    // Events come on a way of their own.
+    eventually("its events tell why", || {
+        let events = cluster.kubectl("get events --field-selector involvedObject.name=fragile").ok()?;
+        check(events.contains("Unhealthy") && events.contains("Killing"), events)
+    })
 }
 
 #[test]
 fn down_removes_every_trace() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3600").ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=180s").ok()?;
     let uid = jsonpath(&cluster, "sleeper", ".metadata.uid")?;
     cluster.run(&mut cluster.coracle("down")).ok()?;
     let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
@@ -225,7 +229,9 @@ fn down_removes_every_trace() -> Result<()> {
     check(!links.contains("coracle0") && !links.contains("veth"), format!("links left: {links}"))?;
     let tables = cluster.run(cluster.client("nft").args(["list", "tables"])).ok()?;
     check(!tables.contains("coracle"), format!("tables left: {tables}"))?;
-    let cgroups =
-        cluster.run(cluster.client("find").args(["/sys/fs/cgroup", "-name", &format!("*{uid}*")])).ok()?;
+    // Others' cgroups may go while it looks.
+    let mut find = cluster.client("find");
+    find.args(["/sys/fs/cgroup", "-ignore_readdir_race", "-name", &format!("*{uid}*")]);
+    let cgroups = cluster.run(&mut find).ok()?;
     check(cgroups.is_empty(), format!("cgroups left: {cgroups}"))
 }

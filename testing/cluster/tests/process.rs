@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use coracle_cluster::{Cluster, busybox, check};
+use coracle_cluster::{Cluster, busybox, check, eventually};
 
 /// Promised are 5 s; this leaves room for a machine that is busy with other things.
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ fn pods_outlive_a_stop_and_are_adopted() -> Result<()> {
     let mut cluster = Cluster::start()?;
     busybox(&cluster)?;
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3617").ok()?;
-    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=60s").ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=180s").ok()?;
     let container = "get pod sleeper -o jsonpath={.status.containerStatuses[0].containerID}";
     let before = cluster.kubectl(container).ok()?;
     let took = cluster.stop()?;
@@ -107,7 +107,7 @@ fn a_backup_brings_the_cluster_back_on_an_empty_machine() -> Result<()> {
     let mut cluster = Cluster::start()?;
     busybox(&cluster)?;
     cluster.kubectl_with("apply", WORKLOAD).ok()?;
-    cluster.kubectl("rollout status deployment/sleeper --timeout=60s").ok()?;
+    cluster.kubectl("rollout status deployment/sleeper --timeout=180s").ok()?;
     let token = cluster.kubectl("create token default --duration=2h").ok()?;
     let uid = cluster.kubectl("get secret password -o jsonpath={.metadata.uid}").ok()?;
     let old_kubeconfig = cluster.dir().join("old-kubeconfig");
@@ -162,7 +162,6 @@ fn a_backup_brings_the_cluster_back_on_an_empty_machine() -> Result<()> {
     ]));
     check(whoami.ok()?.contains("system:serviceaccount:default:default"), "the old token works")?;
     check(!cluster.kubectl("get configmap later").success, "what came after the backup is not there")?;
-    cluster.kubectl("wait --for=condition=Ready pod -l app=sleeper --timeout=60s").ok()?;
-    cluster.kubectl("exec deployment/sleeper -- true").ok()?;
-    Ok(())
+    // The backup says that the pod is ready; whether it is, only the pod itself tells.
+    eventually("the pod runs again", || cluster.kubectl("exec deployment/sleeper -- true").ok()).map(drop)
 }

@@ -9,7 +9,7 @@ use coracle_cluster::{
 };
 
 fn curl(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
-    cluster.run(cluster.client("curl").args(["-sS", "--max-time", "10", "--fail"]).args(arguments)).ok()
+    cluster.run(cluster.client("curl").args(["-sS", "--max-time", "30", "--fail"]).args(arguments)).ok()
 }
 
 fn ingress(cluster: &Cluster, path: &str) -> Result<String> {
@@ -36,7 +36,7 @@ fn a_real_app_runs_from_its_manifests() -> Result<()> {
 
 fn deploy(cluster: &Cluster) -> Result<()> {
     cluster.kubectl_with("apply", &manifests("free4chat-backend:v1")?).ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=60s").ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     eventually("the app answers through the ingress", || ingress(cluster, "/healthz"))?;
     ingress(cluster, "/api/stats")?;
     websocket_through_ingress()
@@ -88,7 +88,7 @@ fn forward_a_port(cluster: &Cluster, pod: &str) -> Result<()> {
 
 fn scale(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&format!("-n free4chat scale deployment/apifree4chat --replicas={replicas}")).ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=60s").ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     let ready = cluster
         .kubectl("-n free4chat get deployment apifree4chat -o jsonpath={.status.readyReplicas}")
         .ok()?;
@@ -99,9 +99,9 @@ fn update_under_load(cluster: &Cluster) -> Result<()> {
     build_backend(cluster, "free4chat-backend:v2")?;
     let load = Load::start(&format!("{NODE_IP}:80"), HOST, "/healthz", 4);
     cluster.kubectl("-n free4chat set image deployment/apifree4chat *=free4chat-backend:v2").ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=90s").ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     cluster.kubectl("-n free4chat rollout undo deployment/apifree4chat").ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=90s").ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     let tally = load.finish();
     let image =
         "-n free4chat get deployment apifree4chat -o jsonpath={.spec.template.spec.containers[0].image}";
@@ -123,8 +123,8 @@ fn no_request_failed(tally: coracle_cluster::Tally) -> Result<()> {
 
 fn replace_a_deleted_pod(cluster: &Cluster) -> Result<()> {
     let pod = first_pod(cluster)?;
-    cluster.kubectl(&format!("-n free4chat delete pod {pod} --wait=true --timeout=60s")).ok()?;
-    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=60s").ok()?;
+    cluster.kubectl(&format!("-n free4chat delete pod {pod} --wait=true --timeout=180s")).ok()?;
+    cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     let names = cluster.kubectl("-n free4chat get pods -o name").ok()?;
     check(!names.contains(&pod), format!("{pod} is still there"))
 }
@@ -133,7 +133,12 @@ fn replace_a_deleted_pod(cluster: &Cluster) -> Result<()> {
 fn survive_a_kill_under_load(cluster: &mut Cluster) -> Result<()> {
     let containers = "-n free4chat get pods -o jsonpath={.items[*].status.containerStatuses[*].containerID}";
     let restarts = "-n free4chat get pods -o jsonpath={.items[*].status.containerStatuses[*].restartCount}";
-    let before = cluster.kubectl(containers).ok()?;
+    // The Deployment may still count the pod that was deleted before.
+    let before = eventually("three containers run", || {
+        let now = cluster.kubectl(containers).ok()?;
+        check(now.split(' ').count() == 3, now.as_str())?;
+        Ok(now)
+    })?;
     let load = Load::start(&format!("{NODE_IP}:80"), HOST, "/healthz", 2);
     cluster.kill()?;
     cluster.up(&[])?;
@@ -144,7 +149,7 @@ fn survive_a_kill_under_load(cluster: &mut Cluster) -> Result<()> {
 }
 
 fn delete_everything(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl("delete namespace free4chat --timeout=90s").ok()?;
+    cluster.kubectl("delete namespace free4chat --timeout=180s").ok()?;
     let left = cluster
         .kubectl("get pods,services,deployments,replicasets,configmaps,endpointslices -n free4chat -o name")
         .ok()?;

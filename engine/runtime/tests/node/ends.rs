@@ -61,7 +61,7 @@ async fn limits_are_in_force_and_usage_is_read() {
     let pod = node.runtime().pod_usage(&node.uid).await.unwrap();
     assert!(container.cpu_usage_ns > 0 && container.memory_working_set_bytes > 0, "{container:?}");
     assert!(pod.cpu_usage_ns >= container.cpu_usage_ns, "{pod:?}");
-    let mut other = node.spec(&["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 5 & done; echo started"]);
+    let mut other = node.spec(&["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo started"]);
     other.name = "other".into();
     other.resources.pids_limit = Some(3);
     let id = node.start(other).await;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 const NS: &str = "kube-rs";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[kube(group = "rust.coracle.test", version = "v1", kind = "Kayak", namespaced, shortname = "ky")]
@@ -82,6 +82,9 @@ async fn define(client: &Client) -> Result<()> {
 
 /// Each Kayak has a ConfigMap that says its seats, and is launched once that is there.
 async fn reconcile(kayak: Arc<Kayak>, client: Arc<Client>) -> Result<Action, kube::Error> {
+    if kayak.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
     let name = kayak.name_any();
     let apply = PatchParams::apply("kayak-controller").force();
     let owner = kayak.controller_owner_ref(&());
@@ -119,8 +122,11 @@ async fn controlled(client: &Client, kayaks: &Api<Kayak>) -> Result<()> {
     tokio::time::timeout(PATIENCE, await_condition(maps.clone(), "one", seats("2"))).await??;
     // What is owned goes with its owner.
     let uid = maps.get("one").await?.uid().context("a uid")?;
+    let owner = kayaks.get("one").await?.uid().context("a uid")?;
     kayaks.delete("one", &DeleteParams::foreground()).await?;
     tokio::time::timeout(PATIENCE, await_condition(maps, "one", conditions::is_deleted(&uid))).await??;
+    let gone = await_condition(kayaks.clone(), "one", conditions::is_deleted(&owner));
+    tokio::time::timeout(PATIENCE, gone).await??;
     Ok(())
 }
 
