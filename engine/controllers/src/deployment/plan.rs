@@ -164,7 +164,7 @@ impl<'a> Pass<'a> {
 
     fn create_new_set(&mut self) {
         let size = if self.deployment.spec.as_ref().is_none_or(rolling::is_rolling) {
-            rolling::new_size(self.limits, 0, rolling::occupied(self.old.iter()))
+            rolling::new_size(self.limits, 0, rolling::occupied(self.limits, self.old.iter()))
         } else {
             self.limits.replicas
         };
@@ -199,8 +199,8 @@ impl<'a> Pass<'a> {
     fn roll(&mut self) {
         let Some(new) = self.new.clone() else { return self.create_new_set() };
         self.update_new_set();
-        let size =
-            rolling::new_size(self.limits, new.replicas, rolling::occupied(self.old.iter().chain([&new])));
+        let occupied = rolling::occupied(self.limits, self.old.iter().chain([&new]));
+        let size = rolling::new_size(self.limits, new.replicas, occupied);
         if size != new.replicas {
             return self.resize(&new, size);
         }
@@ -262,10 +262,7 @@ impl<'a> Pass<'a> {
             self.old.iter().filter(|set| set.object.metadata.deletion_timestamp.is_none()).collect();
         sets.sort_by_key(|set| set.revision());
         let excess = sets.len().saturating_sub(limit.max(0) as usize);
-        let observed = |set: &Set| set.object.status.as_ref().and_then(|status| status.observed_generation);
-        let empty = |set: &&&Set| {
-            set.replicas == 0 && set.existing == 0 && set.object.metadata.generation <= observed(set)
-        };
+        let empty = |set: &&&Set| set.replicas == 0 && set.existing == 0 && set.is_observed();
         self.delete = sets[..excess].iter().filter(empty).map(|set| set.name().to_owned()).collect();
     }
 

@@ -67,9 +67,13 @@ pub fn total(sets: &[Set]) -> i32 {
     sets.iter().map(|set| set.replicas).sum()
 }
 
-/// Pods that the sets may have at this moment: a set that was just made smaller has its pods until its status says less.
+/// Pods that the sets may have at this moment: a set that was just made smaller has its pods until its status says less,
+/// and perhaps more than a status from before tells, so that nothing is free until its controller has seen its size.
 /// The stock controller does not wait for that, and exceeds the surge for a moment.
-pub fn occupied<'a>(sets: impl Iterator<Item = &'a Set>) -> i32 {
+pub fn occupied<'a>(limits: Limits, sets: impl Iterator<Item = &'a Set> + Clone) -> i32 {
+    if !sets.clone().all(Set::is_observed) {
+        return limits.max_total();
+    }
     sets.map(|set| set.replicas.max(set.existing)).sum()
 }
 

@@ -67,6 +67,12 @@ impl Set {
         self.available.min(self.replicas)
     }
 
+    /// Its controller has seen the size that it has now.
+    pub fn is_observed(&self) -> bool {
+        let status = self.object.status.as_ref();
+        self.object.metadata.generation <= status.and_then(|status| status.observed_generation)
+    }
+
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.object.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
