@@ -55,9 +55,8 @@ impl Kubectl {
 
     /// `kubectl wait` fails while a new definition has no conditions at all, with a stock server too.
     async fn eventually(&self, arguments: &str, part: &str) {
-        let met = async {
-            while !matches!(self.run(arguments, "").await, (true, said) if said.contains(part)) {}
-        };
+        let met =
+            async { while !matches!(self.run(arguments, "").await, (true, said) if said.contains(part)) {} };
         tokio::time::timeout(Duration::from_secs(180), met).await.expect(arguments);
     }
 
@@ -165,10 +164,7 @@ async fn kubectl_finds_what_it_expects() {
     kubectl.expect("delete deployment web", "", "deployment.apps \"web\" deleted").await;
     kubectl.expect("create token default --duration=1h", "", "ey").await;
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(180), serving)
-        .await
-        .expect("stops in time")
-        .expect("no panic");
+    tokio::time::timeout(Duration::from_secs(180), serving).await.expect("stops in time").expect("no panic");
 }
 
 const DEFINITION: &str = "
@@ -213,7 +209,9 @@ async fn kubectl_works_with_a_custom_resource() {
     let serving = tokio::spawn(harness.server.clone().serve(stop.clone()));
     let kubectl = Kubectl::new(&harness);
     kubectl.expect("apply -f -", DEFINITION, "created").await;
-    kubectl.eventually("wait --for=condition=Established crd/crontabs.stable.example.com", "condition met").await;
+    kubectl
+        .eventually("wait --for=condition=Established crd/crontabs.stable.example.com", "condition met")
+        .await;
     kubectl.expect("apply -f -", CRONTAB, "crontab.stable.example.com/mine created").await;
     kubectl.expect("apply -f -", CRONTAB, "unchanged").await;
     kubectl.expect("apply -f -", &CRONTAB.replace("/5", "/6"), "configured").await;
@@ -227,8 +225,5 @@ async fn kubectl_works_with_a_custom_resource() {
     kubectl.expect("delete crd crontabs.stable.example.com", "", "deleted").await;
     kubectl.refused("get ct mine", "", "").await;
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(180), serving)
-        .await
-        .expect("stops in time")
-        .expect("no panic");
+    tokio::time::timeout(Duration::from_secs(180), serving).await.expect("stops in time").expect("no panic");
 }

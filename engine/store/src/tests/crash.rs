@@ -55,8 +55,9 @@ async fn write_forever(writer: Writer, reader: crate::Reader, number: usize) {
     }
 }
 
-/// Runs the child for a moment; its lines after it opened the store, each one whole.
-fn killed_after(dir: &Path, moment: Duration) -> Vec<String> {
+/// Runs the child until it acknowledged `least` commits, however slow the disk is, and for a moment more; its lines after
+/// it opened the store, each one whole.
+fn killed_after(dir: &Path, least: usize, moment: Duration) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["tests::crash::child", "--exact", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
@@ -69,10 +70,11 @@ fn killed_after(dir: &Path, moment: Duration) -> Vec<String> {
         line.clear();
         assert!(output.read_line(&mut line).unwrap() > 0, "the child could not open the store");
     }
-    let reading = std::thread::spawn(move || {
-        let mut text = String::new();
-        output.read_to_string(&mut text).map(|_| text).unwrap()
-    });
+    let mut text = String::new();
+    for _ in 0..least {
+        assert!(output.read_line(&mut text).unwrap() > 0, "the child ended by itself");
+    }
+    let reading = std::thread::spawn(move || output.read_to_string(&mut text).map(|_| text).unwrap());
     std::thread::sleep(moment); // not for anything to happen: the random moment itself
     child.kill().unwrap();
     child.wait().unwrap();
@@ -99,7 +101,7 @@ async fn every_acknowledged_write_survives_sigkill() {
     let (mut revisions, mut commits, mut highest) = (HashSet::new(), 0, 0);
     let mut expected: HashMap<String, (u64, String)> = HashMap::new();
     for round in 0..ROUNDS {
-        for line in killed_after(dir.path(), Duration::from_micros(rng.below(60_000))) {
+        for line in killed_after(dir.path(), round % 4, Duration::from_micros(rng.below(60_000))) {
             let [name, revision, value] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
             let revision: u64 = revision.parse().unwrap();
             assert!(revisions.insert(revision), "revision {revision} was given twice");

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 
 /// Far longer than anything here takes.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 pub struct Proxy {
     pub api: Api,
