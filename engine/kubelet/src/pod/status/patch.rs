@@ -24,6 +24,9 @@ pub fn patch(uid: &str, before: &PodStatus, after: &PodStatus) -> Option<serde_j
             ("conditions", Value::Array(list)) => {
                 let list = merge_list(old.get(key), list, "type", true);
                 if !list.is_empty() {
+                    // The scheduler's condition is there first; people read them in the kubelet's order.
+                    let order = value.as_array().into_iter().flatten().map(|c| json!({"type": c["type"]}));
+                    changed.insert("$setElementOrder/conditions".into(), order.collect());
                     changed.insert(key.clone(), Value::Array(list));
                 }
             }

@@ -163,7 +163,8 @@ fn a_patch_names_only_what_changed() {
     let status = patch["status"].as_object().unwrap();
     let mut keys: Vec<_> = status.keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["conditions", "containerStatuses", "phase"]);
+    assert_eq!(keys, ["$setElementOrder/conditions", "conditions", "containerStatuses", "phase"]);
+    assert_eq!(status["$setElementOrder/conditions"][4], json!({"type": "PodScheduled"}));
     let conditions = status["conditions"].as_array().unwrap();
     assert_eq!(conditions.len(), 2);
     assert!(conditions[0]["reason"].is_null() && conditions[0]["status"] == "True");

@@ -167,11 +167,7 @@ impl Worker {
                     // It died with the sandbox that it was started in.
                     self.observed.containers_lost(now);
                 } else if running.hook_error.is_some() {
-                    self.stop_container(
-                        name,
-                        None,
-                        format!("FailedPostStartHook: Container {name} will be stopped"),
-                    );
+                    self.stop_container(name, None, "FailedPostStartHook".to_owned());
                 } else if !stopping {
                     self.probe_new(name);
                 }
