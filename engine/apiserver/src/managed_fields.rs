@@ -36,7 +36,7 @@ fn component(user: &str) -> &str {
 /// The entries of a new object.
 pub fn created(target: &Target, user: &UserInfo, options: &WriteOptions, value: &mut Value) {
     // A status that came along was reset: it is nobody's.
-    let status = if target.served.has_status { object::remove(value, "status") } else { None };
+    let status = if target.served.status_is_apart() { object::remove(value, "status") } else { None };
     track(target, user, options, value, None, Managers::default());
     if let Some(status) = status {
         value["status"] = status;

@@ -90,6 +90,11 @@ impl WriteOptions {
         if field_manager.len() > 128 {
             causes.push(Cause::too_long("fieldManager", 128));
         }
+        let unprintable = |one: char| one.is_control() || one.is_whitespace() && one != ' ';
+        for (at, one) in field_manager.char_indices().filter(|(_, one)| unprintable(*one)) {
+            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(one));
+            causes.push(Cause::invalid("fieldManager", &*field_manager, &why));
+        }
         refuse(kind, causes)?;
         let user_agent = String::new();
         Ok(WriteOptions { dry_run, field_validation, field_manager, user_agent, force: query.flag("force") })

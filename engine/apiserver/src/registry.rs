@@ -34,6 +34,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// Whether the status only changes through its subresource, whoever sees to it.
+    pub fn status_is_apart(&self) -> bool {
+        self.has_status || self.custom.as_ref().is_some_and(|custom| custom.has_status)
+    }
+
     pub fn group_resource(&self) -> GroupResource<'_> {
         GroupResource::from(&self.api)
     }

@@ -418,3 +418,22 @@ async fn applying_honours_the_lists_and_maps_of_the_schema() {
     let twice = apply("you", json!({"parts": [{"name": "p"}, {"name": "p"}]})).await;
     assert!(twice.message().contains("duplicate entries for key [name=\"p\"]"), "{}", twice.text);
 }
+
+#[tokio::test]
+async fn a_status_that_came_with_the_object_is_nobodys() {
+    let harness = Harness::start().await;
+    create(&harness, definition(), "Established=True").await;
+    let mut widget = json!({"metadata": {"name": "w"}, "spec": {"size": 1}, "status": {"phase": "sent"}});
+    let created = harness.post(WIDGETS, widget.clone()).await.expect(201);
+    let version = created["metadata"]["resourceVersion"].clone();
+    widget["metadata"] = json!({"name": "w", "resourceVersion": version, "labels": {"a": "b"}});
+    for (key, field) in [("apiVersion", "example.com/v1"), ("kind", "Widget")] {
+        widget[key] = field.into();
+    }
+    let updated = harness.ask("PUT", &format!("{WIDGETS}/w"), widget).await.expect(200);
+    for object in [created, updated] {
+        for entry in object["metadata"]["managedFields"].as_array().expect("entries") {
+            assert!(entry["fieldsV1"].get("f:status").is_none(), "{entry}");
+        }
+    }
+}

@@ -414,3 +414,22 @@ async fn tables_and_metadata_only_forms_are_given_on_request() {
         assert_eq!(list["rows"][0]["object"]["kind"], kind);
     }
 }
+
+#[tokio::test]
+async fn a_whole_object_says_its_name_and_a_uid_is_never_given_anew() {
+    let harness = Harness::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(201);
+    let nameless = harness.ask("PUT", &format!("{maps}/a"), json!({"metadata": {}})).await;
+    let why = "the name of the object (a based on URL) was undeterminable: name must be provided";
+    assert_eq!((nameless.code, nameless.message().as_str()), (400, why));
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let body = "{apiVersion: v1, kind: ConfigMap, metadata: {name: b, uid: x}}";
+    let gone = harness.ask_with("PATCH", &format!("{maps}/b?fieldManager=m"), &apply, body).await;
+    let why = "Operation cannot be fulfilled on configmaps \"b\": uid mismatch: the provided object specified uid x, and no existing object was found";
+    assert_eq!((gone.code, gone.message().as_str()), (409, why));
+    let manager =
+        harness.post(&format!("{maps}?fieldManager=a%01"), json!({"metadata": {"name": "c"}})).await;
+    let why = "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\u0001\": invalid character U+0001 (at position 1)";
+    assert_eq!((manager.code, manager.message().as_str()), (422, why));
+}

@@ -19,7 +19,7 @@ use crate::{
     verbs::{
         self, Target,
         patch::{self, PatchType},
-        update::{Changed, modify},
+        update::{Changed, check_name, modify},
     },
 };
 
@@ -63,13 +63,7 @@ async fn update(
         decode::shape(&schema, &gvk(), &mut decoded, options.field_validation)?;
     }
     let scale = decoded.value;
-    let name = object::name(&scale);
-    if !name.is_empty() && name != target.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            target.name
-        )));
-    }
+    check_name(&scale, &target.name)?;
     let outcome = modify(state, user, target, &options, |workload| apply(target, workload, &scale)).await?;
     resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?))
 }

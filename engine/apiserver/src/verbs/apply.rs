@@ -42,6 +42,13 @@ pub async fn apply(
             return Err(target.not_found());
         }
         may_create(state, user, target)?;
+        let uid = object::meta_str(&config, "uid");
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(target.served.group_resource(), &target.name, &why));
+        }
         let (mut value, managers) = merge(target, user, &Value::Object(Map::new()), &config, options)?;
         object::metadata_mut(&mut value).insert("name".into(), target.name.clone().into());
         match create::create_managed(state, user, target, value, options, Some(managers)).await {
@@ -125,7 +132,7 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
         if let Some(fields) = config.as_object_mut() {
             fields.retain(|field, _| matches!(field.as_str(), "kind" | "apiVersion" | "metadata" | "status"));
         }
-    } else if served.has_status {
+    } else if served.status_is_apart() {
         object::remove(&mut config, "status");
     }
     Ok(config)

@@ -33,17 +33,24 @@ pub async fn update(
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
     let decoded = decoded.into();
-    let name = object::name(&decoded.value).to_owned();
-    if !name.is_empty() && name != target.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            target.name
-        )));
-    }
+    check_name(&decoded.value, &target.name)?;
     if state.reader.get(&target.key()).is_none() && target.served.strategy.create_on_update() {
         return super::create(state, user, target, decoded, options).await;
     }
     modify(state, user, target, options, |_| Ok(Changed::Whole(decoded.clone()))).await
+}
+
+/// A whole object says its own name.
+pub fn check_name(value: &Value, asked: &str) -> Result<(), Status> {
+    match object::name(value) {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({asked} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != asked => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({asked})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What a change function made of the current object.
@@ -283,7 +290,7 @@ fn keep(target: &Target, value: &mut Value, old: &Value) {
         "binding" => return,
         _ => {}
     }
-    if target.served.has_status {
+    if target.served.status_is_apart() {
         match old.get("status") {
             Some(status) => value["status"] = status.clone(),
             None => drop(object::remove(value, "status")),
