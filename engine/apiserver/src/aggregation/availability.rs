@@ -4,7 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
@@ -24,10 +25,12 @@ pub struct Verdict {
     pub message: String,
     /// What the server says that it serves.
     pub resources: Option<Arc<Value>>,
+    /// Its part of its `/openapi/v2`; absent when it has none, which is no reason against it.
+    pub openapi: Option<Bytes>,
 }
 
 fn unavailable(reason: &'static str, message: String) -> Verdict {
-    Verdict { available: false, reason, message, resources: None }
+    Verdict { available: false, reason, message, resources: None, openapi: None }
 }
 
 pub const LOCAL: (&str, &str) = ("Local", "Local APIServices are always available");
@@ -40,6 +43,7 @@ pub async fn check(state: &State, remote: &Remote) -> Verdict {
     let failed = |why: String| unavailable("FailedDiscoveryCheck", why);
     match tokio::time::timeout(PATIENCE, ask(state, remote, &url)).await {
         Ok(Ok(resources)) => Verdict {
+            openapi: openapi(state, remote).await,
             available: true,
             reason: "Passed",
             message: "all checks passed".into(),
@@ -49,6 +53,22 @@ pub async fn check(state: &State, remote: &Remote) -> Verdict {
         Err(_) => failed(format!(
             "failing or missing response from {url}: Get \"{url}\": context deadline exceeded"
         )),
+    }
+}
+
+async fn openapi(state: &State, remote: &Remote) -> Option<Bytes> {
+    let url = format!("{}/openapi/v2", remote.base());
+    let document = tokio::time::timeout(PATIENCE, ask(state, remote, &url)).await;
+    match document {
+        Ok(Ok(document)) => {
+            let own = crate::openapi::only_of(document, &remote.path())?;
+            serde_json::to_vec(&own).map(Bytes::from).ok()
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(api_service = remote.name, error, "no OpenAPI v2 document");
+            None
+        }
+        Err(_) => None,
     }
 }
 
@@ -75,7 +95,7 @@ fn check_service(state: &State, remote: &Remote) -> Option<Verdict> {
     None
 }
 
-/// The resource list of the group version.
+/// A document of the server, in JSON.
 async fn ask(state: &State, remote: &Remote, url: &str) -> Result<Value, String> {
     let mut request = Request::new(body_from(""));
     *request.uri_mut() = url.parse().map_err(|error| format!("parse {url:?}: {error}"))?;
@@ -86,6 +106,7 @@ async fn ask(state: &State, remote: &Remote, url: &str) -> Result<Value, String>
     };
     let mut headers = HeaderMap::new();
     proxy::identify(&aggregator, &mut headers);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     *request.headers_mut() = headers;
     let peer = Peer { trust: remote.trust.clone(), front_proxy: true };
     let response = state.outbound.send(&peer, request).await;

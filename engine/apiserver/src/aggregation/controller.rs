@@ -121,6 +121,7 @@ impl Controller {
         for remote in &mut remotes {
             if let Some(before) = self.remotes.iter().find(|before| before.name == remote.name) {
                 remote.resources = before.resources.clone();
+                remote.openapi = before.openapi.clone();
             }
         }
         let verdicts = join_all(remotes.iter().map(|remote| availability::check(state, remote))).await;
@@ -128,6 +129,9 @@ impl Controller {
         for (remote, verdict) in remotes.iter_mut().zip(verdicts) {
             remote.available = verdict.available;
             remote.resources = verdict.resources.or(remote.resources.take());
+            if verdict.available {
+                remote.openapi = verdict.openapi;
+            }
             let value = if verdict.available { "True" } else { "False" };
             statuses.push((remote.name.clone(), condition(value, verdict.reason, &verdict.message)));
         }

@@ -14,6 +14,7 @@ mod proxy;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,6 +48,8 @@ pub struct Remote {
     pub available: bool,
     /// The last APIResourceList that the server gave.
     pub resources: Option<Arc<Value>>,
+    /// What of its `/openapi/v2` belongs to this group version, as it gave it last.
+    pub openapi: Option<Bytes>,
 }
 
 impl Aggregator {
@@ -107,6 +110,7 @@ impl Remote {
             version_priority: spec["versionPriority"].as_i64().unwrap_or_default(),
             available: false,
             resources: None,
+            openapi: None,
         })
     }
 

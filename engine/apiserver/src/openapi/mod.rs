@@ -1,10 +1,13 @@
 //! `/openapi/v2` and `/openapi/v3`: the schemas of everything that is served.
 //!
-//! Reads: the schema's table. Invariant: nothing is kept; a document is built, compressed when the client takes it, sent
+//! Reads: the schema's table, what aggregated servers say of themselves. Invariant: no document of our own is kept; a document is built, compressed when the client takes it, sent
 //! and dropped. Its hash names it, so clients ask once.
 //! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 
 mod protobuf;
+mod remote;
+
+pub use remote::only_of;
 
 use std::{io::Write, sync::Arc};
 
@@ -14,6 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    aggregation::Remote,
     negotiate::clauses,
     options::Query,
     registry::Served,
@@ -34,6 +38,12 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         return Err(Status::not_acceptable(&["application/json"]));
     }
     let hash = state.resources.openapi_hash();
+    let asked = Query::parse(request.uri().query()).text("hash").to_owned();
+    if !asked.is_empty() && asked != *hash {
+        return moved(request.uri().path(), &hash);
+    }
+    let remotes = state.aggregator.remotes();
+    let hash = if segments == ["v2"] { remote::hash(&hash, &remotes) } else { hash };
     let etag = format!("\"{hash}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == etag.as_str()) {
         let mut response = http::Response::new(body_from(""));
@@ -41,7 +51,7 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         return Ok(tagged(response, &etag));
     }
     let document = match segments {
-        ["v2"] => whole(state),
+        ["v2"] => whole(state, &remotes),
         ["v3"] => index(state, &hash),
         ["v3", "api", version] => coracle_schema::openapi_v3("", version).ok_or_else(Status::unknown_path)?,
         ["v3", "apis", group, version] => coracle_schema::openapi_v3(group, version)
@@ -55,18 +65,28 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?)
     };
     let mut response = tagged(respond(headers, media_type, bytes)?, &etag);
-    if Query::parse(request.uri().query()).get("hash") == Some(&*hash) {
+    if asked == *hash {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(A_YEAR));
     }
     Ok(response)
 }
 
 /// The document of everything, as `/openapi/v2` gives it.
-fn whole(state: &State) -> Value {
+fn whole(state: &State, remotes: &[Arc<Remote>]) -> Value {
     let mut document = coracle_schema::openapi_v2();
     let all = state.resources.all();
     coracle_schema::add_to_openapi_v2(&mut document, &documents(all.iter()));
+    remote::add(&mut document, remotes);
     document
+}
+
+/// A document under another hash is to be asked for by its own: what was answered here would be kept for a year.
+fn moved(path: &str, hash: &str) -> Result<Response, Status> {
+    let mut response = http::Response::new(body_from(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let place = HeaderValue::from_str(&format!("{path}?hash={hash}")).map_err(Status::internal)?;
+    response.headers_mut().insert(header::LOCATION, place);
+    Ok(response)
 }
 
 /// The document of a group version of custom resources.

@@ -19,6 +19,13 @@ fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<byte
         "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders?limit=2" => {
             reply(200, &json!({"kind": "FlunderList", "items": []}))
         }
+        "/openapi/v2" => reply(
+            200,
+            &json!({"swagger": "2.0", "paths": {
+                "/apis/wardle.example.com/v1alpha1/flunders": {"get": {"schema": {"$ref": "#/definitions/Flunder"}}},
+                "/healthz": {},
+            }, "definitions": {"Flunder": {"type": "object"}, "Other": {}}}),
+        ),
         "/apis/wardle.example.com/v1alpha1/away" => http::Response::builder()
             .status(302)
             .header("location", "https://example.com/")
@@ -78,6 +85,11 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
     assert_eq!(asked.header("host"), [format!("wardle.default.svc:{}", backend.address.port())]);
     let away = harness.get("/apis/wardle.example.com/v1alpha1/away").await;
     assert_eq!(away.code, 502, "{}", away.text);
+
+    let whole = harness.get("/openapi/v2").await.expect(200);
+    assert!(whole["paths"]["/apis/wardle.example.com/v1alpha1/flunders"]["get"].is_object());
+    assert_eq!(whole["definitions"]["Flunder"], json!({"type": "object"}));
+    assert_eq!([&whole["paths"]["/healthz"], &whole["definitions"]["Other"]], [&Value::Null, &Value::Null]);
 
     let group = harness.get("/apis/wardle.example.com").await.expect(200);
     assert_eq!(group["preferredVersion"]["version"], "v1alpha1");
