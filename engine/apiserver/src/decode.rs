@@ -138,7 +138,8 @@ fn cannot_be_handled(gvk: &GroupVersionKind, why: &str) -> Status {
     ))
 }
 
-fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {
+/// Kind and version of the object are the expected ones, or absent: then they are filled in.
+pub fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {
     let wanted_version = api_version(&expected.group, &expected.version);
     for (field, wanted) in [("kind", &*expected.kind), ("apiVersion", &*wanted_version)] {
         match &object[field] {

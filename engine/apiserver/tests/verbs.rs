@@ -433,3 +433,21 @@ async fn a_whole_object_says_its_name_and_a_uid_is_never_given_anew() {
     let why = "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\u0001\": invalid character U+0001 (at position 1)";
     assert_eq!((manager.code, manager.message().as_str()), (422, why));
 }
+
+#[tokio::test]
+async fn people_get_indented_json_and_questions_are_answered_by_kind() {
+    let harness = Harness::start().await;
+    let all = "/api/v1/namespaces/default/configmaps";
+    for path in [all, "/api/v1/namespaces/default", "/apis", "/api/v1/namespaces/nothing", "/version"] {
+        let text = harness.ask_with("GET", path, &[("user-agent", "curl/8.5.0")], "").await.text;
+        assert!(text.starts_with("{\n  \""), "{path}: {text}");
+        assert!(harness.get(path).await.text.starts_with("{\""), "{path}");
+    }
+    let review =
+        harness.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
+    assert_eq!([&review["apiVersion"], &review["kind"]], ["authentication.k8s.io/v1", "SelfSubjectReview"]);
+    for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1"] {
+        let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+        assert_eq!(harness.ask_with("GET", path, &accept, "").await.code, 200, "{path}");
+    }
+}

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
-    negotiate::{Offer, clauses, negotiate},
+    negotiate::{Encoding, Offer, clauses, negotiate},
     options::Query,
     registry::Served,
     status::Status,
@@ -23,7 +23,7 @@ pub fn serve(state: &State, segments: &[&str], headers: &HeaderMap) -> Result<Re
     if segments.len() == 1 && wants_aggregated(headers) {
         return Ok(aggregated::response(state, segments[0] == "api", headers));
     }
-    let document = match segments {
+    let mut document = match segments {
         ["api"] => legacy::versions(state),
         ["apis"] => legacy::groups(state),
         ["api", version] => legacy::resources(state, "", version).ok_or_else(Status::unknown_path)?,
@@ -34,6 +34,10 @@ pub fn serve(state: &State, segments: &[&str], headers: &HeaderMap) -> Result<Re
         _ => return Err(Status::unknown_path()),
     };
     let encoding = negotiate(headers, &Query::default(), Offer::PLAIN)?.encoding;
+    if encoding == Encoding::Protobuf {
+        // The oldest documents do not say their version in JSON; the envelope of protobuf always does.
+        document["apiVersion"] = "v1".into();
+    }
     crate::http::resource::encode(encoding, StatusCode::OK, &document)
 }
 

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod body;
 pub mod call;
 pub mod deadline;
+mod indent;
 pub mod listener;
 mod lists;
 pub mod nonresource;
@@ -38,6 +39,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let encoding = negotiate::error_encoding(request.headers());
     let info = RequestInfo::parse(&method, request.uri());
+    let for_people = indent::is_wanted(request.uri(), request.headers()) && is_own(&state, &info);
     let mut call = Call::begin(&state, &info, &request);
     let notes = call.notes();
     let limit = deadline::of(&info, request.uri().query(), state.config.protection.request_timeout);
@@ -56,7 +58,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             }
         }
     };
-    match outcome {
+    let response = match outcome {
         Ok(Ok(response)) => call.end(response, None, false).await,
         Ok(Err(status)) => {
             if status.code >= 500 {
@@ -75,7 +77,15 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             );
             call.end(status.clone().into_response_in(encoding), Some(status), true).await
         }
-    }
+    };
+    if for_people { indent::indented(response) } else { response }
+}
+
+/// Whether the answer is a document of this server: no stream of them, and nothing that others wrote.
+fn is_own(state: &State, info: &RequestInfo) -> bool {
+    let foreign = ["/openapi/", "/openid/", "/.well-known/"].iter().any(|start| info.path.starts_with(start));
+    let passed_on = info.subresource == "proxy" || state.aggregator.route(&info.path).is_some();
+    info.verb != "watch" && !foreign && !passed_on
 }
 
 async fn dispatch(

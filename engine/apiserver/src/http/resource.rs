@@ -173,7 +173,8 @@ async fn create(
     let options = WriteOptions::parse(&query, "CreateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let api = &target.served.api;
-    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &api.gvk)?;
+    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &api.gvk)?;
+    decode::check_kind(&api.gvk, &mut decoded.value)?;
     let virtual_answer = reviews::create(
         state,
         user,

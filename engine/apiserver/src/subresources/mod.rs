@@ -108,6 +108,7 @@ async fn token(
     let (content_type, bytes) = body::read(request).await?;
     let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
     let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    decode::check_kind(&gvk, &mut decoded.value)?;
     if state.reader.get(&target.key()).is_none() {
         return Err(target.not_found());
     }
