@@ -101,9 +101,4 @@ impl Quota {
         let hard = self.hard.only(exceeds);
         Some(format!("exceeded quota: {}, requested: {requested}, used: {used}, limited: {hard}", self.name))
     }
-
-    /// Whether growth of these amounts can concern it at all.
-    pub fn limits_any(&self, growth: &Amounts) -> bool {
-        growth.names().any(|name| self.hard.get(name).is_some())
-    }
 }

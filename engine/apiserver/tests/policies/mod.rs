@@ -54,6 +54,14 @@ async fn a_quota_of_compute_counts_what_pods_ask_for() {
     harness.account("default").await;
     quota(&harness, json!({"hard": {"requests.cpu": "1", "pods": "2", "requests.example.com/gpu": "1"}}))
         .await;
+    let memory = json!({"metadata": {"name": "memory"}, "spec": {"hard": {"limits.memory": "1Gi"}}});
+    let other = "/api/v1/namespaces/kube-public";
+    harness.account("kube-public").await;
+    harness.post(&format!("{other}/resourcequotas"), memory).await.expect(201);
+    let bare = json!({"metadata": {"name": "bare"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let refused = harness.post(&format!("{other}/pods"), bare).await;
+    let why = "pods \"bare\" is forbidden: failed quota: memory: must specify limits.memory for: c";
+    assert_eq!((refused.code, refused.message().as_str()), (403, why));
     let asks = |cpu: &str| json!({"requests": {"cpu": cpu}});
     for (name, resources, expected) in [
         ("bare", json!({}), "pods \"bare\" is forbidden: failed quota: q: must specify requests.cpu for: c"),

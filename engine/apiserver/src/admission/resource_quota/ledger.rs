@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coracle_quota::{Amounts, Pending, Usage};
+use coracle_quota::{Amounts, Pending, Quota, Usage};
 use coracle_store::{Reader, Snapshot};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -51,7 +51,9 @@ impl Ledger {
         // Taken under the lock: a reservation that is gone by now is in this snapshot.
         let snapshot = reader.snapshot();
         let quotas = super::quotas(&snapshot, namespace);
-        let concerned: Vec<_> = quotas.iter().filter(|quota| quota.limits_any(growth)).collect();
+        // Also those that limit what the object does not name: a pod may have to name it.
+        let tracks = |quota: &&Quota| quota.resources().contains(&&*pending.resource);
+        let concerned: Vec<_> = quotas.iter().filter(tracks).collect();
         let resources: BTreeSet<&str> = concerned.iter().flat_map(|quota| quota.resources()).collect();
         account.forget_settled(&snapshot, namespace);
         let others: Vec<Pending> = account.reserved.iter().map(|one| one.pending.clone()).collect();
