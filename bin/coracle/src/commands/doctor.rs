@@ -15,7 +15,8 @@ type Finding = Result<String, (String, String)>;
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = UpOptions::from_values(&Values::resolve(matches)?)?;
-    let running = options.data.data_dir.exists() && pid_file::running(&options.data.pid_file())?.is_some();
+    // Without root that cannot be told; the list says what lacks then.
+    let running = matches!(pid_file::running(&options.data.pid_file()), Ok(Some(_)));
     let mut checks = vec![
         ("root", root()),
         ("kernel", kernel()),

@@ -34,7 +34,8 @@ impl PidFile {
 
 /// The process id of the `coracle up` that holds the lock.
 pub fn running(path: &Path) -> Result<Option<i32>> {
-    if !path.exists() {
+    // Who may not look into the data directory cannot say that nothing runs there.
+    if !path.try_exists().map_err(|error| not_opened(path, error))? {
         return Ok(None);
     }
     let mut file = open(path, false)?;
@@ -51,7 +52,15 @@ pub fn running(path: &Path) -> Result<Option<i32>> {
 
 fn open(path: &Path, create: bool) -> Result<File> {
     let opened = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
-    opened.with_context(|| format!("open `{}`", path.display()))
+    opened.map_err(|error| not_opened(path, error))
+}
+
+fn not_opened(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "\nhint: run it as root, or with sudo",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("open `{}`{hint}", path.display()))
 }
 
 #[cfg(test)]
@@ -68,5 +77,15 @@ mod tests {
         assert!(PidFile::acquire(&path).is_err());
         drop(held);
         assert_eq!(running(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_looked_into_is_not_one_where_nothing_runs() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(running(&file.path().join("coracle.pid")).is_err());
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(
+            not_opened(Path::new("/x"), refused).to_string().ends_with("hint: run it as root, or with sudo")
+        );
     }
 }
