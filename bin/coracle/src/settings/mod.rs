@@ -124,11 +124,12 @@ fn known(key: &str) -> Result<&'static Setting> {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
         return Ok(setting);
     }
-    let nearest = SETTINGS
-        .iter()
-        .map(|setting| setting.key)
-        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-    bail!("unknown key `{key}`, did you mean `{}`?", nearest.unwrap_or_default())
+    let likeness = |known: &str| strsim::jaro_winkler(known, key);
+    let keys = SETTINGS.iter().map(|setting| setting.key).filter(|known| likeness(known) > 0.7);
+    match keys.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(nearest) => bail!("unknown key `{key}`, did you mean `{nearest}`?"),
+        None => bail!("unknown key `{key}`: the keys are the names of the flags, see `coracle up --help`"),
+    }
 }
 
 fn plain(setting: &Setting, value: serde_json::Value) -> Result<Vec<String>> {
@@ -155,6 +156,8 @@ mod tests {
     fn an_unknown_key_names_the_nearest_one() {
         let error = parse_file("datadir: /x").unwrap_err().to_string();
         assert_eq!(error, "unknown key `datadir`, did you mean `data-dir`?");
+        let error = parse_file("zzz: /x").unwrap_err().to_string();
+        assert_eq!(error, "unknown key `zzz`: the keys are the names of the flags, see `coracle up --help`");
     }
 
     #[test]

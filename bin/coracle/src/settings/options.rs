@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32, NonZeroU64},
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -104,11 +104,11 @@ impl UpOptions {
                 Some(name) => name.to_string(),
                 None => node_address::host_name()?,
             },
-            api_port: required(values, "api-port")?,
-            http_port: required(values, "http-port")?,
-            https_port: required(values, "https-port")?,
+            api_port: required::<NonZeroU16>(values, "api-port")?.get(),
+            http_port: required::<NonZeroU16>(values, "http-port")?.get(),
+            https_port: required::<NonZeroU16>(values, "https-port")?.get(),
             api_sans: values.list("api-sans"),
-            cluster_domain: required(values, "cluster-domain")?,
+            cluster_domain: domain(values.text("cluster-domain").unwrap_or_default())?,
             pod_cidr,
             service_cidr,
             cluster_dns,
@@ -164,7 +164,7 @@ fn protection(values: &Values) -> Result<Protection> {
         max_in_flight: required(values, "max-requests-inflight")?,
         max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
         oidc: oidc(values)?,
-        request_timeout: Duration::from_secs(required(values, "request-timeout")?),
+        request_timeout: Duration::from_secs(required::<NonZeroU64>(values, "request-timeout")?.get()),
     })
 }
 
@@ -182,6 +182,23 @@ where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
+}
+
+/// As names of Services below it must be: labels of lower-case letters, digits and dashes.
+fn domain(text: &str) -> Result<String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if !text.split('.').all(label) {
+        bail!(
+            "setting `cluster-domain` is `{text}`, expected a DNS name in lower case such as cluster.local"
+        );
+    }
+    Ok(text.to_string())
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>> {
@@ -219,6 +236,14 @@ mod tests {
             ("ghcr.io".to_string(), vec!["c".to_string()]),
         ];
         assert_eq!(mirrors(&pairs).unwrap(), expected);
+    }
+
+    #[test]
+    fn domains_are_checked() {
+        assert_eq!(domain("cluster.local").unwrap(), "cluster.local");
+        for wrong in ["", "Bad_Domain", ".local", "a..b", "-a.b", "cluster.local."] {
+            assert!(domain(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
