@@ -430,7 +430,7 @@ async fn a_whole_object_says_its_name_and_a_uid_is_never_given_anew() {
     assert_eq!((gone.code, gone.message().as_str()), (409, why));
     let manager =
         harness.post(&format!("{maps}?fieldManager=a%01"), json!({"metadata": {"name": "c"}})).await;
-    let why = "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\u0001\": invalid character U+0001 (at position 1)";
+    let why = "CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\x01\": invalid character U+0001 (at position 1)";
     assert_eq!((manager.code, manager.message().as_str()), (422, why));
 }
 
