@@ -67,7 +67,8 @@ fn set(line: &str) -> Set {
             },
         },
         "status": {
-            "replicas": exists, "readyReplicas": available, "availableReplicas": available, "observedGeneration": 1,
+            "replicas": exists, "readyReplicas": available, "availableReplicas": available,
+            "observedGeneration": number("seen").unwrap_or(1),
         },
     });
     Set::new(Arc::new(serde_json::from_value(set).unwrap()))
@@ -141,6 +142,11 @@ fn a_rolling_update_goes_up_to_the_surge_and_down_to_the_minimum() {
         (
             "an old status does not count twice",
             &["v1 size=8 exists=10 available=10 age=9", "v2 size=5 available=0"],
+            "",
+        ),
+        (
+            "nothing comes while an old set may have pods of an earlier size",
+            &["v0 size=0 seen=0 age=19", "v1 size=7 age=9", "v2 size=3 available=0"],
             "",
         ),
         ("complete", &["v1 size=0 age=9", "v2 size=10"], ""),
