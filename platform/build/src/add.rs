@@ -14,8 +14,12 @@ use crate::{StepError, StepResult, copy, view::View};
 enum Archive {
     Tar,
     Gzip,
+    NotYet(&'static str),
     No,
 }
+
+/// Compressions that are not unpacked yet, by the first bytes: copied as they are, the image would lack the files.
+const NOT_YET: [(&[u8], &str); 3] = [(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
 /// Unpacks `file` into `target` if it is an archive. False: it is a plain file.
 pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepResult<bool> {
@@ -23,6 +27,12 @@ pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepRes
     let kind = recognize(&opened).map_err(StepError::io("read", file))?;
     let reader: Box<dyn Read> = match kind {
         Archive::No => return Ok(false),
+        Archive::NotYet(kind) => {
+            return Err(StepError::Input(format!(
+                "ADD does not unpack {kind} yet: unpack `{}` before the build, or COPY it as it is",
+                file.display()
+            )));
+        }
         Archive::Tar => Box::new(opened),
         Archive::Gzip => Box::new(GzDecoder::new(opened)),
     };
@@ -39,6 +49,9 @@ pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepRes
 fn recognize(mut file: &File) -> std::io::Result<Archive> {
     let head = read_head(&mut file)?;
     file.rewind()?;
+    if let Some((_, kind)) = NOT_YET.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Ok(Archive::NotYet(kind));
+    }
     if is_tar(&head) {
         return Ok(Archive::Tar);
     }

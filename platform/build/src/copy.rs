@@ -36,7 +36,7 @@ struct Found {
 }
 
 impl Source<'_> {
-    /// What a source argument names. Wildcards may give several, a plain path must exist.
+    /// What a source argument names. Wildcards may give several or none, a plain path must exist.
     fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
         let inside = view::normal(Path::new(argument));
         if argument.contains(['*', '?', '[']) {
@@ -49,9 +49,6 @@ impl Source<'_> {
                 }
                 !matches
             });
-            if found.is_empty() {
-                return Err(StepError::Input(format!("no file matches `{argument}`")));
-            }
             return Ok(found);
         }
         match self.place(&inside)? {
@@ -75,9 +72,8 @@ impl Source<'_> {
                 let view = View(vec![root.to_path_buf()]);
                 let resolved = view.resolve(inside)?;
                 let relative = inside.strip_prefix("/").unwrap_or(inside);
-                let excluded =
-                    ignore.excludes(relative) && !(ignore.may_include_below() && view.is_dir(&resolved));
-                Ok(view.find(&resolved).filter(|_| !excluded).map(|place| (inside.to_path_buf(), place)))
+                let place = view.find(&resolved).filter(|place| ignore.keeps(relative, place));
+                Ok(place.map(|place| (inside.to_path_buf(), place)))
             }
             Source::Stage(view) => {
                 let resolved = view.resolve(inside)?;
@@ -93,10 +89,9 @@ impl Source<'_> {
                 let mut entries: Vec<_> =
                     fs::read_dir(root.join(relative)).into_iter().flatten().flatten().collect();
                 entries.sort_by_key(|entry| entry.file_name());
-                let kept = entries.into_iter().filter(|entry| {
-                    let keeps_below = ignore.may_include_below() && entry.path().is_dir();
-                    keeps_below || !ignore.excludes(&relative.join(entry.file_name()))
-                });
+                let kept = entries
+                    .into_iter()
+                    .filter(|entry| ignore.keeps(&relative.join(entry.file_name()), &entry.path()));
                 kept.map(|entry| (inside.join(entry.file_name()), entry.path())).collect()
             }
             Source::Stage(view) => {

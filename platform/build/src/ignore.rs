@@ -31,15 +31,23 @@ impl Ignore {
     }
 
     /// `path` is relative to the context.
-    pub fn excludes(&self, path: &Path) -> bool {
+    fn excludes(&self, path: &Path) -> bool {
         let matching =
             self.0.iter().rev().find(|pattern| pattern.path.is_match(path) || pattern.below.is_match(path));
         matching.is_some_and(|pattern| !pattern.include)
     }
 
-    /// A directory that is excluded may still hold paths that are taken back in.
-    pub fn may_include_below(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.include)
+    /// Whether the build sees what lies at `place`: an excluded directory only for what is taken back in below it.
+    pub fn keeps(&self, path: &Path, place: &Path) -> bool {
+        if !self.excludes(path) {
+            return true;
+        }
+        let is_directory = place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        if !is_directory || !self.0.iter().any(|pattern| pattern.include) {
+            return false;
+        }
+        let mut below = std::fs::read_dir(place).into_iter().flatten().flatten();
+        below.any(|entry| self.keeps(&path.join(entry.file_name()), &entry.path()))
     }
 }
 

@@ -155,6 +155,22 @@ fn mistakes_name_their_line() {
 }
 
 #[test]
+fn an_archive_that_cannot_be_unpacked_is_not_copied_in_its_place() {
+    let context = tempfile::tempdir().unwrap();
+    fs::write(context.path().join("a.tar.xz"), b"\xfd7zXZ\0...").unwrap();
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nADD a.tar.xz /a/\n").unwrap();
+    let request = Request {
+        context: context.path().into(),
+        dockerfile: None,
+        tags: vec![],
+        build_args: vec![],
+        target: None,
+    };
+    let said = build(&request, &Recorded::default(), &mut |_| {}).unwrap_err().to_string();
+    assert!(said.contains("Dockerfile:2: ") && said.contains("does not unpack xz yet"), "{said}");
+}
+
+#[test]
 fn ignored_files_do_not_exist() {
     if !is_root() {
         return eprintln!("skipped: only root can give files away");
@@ -176,7 +192,24 @@ fn ignored_files_do_not_exist() {
     build(&request, &images, &mut |_| {}).unwrap();
     let (_, _, layers) = images.committed.take().unwrap();
     assert_eq!(layers, [vec!["a.txt 644 0"]]);
-    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY ./b.md /\n").unwrap();
-    let said = build(&request, &images, &mut |_| {}).unwrap_err().to_string();
-    assert!(said.contains("\"/b.md\": not found"), "{said}");
+    for source in ["./b.md", "./b.md a*"] {
+        fs::write(context.path().join("Dockerfile"), format!("FROM scratch\nCOPY {source} /\n")).unwrap();
+        let said = build(&request, &images, &mut |_| {}).unwrap_err().to_string();
+        assert!(said.contains("\"/b.md\": not found"), "{source}: {said}");
+    }
+    // A pattern may match nothing: that is how an optional file is copied.
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY a.txt b.* none* /\n").unwrap();
+    build(&request, &images, &mut |_| {}).unwrap();
+    assert_eq!(images.committed.take().unwrap().2, [vec!["a.txt 644 0"]]);
+
+    for directory in ["gone/deep", "kept/deep"] {
+        fs::create_dir_all(context.path().join(directory)).unwrap();
+    }
+    fs::write(context.path().join("kept/deep/back"), "").unwrap();
+    std::os::unix::fs::symlink("kept", context.path().join("link")).unwrap();
+    fs::write(context.path().join(".dockerignore"), "*\n!kept/deep/back\n").unwrap();
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+    build(&request, &images, &mut |_| {}).unwrap();
+    let layers = images.committed.take().unwrap().2;
+    assert_eq!(layers, [vec!["kept/ 755 0", "kept/deep/ 755 0", "kept/deep/back 644 0"]]);
 }

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tracing::debug;
@@ -47,6 +47,17 @@ impl Forwarder {
     }
 
     pub async fn handle(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        let is_head = *request.method() == Method::HEAD;
+        let mut response = self.answer(request, arrival).await;
+        // hyper leaves out the body of an answer to HEAD over HTTP/1.1 only; over HTTP/2 a client takes it for an error.
+        if is_head && let AnswerBody::Own(body) = response.body_mut() {
+            let bytes = body.take().map_or(0, |body| body.len());
+            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(bytes.into());
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
         if let Some(status) = headers::refusal(&request) {
             return respond::plain(status);
         }

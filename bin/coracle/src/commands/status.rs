@@ -1,6 +1,6 @@
 //! `coracle status`: what runs here, and what it costs.
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -11,7 +11,7 @@ use kube::config::KubeConfigOptions;
 use crate::{
     metrics,
     settings::{DataOptions, Values},
-    up::pid_file,
+    up::{pid_file, runtime_config},
 };
 
 /// How long requests are counted for their rate.
@@ -24,7 +24,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         return Ok(ExitCode::from(3));
     };
     println!("{:<12}running, process {pid}, data in {}", "coracle", options.data_dir.display());
-    print_memory(pid);
+    print_memory(&options, pid);
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
@@ -97,13 +97,14 @@ fn node_condition(node: &Node) -> &'static str {
 }
 
 /// Proportional set size of the daemon and of the shims of its pods.
-fn print_memory(daemon: i32) {
+fn print_memory(options: &DataOptions, daemon: i32) {
     let pss_kib = |pid: i32| {
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
         line.trim().trim_end_matches(" kB").parse::<u64>().ok()
     };
-    let shims: Vec<u64> = shim_pids().into_iter().filter_map(pss_kib).collect();
+    let shims: Vec<u64> =
+        shim_pids(&runtime_config(options).state_dir).into_iter().filter_map(pss_kib).collect();
     let mib = |kib: u64| kib as f64 / 1024.0;
     if let Some(own) = pss_kib(daemon) {
         println!(
@@ -116,14 +117,17 @@ fn print_memory(daemon: i32) {
     }
 }
 
-fn shim_pids() -> Vec<i32> {
+/// Of the pods below `state_dir`: the machine may hold another Coracle's.
+fn shim_pids(state_dir: &Path) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = command.split(|byte| *byte == 0);
         let program = words.next().unwrap_or_default();
-        (program.ends_with(b"coracle") || program.ends_with(b"exe")) && words.next() == Some(b"shim")
+        (program.ends_with(b"coracle") || program.ends_with(b"exe"))
+            && words.next() == Some(b"shim")
+            && words.next().is_some_and(|dir| Path::new(OsStr::from_bytes(dir)).starts_with(state_dir))
     })
     .collect()
 }

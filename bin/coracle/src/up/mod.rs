@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use coracle_apiserver::ApiServer;
+use coracle_apiserver::{ApiServer, BuildError};
 use coracle_client::Identity;
 use coracle_kubelet::Kubelet;
 use coracle_lifecycle::Stages;
@@ -77,9 +77,13 @@ pub async fn open_store(options: &DataOptions) -> Result<Store> {
 
 async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started: Instant) -> Result<()> {
     bootstrap::same_node(&store.reader(), &options.node_name)?;
-    let api = Arc::new(ApiServer::build(api_config(options), store).await.context(
-        "build the API server\nhint: `ss -ltnp` names who has a port; --api-port chooses another",
-    )?);
+    let api = Arc::new(ApiServer::build(api_config(options), store).await.map_err(|error| {
+        let hint = match error {
+            BuildError::Bind { .. } => "\nhint: `ss -ltnp` names who has a port; --api-port chooses another",
+            _ => "",
+        };
+        anyhow::Error::from(error).context(format!("build the API server{hint}"))
+    })?);
     let stage = stages.stage("api");
     let (serving, stop) = (api.clone(), stage.stop_token());
     stage.run_once("api", serving.serve(stop));

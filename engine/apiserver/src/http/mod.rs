@@ -15,8 +15,10 @@ pub mod service;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt;
-use http::Method;
+use http::{Method, header};
+use http_body::Body as _;
 use rustls::pki_types::CertificateDer;
 
 use crate::{
@@ -78,7 +80,17 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             call.end(status.clone().into_response_in(encoding), Some(status), true).await
         }
     };
-    if for_people { indent::indented(response) } else { response }
+    let response = if for_people { indent::indented(response) } else { response };
+    if method == Method::HEAD { without_body(response) } else { response }
+}
+
+/// hyper leaves out the body of an answer to HEAD over HTTP/1.1 only; over HTTP/2 a client takes it for an error.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(bytes) = body.size_hint().exact() {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert(bytes.into());
+    }
+    Response::from_parts(parts, body_from(Bytes::new()))
 }
 
 /// Whether the answer is a document of this server: no stream of them, and nothing that others wrote.

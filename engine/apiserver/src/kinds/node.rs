@@ -89,6 +89,16 @@ fn compare_nodes(new: &Value, old: &Value) -> Causes {
         }
     }
     let (spec, before) = (&new["spec"], &old["spec"]);
+    // The old field alone: upstream takes it over into the list, which then differs.
+    let (first, list) = ("podCIDR", "podCIDRs");
+    if is_set(&spec[first])
+        && spec[first] != before[first]
+        && is_set(&before[list])
+        && spec[list] == before[list]
+    {
+        let why = "node updates may not change podCIDR except from \"\" to valid";
+        out.push(Cause::forbidden("spec.podCIDRs", why));
+    }
     for (field, called) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         if is_set(&before[field]) && spec[field] != before[field] {
             let why = format!("node updates may not change {called} except from \"\" to valid");
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn nodes_get_the_stock_causes() {
         let spec = |spec: Value| json!({"spec": spec});
-        let old = json!({"spec": {"podCIDRs": ["10.0.0.0/24"], "providerID": "p"}});
+        let old = json!({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"], "providerID": "p"}});
         assert_cases(
             old.clone(),
             node,
@@ -171,6 +181,12 @@ mod tests {
             &[
                 (
                     spec(json!({"podCIDRs": ["10.0.1.0/24"]})),
+                    &[
+                        "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid",
+                    ],
+                ),
+                (
+                    spec(json!({"podCIDR": "10.0.9.0/24"})),
                     &[
                         "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid",
                     ],

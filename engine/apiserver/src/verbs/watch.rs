@@ -299,7 +299,7 @@ impl Stream {
 
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
         let (api_version, kind) = &self.gvk;
-        let mut metadata = json!({"resourceVersion": revision.0.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.0.to_string()});
         if initial_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }

@@ -43,11 +43,14 @@ impl ImageStore {
         let store = self.clone();
         let _bringing = blocking(move || store.0.index.bringing()).await?;
         let mut failure = RegistryError::NotFound;
-        for mut session in self.0.registry.sessions(&reference, credentials) {
-            match self.pull_from(&mut session, &reference).await {
-                Ok(image) => return Ok(image),
-                Err(PullError::Image(error)) => return Err(error),
-                Err(PullError::Registry(error)) => failure = error,
+        // In their order: a registry may know who asks, and yet refuse this repository.
+        for shown in credentials.iter().map(Some).chain(credentials.is_empty().then_some(None)) {
+            for mut session in self.0.registry.sessions(&reference, shown) {
+                match self.pull_from(&mut session, &reference).await {
+                    Ok(image) => return Ok(image),
+                    Err(PullError::Image(error)) => return Err(error),
+                    Err(PullError::Registry(error)) => failure = error,
+                }
             }
         }
         Err(ImageError::Pull { message: explain(&reference, &failure) })

@@ -26,7 +26,8 @@ pub struct Session<'a> {
     /// `https://registry-1.docker.io/v2/library/nginx`
     base: String,
     repository: String,
-    credentials: &'a [Credentials],
+    /// What it is shown when it asks.
+    credentials: Option<&'a Credentials>,
     authorization: Option<HeaderValue>,
 }
 
@@ -48,7 +49,11 @@ impl Registry {
     }
 
     /// The mirrors of the reference's registry, then the registry itself.
-    pub fn sessions<'a>(&'a self, reference: &Reference, credentials: &'a [Credentials]) -> Vec<Session<'a>> {
+    pub fn sessions<'a>(
+        &'a self,
+        reference: &Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> Vec<Session<'a>> {
         let mirrors = self
             .config
             .mirrors
@@ -149,15 +154,13 @@ impl Session<'_> {
             .map_err(|error| self.failed(method.clone(), path, &error))
     }
 
-    /// Gets a token, or shows the credentials, as the challenge asks. Credentials are tried in their order.
+    /// Gets a token, or shows the credentials, as the challenge asks.
     async fn authorize(&mut self, challenge: &str) -> Result<(), RegistryError> {
         let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
         if scheme.eq_ignore_ascii_case("basic") {
-            let first = self
-                .credentials
-                .first()
-                .ok_or_else(|| RegistryError::Denied("no basic auth credentials".into()))?;
-            self.authorization = Some(basic(first));
+            let credentials =
+                self.credentials.ok_or_else(|| RegistryError::Denied("no basic auth credentials".into()))?;
+            self.authorization = Some(basic(credentials));
             return Ok(());
         }
         let realm = parameter(parameters, "realm")
@@ -168,18 +171,9 @@ impl Session<'_> {
         if let Some(service) = parameter(parameters, "service") {
             url.push_str(&format!("&service={}", service.replace(' ', "%20")));
         }
-        let attempts = self.credentials.iter().map(Some).chain(self.credentials.is_empty().then_some(None));
-        let mut denied = RegistryError::Denied("no token".into());
-        for credentials in attempts {
-            match self.token(&url, credentials).await {
-                Ok(token) => {
-                    self.authorization = HeaderValue::from_str(&format!("Bearer {token}")).ok();
-                    return Ok(());
-                }
-                Err(error) => denied = error,
-            }
-        }
-        Err(denied)
+        let token = self.token(&url, self.credentials).await?;
+        self.authorization = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+        Ok(())
     }
 
     async fn token(&self, url: &str, credentials: Option<&Credentials>) -> Result<String, RegistryError> {

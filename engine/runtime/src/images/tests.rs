@@ -154,7 +154,8 @@ async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
     assert!(!dir.path().join("images/tmp/x").exists());
 }
 
-/// A registry on loopback that serves fixed paths, and says 401 until it sees a token.
+/// A registry on loopback that serves fixed paths, and says 401 until it sees a token. `stranger:x` gets a token, too,
+/// but one that opens nothing.
 fn registry(paths: Vec<(String, Vec<u8>)>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -182,11 +183,13 @@ fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]
         let mut words = request.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap().to_string());
         let authorized = request.to_ascii_lowercase().contains("authorization: bearer letmein");
+        let is_stranger = request.contains("Basic c3RyYW5nZXI6eA==");
         let found = paths
             .iter()
             .find(|(known, _)| *known == path.split('?').next().unwrap())
             .map(|(_, body)| body.clone());
         let (status, extra, body) = match found {
+            Some(_) if is_stranger => ("200 OK", String::new(), br#"{"token": "nobody"}"#.to_vec()),
             Some(body) if path.starts_with("/token") || authorized => ("200 OK", String::new(), body),
             _ if !authorized => (
                 "401 Unauthorized",
@@ -226,7 +229,11 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
     let name = format!("127.0.0.1:{port}/app");
-    let pulled = store.pull(&format!("{name}:v1"), &[]).await.unwrap();
+    let shown = ["stranger", "owner"]
+        .map(|username| Credentials { username: username.to_string(), password: "x".to_string() });
+    let denied = store.pull(&format!("{name}:v1"), &shown[..1]).await.unwrap_err().to_string();
+    assert!(denied.contains("pull access denied"), "{denied}");
+    let pulled = store.pull(&format!("{name}:v1"), &shown).await.unwrap();
     assert_eq!(pulled.repo_tags, [format!("{name}:v1")]);
     assert_eq!(
         fs::read_to_string(store.layers(&pulled.id).await.unwrap()[0].join("app")).unwrap(),

@@ -57,6 +57,15 @@ async fn http2_over_tls_reaches_http1_backends() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_has_no_body_over_http2() {
+    let proxy = proxy(site(&[], json!({}))).await;
+    let mut sender = http2(proxy.https).await;
+    let head = Request::head("https://a.example/").body(Full::default()).unwrap();
+    let reply = reply(sender.send_request(head).await.unwrap()).await.unwrap();
+    assert_eq!((reply.status.as_u16(), reply.text()), (503, ""));
+}
+
+#[tokio::test]
 async fn grpc_keeps_its_trailers() {
     let web = backends::grpc().await;
     let annotations = json!({"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"});
