@@ -129,7 +129,7 @@ echo proxy >>"$used"
 kubectl proxy --port=18001 >"$work/proxy" 2>&1 &
 proxy=$!
 eventually 'Starting to serve on' cat "$work/proxy"
-eventually '"kind":"ConfigMap"' curl -fsS http://127.0.0.1:18001/api/v1/namespaces/clients/configmaps/c
+eventually '"kind": "ConfigMap"' curl -fsS http://127.0.0.1:18001/api/v1/namespaces/clients/configmaps/c
 kill $proxy
 wait $forward $proxy 2>/dev/null
 ok 'yes' n auth can-i create pods
