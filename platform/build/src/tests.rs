@@ -52,11 +52,9 @@ fn run(
     }
     fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
     let request = Request {
-        context: context.path().into(),
-        dockerfile: None,
         tags: vec!["app:v1".into()],
         build_args: args.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-        target: None,
+        ..request_of(context.path())
     };
     let images = Recorded::default();
     build(&request, &images, &mut |_| {})?;
@@ -154,18 +152,17 @@ fn mistakes_name_their_line() {
     assert!(matches!(run("FROM scratch\n", &[], &[("X", "1")]), Err(BuildError::UnusedBuildArg(_))));
 }
 
+/// The Dockerfile of `context`, and nothing else said.
+fn request_of(context: &Path) -> Request {
+    Request { context: context.into(), dockerfile: None, tags: vec![], build_args: vec![], target: None }
+}
+
 #[test]
 fn an_archive_that_cannot_be_unpacked_is_not_copied_in_its_place() {
     let context = tempfile::tempdir().unwrap();
     fs::write(context.path().join("a.tar.xz"), b"\xfd7zXZ\0...").unwrap();
     fs::write(context.path().join("Dockerfile"), "FROM scratch\nADD a.tar.xz /a/\n").unwrap();
-    let request = Request {
-        context: context.path().into(),
-        dockerfile: None,
-        tags: vec![],
-        build_args: vec![],
-        target: None,
-    };
+    let request = request_of(context.path());
     let said = build(&request, &Recorded::default(), &mut |_| {}).unwrap_err().to_string();
     assert!(said.contains("Dockerfile:2: ") && said.contains("does not unpack xz yet"), "{said}");
 }
@@ -181,13 +178,7 @@ fn ignored_files_do_not_exist() {
         fs::write(context.path().join(path), "*.md\n.dockerignore\nDockerfile\n").unwrap();
     }
     fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
-    let request = Request {
-        context: context.path().into(),
-        dockerfile: None,
-        tags: vec![],
-        build_args: vec![],
-        target: None,
-    };
+    let request = request_of(context.path());
     let images = Recorded::default();
     build(&request, &images, &mut |_| {}).unwrap();
     let (_, _, layers) = images.committed.take().unwrap();

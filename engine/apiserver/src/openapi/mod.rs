@@ -1,7 +1,7 @@
 //! `/openapi/v2` and `/openapi/v3`: the schemas of everything that is served.
 //!
-//! Reads: the schema's table, what aggregated servers say of themselves. Invariant: no document of our own is kept; a document is built, compressed when the client takes it, sent
-//! and dropped. Its hash names it, so clients ask once.
+//! Reads: the schema's table, what aggregated servers say of themselves. Invariant: no document of our own is kept; a
+//! document is built, compressed when the client takes it, sent and dropped. Its hash names it, so clients ask once.
 //! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 
 mod protobuf;

@@ -57,10 +57,11 @@ pub fn hash(own: &Arc<str>, remotes: &[Arc<Remote>]) -> Arc<str> {
 }
 
 fn merge(whole: &mut Value, mut own: Value) {
-    let known = whole["definitions"].as_object().cloned().unwrap_or_default();
-    let added = own["definitions"].as_object().cloned().unwrap_or_default();
+    let none = Map::new();
+    let known = whole["definitions"].as_object().unwrap_or(&none);
+    let added = own["definitions"].as_object().unwrap_or(&none);
     let mut renamed = Vec::new();
-    for (name, definition) in &added {
+    for (name, definition) in added {
         if known.get(name).is_some_and(|other| other != definition) {
             let free = |name: &String| !known.contains_key(name) && !added.contains_key(name);
             let other = (2..).map(|count| format!("{name}_v{count}")).find(free).unwrap_or_default();
