@@ -5,13 +5,13 @@
 
 mod bootstrap;
 mod certificates;
+mod kubeconfig;
 mod node_adapters;
 pub mod pid_file;
 mod traces;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -87,7 +87,7 @@ async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started:
     let stage = stages.stage("api");
     let (serving, stop) = (api.clone(), stage.stop_token());
     stage.run_once("api", serving.serve(stop));
-    write_kubeconfig(&options.data.kubeconfig(), &api)?;
+    kubeconfig::write(&options.data.kubeconfig(), &api)?;
 
     let admin = api.client(Identity { user: "system:admin".into(), groups: vec!["system:masters".into()] });
     bootstrap::cluster_dns(&admin, options).await.context("create the cluster's DNS Service")?;
@@ -247,19 +247,6 @@ pub fn create_private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     created.with_context(|| format!("create data directory `{}`", dir.display()))
-}
-
-/// Written anew at each start: certificate and address are then current. Replaced atomically.
-fn write_kubeconfig(path: &Path, api: &ApiServer) -> Result<()> {
-    let text = api.admin_kubeconfig(None, None).context("make the admin kubeconfig")?;
-    let beside = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        std::fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("write `{}`", path.display()))
 }
 
 /// SIGTERM and SIGINT. Once received they stay received.
