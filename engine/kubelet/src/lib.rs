@@ -19,7 +19,14 @@ mod security;
 mod shared;
 mod volumes;
 
-use std::{collections::HashMap, net::IpAddr, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::Permissions,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use coracle_client::EventRecorder;
 use coracle_runtime::{Runtime, RuntimeEvent, SandboxInfo, images::ImageStore};
@@ -117,6 +124,10 @@ impl Kubelet {
             let made = tokio::fs::create_dir_all(dir).await;
             made.map_err(|e| KubeletError::Internal(format!("create `{}`: {e}", dir.display())))?;
         }
+        // Secrets of pods lie here, readable by the users of their containers: nobody else on the node is to get there.
+        let private = tokio::fs::set_permissions(&config.state_dir, Permissions::from_mode(0o700)).await;
+        private
+            .map_err(|e| KubeletError::Internal(format!("close `{}`: {e}", config.state_dir.display())))?;
         let shared = Arc::new(Shared {
             capacity: capacity::read(&config.state_dir, config.max_pods),
             events: EventRecorder::new(client.clone(), "kubelet", Some(&config.node_name)),

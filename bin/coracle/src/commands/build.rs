@@ -8,7 +8,10 @@ use coracle_build::{Base, Images, Layer};
 use coracle_runtime::images::{ImageError, ImageStore, NewLayer};
 use tokio::runtime::Runtime;
 
-use crate::settings::{DataOptions, Values, registries};
+use crate::{
+    settings::{DataOptions, Values, registries},
+    up,
+};
 
 pub fn command() -> Command {
     Command::new("build").about("Build an image from a Dockerfile without RUN").arg(
@@ -38,6 +41,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
+    up::create_private_dir(&options.data_dir)?;
     let store = runtime
         .block_on(ImageStore::open(options.images_dir(), registries(&values)?))
         .with_context(|| format!("open images in `{}`", options.images_dir().display()))?;

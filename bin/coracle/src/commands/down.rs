@@ -25,6 +25,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         bail!("no data directory `{}`\nhint: name it with --data-dir", options.data_dir.display());
     }
     stop_daemon(&options.pid_file())?;
+    let _network = up::NetworkClaim::acquire()?;
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;

@@ -8,7 +8,7 @@ use coracle_runtime::images::{ImageConfig, ImageStore, RegistryConfig};
 
 use crate::{
     settings::{DataOptions, Values},
-    up::runtime_config,
+    up::{create_private_dir, runtime_config},
 };
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
@@ -31,6 +31,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    create_private_dir(&options.data_dir)?;
     runtime.block_on(async {
         let images = ImageStore::open(options.images_dir(), RegistryConfig::default())
             .await

@@ -1,8 +1,8 @@
 //! `coracle kubeconfig`: prints an admin kubeconfig made from the cluster's own keys.
 
-use std::{num::NonZeroU64, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 
 use crate::settings::{DataOptions, Values};
@@ -10,7 +10,10 @@ use crate::settings::{DataOptions, Values};
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let values = Values::resolve(matches)?;
     let options = DataOptions::from_values(&values)?;
-    let expiry = values.parse::<NonZeroU64>("expiry-seconds")?.map(|n| Duration::from_secs(n.get()));
+    let expiry = expiry(values.parse("expiry-seconds")?)?;
+    if let Some(namespace) = values.text("namespace").filter(|name| !is_label(name)) {
+        bail!("setting `namespace` is `{namespace}`, expected a namespace's name such as `web-1`");
+    }
     let server = server_of(&options)?;
     let text = coracle_apiserver::admin_kubeconfig_from(
         &options.data_dir,
@@ -21,6 +24,26 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     .with_context(|| format!("make a kubeconfig from the keys in `{}`", options.data_dir.display()))?;
     print!("{text}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Beyond ten years the authority itself is no longer valid.
+fn expiry(seconds: Option<u64>) -> Result<Option<Duration>> {
+    const MAX_SECONDS: u64 = 10 * 365 * 24 * 3600;
+    match seconds {
+        Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
+            bail!("setting `expiry-seconds` is {seconds}, expected 1 to {MAX_SECONDS} (ten years)")
+        }
+        seconds => Ok(seconds.map(Duration::from_secs)),
+    }
+}
+
+/// A DNS label of RFC 1123, as names of namespaces are.
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// The server that the admin kubeconfig beside the data names.
@@ -39,4 +62,22 @@ fn server_of(options: &DataOptions) -> Result<String> {
             )
         })?
         .with_context(|| format!("`{}` names no server", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_certificate_or_namespace_can_be_is_refused() {
+        assert!(expiry(None).unwrap().is_none());
+        assert_eq!(expiry(Some(60)).unwrap(), Some(Duration::from_secs(60)));
+        for seconds in [0, 4_294_967_296_000, u64::MAX] {
+            assert!(expiry(Some(seconds)).is_err(), "{seconds}");
+        }
+        for (name, valid) in [("web-1", true), ("", false), ("BAD NS", false), ("-a", false), ("a.b", false)]
+        {
+            assert_eq!(is_label(name), valid, "{name}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `coracle up`: runs everything in the foreground.
 
-use std::{process::ExitCode, time::Instant};
+use std::{io::IsTerminal, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -16,7 +16,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = UpOptions::from_values(&Values::resolve(matches)?)?;
     let filter = EnvFilter::try_new(&options.data.log)
         .with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     // One worker a core: with more than that they only hand work to each other. Blocking work has its own threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()

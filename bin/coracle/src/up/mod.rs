@@ -6,6 +6,7 @@
 mod bootstrap;
 mod certificates;
 mod kubeconfig;
+mod network_claim;
 mod node_adapters;
 pub mod pid_file;
 mod traces;
@@ -28,6 +29,7 @@ use coracle_store::{Reader, Resource, Store, StoreConfig};
 use tokio::sync::mpsc;
 
 use crate::settings::{DataOptions, UpOptions};
+pub use network_claim::NetworkClaim;
 pub use traces::{remove_traces, runtime_config};
 
 /// All roles have stopped by then, or are dropped.
@@ -47,6 +49,7 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     let mut signals = Signals::new()?;
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
+    let _network = NetworkClaim::acquire()?;
     coracle_backup::finish(&options.data.data_dir).context("finish a restore that was stopped")?;
     let mut stages = Stages::default();
     let store = open_store(&options.data).await?;

@@ -24,7 +24,7 @@ impl PidFile {
                 Ok(PidFile(lock))
             }
             Err((_, nix::Error::EWOULDBLOCK)) => bail!(
-                "another coracle runs on `{}`\nhint: stop it with `coracle down`, or use another --data-dir",
+                "another coracle runs on `{}`\nhint: stop it with `coracle down`",
                 path.parent().unwrap_or(path).display()
             ),
             Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
