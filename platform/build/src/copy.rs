@@ -144,7 +144,7 @@ pub fn copy(
         let metadata = fs::symlink_metadata(&place).map_err(StepError::io("read", &place))?;
         if metadata.is_dir() {
             make_directories(layer, &target, image, attributes.owner)?;
-            copy_directory(source, &inside, &target, attributes, layer)?;
+            copy_directory(source, &inside, &target, attributes, image, layer)?;
             continue;
         }
         if plain_file(&place, &target)? {
@@ -163,6 +163,7 @@ fn copy_directory(
     inside: &Path,
     target: &Path,
     attributes: &Attributes,
+    image: &View,
     layer: &Path,
 ) -> StepResult<()> {
     for (path, place) in source.entries(inside) {
@@ -171,12 +172,24 @@ fn copy_directory(
             continue;
         }
         let to = target.join(path.file_name().unwrap_or_default());
+        let is_directory = place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        if is_directory {
+            check_directory(&to, image)?;
+        }
         copy_entry(source, &place, &layer_path(layer, &to), attributes)?;
-        if place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            copy_directory(source, &path, &to, attributes, layer)?;
+        if is_directory {
+            copy_directory(source, &path, &to, attributes, image, layer)?;
         }
     }
     Ok(())
+}
+
+/// A directory does not take the place of a file or a link: `/bin` of many images is one.
+fn check_directory(inside: &Path, image: &View) -> StepResult<()> {
+    match image.find(inside).is_some() && !image.is_dir(inside) {
+        true => Err(StepError::Input(format!("cannot copy to non-directory: {}", inside.display()))),
+        false => Ok(()),
+    }
 }
 
 /// One file, link or (empty) directory.
@@ -226,6 +239,7 @@ pub fn make_directories(
         if place.is_dir() {
             continue;
         }
+        check_directory(&inside, image)?;
         let make = || -> std::io::Result<()> {
             fs::create_dir(&place)?;
             let known = image.find(&inside).and_then(|below| below.symlink_metadata().ok());

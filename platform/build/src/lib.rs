@@ -71,8 +71,6 @@ pub enum BuildError {
     Images(String),
     #[error("no stage `{0}` in the Dockerfile")]
     NoSuchStage(String),
-    #[error("`--build-arg {0}` is not declared by an ARG")]
-    UnusedBuildArg(String),
 }
 
 /// What a step reports; the caller adds file and line.

@@ -31,12 +31,14 @@ pub fn build(
         move |source| BuildError::Failed { action, subject, source }
     };
     let text = std::fs::read_to_string(&path).map_err(failed("read", &path))?;
+    let text = text.trim_start_matches('\u{feff}'); // of editors that mark UTF-8
     let context = request.context.canonicalize().map_err(failed("open context", &request.context))?;
-    let instructions = dockerfile::parse(&text).map_err(|error| BuildError::Dockerfile {
+    let instructions = dockerfile::parse(text).map_err(|error| BuildError::Dockerfile {
         file: file.clone(),
         line: error.line,
         message: error.message,
     })?;
+    target_exists(request, &instructions)?;
     let ignore = Ignore::load(&context, &path).map_err(failed("read .dockerignore in", &context))?;
     let work = tempfile::tempdir().map_err(failed("make a directory in", &std::env::temp_dir()))?;
     let mut build = Build {
@@ -65,7 +67,28 @@ pub fn build(
             StepError::Build(error) => error,
         })?;
     }
+    if let Some(name) = build.unused_arg() {
+        progress(&format!("warning: `--build-arg {name}` is not declared by an ARG of what was built"));
+    }
     build.commit()
+}
+
+fn is_named(target: &str, name: Option<&str>, number: usize) -> bool {
+    name == Some(target.to_ascii_lowercase().as_str()) || target.parse() == Ok(number)
+}
+
+/// Told before anything is done.
+fn target_exists(request: &Request, instructions: &[(usize, Instruction)]) -> Result<(), BuildError> {
+    let Some(target) = &request.target else { return Ok(()) };
+    let stages = instructions.iter().filter_map(|(_, instruction)| match instruction {
+        Instruction::From { name, .. } => Some(name.as_deref()),
+        _ => None,
+    });
+    let mut numbered = stages.enumerate();
+    match numbered.any(|(number, name)| is_named(target, name, number)) {
+        true => Ok(()),
+        false => Err(BuildError::NoSuchStage(target.clone())),
+    }
 }
 
 struct Build<'a> {
@@ -115,7 +138,7 @@ impl Build<'_> {
         let lookup = |name: &str| {
             globals
                 .iter()
-                .find(|(key, _)| key == name)
+                .rfind(|(key, _)| key == name)
                 .map(|(_, value)| value.clone())
                 .or_else(|| platform_arg(name))
         };
@@ -156,7 +179,7 @@ impl Build<'_> {
             if given.is_some() {
                 self.used_args.push(name.clone());
             }
-            let global = self.globals.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            let global = self.global(name);
             let default = match (default, self.stages.last()) {
                 (Some(text), Some(stage)) => Some(expand(text, &|name| stage.variable(name))?),
                 (Some(text), None) => Some(expand(text, &|name| self.global(name))?),
@@ -175,7 +198,7 @@ impl Build<'_> {
     }
 
     fn global(&self, name: &str) -> Option<String> {
-        self.globals.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        self.globals.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
     fn transfer(&mut self, transfer: &Transfer, is_add: bool, text: &str) -> StepResult<()> {
@@ -262,22 +285,24 @@ impl Build<'_> {
     fn target_is_complete(&self) -> bool {
         let target = self.request.target.as_deref();
         target.is_some_and(|target| {
-            self.stages.last().is_some_and(|stage| stage.is_named(target, self.stages.len() - 1))
+            self.stages
+                .last()
+                .is_some_and(|stage| is_named(target, stage.name.as_deref(), self.stages.len() - 1))
+        })
+    }
+
+    /// Proxies may be given to every build, whether it knows them or not.
+    fn unused_arg(&self) -> Option<&str> {
+        const PREDEFINED: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+        let mut given = self.request.build_args.iter().map(|(name, _)| name.as_str());
+        given.find(|name| {
+            !PREDEFINED.iter().any(|known| known.eq_ignore_ascii_case(name))
+                && !self.used_args.iter().any(|used| used == name)
         })
     }
 
     fn commit(self) -> Result<String, BuildError> {
-        let given = self.request.build_args.iter().find(|(name, _)| !self.used_args.contains(name));
-        if let Some((name, _)) = given {
-            return Err(BuildError::UnusedBuildArg(name.clone()));
-        }
-        let last = self.stages.len().saturating_sub(1);
         let stage = self.stages.last().ok_or_else(|| BuildError::NoSuchStage(String::new()))?;
-        if let Some(target) = &self.request.target
-            && !stage.is_named(target, last)
-        {
-            return Err(BuildError::NoSuchStage(target.clone()));
-        }
         self.images.commit(&self.request.tags, stage.config.json(), &stage.layers).map_err(BuildError::Images)
     }
 }
@@ -303,10 +328,6 @@ impl Stage {
         if !shell.is_empty() {
             self.shell = shell;
         }
-    }
-
-    fn is_named(&self, target: &str, number: usize) -> bool {
-        self.name.as_deref() == Some(target.to_ascii_lowercase().as_str()) || target.parse() == Ok(number)
     }
 
     /// ENV wins over ARG.

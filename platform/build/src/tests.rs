@@ -149,7 +149,51 @@ fn mistakes_name_their_line() {
         let said = run(dockerfile, &[], &[]).unwrap_err().to_string();
         assert!(said.contains(part), "{dockerfile:?}: {said}");
     }
-    assert!(matches!(run("FROM scratch\n", &[], &[("X", "1")]), Err(BuildError::UnusedBuildArg(_))));
+    let context = tempfile::tempdir().unwrap();
+    fs::write(context.path().join("Dockerfile"), "FROM absent AS a\n").unwrap();
+    let request = Request { target: Some("b".into()), ..request_of(context.path()) };
+    let told_at_once = build(&request, &Recorded::default(), &mut |_| {});
+    assert!(matches!(told_at_once, Err(BuildError::NoSuchStage(_))));
+}
+
+#[test]
+fn an_argument_that_nothing_declares_is_a_warning() {
+    for (name, warned) in [("X", true), ("VERSION", false), ("https_proxy", false)] {
+        let context = tempfile::tempdir().unwrap();
+        let text = "\u{feff}ARG VERSION=0\nARG VERSION=1\nFROM scratch\nARG VERSION\nENV V=$VERSION\n";
+        fs::write(context.path().join("Dockerfile"), text).unwrap();
+        let request = Request { build_args: vec![(name.into(), "2".into())], ..request_of(context.path()) };
+        let (images, mut lines) = (Recorded::default(), Vec::new());
+        build(&request, &images, &mut |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines.iter().any(|line| line.starts_with("warning: ")), warned, "{name}: {lines:?}");
+        let config = images.committed.take().unwrap().1;
+        assert_eq!(config["config"]["Env"], json!([if name == "VERSION" { "V=2" } else { "V=1" }]));
+    }
+}
+
+#[test]
+fn a_directory_does_not_take_the_place_of_a_link() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let context = tempfile::tempdir().unwrap();
+    for directory in ["usr/bin", "usrmerged"] {
+        fs::create_dir_all(context.path().join(directory)).unwrap();
+    }
+    std::os::unix::fs::symlink("usr/bin", context.path().join("usrmerged/bin")).unwrap();
+    fs::create_dir_all(context.path().join("more/bin")).unwrap();
+    fs::write(context.path().join("more/bin/app"), "").unwrap();
+    for (copy, refused) in
+        [("more/ /", Some("/bin")), ("more/bin/ /bin/", None), ("more/ /Dockerfile", Some("/Dockerfile"))]
+    {
+        let text = format!("FROM scratch\nCOPY usr /usr/\nCOPY usrmerged Dockerfile /\nCOPY {copy}\n");
+        fs::write(context.path().join("Dockerfile"), text).unwrap();
+        let built = build(&request_of(context.path()), &Recorded::default(), &mut |_| {});
+        let said = built.err().map(|error| error.to_string());
+        let expected = refused.map(|path| format!("Dockerfile:4: cannot copy to non-directory: {path}"));
+        assert_eq!(said.is_some(), expected.is_some(), "{copy}: {said:?}");
+        assert!(said.unwrap_or_default().ends_with(&expected.unwrap_or_default()), "{copy}");
+    }
 }
 
 /// The Dockerfile of `context`, and nothing else said.
