@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 
-use crate::settings::{DataOptions, Values};
+use crate::settings::{DataOptions, Values, is_label};
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let values = Values::resolve(matches)?;
@@ -37,15 +37,6 @@ fn expiry(seconds: Option<u64>) -> Result<Option<Duration>> {
     }
 }
 
-/// A DNS label of RFC 1123, as names of namespaces are.
-fn is_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}
-
 /// The server that the admin kubeconfig beside the data names.
 fn server_of(options: &DataOptions) -> Result<String> {
     let path = options.kubeconfig();
@@ -69,15 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_certificate_or_namespace_can_be_is_refused() {
+    fn an_expiry_that_no_certificate_can_have_is_refused() {
         assert!(expiry(None).unwrap().is_none());
         assert_eq!(expiry(Some(60)).unwrap(), Some(Duration::from_secs(60)));
         for seconds in [0, 4_294_967_296_000, u64::MAX] {
             assert!(expiry(Some(seconds)).is_err(), "{seconds}");
-        }
-        for (name, valid) in [("web-1", true), ("", false), ("BAD NS", false), ("-a", false), ("a.b", false)]
-        {
-            assert_eq!(is_label(name), valid, "{name}");
         }
     }
 }

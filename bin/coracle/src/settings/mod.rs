@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, parser::ValueSource};
 
-pub use options::{DataOptions, UpOptions, registries};
+pub use options::{DataOptions, UpOptions, is_label, registries};
 pub use table::{SETTINGS, Scope};
 use table::{Setting, Shape, environment_name};
 

@@ -86,6 +86,9 @@ impl UpOptions {
         if !service_cidr.contains(&cluster_dns) {
             bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
         }
+        if service_cidr.hosts().next() == Some(cluster_dns) {
+            bail!("setting `cluster-dns` ({cluster_dns}) is the address of the API's Service `kubernetes`");
+        }
         let pod_cidr: ipnet::Ipv4Net = required(values, "pod-cidr")?;
         if pod_cidr.contains(&service_cidr) || service_cidr.contains(&pod_cidr) {
             bail!("settings `pod-cidr` ({pod_cidr}) and `service-cidr` ({service_cidr}) overlap");
@@ -107,7 +110,7 @@ impl UpOptions {
             api_port: required::<NonZeroU16>(values, "api-port")?.get(),
             http_port: required::<NonZeroU16>(values, "http-port")?.get(),
             https_port: required::<NonZeroU16>(values, "https-port")?.get(),
-            api_sans: values.list("api-sans"),
+            api_sans: api_sans(values.list("api-sans"))?,
             cluster_domain: domain(values.text("cluster-domain").unwrap_or_default())?,
             pod_cidr,
             service_cidr,
@@ -170,10 +173,11 @@ fn protection(values: &Values) -> Result<Protection> {
 
 /// How registries are reached, by `coracle up` and by `coracle build`.
 pub fn registries(values: &Values) -> Result<RegistryConfig> {
-    Ok(RegistryConfig {
-        mirrors: mirrors(&values.list("registry-mirrors"))?,
-        plain_http: values.list("plain-http-registries"),
-    })
+    let plain_http = values.list("plain-http-registries");
+    if let Some(wrong) = plain_http.iter().find(|registry| registry.contains('/')) {
+        bail!("setting `plain-http-registries` has `{wrong}`, expected HOST or HOST:PORT");
+    }
+    Ok(RegistryConfig { mirrors: mirrors(&values.list("registry-mirrors"))?, plain_http })
 }
 
 fn required<T>(values: &Values, key: &str) -> Result<T>
@@ -184,21 +188,40 @@ where
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
 }
 
-/// As names of Services below it must be: labels of lower-case letters, digits and dashes.
+/// As names of Services below it must be.
 fn domain(text: &str) -> Result<String> {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if !text.split('.').all(label) {
+    if !is_dns_name(text) {
         bail!(
             "setting `cluster-domain` is `{text}`, expected a DNS name in lower case such as cluster.local"
         );
     }
     Ok(text.to_string())
+}
+
+/// Labels of RFC 1123 between dots.
+fn is_dns_name(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
+/// Lower-case letters, digits and dashes, as names of namespaces are.
+pub fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&label.len())
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// Names and addresses of the API server's certificate; a name may begin with a wildcard.
+fn api_sans(names: Vec<String>) -> Result<Vec<String>> {
+    let valid = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.parse::<IpAddr>().is_ok() || is_dns_name(name.strip_prefix("*.").unwrap_or(&name))
+    };
+    match names.iter().find(|name| !valid(name)) {
+        Some(wrong) => bail!("setting `api-sans` has `{wrong}`, expected a DNS name or an address"),
+        None => Ok(names),
+    }
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>> {
@@ -243,6 +266,17 @@ mod tests {
         assert_eq!(domain("cluster.local").unwrap(), "cluster.local");
         for wrong in ["", "Bad_Domain", ".local", "a..b", "-a.b", "cluster.local."] {
             assert!(domain(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_certificate_are_checked() {
+        let names = |text: &str| api_sans(vec![text.to_owned()]);
+        for right in ["k8s.example.com", "*.example.com", "10.1.2.3", "fd00::1", "Host-1"] {
+            assert!(names(right).is_ok(), "{right}");
+        }
+        for wrong in ["bad name!", "", "https://x", "a:6443"] {
+            assert!(names(wrong).is_err(), "{wrong}");
         }
     }
 
