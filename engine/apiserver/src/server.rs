@@ -122,6 +122,16 @@ impl ApiServer {
         self.state.audit.flush().await;
     }
 
+    /// A token of the service account without an end, good as long as the Secret `secret` of its namespace holds it.
+    pub fn secret_token(
+        &self,
+        namespace: &str,
+        account: &authn::ObjectRef,
+        secret: &str,
+    ) -> Result<String, authn::TokenError> {
+        self.state.tokens.issue_for_secret(namespace, account, secret)
+    }
+
     /// Signs what the certificate controllers approve of.
     pub fn authority(&self) -> Arc<pki::Authority> {
         self.state.pki.authority()

@@ -83,6 +83,56 @@ async fn a_service_account_token_may_what_is_bound_and_dies_with_its_account() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_secret_is_good_while_the_secret_holds_it() {
+    let harness = Harness::start().await;
+    let account = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let uid = account["metadata"]["uid"].as_str().expect("uid").to_owned();
+    let account = coracle_apiserver::authn::ObjectRef { name: "app".into(), uid };
+    let token = harness.server.secret_token("default", &account, "app-token").expect("signs");
+    let review = async || {
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        harness.post(path, json!({"spec": {"token": token}})).await.expect(201)["status"].clone()
+    };
+    assert_eq!(review().await["error"], "Token has been invalidated");
+    let secret = json!({
+        "metadata": {"name": "app-token", "annotations": {"kubernetes.io/service-account.name": "app"}},
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": token},
+    });
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let path = &format!("{secrets}/app-token");
+    harness.post(secrets, secret).await.expect(201);
+    bind(&harness, "view", json!({"kind": "ServiceAccount", "name": "app", "namespace": "default"})).await;
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 200);
+    let used = harness.get(path).await.expect(200);
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    assert_eq!(used["metadata"]["labels"]["kubernetes.io/legacy-token-last-used"], today);
+    let reviewed = review().await;
+    assert_eq!(reviewed["user"]["username"], "system:serviceaccount:default:app");
+    assert_eq!(reviewed["user"]["uid"], account.uid);
+    assert_eq!(reviewed["audiences"], json!(["https://kubernetes.default.svc.cluster.local"]));
+    let again = harness.get(path).await.expect(200);
+    assert_eq!(again["metadata"]["resourceVersion"], used["metadata"]["resourceVersion"], "noted once a day");
+
+    let label =
+        |since: Value| json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
+    harness.ask("PATCH", path, label(json!("2026-01-01"))).await.expect(200);
+    let refused = review().await["error"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.contains("has been marked invalid"), "{refused}");
+    harness.ask("PATCH", path, label(Value::Null)).await.expect(200);
+    harness.ask("PATCH", path, json!({"data": {"token": "eA=="}})).await.expect(200);
+    assert_eq!(review().await["error"], "Token does not match server's copy");
+    harness.ask("PATCH", path, json!({"stringData": {"token": token}})).await.expect(200);
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 200);
+    harness.ask("DELETE", &format!("{ACCOUNTS}/app"), Value::Null).await.expect(200);
+    assert_eq!(review().await["error"], "serviceaccounts \"app\" not found");
+    harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let refused = review().await["error"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.starts_with("ServiceAccount UID ("), "{refused}");
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 401);
+}
+
+#[tokio::test]
 async fn token_reviews_tell_holder_and_audience() {
     let harness = Harness::start().await;
     let token = token(&harness, json!({"audiences": ["vault"], "expirationSeconds": 600})).await;

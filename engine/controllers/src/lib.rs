@@ -17,6 +17,7 @@ mod replica_set;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_account_token;
 mod service_cidr;
 mod service_load_balancer;
 mod storage_protection;
@@ -41,3 +42,4 @@ mod unchanged;
 
 pub use certificates::{CertificateAuthority, Requested};
 pub use run::{Dependencies, run};
+pub use service_account_token::{SecretToken, TokenSigner};

@@ -25,6 +25,7 @@ use crate::{
     root_ca::RootCaController,
     runner::{self, Controller},
     service_account::ServiceAccountController,
+    service_account_token::{ServiceAccountTokenController, TokenSigner},
     service_cidr::ServiceCidrController,
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
@@ -37,7 +38,7 @@ use crate::{
 pub struct Dependencies {
     pub store: coracle_store::Reader,
     /// Makes the client of one controller: `client_for("deployment-controller")` acts as
-    /// `system:serviceaccount:kube-system:deployment-controller`.
+    /// `system:serviceaccount:kube-system:deployment-controller`. A name that begins with `system:` is a user's.
     pub client_for: Box<dyn Fn(&str) -> kube::Client + Send + Sync>,
     /// For `kube-root-ca.crt`.
     pub ca_pem: String,
@@ -47,6 +48,8 @@ pub struct Dependencies {
     pub own_ports: Vec<(u16, &'static str)>,
     /// Signs certificates.
     pub authority: Arc<dyn CertificateAuthority>,
+    /// Signs tokens of service accounts.
+    pub tokens: Arc<dyn TokenSigner>,
 }
 
 /// Runs all controllers until `stop`. One that panics is reported and restarted.
@@ -71,6 +74,11 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("service-cidrs-controller", IpAddressController::new);
     let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
     let own_ports = roles.dependencies.own_ports.clone();
+    let (signer, root) = (roles.dependencies.tokens.clone(), ca_pem.clone());
+    // The stock one runs before there are tokens for service accounts, as the manager itself.
+    roles.start("system:kube-controller-manager", move |reader, client| {
+        ServiceAccountTokenController::new(reader, client, root.clone(), signer.clone())
+    });
     roles.start("root-ca-cert-publisher", move |reader, client| {
         RootCaController::new(reader, client, ca_pem.clone())
     });
@@ -103,7 +111,7 @@ struct Roles {
 }
 
 impl Roles {
-    /// `identity` names the service account in `kube-system` that the controller acts as.
+    /// `identity` is for `client_for`.
     fn start<C: Controller>(
         &mut self,
         identity: &'static str,

@@ -7,6 +7,7 @@ mod bootstrap;
 mod certificates;
 mod node_adapters;
 pub mod pid_file;
+mod tokens;
 mod traces;
 
 use std::{
@@ -160,7 +161,8 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
             store: reader.clone(),
             ca_pem: makes_clients.ca_pem(),
             authority: Arc::new(certificates::Authority(makes_clients.authority())),
-            client_for: Box::new(move |name| makes_clients.client(service_account(name))),
+            tokens: Arc::new(tokens::Signer(makes_clients.clone())),
+            client_for: Box::new(move |name| makes_clients.client(component(name))),
             node_ip,
             own_ports: own_ports.clone(),
         };
@@ -188,6 +190,14 @@ async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages
     let stop = stage.stop_token();
     stage.run_once("ingress", ingress.run(stop));
     Ok(())
+}
+
+/// A controller's identity: a user, or a service account in kube-system.
+fn component(name: &str) -> Identity {
+    match name.starts_with("system:") {
+        true => Identity { user: name.to_owned(), groups: vec!["system:authenticated".into()] },
+        false => service_account(name),
+    }
 }
 
 /// The identity of a component that a stock cluster runs with a service account in kube-system.

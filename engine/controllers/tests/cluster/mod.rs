@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use coracle_apiserver::{ApiServer, Config};
+use coracle_apiserver::{ApiServer, Config, authn::ObjectRef};
 use coracle_client::Identity;
 use coracle_controllers::Dependencies;
 use coracle_store::{EventKind, Object, Reader, Resource, Scope, Store, StoreConfig};
@@ -63,6 +63,9 @@ impl Cluster {
         let of_controller = {
             let server = server.clone();
             move |name: &str| {
+                if name.starts_with("system:") {
+                    return server.client(identity(name, &["system:authenticated"]));
+                }
                 let user = format!("system:serviceaccount:kube-system:{name}");
                 let groups =
                     ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
@@ -76,6 +79,7 @@ impl Cluster {
             node_ip: "192.0.2.10".parse().unwrap(),
             own_ports: vec![(443, "the ingress's")],
             authority: Arc::new(Authority(server.authority())),
+            tokens: Arc::new(Signer(server.clone())),
         };
         tasks.spawn(coracle_controllers::run(dependencies, stop.clone()));
         let scheduler = server.client(identity("system:kube-scheduler", &["system:authenticated"]));
@@ -184,6 +188,16 @@ async fn act_as_kubelet(client: Client, reader: Reader) {
             }});
             let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await;
         }
+    }
+}
+
+struct Signer(Arc<ApiServer>);
+
+impl coracle_controllers::TokenSigner for Signer {
+    fn sign(&self, wanted: &coracle_controllers::SecretToken<'_>) -> Result<String, String> {
+        let account = ObjectRef { name: wanted.account.to_owned(), uid: wanted.account_uid.to_owned() };
+        let signed = self.0.secret_token(wanted.namespace, &account, wanted.secret);
+        signed.map_err(|error| error.to_string())
     }
 }
 
