@@ -3,7 +3,7 @@
 //! Reads:  the components' own checks, the store's writer. Writes: nothing.
 //! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/registry/core/componentstatus
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     FutureExt,
@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use crate::{
     http::{lists, resource},
     negotiate::Accepted,
+    object,
     options::ListOptions,
-    present::Presenter,
+    present::{Form, Presenter},
     registry::Served,
     selector::LabelSelector,
     status::Status,
@@ -29,6 +30,8 @@ pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send +
 
 /// The stock name of the store.
 const STORE: &str = "etcd-0";
+/// A disk may hang.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub fn is(served: &Served) -> bool {
     served.api.gvk.group.is_empty() && &*served.api.plural == "componentstatuses"
@@ -54,7 +57,15 @@ pub async fn list(
     let found = join_all(components(state, wanted)).await;
     let presenter = Presenter::new(&target.served, accepted);
     let (mut list, field) = lists::frame(&presenter, json!({}));
-    list[field] = found.into_iter().map(|component| presenter.item(component)).collect();
+    let items = found.into_iter().map(|mut component| {
+        if matches!(presenter.form, Form::Object) {
+            // The list says it of all.
+            object::remove(&mut component, "kind");
+            object::remove(&mut component, "apiVersion");
+        }
+        presenter.item(component)
+    });
+    list[field] = items.collect();
     resource::encode(accepted.encoding, StatusCode::OK, &list)
 }
 
@@ -71,7 +82,8 @@ fn components<'a>(state: &'a State, wanted: impl Fn(&str) -> bool) -> Vec<BoxFut
 }
 
 async fn store(state: &State) -> Result<(), String> {
-    state.writer.probe().await.map_err(|error| error.to_string())?;
+    let probed = tokio::time::timeout(STORE_TIMEOUT, state.writer.probe()).await;
+    probed.map_err(|_| "the store does not answer".to_owned())?.map_err(|error| error.to_string())?;
     state.reader.read_only().map_or(Ok(()), Err)
 }
 

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, PodAccess,
+    Check, Config, PodAccess,
     aggregation::{self, Aggregator},
     audit, authn, authz, bootstrap, crd, flow,
     http::{listener, service::ApiService},
@@ -100,6 +100,11 @@ impl ApiServer {
         *self.state.pod_access.write() = Some(access);
     }
 
+    /// The components that ComponentStatuses tell of, besides the store.
+    pub fn set_components(&self, components: Vec<(&'static str, Check)>) {
+        *self.state.components.write() = components;
+    }
+
     /// A kubeconfig (YAML) with a client certificate of the group `system:masters`. The certificate is valid for
     /// `expiry`, by default a year.
     pub fn admin_kubeconfig(
@@ -181,6 +186,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         pki,
         tokens,
         pod_access: RwLock::new(None),
+        components: RwLock::default(),
         resources: Resources::new(schema),
         pinned: verbs::pinned::Pinned::default(),
         services,

@@ -2,10 +2,10 @@
 
 mod harness;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use harness::Harness;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GOLDEN: &str = "/work/shared/kubernetes-1.36/discovery";
 
@@ -130,6 +130,44 @@ async fn openapi_v2_is_there_as_protobuf_and_v3_is_not() {
     assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
     assert!(answer.text.starts_with("\n\u{3}2.0"), "no swagger version at the start");
     assert_eq!(harness.ask_with("GET", "/openapi/v3", &[("accept", PROTOBUF)], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn component_statuses_tell_what_the_components_say_when_asked() {
+    let harness = Harness::start().await;
+    let check = |outcome: Result<(), &'static str>| -> coracle_apiserver::Check {
+        Arc::new(move || Box::pin(async move { outcome.map_err(str::to_owned) }))
+    };
+    harness.server.set_components(vec![
+        ("scheduler", check(Ok(()))),
+        ("controller-manager", check(Err("not running"))),
+    ]);
+    let path = "/api/v1/componentstatuses";
+    let list = harness.get(path).await.expect(200);
+    assert_eq!(list["kind"], "ComponentStatusList");
+    let conditions =
+        |status: &str, message: &str| json!([{"type": "Healthy", "status": status, "message": message}]);
+    assert_eq!(
+        list["items"],
+        json!([
+            {"metadata": {"name": "controller-manager"}, "conditions": conditions("False", "not running")},
+            {"metadata": {"name": "etcd-0"}, "conditions": conditions("True", "ok")},
+            {"metadata": {"name": "scheduler"}, "conditions": conditions("True", "ok")},
+        ])
+    );
+    let one = harness.get(&format!("{path}/etcd-0")).await.expect(200);
+    assert_eq!((&one["kind"], &one["conditions"][0]["message"]), (&json!("ComponentStatus"), &json!("ok")));
+    let missing = harness.get(&format!("{path}/nothing")).await;
+    assert_eq!((missing.code, missing.message().as_str()), (500, "Component not found: nothing"));
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = harness.ask_with("GET", path, &accept, "").await.expect(200);
+    let cells: Vec<&Value> =
+        table["rows"].as_array().expect("rows").iter().map(|row| &row["cells"]).collect();
+    assert_eq!(cells[0], &json!(["controller-manager", "Unhealthy", "not running", ""]));
+    assert_eq!(cells[2], &json!(["scheduler", "Healthy", "ok", ""]));
+    let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+    assert_eq!(harness.ask_with("GET", path, &accept, "").await.code, 200);
+    assert!(harness.ask_with("GET", path, &accept, "").await.text.contains("etcd-0"));
 }
 
 #[tokio::test]

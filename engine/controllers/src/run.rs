@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use coracle_lifecycle::Pulse;
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub struct Dependencies {
     pub authority: Arc<dyn CertificateAuthority>,
     /// Signs tokens of service accounts.
     pub tokens: Arc<dyn TokenSigner>,
+    /// Tells whether the controllers' loops turn.
+    pub pulse: Pulse,
 }
 
 /// Runs all controllers until `stop`. One that panics is reported and restarted.
@@ -121,7 +124,8 @@ impl Roles {
         let role = move || {
             let client = (dependencies.client_for)(identity);
             let controller = Arc::new(make(dependencies.store.clone(), client));
-            runner::run(controller, dependencies.store.clone(), stop.clone())
+            let beat = dependencies.pulse.begin(C::NAME);
+            runner::run(controller, dependencies.store.clone(), beat, stop.clone())
         };
         self.tasks.spawn(supervise(C::NAME, self.stop.clone(), role));
     }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use coracle_lifecycle::Beat;
 use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
 use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::{task::JoinSet, time::Instant};
@@ -84,7 +85,7 @@ const DEFINITIONS: usize = usize::MAX;
 const DEFINITION_RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// Runs `controller` until `stop`, or until the store is closed.
-pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: CancellationToken) {
+pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, mut beat: Beat, stop: CancellationToken) {
     let mut sources: Vec<Source<C::Key>> = controller.sources();
     let numbered = |index: usize, resource: &Resource| {
         changes(reader.clone(), resource.clone()).map(move |event| (index, event)).boxed()
@@ -120,6 +121,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: Cancel
             },
             Some((key, result)) = passes.next() => finish(C::NAME, &mut queue, key, result),
             () = sleep_until(queue.next_due()) => {}
+            () = beat.answer() => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod certificates;
+mod components;
 mod node_adapters;
 pub mod pid_file;
 mod tokens;
@@ -22,7 +23,7 @@ use anyhow::{Context, Result};
 use coracle_apiserver::{ApiServer, BuildError};
 use coracle_client::Identity;
 use coracle_kubelet::Kubelet;
-use coracle_lifecycle::Stages;
+use coracle_lifecycle::{Pulse, Stages};
 use coracle_network::Network;
 use coracle_runtime::{containers::Runtime, images::ImageStore};
 use coracle_store::{Reader, Resource, Store, StoreConfig};
@@ -148,6 +149,11 @@ async fn start_node(
 }
 
 fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
+    let (controllers, scheduler) = (Pulse::default(), Pulse::default());
+    api.set_components(vec![
+        ("controller-manager", components::turns(&controllers)),
+        ("scheduler", components::turns(&scheduler)),
+    ]);
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
     let own_ports = vec![
@@ -165,6 +171,7 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
             client_for: Box::new(move |name| makes_clients.client(component(name))),
             node_ip,
             own_ports: own_ports.clone(),
+            pulse: controllers.clone(),
         };
         coracle_controllers::run(dependencies, stop)
     });
@@ -172,7 +179,9 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         user: "system:kube-scheduler".into(),
         groups: vec!["system:authenticated".into()],
     });
-    stage.supervise("scheduler", move |stop| coracle_scheduler::run(store.clone(), client.clone(), stop));
+    stage.supervise("scheduler", move |stop| {
+        coracle_scheduler::run(store.clone(), client.clone(), scheduler.begin("scheduler"), stop)
+    });
 }
 
 async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages) -> Result<()> {

@@ -8,7 +8,7 @@ pub mod call;
 pub mod deadline;
 mod indent;
 pub mod listener;
-mod lists;
+pub mod lists;
 pub mod nonresource;
 pub mod resource;
 pub mod service;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{body, lists};
 use crate::{
     audit::Notes,
-    decode,
+    component_status, decode,
     negotiate::{Accepted, Encoding, Offer, negotiate},
     options::{DeleteOptions, ListOptions, Query, WriteOptions},
     present::{Form, Presenter},
@@ -126,6 +126,10 @@ fn query(request: &Request) -> Query {
 async fn get(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
+    if component_status::is(&target.served) {
+        let component = component_status::get(state, &target.name).await?;
+        return respond(&target.served, accepted, StatusCode::OK, Answer::Value(component));
+    }
     let answer = verbs::get(state, target, query.text("resourceVersion")).await?;
     respond(&target.served, accepted, StatusCode::OK, answer)
 }
@@ -133,7 +137,11 @@ async fn get(state: &State, target: &Target, request: Request) -> Result<Respons
 async fn list(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
-    let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?).await?;
+    let options = ListOptions::parse(&query, false)?;
+    if component_status::is(&target.served) {
+        return component_status::list(state, target, accepted, &options).await;
+    }
+    let listed = verbs::list::list(state, target, &options).await?;
     lists::respond(&target.served, accepted, listed)
 }
 

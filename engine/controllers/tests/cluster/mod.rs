@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use coracle_apiserver::{ApiServer, Config, authn::ObjectRef};
 use coracle_client::Identity;
 use coracle_controllers::Dependencies;
+use coracle_lifecycle::Pulse;
 use coracle_store::{EventKind, Object, Reader, Resource, Scope, Store, StoreConfig};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
@@ -80,10 +81,16 @@ impl Cluster {
             own_ports: vec![(443, "the ingress's")],
             authority: Arc::new(Authority(server.authority())),
             tokens: Arc::new(Signer(server.clone())),
+            pulse: Pulse::default(),
         };
         tasks.spawn(coracle_controllers::run(dependencies, stop.clone()));
         let scheduler = server.client(identity("system:kube-scheduler", &["system:authenticated"]));
-        tasks.spawn(coracle_scheduler::run(reader.clone(), scheduler, stop.clone()));
+        tasks.spawn(coracle_scheduler::run(
+            reader.clone(),
+            scheduler,
+            Pulse::default().begin("scheduler"),
+            stop.clone(),
+        ));
         tasks.spawn(act_as_kubelet(client.clone(), reader.clone()));
         let cluster = Cluster { client, reader, stop, tasks, store: Some(store), _dir: dir };
         cluster.add_node("n1").await;
