@@ -92,6 +92,10 @@ impl Call {
         }
     }
 
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     pub fn long_running(&self) -> Option<Arc<LongRunning>> {
         self.long.clone()
     }

@@ -1,9 +1,9 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics, the list of paths.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::reads;
+use super::{reads, unrouted};
 use crate::{
     aggregation, discovery, health,
     request_info::RequestInfo,
@@ -17,13 +17,24 @@ pub async fn serve(
     info: &RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    if !reads(request.method()) {
-        return Err(Status::method_not_allowed());
-    }
+    let method = request.method().clone();
+    let response = answer(state, user, info, request).await?;
+    // A route of the stock server's takes GET alone.
+    let refused = method == Method::HEAD && unrouted::is_routed(&state.resources, &info.path);
+    if refused || !reads(&method) { Err(Status::method_not_allowed()) } else { Ok(response) }
+}
+
+async fn answer(
+    state: &State,
+    user: &UserInfo,
+    info: &RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
     let path = info.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     if let ["openapi", "v3", "apis", group, version] = segments[..]
         && let Some(remote) = state.aggregator.find(group, version)
+        && reads(request.method())
     {
         return Ok(aggregation::openapi(state, user, &remote, request).await);
     }

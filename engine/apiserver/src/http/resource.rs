@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{body, lists};
@@ -65,9 +65,17 @@ async fn route(
     if !info.subresource.is_empty() {
         return subresources::serve(&state, &user, &info, target, request).await;
     }
+    let custom = target.served.custom.is_some();
     let Some(verb) = VERBS.into_iter().find(|verb| *verb == info.verb) else {
-        return Err(Status::method_not_allowed());
+        return Err(match custom {
+            true => Status::method_not_supported(target.served.group_resource(), &info.verb),
+            false => Status::method_not_allowed(),
+        });
     };
+    // Only what serves custom resources goes by the verb instead of the method.
+    if *request.method() == Method::HEAD && !custom {
+        return Err(Status::method_not_allowed());
+    }
     if !target.served.allows(verb) {
         return Err(Status::method_not_allowed());
     }
