@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Whether a component does its work; the text says why it does not.
-pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type ComponentCheck = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The stock name of the store.
 const STORE: &str = "etcd-0";

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Check, Config, PodAccess,
+    ComponentCheck, Config, PodAccess,
     aggregation::{self, Aggregator},
     audit, authn, authz, bootstrap, crd, flow,
     http::{listener, service::ApiService},
@@ -101,8 +101,13 @@ impl ApiServer {
     }
 
     /// The components that ComponentStatuses tell of, besides the store.
-    pub fn set_components(&self, components: Vec<(&'static str, Check)>) {
+    pub fn set_components(&self, components: Vec<(&'static str, ComponentCheck)>) {
         *self.state.components.write() = components;
+    }
+
+    /// What else `/metrics` shows: whole families, in the text format of Prometheus.
+    pub fn add_metrics(&self, render: metrics::More) {
+        self.state.more_metrics.write().push(render);
     }
 
     /// A kubeconfig (YAML) with a client certificate of the group `system:masters`. The certificate is valid for
@@ -187,6 +192,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         tokens,
         pod_access: RwLock::new(None),
         components: RwLock::default(),
+        more_metrics: RwLock::default(),
         resources: Resources::new(schema),
         pinned: verbs::pinned::Pinned::default(),
         services,

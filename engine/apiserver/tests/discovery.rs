@@ -180,7 +180,7 @@ async fn what_is_not_served_is_refused_as_the_stock_router_does() {
 #[tokio::test]
 async fn component_statuses_tell_what_the_components_say_when_asked() {
     let harness = Harness::start().await;
-    let check = |outcome: Result<(), &'static str>| -> coracle_apiserver::Check {
+    let check = |outcome: Result<(), &'static str>| -> coracle_apiserver::ComponentCheck {
         Arc::new(move || Box::pin(async move { outcome.map_err(str::to_owned) }))
     };
     harness.server.set_components(vec![

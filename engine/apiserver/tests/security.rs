@@ -360,6 +360,11 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
     let harness = Harness::start().await;
     harness.account("default").await;
     let maps = "/api/v1/namespaces/default/configmaps";
+    harness.server.add_metrics(std::sync::Arc::new(|page: &mut String| {
+        page.push_str(
+            "# HELP workqueue_depth x\n# TYPE workqueue_depth gauge\nworkqueue_depth{name=\"x\"} 0\n",
+        );
+    }));
     harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(201);
     harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(409);
     assert_eq!(harness.get("/api/v1/namespaces/default/nothings").await.code, 404);
@@ -381,6 +386,11 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n".into(),
         "authorization_attempts_total{result=\"denied\"} 0\n".into(),
         "process_open_fds ".into(),
+        "etcd_request_duration_seconds_count{group=\"\",operation=\"create\",resource=\"configmaps\"} 4\n".into(),
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"validate\"} ".into(),
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"NamespaceLifecycle\",operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ".into(),
+        "apiserver_request_sli_duration_seconds_count{component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"} 2\n".into(),
+        "workqueue_depth{name=\"x\"} 0\n".into(),
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245\n".into(),
     ] {
         assert!(page.contains(&line), "{line}{page}");
@@ -420,6 +430,15 @@ async fn health_endpoints_tell_their_checks_and_what_they_were_asked_to_leave_ou
     );
     assert_eq!(text("/livez/etcd").await, "ok");
     assert_eq!(harness.get("/livez/shutdown").await.code, 404);
+    let page = harness.get("/metrics/slis").await.text;
+    for line in [
+        "# TYPE kubernetes_healthcheck gauge\n",
+        "kubernetes_healthcheck{name=\"etcd\",type=\"readyz\"} 1\n",
+        "kubernetes_healthchecks_total{name=\"etcd\",status=\"success\",type=\"readyz\"} ",
+    ] {
+        assert!(page.contains(line), "{line}{page}");
+    }
+    assert!(!page.contains("name=\"shutdown\",type=\"livez\""), "{page}");
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod kinds;
 mod ownership;
 mod pods;
 mod queue;
+mod queue_metrics;
 mod read;
 mod run;
 mod runner;
@@ -41,5 +42,6 @@ mod service_ports;
 mod unchanged;
 
 pub use certificates::{CertificateAuthority, Requested};
+pub use queue_metrics::QueueMetrics;
 pub use run::{Dependencies, run};
 pub use service_account_token::{SecretToken, TokenSigner};

@@ -21,6 +21,7 @@ use crate::{
     namespace::NamespaceController,
     node_lifecycle::NodeLifecycleController,
     pod_gc::PodGcController,
+    queue_metrics::QueueMetrics,
     replica_set::ReplicaSetController,
     resource_quota::ResourceQuotaController,
     root_ca::RootCaController,
@@ -53,6 +54,7 @@ pub struct Dependencies {
     pub tokens: Arc<dyn TokenSigner>,
     /// Tells whether the controllers' loops turn.
     pub pulse: Pulse,
+    pub queues: QueueMetrics,
 }
 
 /// Runs all controllers until `stop`. One that panics is reported and restarted.
@@ -125,7 +127,8 @@ impl Roles {
             let client = (dependencies.client_for)(identity);
             let controller = Arc::new(make(dependencies.store.clone(), client));
             let beat = dependencies.pulse.begin(C::NAME);
-            runner::run(controller, dependencies.store.clone(), beat, stop.clone())
+            let counts = dependencies.queues.begin(C::NAME);
+            runner::run(controller, dependencies.store.clone(), beat, counts, stop.clone())
         };
         self.tasks.spawn(supervise(C::NAME, self.stop.clone(), role));
     }

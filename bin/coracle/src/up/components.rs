@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coracle_apiserver::Check;
+use coracle_apiserver::ComponentCheck;
 use coracle_lifecycle::Pulse;
 use futures::FutureExt;
 
 /// https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/componentstatus/validator.go (`probeTimeOut`)
 const WITHIN: Duration = Duration::from_secs(20);
 
-pub fn turns(pulse: &Pulse) -> Check {
+pub fn turns(pulse: &Pulse) -> ComponentCheck {
     let pulse = pulse.clone();
     Arc::new(move || {
         let pulse = pulse.clone();

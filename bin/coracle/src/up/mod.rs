@@ -154,6 +154,9 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         ("controller-manager", components::turns(&controllers)),
         ("scheduler", components::turns(&scheduler)),
     ]);
+    let queues = coracle_controllers::QueueMetrics::default();
+    let shown = queues.clone();
+    api.add_metrics(Arc::new(move |out: &mut String| shown.render(out)));
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
     let own_ports = vec![
@@ -172,6 +175,7 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
             node_ip,
             own_ports: own_ports.clone(),
             pulse: controllers.clone(),
+            queues: queues.clone(),
         };
         coracle_controllers::run(dependencies, stop)
     });

@@ -46,7 +46,8 @@ async fn answer(
         }
         ["openapi", ..] => crate::openapi::serve(state, &segments[1..], &request),
         ["healthz" | "livez" | "readyz", ..] => health::serve(state, &segments, request.uri().query()),
-        ["metrics"] => Ok(metrics(state)),
+        ["metrics"] => Ok(metrics(crate::metrics::render(state))),
+        ["metrics", "slis"] => Ok(metrics(state.metrics.health.render())),
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
         }
@@ -64,8 +65,8 @@ pub fn text(body: String) -> Response {
     response
 }
 
-fn metrics(state: &State) -> Response {
-    let mut response = text(crate::metrics::render(state));
+fn metrics(page: String) -> Response {
+    let mut response = text(page);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     response
@@ -88,6 +89,7 @@ fn paths(state: &State) -> Value {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",

@@ -82,6 +82,7 @@ impl Cluster {
             authority: Arc::new(Authority(server.authority())),
             tokens: Arc::new(Signer(server.clone())),
             pulse: Pulse::default(),
+            queues: Default::default(),
         };
         tasks.spawn(coracle_controllers::run(dependencies, stop.clone()));
         let scheduler = server.client(identity("system:kube-scheduler", &["system:authenticated"]));
