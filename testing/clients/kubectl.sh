@@ -29,6 +29,20 @@ ok 'cronjob.batch/nightly created' n create cronjob nightly --image=busybox:test
 ok 'priorityclass.scheduling.k8s.io/clients-high created' k create priorityclass clients-high --value=1000
 ok 'resourcequota/q created' n create quota q --hard=configmaps=50
 ok 'ey' n create token robot --duration=1h
+cat >"$work/token.yaml" <<'EOF'
+apiVersion: v1
+kind: Secret
+metadata: {name: robot-token, annotations: {kubernetes.io/service-account.name: robot}}
+type: kubernetes.io/service-account-token
+EOF
+ok 'secret/robot-token created' n apply -f "$work/token.yaml"
+ok 'condition met' n wait '--for=jsonpath={.data.token}' secret/robot-token --timeout=180s
+ok 'ca.crt:' n describe secret robot-token
+ok 'robot-token' n describe serviceaccount robot
+robot=$(kubectl -n clients get secret robot-token -o 'jsonpath={.data.token}' | base64 -d)
+server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
+as_robot=(--kubeconfig=/dev/null "--server=$server" --insecure-skip-tls-verify "--token=$robot")
+ok 'system:serviceaccount:clients:robot' kubectl "${as_robot[@]}" auth whoami
 ok 'service/web exposed' n expose deployment web --port=80 --target-port=8080
 ok 'pod/one created' n run one --image=busybox:test --labels=app=one --command -- sh -c 'echo hello; exec sleep 3600'
 refused 'pods "one" already exists' n run one --image=busybox:test
@@ -132,6 +146,7 @@ eventually 'Starting to serve on' cat "$work/proxy"
 eventually '"kind": "ConfigMap"' curl -fsS http://127.0.0.1:18001/api/v1/namespaces/clients/configmaps/c
 kill $proxy
 wait $forward $proxy 2>/dev/null
+eventually 'scheduler            Healthy   ok' k get componentstatuses
 ok 'yes' n auth can-i create pods
 refused 'no' n auth can-i delete pods --as=system:serviceaccount:clients:default
 ok 'yes' n auth can-i get pods --as=system:serviceaccount:clients:default

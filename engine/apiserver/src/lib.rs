@@ -11,6 +11,7 @@ pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
+mod component_status;
 mod config;
 mod conversion;
 pub mod crd;
@@ -47,6 +48,7 @@ pub mod tables;
 pub mod types;
 pub mod verbs;
 
+pub use component_status::ComponentCheck;
 pub use config::{Config, Protection};
 pub use pod_access::{ByteStream, Duplex, ExecRequest, LogRequest, PodAccess, PodAccessError, Session};
 pub use server::{ApiServer, BuildError, admin_kubeconfig_from};

@@ -169,6 +169,11 @@ impl Resources {
         self.changed.clone()
     }
 
+    /// Whether the server itself has something in the group.
+    pub fn is_builtin_group(&self, group: &str) -> bool {
+        self.builtin.iter().any(|served| *served.api.gvk.group == *group)
+    }
+
     pub fn custom_count(&self) -> usize {
         self.now.load().custom
     }

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, PodAccess,
+    ComponentCheck, Config, PodAccess,
     aggregation::{self, Aggregator},
     audit, authn, authz, bootstrap, crd, flow,
     http::{listener, service::ApiService},
@@ -100,6 +100,16 @@ impl ApiServer {
         *self.state.pod_access.write() = Some(access);
     }
 
+    /// The components that ComponentStatuses tell of, besides the store.
+    pub fn set_components(&self, components: Vec<(&'static str, ComponentCheck)>) {
+        *self.state.components.write() = components;
+    }
+
+    /// What else `/metrics` shows: whole families, in the text format of Prometheus.
+    pub fn add_metrics(&self, render: metrics::More) {
+        self.state.more_metrics.write().push(render);
+    }
+
     /// A kubeconfig (YAML) with a client certificate of the group `system:masters`. The certificate is valid for
     /// `expiry`, by default a year.
     pub fn admin_kubeconfig(
@@ -120,6 +130,16 @@ impl ApiServer {
     /// Waits until what was audited so far is in the log.
     pub async fn flush_audit(&self) {
         self.state.audit.flush().await;
+    }
+
+    /// A token of the service account without an end, good as long as the Secret `secret` of its namespace holds it.
+    pub fn secret_token(
+        &self,
+        namespace: &str,
+        account: &authn::ObjectRef,
+        secret: &str,
+    ) -> Result<String, authn::TokenError> {
+        self.state.tokens.issue_for_secret(namespace, account, secret)
     }
 
     /// Signs what the certificate controllers approve of.
@@ -171,6 +191,8 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         pki,
         tokens,
         pod_access: RwLock::new(None),
+        components: RwLock::default(),
+        more_metrics: RwLock::default(),
         resources: Resources::new(schema),
         pinned: verbs::pinned::Pinned::default(),
         services,

@@ -117,6 +117,11 @@ impl Status {
             .with_details(StatusDetails::default())
     }
 
+    /// Whether it says that nothing is served there, rather than that an object is absent.
+    pub fn is_unknown_path(&self) -> bool {
+        self.code == 404 && self.details.as_deref() == Some(&StatusDetails::default())
+    }
+
     pub fn already_exists<'a>(of: impl Into<GroupResource<'a>>, name: &str) -> Status {
         let of = of.into();
         let message = format!("{of} {} already exists", quote(name));

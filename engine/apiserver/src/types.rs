@@ -94,6 +94,10 @@ pub struct State {
     pub audit: crate::audit::Audit,
     pub flow: crate::flow::FlowControl,
     pub pod_access: RwLock<Option<Arc<dyn PodAccess>>>,
+    /// What ComponentStatuses tell of, by their names.
+    pub components: RwLock<Vec<(&'static str, crate::ComponentCheck)>>,
+    /// What others add to `/metrics`.
+    pub more_metrics: RwLock<Vec<crate::metrics::More>>,
     /// Which paths are served, and by which kind.
     pub resources: crate::registry::Resources,
     /// Snapshots that `continue` tokens refer to.

@@ -2,10 +2,10 @@
 
 mod harness;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use harness::Harness;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GOLDEN: &str = "/work/shared/kubernetes-1.36/discovery";
 
@@ -115,7 +115,6 @@ async fn health_version_and_paths_are_answered() {
             .expect("paths")
             .contains(&"/apis/apps/v1".into())
     );
-    assert_eq!(harness.get("/nothing").await.code, 404);
     assert!(
         harness.get("/metrics").await.text.contains("apiserver_storage_objects{resource=\"namespaces\"} 4")
     );
@@ -130,6 +129,90 @@ async fn openapi_v2_is_there_as_protobuf_and_v3_is_not() {
     assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
     assert!(answer.text.starts_with("\n\u{3}2.0"), "no swagger version at the start");
     assert_eq!(harness.ask_with("GET", "/openapi/v3", &[("accept", PROTOBUF)], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_refused_as_the_stock_router_does() {
+    let harness = Harness::start().await;
+    let json = "the server could not find the requested resource";
+    let method = "the server does not allow this method on the requested resource";
+    for (asked, path, code, message) in [
+        ("GET", "/nothing", 404, None),
+        ("POST", "/nothing", 404, None),
+        ("GET", "/healthz/nothing", 404, None),
+        ("GET", "/apis/unknown.group", 404, None),
+        ("GET", "/apis/unknown.group/v1/things", 404, None),
+        ("GET", "/api/v1/nothings", 404, Some(json)),
+        ("GET", "/api/v2", 404, Some(json)),
+        ("GET", "/apis/apps/v7/deployments", 404, Some(json)),
+        ("GET", "/api/v1/namespaces/default/pods/a/nothing", 404, Some(json)),
+        ("GET", "/version/x", 404, Some(json)),
+        ("HEAD", "/api/v1/nothings", 404, Some("")),
+        ("HEAD", "/api/v1/namespaces", 405, Some("")),
+        ("HEAD", "/api/v1/namespaces/default/status", 405, Some("")),
+        ("HEAD", "/version", 405, Some("")),
+        ("HEAD", "/api/v1", 405, Some("")),
+        ("HEAD", "/apis", 200, Some("")),
+        ("HEAD", "/livez", 200, None),
+        ("POST", "/version", 405, Some(method)),
+        ("OPTIONS", "/api/v1/namespaces", 405, Some(method)),
+    ] {
+        let answer = harness.ask(asked, path, Value::Null).await;
+        let kind = answer.headers["content-type"].to_str().expect("text");
+        assert_eq!(answer.code, code, "{asked} {path}");
+        match message {
+            None => {
+                assert_eq!(kind, "text/plain; charset=utf-8", "{asked} {path}");
+                let text = if code == 404 {
+                    "404 page not found
+"
+                } else {
+                    ""
+                };
+                assert_eq!(answer.text, text, "{asked} {path}");
+            }
+            Some("") => assert_eq!((kind, &*answer.text), ("application/json", ""), "{asked} {path}"),
+            Some(message) => assert_eq!(answer.message(), message, "{asked} {path}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn component_statuses_tell_what_the_components_say_when_asked() {
+    let harness = Harness::start().await;
+    let check = |outcome: Result<(), &'static str>| -> coracle_apiserver::ComponentCheck {
+        Arc::new(move || Box::pin(async move { outcome.map_err(str::to_owned) }))
+    };
+    harness.server.set_components(vec![
+        ("scheduler", check(Ok(()))),
+        ("controller-manager", check(Err("not running"))),
+    ]);
+    let path = "/api/v1/componentstatuses";
+    let list = harness.get(path).await.expect(200);
+    assert_eq!(list["kind"], "ComponentStatusList");
+    let conditions =
+        |status: &str, message: &str| json!([{"type": "Healthy", "status": status, "message": message}]);
+    assert_eq!(
+        list["items"],
+        json!([
+            {"metadata": {"name": "controller-manager"}, "conditions": conditions("False", "not running")},
+            {"metadata": {"name": "etcd-0"}, "conditions": conditions("True", "ok")},
+            {"metadata": {"name": "scheduler"}, "conditions": conditions("True", "ok")},
+        ])
+    );
+    let one = harness.get(&format!("{path}/etcd-0")).await.expect(200);
+    assert_eq!((&one["kind"], &one["conditions"][0]["message"]), (&json!("ComponentStatus"), &json!("ok")));
+    let missing = harness.get(&format!("{path}/nothing")).await;
+    assert_eq!((missing.code, missing.message().as_str()), (500, "Component not found: nothing"));
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = harness.ask_with("GET", path, &accept, "").await.expect(200);
+    let cells: Vec<&Value> =
+        table["rows"].as_array().expect("rows").iter().map(|row| &row["cells"]).collect();
+    assert_eq!(cells[0], &json!(["controller-manager", "Unhealthy", "not running", ""]));
+    assert_eq!(cells[2], &json!(["scheduler", "Healthy", "ok", ""]));
+    let accept = [("accept", "application/vnd.kubernetes.protobuf")];
+    assert_eq!(harness.ask_with("GET", path, &accept, "").await.code, 200);
+    assert!(harness.ask_with("GET", path, &accept, "").await.text.contains("etcd-0"));
 }
 
 #[tokio::test]

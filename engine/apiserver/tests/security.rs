@@ -83,6 +83,56 @@ async fn a_service_account_token_may_what_is_bound_and_dies_with_its_account() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_secret_is_good_while_the_secret_holds_it() {
+    let harness = Harness::start().await;
+    let account = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let uid = account["metadata"]["uid"].as_str().expect("uid").to_owned();
+    let account = coracle_apiserver::authn::ObjectRef { name: "app".into(), uid };
+    let token = harness.server.secret_token("default", &account, "app-token").expect("signs");
+    let review = async || {
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        harness.post(path, json!({"spec": {"token": token}})).await.expect(201)["status"].clone()
+    };
+    assert_eq!(review().await["error"], "Token has been invalidated");
+    let secret = json!({
+        "metadata": {"name": "app-token", "annotations": {"kubernetes.io/service-account.name": "app"}},
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": token},
+    });
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let path = &format!("{secrets}/app-token");
+    harness.post(secrets, secret).await.expect(201);
+    bind(&harness, "view", json!({"kind": "ServiceAccount", "name": "app", "namespace": "default"})).await;
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 200);
+    let used = harness.get(path).await.expect(200);
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    assert_eq!(used["metadata"]["labels"]["kubernetes.io/legacy-token-last-used"], today);
+    let reviewed = review().await;
+    assert_eq!(reviewed["user"]["username"], "system:serviceaccount:default:app");
+    assert_eq!(reviewed["user"]["uid"], account.uid);
+    assert_eq!(reviewed["audiences"], json!(["https://kubernetes.default.svc.cluster.local"]));
+    let again = harness.get(path).await.expect(200);
+    assert_eq!(again["metadata"]["resourceVersion"], used["metadata"]["resourceVersion"], "noted once a day");
+
+    let label =
+        |since: Value| json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
+    harness.ask("PATCH", path, label(json!("2026-01-01"))).await.expect(200);
+    let refused = review().await["error"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.contains("has been marked invalid"), "{refused}");
+    harness.ask("PATCH", path, label(Value::Null)).await.expect(200);
+    harness.ask("PATCH", path, json!({"data": {"token": "eA=="}})).await.expect(200);
+    assert_eq!(review().await["error"], "Token does not match server's copy");
+    harness.ask("PATCH", path, json!({"stringData": {"token": token}})).await.expect(200);
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 200);
+    harness.ask("DELETE", &format!("{ACCOUNTS}/app"), Value::Null).await.expect(200);
+    assert_eq!(review().await["error"], "serviceaccounts \"app\" not found");
+    harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let refused = review().await["error"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.starts_with("ServiceAccount UID ("), "{refused}");
+    assert_eq!(bearer(&harness, PODS, &token).await.code, 401);
+}
+
+#[tokio::test]
 async fn token_reviews_tell_holder_and_audience() {
     let harness = Harness::start().await;
     let token = token(&harness, json!({"audiences": ["vault"], "expirationSeconds": 600})).await;
@@ -310,6 +360,11 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
     let harness = Harness::start().await;
     harness.account("default").await;
     let maps = "/api/v1/namespaces/default/configmaps";
+    harness.server.add_metrics(std::sync::Arc::new(|page: &mut String| {
+        page.push_str(
+            "# HELP workqueue_depth x\n# TYPE workqueue_depth gauge\nworkqueue_depth{name=\"x\"} 0\n",
+        );
+    }));
     harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(201);
     harness.post(maps, json!({"metadata": {"name": "a"}})).await.expect(409);
     assert_eq!(harness.get("/api/v1/namespaces/default/nothings").await.code, 404);
@@ -331,6 +386,11 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1\n".into(),
         "authorization_attempts_total{result=\"denied\"} 0\n".into(),
         "process_open_fds ".into(),
+        "etcd_request_duration_seconds_count{group=\"\",operation=\"create\",resource=\"configmaps\"} 4\n".into(),
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"validate\"} ".into(),
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"NamespaceLifecycle\",operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ".into(),
+        "apiserver_request_sli_duration_seconds_count{component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"} 2\n".into(),
+        "workqueue_depth{name=\"x\"} 0\n".into(),
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245\n".into(),
     ] {
         assert!(page.contains(&line), "{line}{page}");
@@ -370,6 +430,15 @@ async fn health_endpoints_tell_their_checks_and_what_they_were_asked_to_leave_ou
     );
     assert_eq!(text("/livez/etcd").await, "ok");
     assert_eq!(harness.get("/livez/shutdown").await.code, 404);
+    let page = harness.get("/metrics/slis").await.text;
+    for line in [
+        "# TYPE kubernetes_healthcheck gauge\n",
+        "kubernetes_healthcheck{name=\"etcd\",type=\"readyz\"} 1\n",
+        "kubernetes_healthchecks_total{name=\"etcd\",status=\"success\",type=\"readyz\"} ",
+    ] {
+        assert!(page.contains(line), "{line}{page}");
+    }
+    assert!(!page.contains("name=\"shutdown\",type=\"livez\""), "{page}");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub enum ControllerError {
     /// `reason` is that of the condition `ReplicaFailure`.
     #[error("{reason} for ReplicaSet `{key}`: {message}")]
     Pods { reason: &'static str, key: ObjectKey, message: String },
+    #[error("sign a token for Secret `{key}`: {why}")]
+    Token { key: ObjectKey, why: String },
     #[error("pass panicked: {what}")]
     Panicked { what: String },
 }

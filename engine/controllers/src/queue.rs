@@ -6,10 +6,13 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hash,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::queue_metrics::Counts;
 
 const BASE_DELAY: Duration = Duration::from_millis(5);
 const MAX_DELAY: Duration = Duration::from_secs(1000);
@@ -24,10 +27,11 @@ pub struct Queue<K> {
     due: HashMap<K, (Instant, u64)>,
     failures: HashMap<K, u32>,
     sequence: u64,
+    counts: Arc<Counts>,
 }
 
-impl<K> Default for Queue<K> {
-    fn default() -> Self {
+impl<K> Queue<K> {
+    pub fn new(counts: Arc<Counts>) -> Self {
         Queue {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
@@ -36,13 +40,19 @@ impl<K> Default for Queue<K> {
             due: HashMap::new(),
             failures: HashMap::new(),
             sequence: 0,
+            counts,
         }
     }
 }
 
 impl<K: Clone + Eq + Hash> Queue<K> {
     pub fn add(&mut self, key: K) {
-        if self.dirty.insert(key.clone()) && !self.working.contains(&key) {
+        if !self.dirty.insert(key.clone()) {
+            return;
+        }
+        self.counts.adds.fetch_add(1, Relaxed);
+        self.counts.depth.store(self.dirty.len() as u64, Relaxed);
+        if !self.working.contains(&key) {
             self.ready.push_back(key);
         }
     }
@@ -55,6 +65,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             }
             self.delayed.remove(&(earlier, sequence));
         }
+        self.counts.retries.fetch_add(1, Relaxed);
         self.sequence += 1;
         self.due.insert(key.clone(), (when, self.sequence));
         self.delayed.insert((when, self.sequence), key);
@@ -74,6 +85,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
         let key = self.ready.pop_front()?;
         self.dirty.remove(&key);
+        self.counts.depth.store(self.dirty.len() as u64, Relaxed);
         self.working.insert(key.clone());
         Some(key)
     }
@@ -106,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_key_is_queued_once() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Arc::default());
         let now = Instant::now();
         queue.add("a");
         queue.add("b");
@@ -116,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_key_added_while_worked_on_runs_once_more_and_never_twice_at_once() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Arc::default());
         let now = Instant::now();
         queue.add("a");
         assert_eq!(queue.take(now), Some("a"));
@@ -130,8 +142,28 @@ mod tests {
     }
 
     #[test]
+    fn waiting_keys_adds_and_retries_are_counted() {
+        let counts = Arc::new(Counts::default());
+        let mut queue = Queue::new(counts.clone());
+        let now = Instant::now();
+        let shown = || [&counts.depth, &counts.adds, &counts.retries].map(|count| count.load(Relaxed));
+        queue.add("a");
+        queue.add("a");
+        queue.add("b");
+        assert_eq!(shown(), [2, 2, 0]);
+        assert_eq!(queue.take(now), Some("a"));
+        queue.add("a");
+        assert_eq!(shown(), [2, 3, 0], "one waits, one comes again");
+        queue.done(&"a");
+        queue.retry("c", now);
+        assert_eq!(shown(), [2, 3, 1]);
+        assert_eq!((queue.take(now), queue.take(now)), (Some("b"), Some("a")));
+        assert_eq!(shown(), [0, 3, 1]);
+    }
+
+    #[test]
     fn failures_double_the_delay_from_5_ms_to_1000_s() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Arc::default());
         let now = Instant::now();
         let delays: Vec<u128> = (0..20).map(|_| queue.retry("a", now).as_millis()).collect();
         assert_eq!(&delays[..4], [5, 10, 20, 40]);
@@ -142,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_earliest_delay_of_a_key_counts() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Arc::default());
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         queue.add_at("a", at(10));

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use coracle_lifecycle::Pulse;
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +21,13 @@ use crate::{
     namespace::NamespaceController,
     node_lifecycle::NodeLifecycleController,
     pod_gc::PodGcController,
+    queue_metrics::QueueMetrics,
     replica_set::ReplicaSetController,
     resource_quota::ResourceQuotaController,
     root_ca::RootCaController,
     runner::{self, Controller},
     service_account::ServiceAccountController,
+    service_account_token::{ServiceAccountTokenController, TokenSigner},
     service_cidr::ServiceCidrController,
     service_load_balancer::ServiceLoadBalancerController,
     storage_protection::{ClaimProtectionController, VolumeProtectionController},
@@ -37,7 +40,7 @@ use crate::{
 pub struct Dependencies {
     pub store: coracle_store::Reader,
     /// Makes the client of one controller: `client_for("deployment-controller")` acts as
-    /// `system:serviceaccount:kube-system:deployment-controller`.
+    /// `system:serviceaccount:kube-system:deployment-controller`. A name that begins with `system:` is a user's.
     pub client_for: Box<dyn Fn(&str) -> kube::Client + Send + Sync>,
     /// For `kube-root-ca.crt`.
     pub ca_pem: String,
@@ -47,6 +50,11 @@ pub struct Dependencies {
     pub own_ports: Vec<(u16, &'static str)>,
     /// Signs certificates.
     pub authority: Arc<dyn CertificateAuthority>,
+    /// Signs tokens of service accounts.
+    pub tokens: Arc<dyn TokenSigner>,
+    /// Tells whether the controllers' loops turn.
+    pub pulse: Pulse,
+    pub queues: QueueMetrics,
 }
 
 /// Runs all controllers until `stop`. One that panics is reported and restarted.
@@ -71,6 +79,11 @@ pub async fn run(dependencies: Dependencies, stop: CancellationToken) {
     roles.start("service-cidrs-controller", IpAddressController::new);
     let (ca_pem, node_ip) = (roles.dependencies.ca_pem.clone(), roles.dependencies.node_ip);
     let own_ports = roles.dependencies.own_ports.clone();
+    let (signer, root) = (roles.dependencies.tokens.clone(), ca_pem.clone());
+    // The stock one runs before there are tokens for service accounts, as the manager itself.
+    roles.start("system:kube-controller-manager", move |reader, client| {
+        ServiceAccountTokenController::new(reader, client, root.clone(), signer.clone())
+    });
     roles.start("root-ca-cert-publisher", move |reader, client| {
         RootCaController::new(reader, client, ca_pem.clone())
     });
@@ -103,7 +116,7 @@ struct Roles {
 }
 
 impl Roles {
-    /// `identity` names the service account in `kube-system` that the controller acts as.
+    /// `identity` is for `client_for`.
     fn start<C: Controller>(
         &mut self,
         identity: &'static str,
@@ -113,7 +126,9 @@ impl Roles {
         let role = move || {
             let client = (dependencies.client_for)(identity);
             let controller = Arc::new(make(dependencies.store.clone(), client));
-            runner::run(controller, dependencies.store.clone(), stop.clone())
+            let beat = dependencies.pulse.begin(C::NAME);
+            let counts = dependencies.queues.begin(C::NAME);
+            runner::run(controller, dependencies.store.clone(), beat, counts, stop.clone())
         };
         self.tasks.spawn(supervise(C::NAME, self.stop.clone(), role));
     }

@@ -14,12 +14,13 @@ use std::{
     time::Duration,
 };
 
+use coracle_lifecycle::Beat;
 use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
 use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::ControllerError, key::ObjectKey, queue::Queue};
+use crate::{error::ControllerError, key::ObjectKey, queue::Queue, queue_metrics::Counts};
 
 /// When a key that went well runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,13 @@ const DEFINITIONS: usize = usize::MAX;
 const DEFINITION_RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// Runs `controller` until `stop`, or until the store is closed.
-pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: CancellationToken) {
+pub async fn run<C: Controller>(
+    controller: Arc<C>,
+    reader: Reader,
+    mut beat: Beat,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+) {
     let mut sources: Vec<Source<C::Key>> = controller.sources();
     let numbered = |index: usize, resource: &Resource| {
         changes(reader.clone(), resource.clone()).map(move |event| (index, event)).boxed()
@@ -95,7 +102,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: Cancel
     if C::CUSTOM {
         events.push(numbered(DEFINITIONS, &Resource(DEFINITION_RESOURCE.into())));
     }
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(counts);
     let mut passes = Passes { tasks: JoinSet::new(), keys: HashMap::new() };
     loop {
         while passes.tasks.len() < C::WORKERS
@@ -120,6 +127,7 @@ pub async fn run<C: Controller>(controller: Arc<C>, reader: Reader, stop: Cancel
             },
             Some((key, result)) = passes.next() => finish(C::NAME, &mut queue, key, result),
             () = sleep_until(queue.next_due()) => {}
+            () = beat.answer() => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Custom resources as owners, as dependents and as content of namespaces.
 
+mod accounts;
 mod cluster;
 mod policies;
 

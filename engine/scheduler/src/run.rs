@@ -9,6 +9,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use coracle_client::EventRecorder;
+use coracle_lifecycle::Beat;
 use coracle_store::{Key, Reader};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -30,7 +31,7 @@ const NAME: &str = "default-scheduler";
 const PARALLEL: usize = 16;
 
 /// Runs until `stop`. `client` acts as `system:kube-scheduler`.
-pub async fn run(store: Reader, client: Client, stop: CancellationToken) {
+pub async fn run(store: Reader, client: Client, mut beat: Beat, stop: CancellationToken) {
     let events = EventRecorder::new(client.clone(), NAME, None);
     let mut hints = hints(&store);
     let mut scheduler = Scheduler {
@@ -47,6 +48,7 @@ pub async fn run(store: Reader, client: Client, stop: CancellationToken) {
                 Some(hint) => scheduler.take(hint),
                 None => return,
             },
+            () = beat.answer() => {}
             () = sleep_until(due) => {
                 tokio::select! {
                     () = stop.cancelled() => return,

@@ -146,6 +146,13 @@ impl Writer {
         self.requests.send(request).await.map_err(|_| CommitError::Closed)?;
         answer.await.unwrap_or(Err(CommitError::Closed))
     }
+
+    /// That commits are worked on: returns when those that were sent before are done. Writes nothing.
+    pub async fn probe(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Probe(reply)).await.map_err(|_| CommitError::Closed)?;
+        answer.await.map_err(|_| CommitError::Closed)
+    }
 }
 
 /// Reads never wait for a writer or for the disk.

@@ -37,6 +37,8 @@ pub(crate) enum Request {
         last_meta: Option<Meta>,
         reply: oneshot::Sender<Result<Arc<Object>, CommitError>>,
     },
+    /// Answered when what came before is done.
+    Probe(oneshot::Sender<()>),
     /// Answered by being dropped, when all is done.
     Close(oneshot::Sender<()>),
 }
@@ -80,6 +82,7 @@ impl WriterThread {
     pub fn run(mut self) {
         let mut group = Vec::new();
         let mut closing = None;
+        let mut probes: Vec<oneshot::Sender<()>> = Vec::new();
         while closing.is_none() {
             let Some(request) = self.requests.blocking_recv() else { break };
             let mut len = 0;
@@ -90,13 +93,19 @@ impl WriterThread {
                         len += write.len();
                         group.push((write, last_meta, reply));
                     }
+                    Request::Probe(done) => probes.push(done),
                     Request::Close(done) => closing = Some(done),
                 }
                 if closing.is_none() && group.len() < MAX_GROUP && len < MAX_GROUP_LEN {
                     next = self.requests.try_recv().ok();
                 }
             }
-            self.commit(std::mem::take(&mut group));
+            if !group.is_empty() || closing.is_some() {
+                self.commit(std::mem::take(&mut group));
+            }
+            for done in probes.drain(..) {
+                let _ = done.send(());
+            }
         }
         self.requests.close();
         self.finish();

@@ -5,10 +5,12 @@
 
 mod bootstrap;
 mod certificates;
+mod components;
 mod kubeconfig;
 mod network_claim;
 mod node_adapters;
 pub mod pid_file;
+mod tokens;
 mod traces;
 
 use std::{
@@ -22,7 +24,7 @@ use anyhow::{Context, Result};
 use coracle_apiserver::{ApiServer, BuildError};
 use coracle_client::Identity;
 use coracle_kubelet::Kubelet;
-use coracle_lifecycle::Stages;
+use coracle_lifecycle::{Pulse, Stages};
 use coracle_network::Network;
 use coracle_runtime::{containers::Runtime, images::ImageStore};
 use coracle_store::{Reader, Resource, Store, StoreConfig};
@@ -150,6 +152,14 @@ async fn start_node(
 }
 
 fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
+    let (controllers, scheduler) = (Pulse::default(), Pulse::default());
+    api.set_components(vec![
+        ("controller-manager", components::turns(&controllers)),
+        ("scheduler", components::turns(&scheduler)),
+    ]);
+    let queues = coracle_controllers::QueueMetrics::default();
+    let shown = queues.clone();
+    api.add_metrics(Arc::new(move |out: &mut String| shown.render(out)));
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
     let own_ports = vec![
@@ -163,9 +173,12 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
             store: reader.clone(),
             ca_pem: makes_clients.ca_pem(),
             authority: Arc::new(certificates::Authority(makes_clients.authority())),
-            client_for: Box::new(move |name| makes_clients.client(service_account(name))),
+            tokens: Arc::new(tokens::Signer(makes_clients.clone())),
+            client_for: Box::new(move |name| makes_clients.client(component(name))),
             node_ip,
             own_ports: own_ports.clone(),
+            pulse: controllers.clone(),
+            queues: queues.clone(),
         };
         coracle_controllers::run(dependencies, stop)
     });
@@ -173,7 +186,9 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         user: "system:kube-scheduler".into(),
         groups: vec!["system:authenticated".into()],
     });
-    stage.supervise("scheduler", move |stop| coracle_scheduler::run(store.clone(), client.clone(), stop));
+    stage.supervise("scheduler", move |stop| {
+        coracle_scheduler::run(store.clone(), client.clone(), scheduler.begin("scheduler"), stop)
+    });
 }
 
 async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages) -> Result<()> {
@@ -191,6 +206,14 @@ async fn start_ingress(options: &UpOptions, api: &ApiServer, stages: &mut Stages
     let stop = stage.stop_token();
     stage.run_once("ingress", ingress.run(stop));
     Ok(())
+}
+
+/// A controller's identity: a user, or a service account in kube-system.
+fn component(name: &str) -> Identity {
+    match name.starts_with("system:") {
+        true => Identity { user: name.to_owned(), groups: vec!["system:authenticated".into()] },
+        false => service_account(name),
+    }
 }
 
 /// The identity of a component that a stock cluster runs with a service account in kube-system.

@@ -12,18 +12,34 @@ use crate::{authz, pki::request, status::Status};
 const GROUP: &str = "certificates.k8s.io";
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
-pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
-    let api = &request.target.served.api;
-    if &*api.gvk.group != GROUP || &*api.plural != "certificatesigningrequests" {
-        return Ok(());
+type Outcome = Result<(), Status>;
+
+pub fn approval(request: &Request<'_>, _: Option<&Value>) -> Outcome {
+    if is_step(request, Operation::Update, "approval") { require(request, "approve") } else { Ok(()) }
+}
+
+pub fn signing(request: &Request<'_>, object: Option<&Value>) -> Outcome {
+    let signs = is_step(request, Operation::Update, "status");
+    if signs && object.is_some_and(|object| issues(request, object)) {
+        require(request, "sign")
+    } else {
+        Ok(())
     }
-    let Some(object) = object else { return Ok(()) };
-    match (request.operation, request.target.subresource.as_str()) {
-        (Operation::Create, "") => restrict_subject(request, object),
-        (Operation::Update, "approval") => require(request, "approve"),
-        (Operation::Update, "status") if issues(request, object) => require(request, "sign"),
+}
+
+pub fn subject(request: &Request<'_>, object: Option<&Value>) -> Outcome {
+    match object {
+        Some(object) if is_step(request, Operation::Create, "") => restrict_subject(request, object),
         _ => Ok(()),
     }
+}
+
+fn is_step(request: &Request<'_>, operation: Operation, subresource: &str) -> bool {
+    let api = &request.target.served.api;
+    request.operation == operation
+        && request.target.subresource == subresource
+        && &*api.gvk.group == GROUP
+        && &*api.plural == "certificatesigningrequests"
 }
 
 fn issues(request: &Request<'_>, object: &Value) -> bool {

@@ -13,6 +13,7 @@ mod ingress_class;
 mod limit_range;
 mod namespace_lifecycle;
 mod node_restriction;
+mod plugin;
 mod pod_security;
 pub mod policy;
 mod priority;
@@ -30,10 +31,12 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 pub use event_rate_limit::EventLimits;
+pub use plugin::Plugin;
 pub use resource_quota::Ledger;
 
 use crate::{
     audit,
+    metrics::{Clock, Step},
     status::Status,
     types::{State, UserInfo},
     verbs::Target,
@@ -121,59 +124,81 @@ impl<'a> Request<'a> {
 type Mutator = fn(&Request<'_>, &mut Value) -> Result<(), Status>;
 type Validator = fn(&Request<'_>, Option<&Value>) -> Result<(), Status>;
 
-const MUTATING: &[Mutator] = &[
-    namespace_lifecycle::admit,
-    limit_range::admit,
-    service_account::admit,
-    taint_nodes::admit,
-    priority::admit,
-    tolerations::admit,
-    storage_class::admit,
-    storage_protection::admit,
-    runtime_class::admit,
-    ingress_class::admit,
+const MUTATING: &[(Plugin, Mutator)] = &[
+    (Plugin::NamespaceLifecycle, namespace_lifecycle::admit),
+    (Plugin::LimitRanger, limit_range::admit),
+    (Plugin::ServiceAccount, service_account::admit),
+    (Plugin::TaintNodesByCondition, taint_nodes::admit),
+    (Plugin::Priority, priority::admit),
+    (Plugin::DefaultTolerationSeconds, tolerations::admit),
+    (Plugin::DefaultStorageClass, storage_class::admit),
+    (Plugin::StorageObjectInUseProtection, storage_protection::admit),
+    (Plugin::RuntimeClass, runtime_class::admit),
+    (Plugin::DefaultIngressClass, ingress_class::admit),
 ];
 
-const VALIDATING: &[Validator] = &[
-    namespace_lifecycle::validate,
-    limit_range::validate,
-    node_restriction::validate,
-    certificates::validate,
-    crate::authz::validate_escalation,
-    pod_security::validate,
-    event_rate_limit::validate,
-    claim_resize::validate,
-    runtime_class::validate,
+const VALIDATING: &[(Option<Plugin>, Validator)] = &[
+    (Some(Plugin::NamespaceLifecycle), namespace_lifecycle::validate),
+    (Some(Plugin::LimitRanger), limit_range::validate),
+    (Some(Plugin::NodeRestriction), node_restriction::validate),
+    (Some(Plugin::CertificateApproval), certificates::approval),
+    (Some(Plugin::CertificateSigning), certificates::signing),
+    (Some(Plugin::CertificateSubjectRestriction), certificates::subject),
+    // A stock server does this where it stores roles.
+    (None, crate::authz::validate_escalation),
+    (Some(Plugin::PodSecurity), pod_security::validate),
+    (Some(Plugin::EventRateLimit), event_rate_limit::validate),
+    (Some(Plugin::PersistentVolumeClaimResize), claim_resize::validate),
+    (Some(Plugin::RuntimeClass), runtime_class::validate),
 ];
 
 /// `object` is null for deletions.
 pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-    mutators(request, object).await.map_err(|status| status.with_warnings(request.take_warnings()))
+    let mut clock = Clock::start(request, Step::Admit);
+    let outcome = mutators(request, object, &mut clock).await;
+    clock.end(outcome.is_err());
+    outcome.map_err(|status| status.with_warnings(request.take_warnings()))
 }
 
-async fn mutators(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-    own_mutators(request, object)?;
-    if let Some(first) = webhooks::mutate(request, object, None).await? {
+async fn mutators(request: &Request<'_>, object: &mut Value, clock: &mut Clock<'_>) -> Result<(), Status> {
+    const WEBHOOKS: Option<Plugin> = Some(Plugin::MutatingAdmissionWebhook);
+    own_mutators(request, object, clock)?;
+    let asked = webhooks::mutate(request, object, None).await;
+    if let Some(first) = clock.lap(WEBHOOKS, asked)? {
         // A webhook changed the object: what this server adds may be another now.
-        own_mutators(request, object)?;
-        webhooks::mutate(request, object, Some(first)).await?;
+        own_mutators(request, object, clock)?;
+        let asked = webhooks::mutate(request, object, Some(first)).await;
+        clock.lap(WEBHOOKS, asked)?;
     }
     Ok(())
 }
 
-fn own_mutators(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-    MUTATING.iter().try_for_each(|plugin| plugin(request, object))?;
-    policy::mutating::mutate(request, object)
+fn own_mutators(request: &Request<'_>, object: &mut Value, clock: &mut Clock<'_>) -> Result<(), Status> {
+    for (plugin, admit) in MUTATING {
+        clock.lap(Some(*plugin), admit(request, object))?;
+    }
+    clock.lap(Some(Plugin::MutatingAdmissionPolicy), policy::mutating::mutate(request, object))
 }
 
 /// `object` is absent for deletions.
 pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
-    let admitted = async {
-        VALIDATING.iter().try_for_each(|plugin| plugin(request, object))?;
-        policy::validating::validate(request, object)?;
-        webhooks::validate(request, object).await?;
-        // Last: what is charged is written next.
-        resource_quota::validate(request, object)
-    };
-    admitted.await.map_err(|status| status.with_warnings(request.take_warnings()))
+    let mut clock = Clock::start(request, Step::Validate);
+    let outcome = validators(request, object, &mut clock).await;
+    clock.end(outcome.is_err());
+    outcome.map_err(|status| status.with_warnings(request.take_warnings()))
+}
+
+async fn validators(
+    request: &Request<'_>,
+    object: Option<&Value>,
+    clock: &mut Clock<'_>,
+) -> Result<(), Status> {
+    for (plugin, validate) in VALIDATING {
+        clock.lap(*plugin, validate(request, object))?;
+    }
+    clock.lap(Some(Plugin::ValidatingAdmissionPolicy), policy::validating::validate(request, object))?;
+    let asked = webhooks::validate(request, object).await;
+    clock.lap(Some(Plugin::ValidatingAdmissionWebhook), asked)?;
+    // Last: what is charged is written next.
+    clock.lap(Some(Plugin::ResourceQuota), resource_quota::validate(request, object))
 }

@@ -21,7 +21,7 @@ use std::{
 use self::{event::Event, log::Log};
 pub use self::{
     log::LogConfig,
-    notes::{Notes, note},
+    notes::{Notes, note, waited},
     policy::{Level, Policy, PolicyError, Stage},
     record::{Record, Subject},
 };

@@ -1,9 +1,15 @@
-//! What admission tells the audit log of the request that is being answered.
+//! What is told of the request that is being answered: admission's annotations for the audit log, and what time others took.
 //!
 //! Kept true: notes belong to one request; what is said outside of any (bootstrap, at start) is dropped.
 //! Source:    https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -11,9 +17,15 @@ tokio::task_local! {
     static NOTES: Notes;
 }
 
-/// Annotations of an entry of the audit log, shared by all tasks of a request.
+/// Shared by all tasks of a request.
 #[derive(Clone, Default)]
-pub struct Notes(Arc<Mutex<Vec<(String, String)>>>);
+pub struct Notes(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    annotations: Mutex<Vec<(String, String)>>,
+    waited_nanos: AtomicU64,
+}
 
 impl Notes {
     /// Those of the request that this task answers.
@@ -27,10 +39,20 @@ impl Notes {
     }
 
     pub fn take(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.0.lock())
+        std::mem::take(&mut self.0.annotations.lock())
+    }
+
+    /// For webhooks and for a seat.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.0.waited_nanos.load(Relaxed))
     }
 }
 
 pub fn note(key: impl Into<String>, value: impl Into<String>) {
-    let _ = NOTES.try_with(|notes| notes.0.lock().push((key.into(), value.into())));
+    let _ = NOTES.try_with(|notes| notes.0.annotations.lock().push((key.into(), value.into())));
+}
+
+/// The request waited for others so long.
+pub fn waited(time: Duration) {
+    let _ = NOTES.try_with(|notes| notes.0.waited_nanos.fetch_add(time.as_nanos() as u64, Relaxed));
 }

@@ -1,7 +1,8 @@
 //! Who asks: client certificates, service account tokens, impersonation; anonymous otherwise.
 //!
 //! Kept true: credentials that are given and wrong are refused with 401, never taken for anonymous.
-//! Reads:     the request's head, its client certificate, ServiceAccounts and the objects that tokens are bound to. Writes: nothing.
+//! Reads:     the request's head, its client certificate, ServiceAccounts and the objects that tokens are bound to.
+//! Writes:    see `secret_token`.
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 
 mod bootstrap_token;
@@ -11,6 +12,7 @@ mod impersonation;
 mod issuer;
 mod jwt;
 mod oidc;
+mod secret_token;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -22,6 +24,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use self::impersonation::impersonate;
 pub use self::issuer::{Issuer, IssuerConfig, IssuerError};
+use self::tokens::Proved;
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
 pub(crate) use self::tokens::{find, unix_now};
 use crate::{
@@ -78,7 +81,10 @@ pub async fn review(state: &State, token: &str, audiences: &[String]) -> Result<
     if let Some(issuer) = state.issuer.as_ref().filter(|issuer| issuer.names(token)) {
         return for_api(issuer.user(token, unix_now()).await?);
     }
-    state.tokens.review(&state.reader, token, audiences)
+    match &*state.tokens.prove(token)? {
+        Proved::Bound(claims) => state.tokens.review(&state.reader, claims, audiences),
+        Proved::Unbound(claims) => for_api(secret_token::user(state, claims, token).await?),
+    }
 }
 
 /// The token of `Authorization: Bearer …`, or of a WebSocket's subprotocol. Other schemes are not ours to judge.

@@ -13,7 +13,7 @@ use coracle_store::{Key, Object, Reader, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AUTHENTICATED, cache::Cache, certificate::Certificates, jwt::Signer};
+use super::{AUTHENTICATED, cache::Cache, certificate::Certificates, jwt::Signer, secret_token};
 use crate::{Config, pki::Pki, types::UserInfo};
 
 /// After its deletion began, a Pod keeps its tokens for its grace period and this long, in seconds.
@@ -36,6 +36,23 @@ pub enum TokenError {
     /// The account, or what the token is bound to, is gone or another of the same name.
     #[error("service account token has been invalidated")]
     Invalidated,
+    // In the stock server's words, for they reach clients in TokenReviews.
+    #[error("sub claim is invalid")]
+    Subject,
+    #[error("Token has been invalidated")]
+    SecretGone,
+    #[error("Token does not match server's copy")]
+    SecretChanged,
+    #[error("serviceaccounts {account:?} not found")]
+    AccountGone { account: String },
+    #[error("ServiceAccount {namespace}/{account} has been deleted")]
+    AccountDeleted { namespace: String, account: String },
+    #[error("ServiceAccount UID ({have}) does not match claim ({claimed})")]
+    AccountUid { have: String, claimed: String },
+    #[error(
+        "the token in secret {namespace}/{secret} for service account {namespace}/{account} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the 'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token"
+    )]
+    MarkedInvalid { namespace: String, secret: String, account: String },
     #[error(transparent)]
     Issuer(#[from] super::IssuerError),
 }
@@ -60,7 +77,7 @@ pub struct Bound {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+pub struct Claims {
     aud: Vec<String>,
     exp: i64,
     iat: i64,
@@ -70,6 +87,13 @@ struct Claims {
     bound: Bound,
     nbf: i64,
     sub: String,
+}
+
+/// What the signature of a token proves.
+pub enum Proved {
+    Bound(Claims),
+    /// Of a Secret.
+    Unbound(secret_token::Claims),
 }
 
 pub struct Issued {
@@ -89,7 +113,7 @@ pub struct Tokens {
     pub(super) signer: Signer,
     pub(super) certificates: Certificates,
     issuer: String,
-    known: Cache<Claims>,
+    known: Cache<Proved>,
 }
 
 impl Tokens {
@@ -126,30 +150,52 @@ impl Tokens {
             bound,
             nbf: now,
         };
-        let claims: Value = serde_json::to_value(&claims).map_err(|_| TokenError::Sign)?;
-        let token = self.signer.sign(&claims).map_err(|_| TokenError::Sign)?;
+        let token = self.sign(&claims)?;
         Ok(Issued { token, expires })
     }
 
-    /// Who holds the token. `audiences` are those that the asker answers to, by default the API's own.
-    pub fn review(&self, reader: &Reader, token: &str, audiences: &[String]) -> Result<Reviewed, TokenError> {
-        let claims = self.claims(token, audiences, unix_now())?;
-        let lookup = |resource: &str, namespace: &str, name: &str| lookup(reader, resource, namespace, name);
-        still_holds(&claims.0.bound, unix_now(), &lookup)?;
-        Ok(Reviewed { user: user(&claims.0), audiences: claims.1 })
+    /// A token without an end, good as long as the Secret `secret` holds it.
+    pub fn issue_for_secret(
+        &self,
+        namespace: &str,
+        account: &ObjectRef,
+        secret: &str,
+    ) -> Result<String, TokenError> {
+        self.sign(&secret_token::Claims::new(namespace, account, secret))
     }
 
-    fn claims(
-        &self,
-        token: &str,
-        audiences: &[String],
-        now: i64,
-    ) -> Result<(Arc<Claims>, Vec<String>), TokenError> {
-        let prove = || {
+    fn sign(&self, claims: &impl Serialize) -> Result<String, TokenError> {
+        let claims: Value = serde_json::to_value(claims).map_err(|_| TokenError::Sign)?;
+        self.signer.sign(&claims).map_err(|_| TokenError::Sign)
+    }
+
+    /// That the token is ours. Says nothing about time, audience, and what it depends on.
+    pub fn prove(&self, token: &str) -> Result<Arc<Proved>, TokenError> {
+        self.known.get_or_try(token.as_bytes(), || {
             let claims = self.signer.verify(token).ok_or(TokenError::Invalid)?;
-            serde_json::from_value::<Claims>(claims).map_err(|_| TokenError::Invalid)
-        };
-        let claims = self.known.get_or_try(token.as_bytes(), prove)?;
+            match claims["iss"] == secret_token::ISSUER {
+                true => serde_json::from_value(claims).map(Proved::Unbound),
+                false => serde_json::from_value(claims).map(Proved::Bound),
+            }
+            .map_err(|_| TokenError::Invalid)
+        })
+    }
+
+    /// Who holds the bound token. `audiences` are those that the asker answers to, by default the API's own.
+    pub fn review(
+        &self,
+        reader: &Reader,
+        claims: &Claims,
+        audiences: &[String],
+    ) -> Result<Reviewed, TokenError> {
+        let now = unix_now();
+        let audiences = self.audiences(claims, audiences, now)?;
+        let lookup = |resource: &str, namespace: &str, name: &str| lookup(reader, resource, namespace, name);
+        still_holds(&claims.bound, now, &lookup)?;
+        Ok(Reviewed { user: user(claims), audiences })
+    }
+
+    fn audiences(&self, claims: &Claims, audiences: &[String], now: i64) -> Result<Vec<String>, TokenError> {
         if claims.iss != self.issuer {
             return Err(TokenError::Invalid);
         }
@@ -166,7 +212,7 @@ impl Tokens {
         if matching.is_empty() {
             return Err(TokenError::Audience { have: claims.aud.clone(), wanted: wanted.to_vec() });
         }
-        Ok((claims, matching))
+        Ok(matching)
     }
 
     #[cfg(test)]
@@ -177,9 +223,11 @@ impl Tokens {
         now: i64,
         lookup: Lookup<'_>,
     ) -> Result<(UserInfo, Vec<String>), TokenError> {
-        let (claims, audiences) = self.claims(token, audiences, now)?;
+        let proved = self.prove(token)?;
+        let Proved::Bound(claims) = &*proved else { return Err(TokenError::Invalid) };
+        let audiences = self.audiences(claims, audiences, now)?;
         still_holds(&claims.bound, now, lookup)?;
-        Ok((user(&claims), audiences))
+        Ok((user(claims), audiences))
     }
 }
 

@@ -117,6 +117,7 @@ impl FlowControl {
                 let seat = tokio::time::timeout(patience, place.seat()).await.ok().flatten();
                 counters.waiting.fetch_sub(1, Relaxed);
                 counters.waited(seat.is_some(), began.elapsed());
+                crate::audit::waited(began.elapsed());
                 match &seat {
                     Some(_) => _ = counters.dispatched.fetch_add(1, Relaxed),
                     None => counters.rejected("time-out"),

@@ -70,8 +70,9 @@ impl Call {
             })
         });
         let mutating = !reads(request.method());
+        let notes = Notes::default();
         let long = deadline::is_long_running(info)
-            .then(|| Arc::new(LongRunning::begin(state.clone(), series.clone())));
+            .then(|| Arc::new(LongRunning::begin(state.clone(), series.clone(), notes.clone())));
         if long.is_none() {
             in_flight(state, mutating).fetch_add(1, Relaxed);
         }
@@ -85,11 +86,15 @@ impl Call {
             mutating,
             long,
             audit_id: given.unwrap_or_else(new_id),
-            notes: Notes::default(),
+            notes,
             record: None,
             mark: None,
             ended: false,
         }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     pub fn long_running(&self) -> Option<Arc<LongRunning>> {
@@ -171,7 +176,7 @@ impl Call {
         self.ended = true;
         in_flight(&self.state, self.mutating).fetch_sub(1, Relaxed);
         let bytes = http_body::Body::size_hint(response.body()).exact();
-        self.series.answered(code, self.dry_run, self.started.elapsed(), bytes);
+        self.series.answered(code, self.dry_run, self.started.elapsed(), self.notes.waited(), bytes);
         if let Some(mut record) = self.record.take() {
             let stage = if panicked { Stage::Panic } else { Stage::ResponseComplete };
             let body;
@@ -241,17 +246,19 @@ pub struct LongRunning {
     series: Arc<Series>,
     started: Instant,
     code: AtomicU16,
+    notes: Notes,
     record: Mutex<Option<(Box<Record>, Option<Status>)>>,
 }
 
 impl LongRunning {
-    fn begin(state: Arc<State>, series: Arc<Series>) -> LongRunning {
+    fn begin(state: Arc<State>, series: Arc<Series>, notes: Notes) -> LongRunning {
         series.long_running.fetch_add(1, Relaxed);
         LongRunning {
             state,
             series,
             started: Instant::now(),
             code: AtomicU16::new(0),
+            notes,
             record: Mutex::default(),
         }
     }
@@ -264,7 +271,7 @@ impl Drop for LongRunning {
         if code == 0 {
             return; // the client went away before there was an answer
         }
-        self.series.answered(code, false, self.started.elapsed(), None);
+        self.series.answered(code, false, self.started.elapsed(), self.notes.waited(), None);
         if let Some((mut record, failure)) = self.record.get_mut().take() {
             record.log(&self.state.audit, Stage::ResponseComplete, code, failure.as_ref(), None);
         }

@@ -37,7 +37,7 @@ pub fn respond(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Resu
 }
 
 /// The list without its items, and the name of the field that they are in.
-fn frame(presenter: &Presenter, metadata: Value) -> (Value, &'static str) {
+pub fn frame(presenter: &Presenter, metadata: Value) -> (Value, &'static str) {
     let served = &presenter.served;
     match presenter.form {
         Form::Table(_) => (presenter.table(metadata), "rows"),

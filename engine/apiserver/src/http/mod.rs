@@ -8,10 +8,11 @@ pub mod call;
 pub mod deadline;
 mod indent;
 pub mod listener;
-mod lists;
+pub mod lists;
 pub mod nonresource;
 pub mod resource;
 pub mod service;
+mod unrouted;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -66,7 +67,9 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             if status.code >= 500 {
                 tracing::warn!(%method, path, code = status.code, error = %status, "request failed");
             }
-            call.end(status.clone().into_response_in(encoding), Some(status), false).await
+            let plain = unrouted::answer(&call.state().resources, &path, &status);
+            let response = plain.unwrap_or_else(|| status.clone().into_response_in(encoding));
+            call.end(response, Some(status), false).await
         }
         Err(panic) => {
             let text =

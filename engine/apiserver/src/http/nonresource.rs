@@ -1,9 +1,9 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics, the list of paths.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::reads;
+use super::{reads, unrouted};
 use crate::{
     aggregation, discovery, health,
     request_info::RequestInfo,
@@ -17,13 +17,24 @@ pub async fn serve(
     info: &RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    if !reads(request.method()) {
-        return Err(Status::method_not_allowed());
-    }
+    let method = request.method().clone();
+    let response = answer(state, user, info, request).await?;
+    // A route of the stock server's takes GET alone.
+    let refused = method == Method::HEAD && unrouted::is_routed(&state.resources, &info.path);
+    if refused || !reads(&method) { Err(Status::method_not_allowed()) } else { Ok(response) }
+}
+
+async fn answer(
+    state: &State,
+    user: &UserInfo,
+    info: &RequestInfo,
+    request: Request,
+) -> Result<Response, Status> {
     let path = info.path.trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     if let ["openapi", "v3", "apis", group, version] = segments[..]
         && let Some(remote) = state.aggregator.find(group, version)
+        && reads(request.method())
     {
         return Ok(aggregation::openapi(state, user, &remote, request).await);
     }
@@ -35,7 +46,8 @@ pub async fn serve(
         }
         ["openapi", ..] => crate::openapi::serve(state, &segments[1..], &request),
         ["healthz" | "livez" | "readyz", ..] => health::serve(state, &segments, request.uri().query()),
-        ["metrics"] => Ok(metrics(state)),
+        ["metrics"] => Ok(metrics(crate::metrics::render(state))),
+        ["metrics", "slis"] => Ok(metrics(state.metrics.health.render())),
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
         }
@@ -53,8 +65,8 @@ pub fn text(body: String) -> Response {
     response
 }
 
-fn metrics(state: &State) -> Response {
-    let mut response = text(crate::metrics::render(state));
+fn metrics(page: String) -> Response {
+    let mut response = text(page);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     response
@@ -77,6 +89,7 @@ fn paths(state: &State) -> Value {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",

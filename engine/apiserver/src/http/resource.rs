@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{body, lists};
 use crate::{
     audit::Notes,
-    decode,
+    component_status, decode,
     negotiate::{Accepted, Encoding, Offer, negotiate},
     options::{DeleteOptions, ListOptions, Query, WriteOptions},
     present::{Form, Presenter},
@@ -65,9 +65,17 @@ async fn route(
     if !info.subresource.is_empty() {
         return subresources::serve(&state, &user, &info, target, request).await;
     }
+    let custom = target.served.custom.is_some();
     let Some(verb) = VERBS.into_iter().find(|verb| *verb == info.verb) else {
-        return Err(Status::method_not_allowed());
+        return Err(match custom {
+            true => Status::method_not_supported(target.served.group_resource(), &info.verb),
+            false => Status::method_not_allowed(),
+        });
     };
+    // Only what serves custom resources goes by the verb instead of the method.
+    if *request.method() == Method::HEAD && !custom {
+        return Err(Status::method_not_allowed());
+    }
     if !target.served.allows(verb) {
         return Err(Status::method_not_allowed());
     }
@@ -126,6 +134,10 @@ fn query(request: &Request) -> Query {
 async fn get(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
+    if component_status::is(&target.served) {
+        let component = component_status::get(state, &target.name).await?;
+        return respond(&target.served, accepted, StatusCode::OK, Answer::Value(component));
+    }
     let answer = verbs::get(state, target, query.text("resourceVersion")).await?;
     respond(&target.served, accepted, StatusCode::OK, answer)
 }
@@ -133,7 +145,11 @@ async fn get(state: &State, target: &Target, request: Request) -> Result<Respons
 async fn list(state: &State, target: &Target, request: Request) -> Result<Response, Status> {
     let query = query(&request);
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
-    let listed = verbs::list::list(state, target, &ListOptions::parse(&query, false)?).await?;
+    let options = ListOptions::parse(&query, false)?;
+    if component_status::is(&target.served) {
+        return component_status::list(state, target, accepted, &options).await;
+    }
+    let listed = verbs::list::list(state, target, &options).await?;
     lists::respond(&target.served, accepted, listed)
 }
 

@@ -5,11 +5,13 @@
 //! Reads:     the store's counts, `/proc/self`. Writes: nothing.
 //! Source:    https://kubernetes.io/docs/reference/instrumentation/metrics/
 
+mod admission;
 mod histogram;
 mod labels;
 mod page;
 mod process;
 mod series;
+mod store;
 
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
@@ -23,17 +25,24 @@ use std::{
 use parking_lot::RwLock;
 
 pub use self::{
+    admission::{Clock, Step},
     histogram::Histogram,
     labels::Labels,
     page::{Page, render},
     series::{Series, WatchSeries},
 };
 
+/// Adds whole families to the page, in the text format of Prometheus.
+pub type More = Arc<dyn Fn(&mut String) + Send + Sync>;
+
 /// What is counted, from the start of the process.
 #[derive(Default)]
 pub struct Metrics {
     requests: RwLock<HashMap<u64, Vec<Arc<Series>>>>,
     watches: RwLock<HashMap<(String, String, String), Arc<WatchSeries>>>,
+    pub admission: admission::Admission,
+    pub store: store::Store,
+    pub health: crate::health::Outcomes,
     pub in_flight: InFlight,
     pub authentication: Attempts,
     pub authorization: Attempts,

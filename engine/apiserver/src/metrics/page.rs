@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Labels, process,
-    series::{DURATIONS, EVENT_SIZES, SIZES},
+    series::{DURATIONS, EVENT_SIZES, SIZES, SLI_DURATIONS},
 };
 use crate::types::State;
 
@@ -36,11 +36,14 @@ pub fn render(state: &State) -> String {
     in_flight(state, &mut page);
     watches(state, &mut page);
     store(state, &mut page);
+    state.metrics.store.render(&mut page);
+    state.metrics.admission.render(&mut page);
     access(state, &mut page);
     state.audit.render(&mut page);
     state.flow.render(&mut page);
     build(&mut page);
     process::render(&mut page);
+    state.more_metrics.read().iter().for_each(|render| render(&mut page.0));
     page.0
 }
 
@@ -82,6 +85,16 @@ fn requests(state: &State, page: &mut Page) {
             let labels = labels(series.labels.as_ref(), Some(dry_run), None);
             durations.render(&mut page.0, name, &labels, &DURATIONS, 1e-9);
         }
+    }
+    let name = "apiserver_request_sli_duration_seconds";
+    page.family(
+        name,
+        "histogram",
+        "[ALPHA] Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.",
+    );
+    for series in &all {
+        let labels = labels(series.labels.as_ref(), None, None);
+        series.sli_durations.render(&mut page.0, name, &labels, &SLI_DURATIONS, 1e-9);
     }
     let name = "apiserver_response_sizes";
     page.family(

@@ -12,6 +12,11 @@ pub const DURATIONS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0,
 ];
+/// Seconds, without what others took.
+pub const SLI_DURATIONS: [f64; 21] = [
+    0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0,
+];
 /// Bytes of answers.
 pub const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Bytes of events.
@@ -43,6 +48,7 @@ pub struct Series {
     /// Without and with dry run.
     codes: [[AtomicU64; CODES.len()]; 2],
     pub(super) durations: [Histogram<24>; 2],
+    pub(super) sli_durations: Histogram<22>,
     pub(super) sizes: Histogram<8>,
     pub long_running: AtomicI64,
 }
@@ -54,17 +60,21 @@ impl Series {
             labels: OwnLabels { texts, scope: labels.scope, verb: labels.verb },
             codes: [const { [const { AtomicU64::new(0) }; CODES.len()] }; 2],
             durations: Default::default(),
+            sli_durations: Histogram::default(),
             sizes: Histogram::default(),
             long_running: AtomicI64::new(0),
         }
     }
 
-    /// A request was answered. `bytes` is the size of the answer, where it is known.
-    pub fn answered(&self, code: u16, dry_run: bool, took: Duration, bytes: Option<u64>) {
+    /// A request was answered. `waited` is the part of the time that others took; `bytes` is the size of the answer,
+    /// where it is known.
+    pub fn answered(&self, code: u16, dry_run: bool, took: Duration, waited: Duration, bytes: Option<u64>) {
         let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
         self.codes[usize::from(dry_run)][at].fetch_add(1, Relaxed);
         let nanos = took.as_nanos() as u64;
         self.durations[usize::from(dry_run)].observe(&DURATIONS, took.as_secs_f64(), nanos);
+        let own = took.saturating_sub(waited);
+        self.sli_durations.observe(&SLI_DURATIONS, own.as_secs_f64(), own.as_nanos() as u64);
         if let Some(bytes) = bytes.filter(|_| matches!(self.labels.verb, "GET" | "LIST")) {
             self.sizes.observe(&SIZES, bytes as f64, bytes);
         }

@@ -33,7 +33,7 @@ fn what_is_not_served_makes_no_series() {
     for path in ["/api/v1/namespaces/a/x1", "/api/v1/namespaces/a/x2", "/apis/a.b/v1/x"] {
         let info = info(Method::GET, path);
         let series = metrics.series(Labels::of(&info, false), || false);
-        series.answered(404, false, Duration::from_millis(1), Some(9));
+        series.answered(404, false, Duration::from_millis(1), Duration::ZERO, Some(9));
     }
     let all = metrics.all();
     assert_eq!(all.len(), 1);
@@ -52,4 +52,16 @@ fn buckets_add_up() {
         out,
         "x_bucket{a=\"b\",le=\"1\"} 1\nx_bucket{a=\"b\",le=\"2.5\"} 3\nx_bucket{a=\"b\",le=\"+Inf\"} 4\nx_sum{a=\"b\"} 14.5\nx_count{a=\"b\"} 4\n"
     );
+}
+
+#[test]
+fn what_others_took_is_not_in_the_servers_own_time() {
+    let series = Series::new(&Labels::default());
+    let seconds = Duration::from_secs;
+    series.answered(200, false, seconds(5), seconds(3), None);
+    series.answered(200, false, seconds(1), seconds(2), None);
+    let mut out = String::new();
+    series.sli_durations.render(&mut out, "x", "", &series::SLI_DURATIONS, 1e-9);
+    assert!(out.contains("x_bucket{le=\"1.5\"} 1\nx_bucket{le=\"2\"} 2\n"), "{out}");
+    assert!(out.contains("x_sum{} 2\n"), "{out}");
 }

@@ -6,7 +6,7 @@ pub mod eviction;
 mod proxy;
 pub mod scale;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::{
     decode,
@@ -28,9 +28,14 @@ pub async fn serve(
     target: Target,
     request: Request,
 ) -> Result<Response, Status> {
-    let subresource = target.served.subresource(&info.subresource).ok_or_else(Status::unknown_path)?;
+    let custom = target.served.custom.is_some();
+    let subresource = target.served.subresource(&info.subresource).ok_or_else(|| match custom {
+        true => target.not_found(),
+        false => Status::unknown_path(),
+    })?;
     let passes_all = &*subresource.name == "proxy" && proxy::takes(request.method());
-    if !passes_all && !subresource.verbs.iter().any(|verb| **verb == *info.verb) {
+    let no_route = *request.method() == Method::HEAD && !custom;
+    if !passes_all && (no_route || !subresource.verbs.iter().any(|verb| **verb == *info.verb)) {
         return Err(Status::method_not_allowed());
     }
     if target.served.api.namespaced && target.namespace.is_empty() {

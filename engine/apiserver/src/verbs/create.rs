@@ -140,7 +140,7 @@ async fn commit(state: &State, target: &Target, value: &Value) -> Result<Arc<Obj
     let durability = durability(&key, false);
     let change = Change::Put { meta: object::meta(value), body: object::encode(value) };
     let write = Write { key, expect: Expect::Absent, change, durability };
-    state.writer.commit(write).await.map_err(|error| match error {
+    super::commit(state, write).await.map_err(|error| match error {
         CommitError::Conflict { .. } => Failure::Exists(object::name(value).into()),
         other => commit_failed(other).into(),
     })

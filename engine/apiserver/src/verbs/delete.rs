@@ -72,7 +72,7 @@ pub async fn delete(
             change,
             durability: durability(&key, false),
         };
-        match state.writer.commit(write).await {
+        match super::commit(state, write).await {
             Ok(object) => {
                 if gone {
                     target.served.strategy.after_delete(state, &old);

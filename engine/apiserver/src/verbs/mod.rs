@@ -15,10 +15,10 @@ pub mod pinned;
 pub mod update;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use coracle_store::{Durability, Key, Object};
+use coracle_store::{CommitError, Durability, Key, Object, Write};
 use serde_json::Value;
 
 use crate::{
@@ -96,6 +96,15 @@ impl Answer {
             Answer::Value(value) => serde_json::to_vec(&value).unwrap_or_default().into(),
         }
     }
+}
+
+/// The one way to the store's writer: what it takes is measured.
+async fn commit(state: &State, write: Write) -> Result<Arc<Object>, CommitError> {
+    let observed = state.metrics.store.write(&write);
+    let began = Instant::now();
+    let outcome = state.writer.commit(write).await;
+    observed.took(began.elapsed());
+    outcome
 }
 
 /// What a write did.

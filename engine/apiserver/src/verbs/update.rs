@@ -240,7 +240,7 @@ async fn commit(
     let key = current.key.clone();
     let durability = durability(&key, true);
     let write = Write { key, expect: Expect::Revision(current.revision), change, durability };
-    state.writer.commit(write).await.map_err(|error| match error {
+    super::commit(state, write).await.map_err(|error| match error {
         CommitError::Conflict { .. } => Failure::Conflict,
         other => commit_failed(other).into(),
     })

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use coracle_lifecycle::Pulse;
 use coracle_store::{Body, Change, Durability, Expect, Meta, Store, StoreConfig, Write};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,13 @@ async fn a_pass_runs_for_what_is_there_and_what_comes_and_again_after_failures_p
         let probe = Arc::new(Probe { passes: sender, count: AtomicUsize::new(0) });
         let stop = CancellationToken::new();
         put(&store, name).await;
-        let running = tokio::spawn(run(probe, store.reader(), stop.clone()));
+        let running = tokio::spawn(run(
+            probe,
+            store.reader(),
+            Pulse::default().begin("probe"),
+            Arc::default(),
+            stop.clone(),
+        ));
         for _ in 0..passes {
             assert_eq!(told.recv().await, Some(format!("default/{name}")));
         }

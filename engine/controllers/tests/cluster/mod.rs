@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use coracle_apiserver::{ApiServer, Config};
+use coracle_apiserver::{ApiServer, Config, authn::ObjectRef};
 use coracle_client::Identity;
 use coracle_controllers::Dependencies;
+use coracle_lifecycle::Pulse;
 use coracle_store::{EventKind, Object, Reader, Resource, Scope, Store, StoreConfig};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
@@ -63,6 +64,9 @@ impl Cluster {
         let of_controller = {
             let server = server.clone();
             move |name: &str| {
+                if name.starts_with("system:") {
+                    return server.client(identity(name, &["system:authenticated"]));
+                }
                 let user = format!("system:serviceaccount:kube-system:{name}");
                 let groups =
                     ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
@@ -76,10 +80,18 @@ impl Cluster {
             node_ip: "192.0.2.10".parse().unwrap(),
             own_ports: vec![(443, "the ingress's")],
             authority: Arc::new(Authority(server.authority())),
+            tokens: Arc::new(Signer(server.clone())),
+            pulse: Pulse::default(),
+            queues: Default::default(),
         };
         tasks.spawn(coracle_controllers::run(dependencies, stop.clone()));
         let scheduler = server.client(identity("system:kube-scheduler", &["system:authenticated"]));
-        tasks.spawn(coracle_scheduler::run(reader.clone(), scheduler, stop.clone()));
+        tasks.spawn(coracle_scheduler::run(
+            reader.clone(),
+            scheduler,
+            Pulse::default().begin("scheduler"),
+            stop.clone(),
+        ));
         tasks.spawn(act_as_kubelet(client.clone(), reader.clone()));
         let cluster = Cluster { client, reader, stop, tasks, store: Some(store), _dir: dir };
         cluster.add_node("n1").await;
@@ -184,6 +196,16 @@ async fn act_as_kubelet(client: Client, reader: Reader) {
             }});
             let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await;
         }
+    }
+}
+
+struct Signer(Arc<ApiServer>);
+
+impl coracle_controllers::TokenSigner for Signer {
+    fn sign(&self, wanted: &coracle_controllers::SecretToken<'_>) -> Result<String, String> {
+        let account = ObjectRef { name: wanted.account.to_owned(), uid: wanted.account_uid.to_owned() };
+        let signed = self.0.secret_token(wanted.namespace, &account, wanted.secret);
+        signed.map_err(|error| error.to_string())
     }
 }
 

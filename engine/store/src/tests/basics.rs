@@ -23,6 +23,22 @@ async fn commits_get_consecutive_revisions_that_are_in_the_json() {
 }
 
 #[tokio::test]
+async fn a_probe_is_answered_after_the_commits_before_it_until_the_store_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).await.unwrap();
+    let writer = store.writer();
+    let (created, probed) = tokio::join!(create(&writer, "pods/default/a", "1"), async {
+        writer.probe().await.unwrap();
+        store.reader().revision()
+    });
+    assert_eq!(created.unwrap().revision, probed);
+    writer.probe().await.unwrap();
+    assert_eq!(store.reader().revision(), probed, "nothing is written");
+    store.close().await;
+    assert!(writer.probe().await.is_err());
+}
+
+#[tokio::test]
 async fn a_write_whose_expectation_fails_changes_nothing_and_returns_the_current_object() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).await.unwrap();

@@ -1,6 +1,6 @@
 //! One webhook asked about one request.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     admission::{Operation, Request},
     conversion,
+    metrics::Step,
     registry::Served,
     status::{Status, quote},
     subresources::scale,
@@ -70,7 +71,7 @@ impl Webhook {
     }
 
     /// `object` is in the version of the request.
-    pub async fn ask(
+    async fn ask(
         &self,
         request: &Request<'_>,
         matched: &Served,
@@ -106,6 +107,31 @@ impl Webhook {
             request.annotate(&format!("{}/{key}", self.name), value.as_str());
         }
         Ok(answer)
+    }
+
+    /// Asks, and counts how long it took.
+    pub async fn ask_timed(
+        &self,
+        request: &Request<'_>,
+        matched: &Served,
+        object: Option<&Value>,
+        step: Step,
+    ) -> Result<Answer, Refusal> {
+        let began = Instant::now();
+        let mut answer = self.ask(request, matched, object, step == Step::Admit).await;
+        if let Ok(denied) = &answer
+            && !denied.allowed
+        {
+            answer = Err(review::denied(&self.name, &denied.result).into());
+        }
+        let rejected = match &answer {
+            Ok(_) => false,
+            Err(Refusal::Status(_)) => true,
+            Err(Refusal::Failed(_)) => !self.fails_open,
+        };
+        let series = &request.state.metrics.admission;
+        series.webhook(&self.name, step, request.operation, rejected, began.elapsed());
+        answer
     }
 
     /// A refusal, unless the webhook may fail.

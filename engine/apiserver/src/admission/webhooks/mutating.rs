@@ -2,16 +2,18 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/mutating/dispatcher.go
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::{
     call::{Refusal, is_step, seen, take},
     configuration::{MUTATING, Webhook, all},
-    review,
 };
 use crate::{
     admission::{Operation, Request},
-    conversion,
+    audit, conversion,
+    metrics::Step,
     status::{Status, quote},
 };
 
@@ -82,10 +84,10 @@ async fn ask(webhook: &Webhook, request: &Request<'_>, object: &mut Value) -> Re
     let gone = request.operation == Operation::Delete;
     let shown = (!gone).then_some(&*object);
     let Some(matched) = webhook.wants(request, shown).await? else { return Ok(None) };
-    let answer = webhook.ask(request, &matched, shown, true).await?;
-    if !answer.allowed {
-        return Err(review::denied(&webhook.name, &answer.result).into());
-    }
+    let began = Instant::now();
+    let answer = webhook.ask_timed(request, &matched, shown, Step::Admit).await;
+    audit::waited(began.elapsed());
+    let answer = answer?;
     let Some(patch) = answer.patch else { return Ok(Some(false)) };
     let patch: Value = serde_json::from_slice(&patch).map_err(Status::internal)?;
     if patch.as_array().is_some_and(Vec::is_empty) {

@@ -2,15 +2,16 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/validating/dispatcher.go
 
+use std::time::Instant;
+
 use futures::{StreamExt, stream::FuturesOrdered};
 use serde_json::Value;
 
 use super::{
     call::{Refusal, is_step},
     configuration::{VALIDATING, Webhook, all},
-    review,
 };
-use crate::{admission::Request, status::Status};
+use crate::{admission::Request, audit, metrics::Step, status::Status};
 
 pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
     let configurations = all(&request.state.reader, &VALIDATING);
@@ -28,16 +29,17 @@ pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(
     }
     // All are heard, so that warnings are complete; of several refusals the first counts.
     let mut refused = None;
+    let began = Instant::now();
     while let Some(result) = asking.next().await {
         if let Err(status) = result {
             refused.get_or_insert(status);
         }
     }
+    audit::waited(began.elapsed());
     refused.map_or(Ok(()), Err)
 }
 
 async fn ask(webhook: &Webhook, request: &Request<'_>, object: Option<&Value>) -> Result<(), Refusal> {
     let Some(matched) = webhook.wants(request, object).await? else { return Ok(()) };
-    let answer = webhook.ask(request, &matched, object, false).await?;
-    if answer.allowed { Ok(()) } else { Err(review::denied(&webhook.name, &answer.result).into()) }
+    webhook.ask_timed(request, &matched, object, Step::Validate).await.map(drop)
 }
