@@ -36,6 +36,15 @@ pub trait DiskFile: Send {
 /// The operating system's files.
 pub struct OsDisk;
 
+/// Given back when dropped, also when a child process that was just forked still has the file open.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl Disk for OsDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
@@ -45,7 +54,7 @@ impl Disk for OsDisk {
         let path = dir.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => Ok(Box::new(Lock(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }

@@ -7,6 +7,7 @@
 //! `rebuild` makes a new directory from objects that are there already.
 
 mod checkpoint;
+mod committer;
 mod disk;
 mod error;
 mod frame;

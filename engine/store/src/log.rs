@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
 
 /// Size of a segment. One larger frame makes its segment larger.
 pub(crate) const SEGMENT_LEN: u64 = 8 << 20;
+
+/// More than a frame adds to key and body: headers, checksum, revision, what encryption needs.
+const FRAMING_LEN: u64 = 512;
 
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
@@ -34,6 +38,8 @@ pub(crate) struct Log {
     pub ceiling: Revision,
     /// Bytes of frames since the last checkpoint began.
     pub len_since_checkpoint: u64,
+    /// How long a sync takes, on average of the last ones.
+    pub sync_time: Duration,
     broken: Option<String>,
 }
 
@@ -74,6 +80,7 @@ impl Log {
             next_sequence: position.next_sequence,
             ceiling: position.ceiling,
             len_since_checkpoint: position.len_since_checkpoint,
+            sync_time: Duration::from_millis(1),
             broken: None,
         }
     }
@@ -94,6 +101,11 @@ impl Log {
     /// Why nothing can be written any more.
     pub fn check(&self) -> Result<(), AppendError> {
         self.broken.clone().map_or(Ok(()), |reason| Err(AppendError::Broken(reason)))
+    }
+
+    /// Whether a commit with a key and a body of this length goes into the segment at hand.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.segment.end + len as u64 + FRAMING_LEN <= self.segment_len
     }
 
     /// Makes sure that a frame of about this size fits, in a new segment if need be; `true` when it is a new one.
@@ -124,10 +136,12 @@ impl Log {
             }
             return Err(AppendError::Full { action: "write the log", source });
         }
+        let started = Instant::now();
         if let Err(source) = self.segment.file.sync() {
             // The kernel may have dropped the pages: a second sync would prove nothing.
             return Err(self.broke("sync", source));
         }
+        self.sync_time = (self.sync_time * 7 + started.elapsed()) / 8;
         self.segment.end += frame.len() as u64;
         self.next_sequence += 1;
         self.ceiling = ceiling;

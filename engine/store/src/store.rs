@@ -3,19 +3,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Change, CommitError, Compacted, Key, Meta, Object, OpenError, Resource, Revision, Scope, Snapshot, Watch,
     Write,
+    committer::{Commit, Committer, Published},
     disk::{Disk, OsDisk},
     history::History,
     keyring::Keyring,
     log::{Log, SEGMENT_LEN},
     record::MAX_NAME_LEN,
     recover::{Recovered, recover},
-    writer::{Published, Request, WriterThread},
+    writer::{Request, WriterThread, commit_here},
 };
 
 /// Commits that may wait for the writer; more make their callers wait.
@@ -99,8 +100,7 @@ fn open(disk: Arc<dyn Disk>, config: StoreConfig, segment_len: u64) -> Result<St
         read_only: RwLock::new(None),
     });
     let (requests, queue) = mpsc::channel(QUEUE);
-    let thread = WriterThread {
-        requests: queue,
+    let committer = Arc::new(Mutex::new(Committer {
         published: published.clone(),
         working: state,
         log: Log::new(disk.clone(), &dir, segment_len, position),
@@ -111,19 +111,22 @@ fn open(disk: Arc<dyn Disk>, config: StoreConfig, segment_len: u64) -> Result<St
         unwritten: Default::default(),
         checkpoint: None,
         buffer: Vec::new(),
-        lock: Some(lock),
-    };
+        group_size: 0,
+        ended: false,
+    }));
+    let thread = WriterThread { requests: queue, committer: committer.clone(), lock: Some(lock) };
     std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || thread.run())
         .map_err(|source| OpenError::Thread { source })?;
-    Ok(Store { reader: Reader { published }, writer: Writer { requests } })
+    Ok(Store { reader: Reader { published }, writer: Writer { requests, committer } })
 }
 
 /// The only way to change the store. Held by the API server alone.
 #[derive(Clone)]
 pub struct Writer {
     requests: mpsc::Sender<Request>,
+    committer: Arc<Mutex<Committer>>,
 }
 
 impl Writer {
@@ -142,8 +145,10 @@ impl Writer {
             Change::Put { .. } => None,
         };
         let (reply, answer) = oneshot::channel();
-        let request = Request::Commit { write, last_meta, reply };
-        self.requests.send(request).await.map_err(|_| CommitError::Closed)?;
+        let commit = Commit { write, last_meta, reply };
+        if let Err(commit) = commit_here(&self.committer, &self.requests, commit) {
+            self.requests.send(Request::Commit(commit)).await.map_err(|_| CommitError::Closed)?;
+        }
         answer.await.unwrap_or(Err(CommitError::Closed))
     }
 
