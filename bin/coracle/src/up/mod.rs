@@ -6,6 +6,7 @@
 mod bootstrap;
 mod certificates;
 mod components;
+pub mod heap;
 mod kubeconfig;
 mod network_claim;
 mod node_adapters;
