@@ -31,3 +31,9 @@ pub fn api_message(error: &kube::Error) -> String {
 pub fn is_reason(error: &kube::Error, reason: &str) -> bool {
     matches!(error, kube::Error::Api(status) if status.reason == reason)
 }
+
+/// Did the API server refuse a creation because its namespace is being deleted? It would refuse it ever after.
+pub fn is_namespace_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.details.iter().flat_map(|details| &details.causes).any(|it| it.reason == "NamespaceTerminating")
+}

@@ -157,6 +157,18 @@ async fn a_pod_is_bound_once_and_goes_gracefully() {
 }
 
 #[tokio::test]
+async fn a_pod_with_gates_says_that_it_waits_for_them() {
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    let mut gated = pod("gated");
+    gated["spec"]["schedulingGates"] = json!([{"name": "example.com/quota"}]);
+    for (pod, reason) in [(gated, json!("SchedulingGated")), (pod("free"), Value::Null)] {
+        let created = harness.post(PODS, pod).await.expect(201);
+        assert_eq!(created["status"]["conditions"][0]["reason"], reason);
+    }
+}
+
+#[tokio::test]
 async fn status_and_spec_are_written_apart() {
     let harness = Harness::start().await;
     let path = "/apis/apps/v1/namespaces/default/deployments";

@@ -1,6 +1,6 @@
 //! What a controller's pass can fail with.
 
-use coracle_client::{api_message, is_reason};
+use coracle_client::{api_message, is_namespace_terminating, is_reason};
 
 use crate::key::ObjectKey;
 
@@ -34,6 +34,11 @@ impl ControllerError {
     /// Another writer was faster; the next pass sees its work.
     pub fn is_conflict(&self) -> bool {
         self.has_reason(&["Conflict", "AlreadyExists", "NotFound"])
+    }
+
+    /// No later pass can do better.
+    pub fn is_namespace_terminating(&self) -> bool {
+        matches!(self, ControllerError::Api { source, .. } if is_namespace_terminating(source))
     }
 
     pub fn has_reason(&self, reasons: &[&str]) -> bool {

@@ -1,8 +1,8 @@
 //! The harness of every controller: watches become keys, keys become passes.
 //!
 //! Reads:     the store's watches of a controller's sources.
-//! Invariant: one pass per key at a time; a pass that fails or panics is retried with back-off; a pass that asks for it
-//!            runs again later. At rest nothing wakes up: no timers, no polling.
+//! Invariant: one pass per key at a time; a pass that fails or panics is retried with back-off, unless its namespace is
+//!            being deleted; a pass that asks for it runs again later. At rest nothing wakes up: no timers, no polling.
 //! Source:    https://github.com/kubernetes-sigs/controller-runtime/blob/main/pkg/reconcile/reconcile.go (contract)
 
 use std::{
@@ -152,6 +152,11 @@ fn finish<K: Clone + Eq + Hash + fmt::Display>(
             if let Requeue::After(delay) = requeue {
                 queue.add_at(key, Instant::now() + delay);
             }
+        }
+        Err(error) if error.is_namespace_terminating() => {
+            queue.forget(&key);
+            let (object, error) = (key.to_string(), error.chain());
+            tracing::debug!(controller, object, error, "namespace goes away, not retrying");
         }
         Err(error) => {
             let expected = error.is_conflict();

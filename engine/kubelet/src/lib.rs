@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod bookings;
 mod clock;
 mod dns;
 mod env;
@@ -138,7 +139,7 @@ impl Kubelet {
             images,
             network,
             views: RwLock::new(HashMap::new()),
-            bookings: Mutex::new(HashMap::new()),
+            bookings: Mutex::default(),
         });
         let sandboxes = shared.runtime.sandboxes().await.map_err(|e| KubeletError::Internal(chain(&e)))?;
         register::register(&shared).await?;

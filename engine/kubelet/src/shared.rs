@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod, Secret, Servic
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
+use crate::bookings::Bookings;
 use crate::env::Sources;
 use crate::node::capacity::Capacity;
 use crate::{Config, PodNetwork};
@@ -26,8 +27,8 @@ pub struct Shared {
     pub events: EventRecorder,
     pub capacity: Capacity,
     pub views: RwLock<HashMap<String, Arc<PodView>>>,
-    /// What admitted pods hold, by uid: admission and booking are one step.
-    pub bookings: Mutex<HashMap<String, crate::resources::Amounts>>,
+    /// Admission and booking are one step under this lock.
+    pub bookings: Mutex<Bookings>,
 }
 
 /// What others may know of a pod. Replaced as a whole by its worker.

@@ -78,7 +78,7 @@ impl Scheduler {
     fn take(&mut self, hint: Hint) {
         match hint {
             Hint::Waiting(object) => match object.decode::<Pod>() {
-                Ok(pod) if is_ours(&pod) => self.queue.add(object.key.clone(), Instant::now()),
+                Ok(pod) if is_to_place(&pod) => self.queue.add(object.key.clone(), Instant::now()),
                 _ => self.queue.remove(&object.key),
             },
             Hint::Settled(object) => self.queue.remove(&object.key),
@@ -101,7 +101,7 @@ impl Scheduler {
         let mut pods = Vec::new();
         for key in self.queue.keys() {
             let pod = snapshot.get(&key).and_then(|object| object.decode::<Pod>().ok());
-            match pod.filter(|pod| is_ours(pod) && !self.bound.contains_key(&key)) {
+            match pod.filter(|pod| is_to_place(pod) && !self.bound.contains_key(&key)) {
                 Some(pod) => pods.push((due.contains(&key), key, pod)),
                 None => self.queue.remove(&key),
             }
@@ -125,17 +125,11 @@ impl Scheduler {
 
     /// Decides for one pod; `Some` is the node that it gets.
     async fn place(&mut self, key: &Key, pod: &Pod, cluster: &Cluster) -> Option<String> {
-        let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
-        let result = if gates.is_some_and(|gates| !gates.is_empty()) {
-            let message = "Scheduling is blocked due to non-empty scheduling gates";
-            self.writes.report(pod, "SchedulingGated", message).await
-        } else {
-            match decide(pod, cluster) {
-                Decision::Bind { node } => return Some(node),
-                Decision::Wait { message } => self.writes.report(pod, "Unschedulable", &message).await,
-                Decision::Preempt { node, victims, message } => {
-                    self.preempt(pod, &node, &victims, &message).await
-                }
+        let result = match decide(pod, cluster) {
+            Decision::Bind { node } => return Some(node),
+            Decision::Wait { message } => self.writes.report(pod, "Unschedulable", &message).await,
+            Decision::Preempt { node, victims, message } => {
+                self.preempt(pod, &node, &victims, &message).await
             }
         };
         let now = Instant::now();
@@ -204,9 +198,13 @@ impl Scheduler {
 
 type Claims = Vec<Arc<k8s_openapi::api::core::v1::PersistentVolumeClaim>>;
 
-fn is_ours(pod: &Pod) -> bool {
-    let name = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(NAME);
+/// A pod with gates is not tried: no attempt may delay it once they are gone. That it waits is said by the API server.
+pub fn is_to_place(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    let name = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(NAME);
+    let gates = spec.and_then(|spec| spec.scheduling_gates.as_deref()).unwrap_or_default();
     name == NAME
+        && gates.is_empty()
         && node_name(pod).is_empty()
         && !is_finished(pod)
         && pod.metadata.deletion_timestamp.is_none()

@@ -9,6 +9,7 @@ use crate::{
     decide::{Decision, decide},
     queue::Queue,
     resources::requests,
+    run::is_to_place,
 };
 
 fn merge(target: &mut Value, extra: Value) {
@@ -277,4 +278,18 @@ fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
     assert_eq!(queue.next_due(), Some(at(13)));
     queue.remove(&"a");
     assert_eq!(queue.keys(), Vec::<&str>::new());
+}
+
+#[test]
+fn only_pods_of_this_scheduler_that_nothing_holds_back_are_tried() {
+    let cases = [
+        (json!({}), true),
+        (json!({ "schedulingGates": [] }), true),
+        (json!({ "schedulingGates": [{ "name": "quota" }] }), false),
+        (json!({ "schedulerName": "another" }), false),
+        (json!({ "nodeName": "n1" }), false),
+    ];
+    for (spec, tried) in cases {
+        assert_eq!(is_to_place(&pod("p", spec.clone())), tried, "{spec}");
+    }
 }

@@ -71,10 +71,8 @@ impl Writes {
 
     /// Says on the pod why it waits, and as an Event.
     pub async fn report(&self, pod: &Pod, reason: &str, message: &str) -> Result<(), WriteError> {
-        if reason != "SchedulingGated" {
-            let about = object_reference(pod);
-            self.events.event(&about, EventType::Warning, "FailedScheduling", message.to_owned());
-        }
+        let about = object_reference(pod);
+        self.events.event(&about, EventType::Warning, "FailedScheduling", message.to_owned());
         let Some(condition) = changed_condition(pod, reason, message, Timestamp::now()) else {
             return Ok(());
         };

@@ -9,6 +9,7 @@ use super::{
     pod_spec,
 };
 use crate::{
+    object,
     status::{Cause, Status},
     strategy::{Context, Strategy},
 };
@@ -18,6 +19,17 @@ pub struct Pod;
 impl Strategy for Pod {
     fn prepare_create(&self, _context: Context<'_>, pod: &mut Value) -> Result<(), Status> {
         pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
+        // Schedulers leave such a pod alone: nobody else would say why it waits.
+        if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null,
+                "lastTransitionTime": object::now(),
+            }]);
+        }
         Ok(())
     }
 

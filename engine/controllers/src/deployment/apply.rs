@@ -1,6 +1,8 @@
 //! The writes of a Deployment's pass.
 
-use coracle_client::{Api, EventRecorder, EventType, api_message, is_reason, object_reference};
+use coracle_client::{
+    Api, EventRecorder, EventType, api_message, is_namespace_terminating, is_reason, object_reference,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::{
@@ -72,7 +74,7 @@ impl Writes<'_> {
             Err(error) if is_reason(&error, "AlreadyExists") => self.met_existing(&name, plan).await,
             Err(error) => {
                 let text = api_message(&error);
-                if !text.contains("because it is being terminated") {
+                if !is_namespace_terminating(&error) {
                     let message = format!("Failed to create new replica set \"{name}\": {text}");
                     let verdict = status::Verdict {
                         kind: status::PROGRESSING,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use coracle_client::{Api, EventRecorder, EventType, api_message, is_reason, object_reference};
+use coracle_client::{
+    Api, EventRecorder, EventType, api_message, is_namespace_terminating, is_reason, object_reference,
+};
 use futures::{StreamExt, stream};
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
@@ -43,19 +45,22 @@ impl Writes<'_> {
         }
     }
 
-    /// In growing batches; stops at the first batch with a failure.
+    /// In growing batches; stops at the first batch with a failure. Nobody misses the pods of a namespace that is being
+    /// deleted.
     async fn create(&self, count: usize) -> Result<(), Failure> {
         for batch in slow_start(count) {
             let created = stream::iter(0..batch).map(|_| self.create_one()).buffer_unordered(PARALLEL);
-            let failures: Vec<Failure> = created.filter_map(|result| async { result.err() }).collect().await;
-            if let Some(failure) = failures.into_iter().next() {
-                return Err(failure);
+            let failures: Vec<_> = created.filter_map(|result| async { result.err() }).collect().await;
+            match failures.first() {
+                None => {}
+                Some(error) if is_namespace_terminating(error) => return Ok(()),
+                Some(error) => return Err(Failure { reason: "FailedCreate", message: api_message(error) }),
             }
         }
         Ok(())
     }
 
-    async fn create_one(&self) -> Result<(), Failure> {
+    async fn create_one(&self) -> Result<(), kube::Error> {
         match self.pods().create(&PostParams::default(), &pod_of(self.set)).await {
             Ok(pod) => {
                 self.freshness.wrote(self.key, pod.metadata.resource_version.as_deref());
@@ -64,12 +69,11 @@ impl Writes<'_> {
                 Ok(())
             }
             Err(error) => {
-                let message = api_message(&error);
-                // Nobody misses the pods of a namespace that is being deleted.
-                if !message.contains("because it is being terminated") {
-                    self.record(EventType::Warning, "FailedCreate", format!("Error creating: {message}"));
+                if !is_namespace_terminating(&error) {
+                    let message = format!("Error creating: {}", api_message(&error));
+                    self.record(EventType::Warning, "FailedCreate", message);
                 }
-                Err(Failure { reason: "FailedCreate", message })
+                Err(error)
             }
         }
     }

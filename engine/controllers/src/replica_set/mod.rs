@@ -65,10 +65,10 @@ impl ReplicaSetController {
         };
         self.write_status(key, set, &active, terminating, failure.as_ref(), now).await?;
         match failure {
-            Some(Failure { reason, message }) if !message.contains("because it is being terminated") => {
+            Some(Failure { reason, message }) => {
                 Err(ControllerError::Pods { reason, key: key.clone(), message })
             }
-            _ => Ok(status::next_available(set, &active, now).map_or(Requeue::OnChange, Requeue::After)),
+            None => Ok(status::next_available(set, &active, now).map_or(Requeue::OnChange, Requeue::After)),
         }
     }
 

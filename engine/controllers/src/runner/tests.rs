@@ -85,3 +85,22 @@ async fn a_pass_runs_for_what_is_there_and_what_comes_and_again_after_failures_p
         assert_eq!(told.recv().await, None);
     }
 }
+
+#[test]
+fn a_pass_that_fails_is_retried_unless_its_namespace_is_being_deleted() {
+    let refused = |cause: &str| {
+        let status = serde_json::json!({
+            "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no",
+            "details": { "causes": [{ "reason": cause, "message": "no", "field": "metadata.namespace" }] },
+        });
+        let error = kube::Error::Api(serde_json::from_value(status).unwrap());
+        Err(ControllerError::api("create slice of", "Service", "n/s")(error))
+    };
+    for (cause, retried) in [("NamespaceTerminating", false), ("FieldValueForbidden", true)] {
+        let mut queue = Queue::default();
+        queue.add("n/s");
+        let key = queue.take(Instant::now()).unwrap();
+        finish("probe", &mut queue, key, refused(cause));
+        assert_eq!(queue.next_due().is_some(), retried, "{cause}");
+    }
+}

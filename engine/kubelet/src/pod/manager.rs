@@ -124,6 +124,7 @@ impl Manager {
             outbox: sender,
             images_changed: self.images_changed.clone(),
         };
+        self.shared.bookings.lock().expect(&uid);
         let worker = Worker::new(self.shared.clone(), assignment);
         let task = self.workers.spawn(worker.run(found, self.stop.clone()));
         self.tasks.insert(task.id(), uid.clone());
@@ -138,7 +139,7 @@ impl Manager {
                     if let Some(pod) = self.mine(object) {
                         let _ = handle.inbox.send(Message::Update(pod));
                     }
-                    let _ = handle.inbox.send(Message::Removed);
+                    self.remove(&uid, handle);
                 }
             }
             EventKind::Added | EventKind::Modified => {
@@ -153,6 +154,12 @@ impl Manager {
         }
     }
 
+    /// The pod no longer counts, before a pod that comes after it is looked at.
+    fn remove(&self, uid: &str, handle: &Handle) {
+        self.shared.bookings.lock().release(uid);
+        let _ = handle.inbox.send(Message::Removed);
+    }
+
     /// The watch fell behind: what it missed is the difference to what is there now.
     fn list_again(&mut self) -> Watch {
         let (snapshot, watch) = self.shared.store.list_watch(scope("pods"));
@@ -160,7 +167,7 @@ impl Manager {
         let present: HashSet<&str> = objects.iter().map(|o| &*o.meta.uid).collect();
         for (uid, handle) in &self.handles {
             if !present.contains(uid.as_str()) {
-                let _ = handle.inbox.send(Message::Removed);
+                self.remove(uid, handle);
             }
         }
         for object in &objects {

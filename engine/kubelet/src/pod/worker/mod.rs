@@ -201,7 +201,7 @@ impl Worker {
             }
         }
         self.shared.views.write().remove(&self.uid);
-        self.shared.bookings.lock().remove(&self.uid);
+        self.shared.bookings.lock().release(&self.uid);
         let meta = &self.pod.metadata;
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         let logs = self.shared.pod_log_dir(&name(&meta.namespace), &name(&meta.name), &self.uid);
@@ -260,25 +260,19 @@ impl Worker {
         let Some(spec) = self.pod.spec.clone() else { return };
         let mut bookings = self.shared.bookings.lock();
         if begun {
-            bookings.insert(self.uid.clone(), resources::pod_requests(&spec));
+            bookings.book(&self.uid, resources::pod_requests(&spec));
             return;
         }
-        let mut used = resources::Amounts::new();
-        for (name, n) in bookings.values().flatten() {
-            *used.entry(name.clone()).or_default() += n;
-        }
+        let (used, pods) = bookings.held();
         let node = crate::node::register::current(&self.shared);
         let labels = node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default();
         let allocatable = self.shared.capacity.allocatable_amounts();
-        let pods = u32::try_from(bookings.len()).unwrap_or(u32::MAX);
         let max_pods = self.shared.config.max_pods;
         // Absent where the kernel has no AppArmor.
         let app_armor =
             std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
         match admission::admit(&spec, &labels, &allocatable, &used, pods, max_pods, app_armor) {
-            Ok(requests) => {
-                bookings.insert(self.uid.clone(), requests);
-            }
+            Ok(requests) => bookings.book(&self.uid, requests),
             Err(rejection) => {
                 drop(bookings);
                 let message = rejection.message.clone();
@@ -303,7 +297,7 @@ impl Worker {
         self.wanted = pod_status(&self.pod, &self.observed, &facts, &self.wanted, now);
         self.publish_view();
         if self.is_terminal() {
-            self.shared.bookings.lock().remove(&self.uid);
+            self.shared.bookings.lock().release(&self.uid);
         }
         if !self.removed {
             if let Some(patch) = self.writer.next(&self.uid, &self.wanted, now) {
