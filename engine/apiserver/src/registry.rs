@@ -29,6 +29,8 @@ pub struct Served {
     pub has_status: bool,
     /// Whether `metadata.generation` counts changes of what the user wants.
     pub counts_generation: bool,
+    /// Whether a PUT may leave out the resourceVersion.
+    pub updates_unconditionally: bool,
     /// Of custom resources.
     pub custom: Option<Arc<Custom>>,
 }
@@ -215,6 +217,7 @@ fn served(schema: &'static Registry, api: ApiResource) -> Served {
         storage: storage_version(schema, &api),
         strategy: kinds::strategy(&api.gvk.group, &api.plural),
         counts_generation: kinds::counts_generation(&api.gvk.group, &api.plural),
+        updates_unconditionally: kinds::updates_unconditionally(&api.gvk.group, &api.plural),
         has_status,
         custom: None,
         api,

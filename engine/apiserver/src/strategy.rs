@@ -74,11 +74,6 @@ pub trait Strategy: Send + Sync {
         false
     }
 
-    /// Whether an update without resourceVersion is accepted (`AllowUnconditionalUpdate`).
-    fn unconditional_update(&self) -> bool {
-        true
-    }
-
     /// How the object's name is checked.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain

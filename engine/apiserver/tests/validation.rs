@@ -109,6 +109,108 @@ async fn a_stored_pod_and_deployment_change_only_where_they_may() {
 }
 
 #[tokio::test]
+async fn some_kinds_are_replaced_only_at_a_revision() {
+    let harness = Harness::start().await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/x";
+    let whole = |holder: &str| json!({"metadata": {"name": "x"}, "spec": {"holderIdentity": holder, "strategy": "any"}});
+    // An absent one is created; what only coordinated leader election would read is dropped.
+    let made = harness.ask("PUT", lease, whole("a")).await.expect(201);
+    assert_eq!(made["spec"], json!({"holderIdentity": "a"}));
+    let refused = harness.ask("PUT", lease, whole("b")).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (
+            422,
+            "leases.coordination.k8s.io \"x\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+        )
+    );
+    let mut next = made.clone();
+    next["spec"]["holderIdentity"] = "b".into();
+    harness.ask("PUT", lease, next).await.expect(200);
+    let class = "/apis/node.k8s.io/v1/runtimeclasses/x";
+    let made = harness.ask("PUT", class, json!({"metadata": {"name": "x"}, "handler": "h"})).await;
+    assert_eq!(made.code, 201, "a RuntimeClass is created by PUT");
+}
+
+#[tokio::test]
+async fn generations_count_as_the_stock_strategies_do() {
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    let spec: Value = serde_json::from_str(SPEC).expect("spec");
+    for (path, object, change, next) in [
+        (
+            "/api/v1/namespaces/default/podtemplates",
+            json!({"template": {"spec": spec}}),
+            json!({"template": {"metadata": {"labels": {"a": "b"}}}}),
+            2,
+        ),
+        ("/apis/scheduling.k8s.io/v1/priorityclasses", json!({"value": 1}), json!({"description": "d"}), 1),
+        (
+            "/apis/resource.k8s.io/v1/deviceclasses",
+            json!({"spec": {}}),
+            json!({"spec": {"extendedResourceName": "a.b/gpu"}}),
+            2,
+        ),
+        (
+            "/apis/storage.k8s.io/v1/csidrivers",
+            json!({"spec": {}}),
+            json!({"spec": {"requiresRepublish": true}}),
+            2,
+        ),
+    ] {
+        let mut object = object;
+        object["metadata"] = json!({"name": "x"});
+        let made = harness.post(path, object).await.expect(201);
+        assert_eq!(made["metadata"]["generation"], 1, "{path}");
+        let changed = harness.ask("PATCH", &format!("{path}/x"), change).await.expect(200);
+        assert_eq!(changed["metadata"]["generation"], next, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_networks_of_a_node_are_told_in_both_fields() {
+    let harness = Harness::start().await;
+    let nodes = "/api/v1/nodes";
+    let source = json!({"configMap": {"name": "a", "namespace": "b", "kubeletConfigKey": "c"}});
+    let node = json!({"metadata": {"name": "x"}, "spec": {"podCIDR": "10.0.0.0/24", "configSource": source}});
+    let made = harness.post(nodes, node).await.expect(201);
+    assert_eq!(
+        (&made["spec"]["podCIDRs"], &made["spec"]["configSource"]),
+        (&json!(["10.0.0.0/24"]), &Value::Null)
+    );
+    let node = format!("{nodes}/x");
+    let patch = |spec: Value| harness.ask("PATCH", &node, json!({"spec": spec}));
+    let refused = patch(json!({"podCIDR": "10.0.9.0/24"})).await;
+    assert!(
+        refused.message().ends_with("node updates may not change podCIDR except from \"\" to valid"),
+        "{}",
+        refused.text
+    );
+    // The first one is authoritative.
+    let kept = patch(json!({"podCIDRs": ["10.0.9.0/24"]})).await.expect(200);
+    assert_eq!(kept["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
+}
+
+#[tokio::test]
+async fn access_to_devices_as_an_administrator_is_for_labelled_namespaces() {
+    let harness = Harness::start().await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let exactly = json!({"deviceClassName": "gpu", "adminAccess": true});
+    let claim = json!({"metadata": {"name": "x"}, "spec": {"devices": {"requests": [{"name": "r", "exactly": exactly}]}}});
+    let refused = harness.post(claims, claim.clone()).await;
+    assert_eq!(
+        (refused.code, refused.message().as_str()),
+        (
+            422,
+            "ResourceClaim.resource.k8s.io \"x\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+        )
+    );
+    let labels = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    harness.ask("PATCH", "/api/v1/namespaces/default", labels).await.expect(200);
+    harness.post(claims, claim).await.expect(201);
+}
+
+#[tokio::test]
 async fn a_job_selects_by_its_uid() {
     let harness = Harness::start().await;
     let jobs = "/apis/batch/v1/namespaces/default/jobs";

@@ -91,6 +91,7 @@ fn one(
         // The strategy sees to both.
         has_status: false,
         counts_generation: false,
+        updates_unconditionally: false,
         custom: Some(Arc::new(custom)),
         api: ApiResource {
             plural: plural.into(),

@@ -95,8 +95,4 @@ impl Strategy for CustomResource {
         let Some(custom) = custom(&context) else { return Vec::new() };
         validate(custom, object, Some(old))
     }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
 }

@@ -4,11 +4,11 @@
 //! (`ValidateIPAddress`, `ValidateServiceCIDR`)
 
 use ipnet::IpNet;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     checked::Checked,
-    checks::{Causes, IMMUTABLE, add, immutable, indexed, is_set, items, text},
+    checks::{Causes, IMMUTABLE, add, indexed, is_set, items, same, text},
     ip,
 };
 use crate::{
@@ -19,23 +19,35 @@ use crate::{
 
 pub static IP_ADDRESS: Checked = Checked::new(ip_address)
     .comparing(|new, old| {
-        let mut out = Vec::new();
-        immutable(&mut out, &new["spec"]["parentRef"], &old["spec"]["parentRef"], "spec.parentRef");
-        out
+        let parent = &new["spec"]["parentRef"];
+        if same(parent, &old["spec"]["parentRef"]) {
+            return Vec::new();
+        }
+        // As upstream's own form is shown.
+        let shown = ["Group", "Resource", "Namespace", "Name"]
+            .map(|field| (field.to_owned(), text(&parent[field.to_lowercase()]).into()));
+        let shown = if parent.is_null() { Value::Null } else { Value::Object(shown.into_iter().collect()) };
+        vec![Cause::invalid("spec.parentRef", shown, IMMUTABLE)]
     })
     .named(NameRule::PathSegment);
-pub static SERVICE_CIDR: Checked = Checked::new(service_cidr).comparing(|new, old| {
+pub static SERVICE_CIDR: Checked = Checked::new(service_cidr).once().comparing(service_cidr_update);
+
+/// The other family may be added, nothing else.
+fn service_cidr_update(new: &Value, old: &Value) -> Causes {
     const AT: &str = "spec.cidrs";
     let (now, before) = (items(&new["spec"]["cidrs"]), items(&old["spec"]["cidrs"]));
-    // The other family may be added, nothing else.
-    if now.len() == before.len() || (before.len() == 1 && now.len() == 2) {
-        let changed = before.iter().zip(now).enumerate().filter(|(_, (before, now))| before != now);
-        return changed
-            .map(|(at, (_, now))| Cause::invalid(format!("{AT}[{at}]"), now.clone(), IMMUTABLE))
-            .collect();
+    let grows = before.len() == 1 && now.len() == 2;
+    if !grows && now.len() != before.len() {
+        return vec![Cause::invalid(AT, new["spec"]["cidrs"].clone(), IMMUTABLE)];
     }
-    vec![Cause::invalid(AT, new["spec"]["cidrs"].clone(), IMMUTABLE)]
-});
+    let changed = before.iter().zip(now).enumerate().filter(|(_, (before, now))| before != now);
+    let mut out: Causes =
+        changed.map(|(at, (_, now))| Cause::invalid(format!("{AT}[{at}]"), now.clone(), IMMUTABLE)).collect();
+    if grows {
+        out.extend(service_cidr(new));
+    }
+    out
+}
 
 fn ip_address(address: &Value) -> Causes {
     const AT: &str = "spec.parentRef";
@@ -74,7 +86,7 @@ fn service_cidr(cidr: &Value) -> Causes {
         return out;
     }
     if count > 2 {
-        out.push(Cause::invalid(AT, cidr["spec"].clone(), "may only hold up to 2 values"));
+        out.push(Cause::invalid(AT, json!({"CIDRs": cidrs}), "may only hold up to 2 values"));
         return out;
     }
     let parsed: Vec<IpNet> =
@@ -125,7 +137,46 @@ mod tests {
                     ],
                 ),
                 (json!({"spec": {"cidrs": ["10.0.0.0/16", "2001:db8::/64"]}}), &[]),
+                (
+                    json!({"spec": {"cidrs": ["a", "b", "c"]}}),
+                    &[
+                        "spec.cidrs: Invalid value: {\"CIDRs\":[\"a\",\"b\",\"c\"]}: may only hold up to 2 values",
+                    ],
+                ),
             ],
+        );
+    }
+
+    #[test]
+    fn addresses_and_networks_stay_what_they_are() {
+        let old = json!({"spec": {"cidrs": ["10.0.0.0/16"]}});
+        assert_cases(
+            old.clone(),
+            |new| service_cidr_update(new, &old),
+            &[
+                (
+                    json!({"spec": {"cidrs": ["10.1.0.1/16"]}}),
+                    &["spec.cidrs[0]: Invalid value: \"10.1.0.1/16\": field is immutable"],
+                ),
+                (
+                    json!({"spec": {"cidrs": ["10.0.0.0/16", "10.1.0.0/16"]}}),
+                    &[
+                        "spec.cidrs: Invalid value: [\"10.0.0.0/16\",\"10.1.0.0/16\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+                    ],
+                ),
+                (json!({"spec": {"cidrs": []}}), &["spec.cidrs: Invalid value: []: field is immutable"]),
+            ],
+        );
+        let old = json!({"spec": {"parentRef": {"resource": "services", "name": "s"}}});
+        assert_cases(
+            old.clone(),
+            |new| (IP_ADDRESS.compare)(new, &old),
+            &[(
+                json!({"spec": {"parentRef": {"name": "t"}}}),
+                &[
+                    "spec.parentRef: Invalid value: {\"Group\":\"\",\"Resource\":\"services\",\"Namespace\":\"\",\"Name\":\"t\"}: field is immutable",
+                ],
+            )],
         );
     }
 }

@@ -17,6 +17,10 @@ pub struct Checked {
     pub status: fn(&Value, &Value) -> Causes,
     /// Fills in what the server decides, before the checks. Not for subresources.
     pub prepare: fn(&mut Value, Option<&Value>, Context<'_>),
+    /// The same for a status (first) that follows another.
+    pub prepare_status: fn(&mut Value, &Value),
+    /// What the cluster must allow: at creation, and of a status that follows another.
+    pub allowed: fn(&Value, Option<&Value>, Context<'_>) -> Causes,
     pub name_rule: NameRule,
     pub create_on_update: bool,
     /// `validate` is for creation alone; `compare` says all about updates.
@@ -30,6 +34,8 @@ impl Checked {
             compare: |_, _| Vec::new(),
             status: |_, _| Vec::new(),
             prepare: |_, _, _| {},
+            prepare_status: |_, _| {},
+            allowed: |_, _, _| Vec::new(),
             name_rule: NameRule::Subdomain,
             create_on_update: false,
             at_creation: false,
@@ -46,6 +52,14 @@ impl Checked {
 
     pub const fn preparing(self, prepare: fn(&mut Value, Option<&Value>, Context<'_>)) -> Checked {
         Checked { prepare, ..self }
+    }
+
+    pub const fn preparing_status(self, prepare_status: fn(&mut Value, &Value)) -> Checked {
+        Checked { prepare_status, ..self }
+    }
+
+    pub const fn allowing(self, allowed: fn(&Value, Option<&Value>, Context<'_>) -> Causes) -> Checked {
+        Checked { allowed, ..self }
     }
 
     pub const fn named(self, name_rule: NameRule) -> Checked {
@@ -67,6 +81,14 @@ fn is_apart(context: Context<'_>) -> bool {
     !matches!(context.subresource, "" | "scale")
 }
 
+/// Removes what only a feature that is off would use, unless it was there before.
+pub fn drop_unused(object: &mut Value, old: Option<&Value>, part: &str, fields: &[&str]) {
+    let Some(part_of_it) = object.get_mut(part) else { return };
+    for field in fields.iter().filter(|field| old.is_none_or(|old| old[part][**field].is_null())) {
+        crate::object::remove(part_of_it, field);
+    }
+}
+
 /// What was accepted once, by an older server, does not stop later changes of other fields.
 pub fn news(mut causes: Causes, before: impl FnOnce() -> Causes) -> Causes {
     if !causes.is_empty() {
@@ -83,19 +105,25 @@ impl Strategy for Checked {
     }
 
     fn prepare_update(&self, context: Context<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
-        if !is_apart(context) {
+        if context.subresource == "status" {
+            (self.prepare_status)(object, old);
+        } else if !is_apart(context) {
             (self.prepare)(object, Some(old), context);
         }
         Ok(())
     }
 
-    fn validate(&self, _context: Context<'_>, object: &Value) -> Causes {
-        (self.validate)(object)
+    fn validate(&self, context: Context<'_>, object: &Value) -> Causes {
+        let mut causes = (self.allowed)(object, None, context);
+        causes.extend((self.validate)(object));
+        causes
     }
 
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Causes {
         if context.subresource == "status" {
-            return (self.status)(object, old);
+            let mut causes = (self.allowed)(object, Some(old), context);
+            causes.extend((self.status)(object, old));
+            return causes;
         }
         if is_apart(context) {
             return Vec::new();

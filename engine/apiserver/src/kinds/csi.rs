@@ -66,7 +66,7 @@ pub static CAPACITY: Checked = Checked::new(capacity).comparing(|new, old| {
     }
     out
 });
-pub static ATTRIBUTES: Checked = Checked::new(attributes).comparing(|new, old| {
+pub static ATTRIBUTES: Checked = Checked::new(attributes).once().comparing(|new, old| {
     let changed = ["driverName", "parameters"].into_iter().filter(|field| !same(&new[*field], &old[*field]));
     changed.map(|field| Cause::forbidden(field, &format!("updates to {field} are forbidden."))).collect()
 });
@@ -198,7 +198,7 @@ fn capacity(capacity: &Value) -> Causes {
 
 fn attributes(class: &Value) -> Causes {
     let mut out = Vec::new();
-    driver_name(&mut out, &class["driverName"], "driverName");
+    super::storage::provisioner(&mut out, &class["driverName"], "driverName");
     super::storage::parameters(&mut out, &class["parameters"]);
     if !is_set(&class["parameters"]) {
         out.push(Cause::required("parameters", "must contain at least one key/value pair"));
@@ -286,10 +286,14 @@ mod tests {
         assert_cases(
             class(json!({"a": "b"})),
             attributes,
-            &[(
-                json!({"parameters": null}),
-                &["parameters: Required value: must contain at least one key/value pair"],
-            )],
+            &[
+                (
+                    json!({"parameters": null}),
+                    &["parameters: Required value: must contain at least one key/value pair"],
+                ),
+                (json!({"driverName": null}), &["driverName: Required value"]),
+                (json!({"driverName": "a.b/c"}), &[]),
+            ],
         );
         let causes = (ATTRIBUTES.compare)(&class(json!({"a": "c"})), &class(json!({"a": "b"})));
         assert_eq!(causes[0].to_string(), "parameters: Forbidden: updates to parameters are forbidden.");

@@ -87,6 +87,22 @@ pub fn canonical_network(out: &mut Causes, text: &str, path: &str) -> Option<IpN
     Some(net)
 }
 
+/// An address with the length of its network: `10.9.8.7/24`.
+pub fn interface(out: &mut Causes, text: &str, path: &str) {
+    const FORM: &str = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+    let parts = text.split_once('/').and_then(|(ip, bits)| Some((lenient(ip)?, number(bits)?)));
+    let net = parts.and_then(|(ip, bits)| match ip {
+        IpAddr::V6(own) if is_mapped(ip) => {
+            IpNet::new(own.to_ipv4_mapped()?.into(), bits.checked_sub(96)?.try_into().ok()?).ok()
+        }
+        _ => IpNet::new(ip, bits.try_into().ok()?).ok(),
+    });
+    match net {
+        Some(net) => canonical(out, text, path, net.to_string()),
+        None => out.push(Cause::invalid(path, text, FORM)),
+    }
+}
+
 /// Addresses that no endpoint has.
 pub fn not_special(out: &mut Causes, ip: IpAddr, text: &str, path: &str) {
     let (link, multicast) = match ip {

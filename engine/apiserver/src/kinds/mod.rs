@@ -113,8 +113,9 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
 pub use webhook_client::{authorities, client as webhook_client, review_versions};
 
 /// The resources whose `metadata.generation` counts changes of the spec.
-const GENERATION: [(&str, &str); 22] = [
+const GENERATION: [(&str, &str); 26] = [
     ("", "pods"),
+    ("", "podtemplates"),
     ("", "replicationcontrollers"),
     ("apps", "daemonsets"),
     ("apps", "deployments"),
@@ -136,8 +137,36 @@ const GENERATION: [(&str, &str); 22] = [
     ("networking.k8s.io", "ingressclasses"),
     ("networking.k8s.io", "networkpolicies"),
     ("policy", "poddisruptionbudgets"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceslices"),
+    ("storage.k8s.io", "csidrivers"),
 ];
 
 pub fn counts_generation(group: &str, plural: &str) -> bool {
     GENERATION.contains(&(group, plural))
+}
+
+/// What a PUT without resourceVersion does not replace.
+const CONDITIONAL: [(&str, &str); 16] = [
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("coordination.k8s.io", "leases"),
+    ("node.k8s.io", "runtimeclasses"),
+    ("policy", "poddisruptionbudgets"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "csistoragecapacities"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("storagemigration.k8s.io", "storageversionmigrations"),
+];
+
+/// `AllowUnconditionalUpdate` of the stock strategies.
+pub fn updates_unconditionally(group: &str, plural: &str) -> bool {
+    !CONDITIONAL.contains(&(group, plural))
 }

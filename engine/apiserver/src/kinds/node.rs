@@ -9,33 +9,65 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::{
-    checked::Checked,
+    checked::{Checked, drop_unused},
     checks::{Causes, add, immutable, indexed, is_set, items, one_of, require, resource_amounts, text},
     ip,
     pod_spec::{tolerations, validate_resources},
 };
 use crate::{
     metadata::{label_problems, label_value_problems, qualified_name_problems, validate_labels},
-    status::Cause,
+    status::{Cause, quote},
+    strategy::Context,
 };
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const FEATURE_MAX_BYTES: usize = 253;
+const FEATURE: &str = "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes";
 
-pub static NODE: Checked = Checked::new(node).comparing(compare_nodes).checking_status(|new, old| {
-    let mut out = compare_nodes(new, old);
-    resources(&mut out, new);
-    out
-});
-pub static RUNTIME_CLASS: Checked = Checked::new(runtime_class).comparing(|new, old| {
+pub static NODE: Checked = Checked::new(node)
+    .preparing(prepare)
+    .preparing_status(|node, old| drop_unused(node, Some(old), "status", &["config"]))
+    .comparing(compare_nodes)
+    .checking_status(|new, old| {
+        let mut out = Vec::new();
+        resources(&mut out, new);
+        features(&mut out, &new["status"]["declaredFeatures"]);
+        out.extend(compare_nodes(new, old));
+        out
+    });
+pub static RUNTIME_CLASS: Checked = Checked::new(runtime_class).created_by_update().comparing(|new, old| {
     let mut out = Vec::new();
     immutable(&mut out, &new["handler"], &old["handler"], "handler");
     out
 });
 
+/// The first network alone is authoritative, as clients know it that do not know the list; kubelets are not configured
+/// by the API.
+fn prepare(node: &mut Value, old: Option<&Value>, _context: Context<'_>) {
+    drop_unused(node, old, "spec", &["configSource"]);
+    if old.is_none() {
+        drop_unused(node, None, "status", &["config"]);
+    }
+    let Some(spec) = node.get_mut("spec") else { return };
+    let first = spec["podCIDR"].clone();
+    if is_set(&first) && first != spec["podCIDRs"][0] {
+        spec["podCIDRs"] = json!([first]);
+    }
+    if is_set(&spec["podCIDRs"]) {
+        spec["podCIDR"] = spec["podCIDRs"][0].clone();
+    }
+}
+
 fn node(node: &Value) -> Causes {
     let mut out = Vec::new();
     taints(&mut out, &node["spec"]["taints"]);
     resources(&mut out, node);
+    let swap = &node["status"]["nodeInfo"]["swap"]["capacity"];
+    if let Some(bytes) = swap.as_i64().filter(|bytes| *bytes <= 0) {
+        // Upstream looks for it in the metadata.
+        out.push(Cause::invalid("metadata.nodeSwapStatus.capacity", bytes, "must be greater than zero"));
+    }
+    features(&mut out, &node["status"]["declaredFeatures"]);
     let networks: Vec<IpNet> = indexed(&node["spec"]["podCIDRs"], "spec.podCIDRs")
         .filter_map(|(at, own)| ip::network(&mut out, text(own), &at))
         .collect();
@@ -54,6 +86,30 @@ fn node(node: &Value) -> Causes {
 fn resources(out: &mut Causes, node: &Value) {
     for field in ["capacity", "allocatable"] {
         resource_amounts(out, &node["status"][field], &format!("status.{field}"));
+    }
+}
+
+/// `MyFeature`, `MyFeature/mySubFeature`; sorted, each once.
+fn features(out: &mut Causes, names: &Value) {
+    const AT: &str = "status.declaredFeatures";
+    for (at, name) in indexed(names, AT) {
+        let name = text(name);
+        let is_word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric());
+        let fits = name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(is_word);
+        let why = match name.len() > FEATURE_MAX_BYTES {
+            true => format!("must be no more than {FEATURE_MAX_BYTES} characters"),
+            false if fits => continue,
+            false => FEATURE.into(),
+        };
+        out.push(Cause::invalid(at, name, &format!("invalid feature name {}: {why}", quote(name))));
+    }
+    for (at, pair) in items(names).windows(2).enumerate() {
+        let (at, before, name) = (format!("{AT}[{}]", at + 1), text(&pair[0]), text(&pair[1]));
+        if before == name {
+            out.push(Cause::duplicate(at, name));
+        } else if before > name {
+            out.push(Cause::invalid(at, name, "list must be sorted alphabetically"));
+        }
     }
 }
 
@@ -89,15 +145,8 @@ fn compare_nodes(new: &Value, old: &Value) -> Causes {
         }
     }
     let (spec, before) = (&new["spec"], &old["spec"]);
-    // The old field alone: upstream takes it over into the list, which then differs.
-    let (first, list) = ("podCIDR", "podCIDRs");
-    if is_set(&spec[first])
-        && spec[first] != before[first]
-        && is_set(&before[list])
-        && spec[list] == before[list]
-    {
-        let why = "node updates may not change podCIDR except from \"\" to valid";
-        out.push(Cause::forbidden("spec.podCIDRs", why));
+    if text(&spec["externalID"]) != text(&before["externalID"]) {
+        out.push(Cause::forbidden("spec.externalID", "may not be updated"));
     }
     for (field, called) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         if is_set(&before[field]) && spec[field] != before[field] {
@@ -173,6 +222,27 @@ mod tests {
                         "status.capacity.a.b/c: Invalid value: \"1500m\": must be an integer",
                     ],
                 ),
+                (
+                    json!({"status": {"nodeInfo": {"swap": {"capacity": 0}}}}),
+                    &["metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero"],
+                ),
+                (json!({"status": {"declaredFeatures": ["A", "B/c"]}}), &[]),
+                (
+                    json!({"status": {"declaredFeatures": ["B", "a", "a"]}}),
+                    &[
+                        &format!(
+                            "status.declaredFeatures[1]: Invalid value: \"a\": invalid feature name \"a\": {FEATURE}"
+                        ),
+                        &format!(
+                            "status.declaredFeatures[2]: Invalid value: \"a\": invalid feature name \"a\": {FEATURE}"
+                        ),
+                        "status.declaredFeatures[2]: Duplicate value: \"a\"",
+                    ],
+                ),
+                (
+                    json!({"status": {"declaredFeatures": ["B", "A"]}}),
+                    &["status.declaredFeatures[1]: Invalid value: \"A\": list must be sorted alphabetically"],
+                ),
             ],
         );
         assert_cases(
@@ -185,12 +255,7 @@ mod tests {
                         "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid",
                     ],
                 ),
-                (
-                    spec(json!({"podCIDR": "10.0.9.0/24"})),
-                    &[
-                        "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid",
-                    ],
-                ),
+                (spec(json!({"externalID": "e"})), &["spec.externalID: Forbidden: may not be updated"]),
                 (
                     spec(json!({"providerID": "q"})),
                     &[

@@ -3,7 +3,7 @@
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/policy/validation/validation.go,
 //! .../scheduling/validation/validation.go
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     checked::Checked,
@@ -23,20 +23,33 @@ pub static BUDGET: Checked = Checked::new(budget).checking_status(|new, _| {
     non_negative(&mut out, &new["status"], "status", &counts);
     out
 });
-pub static PRIORITY_CLASS: Checked = Checked::new(priority_class).comparing(|new, old| {
-    let mut out = Vec::new();
-    if new["value"] != old["value"] {
-        out.push(Cause::forbidden("value", "may not be changed in an update."));
-    }
-    immutable(&mut out, &new["preemptionPolicy"], &old["preemptionPolicy"], "preemptionPolicy");
-    out
-});
+pub static PRIORITY_CLASS: Checked = Checked::new(priority_class)
+    .once()
+    .preparing(|class, old, _| {
+        // Of these, the stock server counts no changes.
+        if old.is_none() {
+            crate::object::metadata_mut(class).insert("generation".into(), 1.into());
+        }
+    })
+    .comparing(|new, old| {
+        let mut out = Vec::new();
+        if new["value"] != old["value"] {
+            out.push(Cause::forbidden("value", "may not be changed in an update."));
+        }
+        immutable(&mut out, &new["preemptionPolicy"], &old["preemptionPolicy"], "preemptionPolicy");
+        out
+    });
 
 fn budget(budget: &Value) -> Causes {
     let (spec, mut out) = (&budget["spec"], Vec::new());
     if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
         let why = "minAvailable and maxUnavailable cannot be both set";
-        out.push(Cause::invalid("spec", spec.clone(), why));
+        // As upstream's own form is shown.
+        let shown = json!({
+            "MinAvailable": spec["minAvailable"], "MaxUnavailable": spec["maxUnavailable"],
+            "Selector": spec["selector"], "UnhealthyPodEvictionPolicy": spec["unhealthyPodEvictionPolicy"],
+        });
+        out.push(Cause::invalid("spec", shown, why));
     }
     for field in ["minAvailable", "maxUnavailable"] {
         let at = format!("spec.{field}");
@@ -88,7 +101,6 @@ fn priority_class(class: &Value) -> Causes {
 #[cfg(test)]
 mod tests {
     use super::{super::checks::assert_cases, *};
-    use serde_json::json;
 
     #[test]
     fn budgets_get_the_stock_causes() {
@@ -99,7 +111,7 @@ mod tests {
                 (
                     json!({"spec": {"maxUnavailable": 1}}),
                     &[
-                        "spec: Invalid value: {\"minAvailable\":1,\"maxUnavailable\":1}: minAvailable and maxUnavailable cannot be both set",
+                        "spec: Invalid value: {\"MinAvailable\":1,\"MaxUnavailable\":1,\"Selector\":null,\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set",
                     ],
                 ),
                 (

@@ -331,12 +331,16 @@ pub fn parameters(out: &mut Causes, map: &Value) {
     }
 }
 
+pub fn provisioner(out: &mut Causes, value: &Value, path: &str) {
+    if require(out, value, path) {
+        let name = text(value).to_lowercase();
+        add(out, path, &name, qualified_name_problems(&name));
+    }
+}
+
 fn class(class: &Value) -> Causes {
     let mut out = Vec::new();
-    if require(&mut out, &class["provisioner"], "provisioner") {
-        let name = text(&class["provisioner"]);
-        add(&mut out, "provisioner", name, qualified_name_problems(&name.to_lowercase()));
-    }
+    provisioner(&mut out, &class["provisioner"], "provisioner");
     parameters(&mut out, &class["parameters"]);
     one_of(&mut out, &class["reclaimPolicy"], "reclaimPolicy", &["Delete", "Retain"]);
     let modes = ["Immediate", "WaitForFirstConsumer"];

@@ -2,9 +2,11 @@
 //!
 //! Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/labels/selector.go
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use crate::status::Status;
+use crate::status::{Status, quote};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelSelector(Vec<Requirement>);
@@ -43,10 +45,7 @@ impl LabelSelector {
     }
 
     pub fn parse(text: &str) -> Result<LabelSelector, Status> {
-        Parser { tokens: lex(text), at: 0 }
-            .selector()
-            .map(LabelSelector)
-            .map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))
+        Parser { tokens: lex(text), at: 0 }.selector().map(LabelSelector).map_err(Status::bad_request)
     }
 
     /// A `metav1.LabelSelector` object; absent selects nothing, empty everything.
@@ -141,11 +140,14 @@ impl Parser {
 
     fn selector(&mut self) -> Result<Vec<Requirement>, String> {
         let mut requirements = Vec::new();
-        if self.tokens.is_empty() {
-            return Ok(requirements);
-        }
         loop {
-            requirements.push(self.requirement()?);
+            match self.peek() {
+                "" => return Ok(requirements),
+                token if is_word(token) || token == "!" => {}
+                other => return Err(format!("found '{other}', expected: !, identifier, or 'end of string'")),
+            }
+            let own = self.requirement();
+            requirements.push(own.map_err(|why| format!("unable to parse requirement: {why}"))?);
             match self.next().as_str() {
                 "" => return Ok(requirements),
                 "," if is_word(self.peek()) || self.peek() == "!" => {}
@@ -164,7 +166,11 @@ impl Parser {
         if !is_word(&key) {
             return Err(format!("found '{key}', expected: identifier"));
         }
-        check_key(&key)?;
+        // The stock server has no name for the place of a key.
+        let problems = crate::metadata::qualified_name_problems(&key);
+        if !problems.is_empty() {
+            return Err(format!("<nil>: Invalid value: {}: {}", quote(&key), problems.join("; ")));
+        }
         if negated {
             return Ok(Requirement { key, test: Test::Absent });
         }
@@ -177,84 +183,71 @@ impl Parser {
 
     fn comparison(&mut self, key: &str) -> Result<Test, String> {
         let operator = self.next();
-        match operator.as_str() {
-            "in" => self.values(key).map(Test::In),
-            "notin" => self.values(key).map(Test::NotIn),
-            "=" | "==" => Ok(Test::In(vec![self.value(key)?])),
-            "!=" => Ok(Test::NotIn(vec![self.value(key)?])),
-            "<" => self.number(key).map(Test::Less),
-            ">" => self.number(key).map(Test::Greater),
-            other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        let values = match operator.as_str() {
+            "in" | "notin" => self.values()?,
+            "=" | "==" | "!=" | "<" | ">" => BTreeSet::from([self.value()?]),
+            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        };
+        let (values, mut wrong) = (Vec::from_iter(values), Vec::new());
+        let number = values[0].parse();
+        if matches!(&*operator, "<" | ">") && number.is_err() {
+            let why = "for 'Gt', 'Lt' operators, the value must be an integer";
+            wrong.push(format!("values[0]: Invalid value: {}: {why}", quote(&values[0])));
         }
+        for (at, value) in values.iter().enumerate() {
+            let problems = crate::metadata::label_value_problems(value);
+            if !problems.is_empty() {
+                let why = problems.join("; ");
+                wrong.push(format!("values[{at}][{key}]: Invalid value: {}: {why}", quote(value)));
+            }
+        }
+        match &wrong[..] {
+            [] => {}
+            [one] => return Err(one.clone()),
+            many => return Err(format!("[{}]", many.join(", "))),
+        }
+        Ok(match &*operator {
+            "!=" | "notin" => Test::NotIn(values),
+            "<" => Test::Less(number.unwrap_or_default()),
+            ">" => Test::Greater(number.unwrap_or_default()),
+            _ => Test::In(values),
+        })
     }
 
-    fn value(&mut self, key: &str) -> Result<String, String> {
+    fn value(&mut self) -> Result<String, String> {
         match self.peek() {
             "" | "," => Ok(String::new()),
-            token if is_word(token) => {
-                let value = self.next();
-                check_value(key, &value)?;
-                Ok(value)
-            }
+            token if is_word(token) => Ok(self.next()),
             other => Err(format!("found '{other}', expected: identifier")),
         }
     }
 
-    fn number(&mut self, key: &str) -> Result<i64, String> {
-        let value = self.value(key)?;
-        value.parse().map_err(|_| {
-            format!("values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer")
-        })
-    }
-
-    fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
-        let open = self.next();
-        if open != "(" {
-            return Err(format!("found '{open}', expected: '('"));
+    /// Sorted, each once.
+    fn values(&mut self) -> Result<BTreeSet<String>, String> {
+        let first = self.next();
+        if first != "(" {
+            return Err(format!("found '{first}' expected: '('"));
         }
-        let mut values = Vec::new();
+        let mut values = BTreeSet::new();
+        if !is_word(self.peek()) && !matches!(self.peek(), "," | ")") {
+            return Err(format!("found '{}', expected: ',', ')' or identifier", self.peek()));
+        }
+        // Whether a value may come now; where none comes, the empty one is meant.
+        let mut open = true;
         loop {
-            match self.peek() {
-                token if is_word(token) => {
-                    let value = self.next();
-                    check_value(key, &value)?;
-                    values.push(value);
-                    match self.next().as_str() {
-                        ")" => return Ok(values),
-                        "," => {}
-                        other => return Err(format!("found '{other}', expected: ',' or ')'")),
-                    }
-                }
-                ")" => {
-                    self.at += 1;
-                    values.push(String::new());
-                    return Ok(values);
-                }
-                "," => {
-                    self.at += 1;
-                    values.push(String::new());
-                }
-                other => return Err(format!("found '{other}', expected: ',', ')' or identifier")),
+            match self.next().as_str() {
+                ")" | "," if open => drop(values.insert(String::new())),
+                ")" | "," => {}
+                word if is_word(word) && open => drop(values.insert(word.to_owned())),
+                other if open => return Err(format!("found '{other}', expected: ',', or identifier")),
+                other => return Err(format!("found '{other}', expected: ',' or ')'")),
+            }
+            match self.tokens[self.at - 1].as_str() {
+                ")" => return Ok(values),
+                last => open = last == ",",
             }
         }
     }
-}
-
-fn check_key(key: &str) -> Result<(), String> {
-    let problems = crate::metadata::qualified_name_problems(key);
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("key: Invalid value: \"{key}\": {}", problems.join("; ")))
-    }
-}
-
-fn check_value(key: &str, value: &str) -> Result<(), String> {
-    let problems = crate::metadata::label_value_problems(value);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(format!("values[0][{key}]: Invalid value: \"{value}\": {}", problems.join("; ")))
 }
 
 #[cfg(test)]
@@ -283,6 +276,9 @@ mod tests {
             ("n<5", false),
             ("kubernetes.io/os=linux", true),
             ("app=", false),
+            ("app in (,web)", true),
+            ("other notin (a,)", true),
+            ("app in ()", false),
         ];
         for (text, expected) in rows {
             assert_eq!(LabelSelector::parse(text).expect(text).matches(&labels), expected, "{text}");
@@ -293,8 +289,27 @@ mod tests {
     fn broken_selectors_are_refused_with_what_was_expected() {
         for (text, expected) in [
             ("a===b", "unable to parse requirement: found '=', expected: identifier"),
-            ("a in b", "unable to parse requirement: found 'b', expected: '('"),
-            ("a,", "unable to parse requirement: found '', expected: identifier after ','"),
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a,", "found '', expected: identifier after ','"),
+            ("=b", "found '=', expected: !, identifier, or 'end of string'"),
+            ("!a=b", "found '=', expected: ',' or 'end of string'"),
+            ("!=b", "found '!=', expected: !, identifier, or 'end of string'"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("a in (b,", "unable to parse requirement: found '', expected: ',', or identifier"),
+            ("a in (=", "unable to parse requirement: found '=', expected: ',', ')' or identifier"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            (
+                "a>b",
+                "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
+            (
+                "a/=b",
+                "unable to parse requirement: <nil>: Invalid value: \"a/\": name part must be non-empty; name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+            ),
+            (
+                "a in (z,-)",
+                "unable to parse requirement: values[0][a]: Invalid value: \"-\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+            ),
         ] {
             assert_eq!(LabelSelector::parse(text).expect_err(text).message, expected);
         }

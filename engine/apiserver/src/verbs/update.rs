@@ -127,9 +127,10 @@ fn check_revision(target: &Target, value: &Value, current: &Object, whole: bool)
     let asked = object::meta_str(value, "resourceVersion");
     let served = &target.served;
     if asked.is_empty() || asked == "0" {
-        if whole && !served.strategy.unconditional_update() {
+        if whole && !served.updates_unconditionally {
             let cause = Cause::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-            return Err(Status::invalid(served.group_kind(), &target.name, vec![cause]));
+            // The stock server names the resource here, not the kind.
+            return Err(Status::invalid(served.group_resource(), &target.name, vec![cause]));
         }
         return Ok(false);
     }

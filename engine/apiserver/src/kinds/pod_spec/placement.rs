@@ -9,7 +9,7 @@ use super::{
     selector,
 };
 use crate::{
-    metadata::{label_value_problems, qualified_name_problems},
+    metadata::{label_value_problems, qualified_name_problems, subdomain_problems},
     status::Cause,
 };
 
@@ -48,7 +48,11 @@ fn node_affinity(out: &mut Causes, affinity: &Value, path: &str) {
     }
     for (at, weighted) in indexed(&affinity[PREFERRED], &format!("{path}.{PREFERRED}")) {
         weight(out, weighted, &at);
-        node_term(out, &weighted["preference"], &format!("{at}.preference"));
+        let (term, at) = (&weighted["preference"], format!("{at}.preference"));
+        for (at, expression) in indexed(&term["matchExpressions"], &format!("{at}.matchExpressions")) {
+            node_requirement(out, expression, &at);
+        }
+        node_fields(out, term, &at);
     }
 }
 
@@ -58,17 +62,42 @@ pub fn node_selector(out: &mut Causes, selector: &Value, path: &str) {
         out.push(Cause::required(at.as_str(), "must have at least one node selector term"));
     }
     for (at, term) in indexed(terms, &at) {
-        node_term(out, term, &at);
+        for (at, expression) in indexed(&term["matchExpressions"], &format!("{at}.matchExpressions")) {
+            node_requirement(out, expression, &at);
+            // Of what is only preferred, upstream does not look at the values.
+            for (at, value) in indexed(&expression["values"], &format!("{at}.values")) {
+                add(out, &at, text(value), label_value_problems(text(value)));
+            }
+        }
+        node_fields(out, term, &at);
     }
 }
 
-fn node_term(out: &mut Causes, term: &Value, path: &str) {
-    for (at, expression) in indexed(&term["matchExpressions"], &format!("{path}.matchExpressions")) {
-        node_requirement(out, expression, &at);
+fn node_fields(out: &mut Causes, term: &Value, path: &str) {
+    for (at, own) in indexed(&term["matchFields"], &format!("{path}.matchFields")) {
+        let (values, values_at) = (&own["values"], format!("{at}.values"));
+        match text(&own["operator"]) {
+            "In" | "NotIn" if items(values).len() != 1 => {
+                let why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                out.push(Cause::required(values_at.as_str(), why));
+            }
+            "In" | "NotIn" => {}
+            other => {
+                out.push(Cause::invalid(format!("{at}.operator"), other, "not a valid selector operator"))
+            }
+        }
+        let key = text(&own["key"]);
+        if key != "metadata.name" {
+            out.push(Cause::invalid(format!("{at}.key"), key, "not a valid field selector key"));
+            continue;
+        }
+        for (at, value) in indexed(values, &values_at) {
+            add(out, &at, text(value), subdomain_problems(text(value)));
+        }
     }
 }
 
-pub fn node_requirement(out: &mut Causes, expression: &Value, path: &str) {
+fn node_requirement(out: &mut Causes, expression: &Value, path: &str) {
     let count = items(&expression["values"]).len();
     let at = format!("{path}.values");
     match text(&expression["operator"]) {
