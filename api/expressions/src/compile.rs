@@ -26,6 +26,8 @@ pub struct Environment {
     pub composed: Vec<(String, Type)>,
     /// Whether literals such as `Object.spec{...}` and `JSONPatch{...}` are known.
     pub mutations: bool,
+    /// Whether `cel.bind(name, value, body)` is known.
+    pub binds: bool,
 }
 
 /// A compiled expression.

@@ -128,6 +128,14 @@ impl<'s> Estimator<'s> {
             }
             Node::Loop(own) => self.repeated(own),
             // A condition around a bound variable, with the value in both.
+            Node::Bind { value, body } => {
+                let value = self.node(value);
+                self.locals.push(value.sizes);
+                let body = self.node(body);
+                self.locals.pop();
+                // A loop over nothing, as stock servers expand it.
+                Estimate { cost: sum([value.cost, body.cost, LIST]), ..body }
+            }
             Node::OptionalMap { value, body, .. } => {
                 let value = self.node(value);
                 self.locals.push(None);

@@ -132,6 +132,13 @@ impl<'a> Run<'_, 'a> {
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
             Node::Loop(repeated) => self.repeat(repeated),
+            Node::Bind { value, body } => {
+                let value = self.node(value)?;
+                self.locals.push(value);
+                let result = self.node(body);
+                self.locals.pop();
+                result
+            }
             Node::OptionalMap { value, body, flat } => match self.node(value)? {
                 Value::Optional(None) => Ok(Value::Optional(None)),
                 Value::Optional(Some(inner)) => {

@@ -179,6 +179,11 @@ impl<'e> Lowering<'e> {
             (operators::INDEX, None, [operand, key]) => self.index(id, operand, key, false),
             (operators::OPT_INDEX, None, [operand, key]) => self.index(id, operand, key, true),
             (operators::OPT_SELECT, None, [operand, field]) => self.optional_select(id, operand, field),
+            ("bind", Some(target), [variable, value, body])
+                if self.environment.binds && matches!(&target.expr, Expr::Ident(name) if name == "cel") =>
+            {
+                self.bind(variable, value, body)
+            }
             (name, Some(target), args) => match (name, args) {
                 ("optMap" | "optFlatMap", [variable, body]) => {
                     self.optional_map(id, target, variable, body, name == "optFlatMap")
@@ -371,6 +376,17 @@ impl<'e> Lowering<'e> {
             other => Type::optional(other),
         };
         (Node::OptionalSelect(operand, name.inner().into()), result)
+    }
+
+    fn bind(&mut self, variable: &IdedExpr, value: &IdedExpr, body: &IdedExpr) -> Lowered {
+        let Expr::Ident(name) = &variable.expr else {
+            return self.issue(variable.id, "cel.bind() variable names must be simple identifiers");
+        };
+        let (value, ty) = self.boxed(value);
+        self.locals.push((name.clone(), ty));
+        let (body, result) = self.boxed(body);
+        self.locals.pop();
+        (Node::Bind { value, body }, result)
     }
 
     fn optional_map(

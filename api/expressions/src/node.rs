@@ -32,6 +32,11 @@ pub(crate) enum Node {
     List(Vec<(Node, bool)>),
     Map(Vec<(Node, Node, bool)>),
     Loop(Box<Loop>),
+    /// `cel.bind`: the value is a variable of the body.
+    Bind {
+        value: Child,
+        body: Child,
+    },
     /// `optMap` and `optFlatMap` (flat): the value is a variable of the body.
     OptionalMap {
         value: Child,

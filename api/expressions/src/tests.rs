@@ -228,6 +228,24 @@ fn what_makes_no_sense_is_refused_at_its_place() {
 }
 
 #[test]
+fn a_bound_value_is_known_to_its_body_alone() {
+    let environment = Environment { binds: true, ..environment() };
+    let program = environment.compile("cel.bind(x, count + 1, x * x) == 9 && count == 2").expect("compiles");
+    let json = json!({});
+    let values = vec![Value::json(&json), Value::json(&json), Value::Int(2)];
+    let result = Activation::new(values, &[], BUDGET).evaluate(&program).expect("evaluates");
+    assert_eq!(result.as_bool(), Some(true));
+    for (source, why) in [
+        ("cel.bind(x, 1, x) == x", "undeclared reference to 'x'"),
+        ("cel.bind(x.y, 1, true)", "cel.bind() variable names must be simple identifiers"),
+        ("cel.bind(x, 1, x.matches('a'))", "found no matching overload"),
+    ] {
+        let error = environment.compile(source).expect_err(source).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn composed_expressions_are_evaluated_once_and_see_those_before_them() {
     let mut environment = environment();
     let mut programs = Vec::new();

@@ -258,7 +258,8 @@ fn expression(out: &mut Causes, source: &str, path: &str) {
     if source.len() > EXPRESSION_MAX_BYTES {
         return out.push(Cause::too_long(path, EXPRESSION_MAX_BYTES));
     }
-    let problem = match Environment::new([("device", device())]).compile(source) {
+    let environment = Environment { binds: true, ..Environment::new([("device", device())]) };
+    let problem = match environment.compile(source) {
         Err(error) => format!("compilation failed: {error}"),
         Ok(program) => match program.result() {
             Type::Bool | Type::Dyn => {

@@ -94,6 +94,12 @@ fn claims_get_the_stock_causes() {
                 )],
             ),
             (
+                exactly(
+                    json!({"selectors": [{"cel": {"expression": "cel.bind(own, device.attributes['dra.example.com'], own.one && own.two == 'x')"}}]}),
+                ),
+                &[],
+            ),
+            (
                 json!({"requests": vec![json!({}); 33]}),
                 &["d.requests: Too many: 33: must have at most 32 items"],
             ),
