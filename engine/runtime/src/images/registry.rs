@@ -177,11 +177,6 @@ impl Session<'_> {
     }
 
     async fn token(&self, url: &str, credentials: Option<&Credentials>) -> Result<String, RegistryError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(alias = "access_token")]
-            token: String,
-        }
         let failed = |reason: String| RegistryError::Request { method: Method::GET, url: url.into(), reason };
         let mut headers = HeaderMap::new();
         if let Some(credentials) = credentials {
@@ -198,10 +193,20 @@ impl Session<'_> {
             return Err(RegistryError::Denied(format!("authorization failed: {status}")));
         }
         let bytes = document(response).await.map_err(|error| failed(error.to_string()))?;
-        serde_json::from_slice::<Answer>(&bytes)
-            .map(|answer| answer.token)
-            .map_err(|error| failed(error.to_string()))
+        token_of(&bytes).map_err(failed)
     }
+}
+
+/// Servers send `token`, `access_token` as OAuth 2 has it, or, as Docker Hub does, both.
+fn token_of(answer: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        token: Option<String>,
+        access_token: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let given = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
+    given.ok_or_else(|| "authorization server did not include a token in the response".into())
 }
 
 fn basic(credentials: &Credentials) -> HeaderValue {
@@ -228,6 +233,19 @@ mod tests {
         assert_eq!(parameter(challenge, "scope").unwrap(), "repository:a/b:pull,push");
         assert_eq!(parameter(challenge, "realm").unwrap(), "https://auth.docker.io/token");
         assert_eq!(parameter(challenge, "absent"), None);
+    }
+
+    #[test]
+    fn a_token_comes_under_either_name_or_both() {
+        for (answer, expected) in [
+            (r#"{"token": "a"}"#, Some("a")),
+            (r#"{"access_token": "b", "expires_in": 300}"#, Some("b")),
+            (r#"{"token": "a", "access_token": "b"}"#, Some("a")),
+            (r#"{"token": "", "access_token": "b"}"#, Some("b")),
+            ("{}", None),
+        ] {
+            assert_eq!(token_of(answer.as_bytes()).ok().as_deref(), expected, "{answer}");
+        }
     }
 
     #[test]
