@@ -81,12 +81,11 @@ async fn remove(images: &ImageStore, options: &DataOptions, matches: &ArgMatches
 
 /// The layers go with an image's last name, and they are the root of its containers.
 async fn refuse_last_name_of_used(images: &ImageStore, options: &DataOptions, name: &str) -> Result<()> {
-    let Some(image) = images.resolve(name).await.with_context(|| format!("find image `{name}`"))? else {
-        return Ok(());
-    };
-    let users = coracle_runtime::containers::users_of_image(&runtime_config(options).state_dir, &image.id)
+    let ended = images.ended_by(name).await.with_context(|| format!("remove image `{name}`"))?;
+    let Some(id) = ended else { return Ok(()) };
+    let users = coracle_runtime::containers::users_of_image(&runtime_config(options).state_dir, &id)
         .context("list the containers")?;
-    if image.repo_tags.len() > 1 && !image.id.contains(name) || users.is_empty() {
+    if users.is_empty() {
         return Ok(());
     }
     bail!(

@@ -65,14 +65,41 @@ impl Entries {
         for entry in &mut self.images {
             entry.names.retain(|name| !new.names.contains(name));
         }
-        match self.images.iter_mut().find(|entry| entry.id == new.id) {
-            Some(known) => {
-                known.names.extend(new.names);
-                let fresh: Vec<String> =
-                    new.digests.into_iter().filter(|digest| !known.digests.contains(digest)).collect();
-                known.digests.extend(fresh);
+        let known = match self.images.iter().position(|entry| entry.id == new.id) {
+            Some(at) => &mut self.images[at],
+            None => {
+                self.images.push(Entry { names: Vec::new(), digests: Vec::new(), ..new });
+                self.images.last_mut().expect("it has just been put there")
             }
-            None => self.images.push(new),
+        };
+        add_new(&mut known.names, new.names);
+        add_new(&mut known.digests, new.digests);
+    }
+
+    /// Takes a tag or, with an id, an image out; images without names go. Returns the image's id.
+    fn take(&mut self, text: &str) -> Result<String, ImageError> {
+        let found = self.find(text)?.ok_or_else(|| ImageError::NoSuchImage(text.into()))?;
+        let reference = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
+        for entry in self.images.iter_mut().filter(|entry| entry.id == found.id) {
+            let tagged = entry.names.contains(&reference);
+            entry.names.retain(|name| tagged && *name != reference);
+        }
+        self.images.retain(|entry| entry.id != found.id || !entry.names.is_empty());
+        Ok(found.id)
+    }
+
+    /// The id of the image that goes when this name is removed.
+    pub fn ended_by(&self, text: &str) -> Result<Option<String>, ImageError> {
+        let mut left = self.clone();
+        let id = left.take(text)?;
+        Ok(left.images.iter().all(|entry| entry.id != id).then_some(id))
+    }
+}
+
+fn add_new(known: &mut Vec<String>, new: Vec<String>) {
+    for name in new {
+        if !known.contains(&name) {
+            known.push(name);
         }
     }
 }
@@ -158,16 +185,7 @@ impl Index {
 
     /// Removes a tag or, with an id, an image; images without names go, and layers that nothing names.
     pub fn remove(&self, text: &str) -> Result<(), ImageError> {
-        self.change(|entries| {
-            let found = entries.find(text)?.ok_or_else(|| ImageError::NoSuchImage(text.into()))?;
-            let reference = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
-            for entry in entries.images.iter_mut().filter(|entry| entry.id == found.id) {
-                let tagged = entry.names.contains(&reference);
-                entry.names.retain(|name| tagged && *name != reference);
-            }
-            entries.images.retain(|entry| entry.id != found.id || !entry.names.is_empty());
-            Ok(())
-        })?;
+        self.change(|entries| entries.take(text).map(|_| ()))?;
         self.collect_garbage()
     }
 
@@ -271,4 +289,38 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
         fs::rename(&beside, path)
     };
     write().map_err(ImageError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, names: &[&str]) -> Entry {
+        let names = names.iter().map(|name| format!("docker.io/library/{name}")).collect();
+        Entry { id: format!("sha256:{}", id.repeat(64)), names, digests: Vec::new(), layers: Vec::new() }
+    }
+
+    #[test]
+    fn a_name_is_recorded_once_and_the_last_one_takes_the_image_with_it() {
+        let mut entries = Entries::default();
+        entries.put(entry("a", &["bb:latest", "bb:latest"]));
+        assert_eq!(entries.images[0].names, ["docker.io/library/bb:latest"]);
+        entries.put(entry("a", &["a:1", "a:1", "bb:latest"]));
+        assert_eq!(entries.images[0].names, ["docker.io/library/a:1", "docker.io/library/bb:latest"]);
+        let id = entries.images[0].id.clone();
+        for (text, ends) in [("bb", false), ("a:1", false), (id.as_str(), true), (&id[7..20], true)] {
+            assert_eq!(entries.ended_by(text).unwrap().is_some(), ends, "{text}");
+        }
+        entries.take("a:1").unwrap();
+        assert_eq!(entries.ended_by("bb").unwrap(), Some(id));
+        assert!(entries.ended_by("a:1").is_err());
+    }
+
+    #[test]
+    fn an_index_with_a_name_twice_loses_both_at_once() {
+        let mut entries = Entries { images: vec![entry("a", &["bb:latest", "bb:latest"])] };
+        assert!(entries.ended_by("bb").unwrap().is_some());
+        entries.take("bb").unwrap();
+        assert!(entries.images.is_empty());
+    }
 }

@@ -134,6 +134,12 @@ impl ImageStore {
         blocking(move || store.0.index.remove(&reference)).await
     }
 
+    /// The id of the image that goes when this name is removed, because it is its last or the image's id.
+    pub async fn ended_by(&self, reference: &str) -> Result<Option<String>, ImageError> {
+        let (store, reference) = (self.clone(), reference.to_string());
+        blocking(move || store.0.index.read()?.ended_by(&reference)).await
+    }
+
     /// Unpacked layer directories, lowest first, for overlayfs.
     pub async fn layers(&self, image_id: &str) -> Result<Vec<PathBuf>, ImageError> {
         let (store, image_id) = (self.clone(), image_id.to_string());
