@@ -90,9 +90,13 @@ impl Registry {
 }
 
 impl Session<'_> {
-    /// The digest that a tag has now, without its content. Registries that do not say give `None`.
+    /// The digest that a tag has now, without its content. Registries that do not say give `None`, and so do those
+    /// that know no HEAD.
     pub async fn head(&mut self, version: &str) -> Result<Option<String>, RegistryError> {
-        let response = self.get(Method::HEAD, &format!("manifests/{version}")).await?;
+        let response = match self.get(Method::HEAD, &format!("manifests/{version}")).await {
+            Err(RegistryError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => return Ok(None),
+            other => other?,
+        };
         Ok(response
             .headers()
             .get("docker-content-digest")
@@ -117,13 +121,13 @@ impl Session<'_> {
     async fn get(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, RegistryError> {
         let mut response = self.ask(&method, path).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let challenge = response
+            let challenges: Vec<String> = response
                 .headers()
-                .get(header::WWW_AUTHENTICATE)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .to_string();
-            self.authorize(&challenge).await?;
+                .get_all(header::WWW_AUTHENTICATE)
+                .iter()
+                .filter_map(|value| value.to_str().ok().map(str::to_string))
+                .collect();
+            self.authorize(preferred(&challenges)).await?;
             response = self.ask(&method, path).await?;
         }
         match response.status() {
@@ -216,11 +220,27 @@ fn basic(credentials: &Credentials) -> HeaderValue {
     value
 }
 
-/// `key="value"` in a challenge; values may hold commas.
+/// A registry may offer several ways: a token is better than showing the password each time.
+fn preferred(challenges: &[String]) -> &str {
+    let scheme = |challenge: &str| challenge.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+    let of = |wanted: &str| challenges.iter().find(|challenge| scheme(challenge) == wanted);
+    of("bearer").or_else(|| of("basic")).or_else(|| challenges.first()).map_or("", String::as_str)
+}
+
+/// `key="value"` or `key=value` in a challenge (RFC 9110, section 11.2); quoted values may hold commas.
 fn parameter(parameters: &str, key: &str) -> Option<String> {
-    let start = parameters.find(&format!("{key}=\""))? + key.len() + 2;
-    let rest = &parameters[start..];
-    rest.find('"').map(|end| rest[..end].to_string())
+    let mut rest = parameters;
+    while let Some((name, after)) = rest.split_once('=') {
+        let (value, next) = match after.trim_start().strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        if name.trim_matches([',', ' ']).eq_ignore_ascii_case(key) {
+            return Some(value.trim().to_string());
+        }
+        rest = next;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -233,6 +253,19 @@ mod tests {
         assert_eq!(parameter(challenge, "scope").unwrap(), "repository:a/b:pull,push");
         assert_eq!(parameter(challenge, "realm").unwrap(), "https://auth.docker.io/token");
         assert_eq!(parameter(challenge, "absent"), None);
+        let unquoted = r#"Realm=https://auth.lan/token, service="a=b", scope=repository:a:pull"#;
+        assert_eq!(parameter(unquoted, "realm").unwrap(), "https://auth.lan/token");
+        assert_eq!(parameter(unquoted, "service").unwrap(), "a=b");
+        assert_eq!(parameter(unquoted, "scope").unwrap(), "repository:a:pull");
+    }
+
+    #[test]
+    fn of_several_challenges_a_token_is_preferred() {
+        let both = ["Negotiate", "Basic realm=\"r\"", "bearer realm=\"t\""].map(str::to_string);
+        assert_eq!(preferred(&both), both[2]);
+        assert_eq!(preferred(&both[..2]), both[1]);
+        assert_eq!(preferred(&both[..1]), "Negotiate");
+        assert_eq!(preferred(&[]), "");
     }
 
     #[test]

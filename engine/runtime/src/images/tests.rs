@@ -154,8 +154,8 @@ async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
     assert!(!dir.path().join("images/tmp/x").exists());
 }
 
-/// A registry on loopback that serves fixed paths, and says 401 until it sees a token. `stranger:x` gets a token, too,
-/// but one that opens nothing.
+/// A registry on loopback that serves fixed paths, but no HEAD of a `headless` one, and says 401 until it sees a token.
+/// `stranger:x` gets a token, too, but one that opens nothing.
 fn registry(paths: Vec<(String, Vec<u8>)>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -189,6 +189,9 @@ fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]
             .find(|(known, _)| *known == path.split('?').next().unwrap())
             .map(|(_, body)| body.clone());
         let (status, extra, body) = match found {
+            Some(_) if method == "HEAD" && path.ends_with("/headless") => {
+                ("405 Method Not Allowed", String::new(), Vec::new())
+            }
             Some(_) if is_stranger => ("200 OK", String::new(), br#"{"token": "nobody"}"#.to_vec()),
             Some(body) if path.starts_with("/token") || authorized => ("200 OK", String::new(), body),
             _ if !authorized => (
@@ -221,6 +224,7 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let port = registry(vec![
         ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
         ("/v2/app/manifests/v1".into(), manifest(&digest::of(&layer))),
+        ("/v2/app/manifests/headless".into(), manifest(&digest::of(&layer))),
         ("/v2/app/manifests/broken".into(), manifest(&wrong)),
         (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
         (format!("/v2/app/blobs/{}", digest::of(&layer)), layer.clone()),
@@ -239,6 +243,10 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
         fs::read_to_string(store.layers(&pulled.id).await.unwrap()[0].join("app")).unwrap(),
         "program"
     );
+
+    let again = store.pull(&format!("{name}:headless"), &shown).await.unwrap();
+    assert_eq!(again.id, pulled.id);
+    store.remove(&format!("{name}:headless")).await.unwrap();
 
     let absent = store.pull(&format!("{name}:v9"), &[]).await.unwrap_err().to_string();
     assert!(absent.ends_with(&format!("{name}:v9: not found")), "{absent}");
