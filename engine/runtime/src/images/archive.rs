@@ -8,8 +8,9 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking, digest, layers,
+    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking, digest,
     manifest::{Descriptor, Document, diff_ids, for_this_machine},
+    unpack::decompress,
 };
 
 /// Where an OCI layout, or containerd, writes an image's name.
@@ -74,7 +75,7 @@ impl ImageStore {
 /// Plain files only, below `target`.
 fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> Result<(), ImageError> {
     let failed = ImageError::io("read archive", archive);
-    let open = || layers::decompress(File::open(archive)?).map(tar::Archive::new);
+    let open = || decompress(File::open(archive)?).map(tar::Archive::new);
     let mut tar = match open() {
         Ok(tar) => tar,
         Err(error) => return Err(failed(error)),

@@ -17,6 +17,7 @@ mod manifest;
 mod pull;
 mod reference;
 mod registry;
+mod unpack;
 mod users;
 
 use std::{path::PathBuf, sync::Arc};
