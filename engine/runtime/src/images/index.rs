@@ -114,7 +114,7 @@ type FileIdentity = (u64, i64, i64);
 
 impl Index {
     pub fn open(dir: &Path) -> Result<Index, ImageError> {
-        for folder in ["", "configs", "layers", "tmp"] {
+        for folder in ["", "configs", "layers", "notes", "tmp"] {
             let path = dir.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::io("create", &path))?;
         }

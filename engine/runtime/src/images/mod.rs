@@ -1,8 +1,8 @@
 //! Images: references, pull from registries, archives, content-addressed layers.
 //!
 //! On disk: `index.json` names images and their layers, `configs/<digest>.json` holds each image's configuration as it
-//! came, `layers/<diff id>/` each layer unpacked, once for all images that share it. Several processes may work on one
-//! directory: changes happen under a lock, and every look reads an index that changed.
+//! came, `layers/<diff id>/` each layer unpacked, once for all images that share it, with `notes/<diff id>`. Several
+//! processes may work on one directory: changes happen under a lock, and every look reads an index that changed.
 //!
 //! Invariant: what the index names is complete on disk. An interrupted pull leaves only files below `tmp`.
 //! Source:    <https://github.com/opencontainers/image-spec>, <https://github.com/opencontainers/distribution-spec>
@@ -11,6 +11,7 @@ mod archive;
 mod commit;
 mod digest;
 mod http;
+mod implicit;
 mod index;
 mod layers;
 mod manifest;
@@ -23,6 +24,7 @@ mod users;
 use std::{path::PathBuf, sync::Arc};
 
 pub use commit::{BaseImage, BaseLayer, NewLayer};
+pub(crate) use implicit::inherited;
 use index::Index;
 use pull::Pulls;
 pub use reference::Reference;

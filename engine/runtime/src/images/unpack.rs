@@ -347,6 +347,11 @@ mod tests {
             let (dir, _) = unpacked(Tar::of(entries)).unwrap_or_else(|error| panic!("{entries:?}: {error}"));
             assert_eq!(seen(&dir.path().join("layer")), expected, "{entries:?}");
         }
+        let (_dir, implicit) =
+            unpacked(Tar::of(&["./", "a/b/f", "a/", "c/d/f", "c/d/g", "e/f", "e"])).unwrap();
+        assert_eq!(implicit.implicit, ["a/b", "c", "c/d"].map(PathBuf::from).into());
+        let (_dir, implicit) = unpacked(Tar::of(&["a/"])).unwrap();
+        assert_eq!(implicit.implicit, [PathBuf::new()].into());
         for entries in [&["../f"][..], &["d/.wh..."], &["l -> l", "l/f"], &["f", "f/g"], &["a = ../tar"]] {
             assert!(unpacked(Tar::of(entries)).is_err(), "{entries:?}");
         }
