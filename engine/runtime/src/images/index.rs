@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ImageConfig, ImageError, Reference, layers, reference};
+
+/// A failed pull is tried again within five minutes, and then finds the layers that it finished.
+const KEPT_FOR_RETRY: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Entries {
@@ -124,6 +128,7 @@ impl Index {
             let _ = fs::remove_dir_all(&tmp);
             fs::create_dir_all(&tmp).map_err(ImageError::io("create", &tmp))?;
         }
+        index.tidy();
         Ok(index)
     }
 
@@ -186,18 +191,32 @@ impl Index {
     /// Removes a tag or, with an id, an image; images without names go, and layers that nothing names.
     pub fn remove(&self, text: &str) -> Result<(), ImageError> {
         self.change(|entries| entries.take(text).map(|_| ()))?;
-        self.collect_garbage()
+        self.collect_garbage(Duration::ZERO)
     }
 
-    fn collect_garbage(&self) -> Result<(), ImageError> {
+    /// Removes layers of pulls that failed and were not tried again. That it cannot be done hinders nobody.
+    pub fn tidy(&self) {
+        if let Err(error) = self.collect_garbage(KEPT_FOR_RETRY) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "left over layers could not be removed"
+            );
+        }
+    }
+
+    fn collect_garbage(&self, spared: Duration) -> Result<(), ImageError> {
         // Left for the next removal when a pull is under way, which may count on any layer that is here.
         let Some(_alone) = self.alone()? else { return Ok(()) };
         let _lock = self.lock()?;
+        // Somebody took the list away: containers may run on what it named.
+        if !self.dir.join("index.json").exists() {
+            return Ok(());
+        }
         let entries = self.read()?;
         let known_layers = |name: &str| {
             entries.images.iter().any(|entry| entry.layers.iter().any(|layer| layer.diff_id.ends_with(name)))
         };
-        layers::retain(&self.dir, known_layers)?;
+        layers::retain(&self.dir, known_layers, spared)?;
         let configs = self.dir.join("configs");
         for file in fs::read_dir(&configs).map_err(ImageError::io("list", &configs))?.flatten() {
             let name = file.file_name().to_string_lossy().trim_end_matches(".json").to_string();

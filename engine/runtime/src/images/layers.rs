@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -84,12 +85,16 @@ fn settle(from: &Path, place: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the layers whose name `keep` does not know.
-pub fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<(), ImageError> {
+/// Removes the layers whose name `keep` does not know. One that came less than `spared` ago may yet be asked for.
+pub fn retain(dir: &Path, keep: impl Fn(&str) -> bool, spared: Duration) -> Result<(), ImageError> {
+    // Notes last: they tell how old a layer is.
     for folder in ["layers", "notes"] {
         let folder = dir.join(folder);
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))?.flatten() {
-            if !keep(&entry.file_name().to_string_lossy()) {
+            let came =
+                fs::metadata(dir.join("notes").join(entry.file_name())).and_then(|note| note.modified());
+            let age = came.ok().and_then(|came| came.elapsed().ok()).unwrap_or(Duration::MAX);
+            if !keep(&entry.file_name().to_string_lossy()) && age >= spared {
                 remove(dir, &entry.path()).map_err(ImageError::io("remove", &entry.path()))?;
             }
         }

@@ -4,7 +4,8 @@
 //! came, `layers/<diff id>/` each layer unpacked, once for all images that share it, with `notes/<diff id>`. Several
 //! processes may work on one directory: changes happen under a lock, and every look reads an index that changed.
 //!
-//! Invariant: what the index names is complete on disk. An interrupted pull leaves only files below `tmp`.
+//! Invariant: what the index names is complete on disk. An interrupted pull leaves files below `tmp`, and whole layers,
+//! which the next try takes or a later pull removes.
 //! Source:    <https://github.com/opencontainers/image-spec>, <https://github.com/opencontainers/distribution-spec>
 
 mod archive;

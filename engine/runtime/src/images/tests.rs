@@ -257,6 +257,61 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_a_failed_pull_finished_is_not_downloaded_again() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let layers = [tar_of(&[("a", "1")]), tar_of(&[("b", "2")])];
+    let config = config_of(&layers);
+    let manifest = |digests: [&str; 2]| {
+        let layers = digests.map(|digest| json!({"digest": digest, "size": 1}));
+        let config = json!({"digest": digest::of(&config), "size": 1});
+        serde_json::to_vec(&json!({"schemaVersion": 2, "config": config, "layers": layers})).unwrap()
+    };
+    let [first, second] = [digest::of(&layers[0]), digest::of(&layers[1])];
+    let nowhere = format!("sha256:{}", "0".repeat(64));
+    let port = registry(vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        ("/v2/app/manifests/fails".into(), manifest([&first, &nowhere])),
+        ("/v2/app/manifests/again".into(), manifest([&nowhere, &second])),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
+        (format!("/v2/app/blobs/{first}"), layers[0].clone()),
+        (format!("/v2/app/blobs/{second}"), layers[1].clone()),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    store.pull(&format!("127.0.0.1:{port}/app:fails"), &[]).await.unwrap_err();
+    assert_eq!(layer_count(dir.path()), 1);
+    let pulled = store.pull(&format!("127.0.0.1:{port}/app:again"), &[]).await.unwrap();
+    assert_eq!(pulled.size_bytes, (layers[0].len() + layers[1].len()) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_no_image_names_go_when_no_retry_can_want_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = store(dir.path()).await;
+    let place = |folder: &str, name: &str| dir.path().join("images").join(folder).join(name);
+    for name in ["old", "fresh"] {
+        fs::create_dir(place("layers", name)).unwrap();
+        fs::write(place("notes", name), "{}").unwrap();
+    }
+    fs::create_dir(place("layers", "without-note")).unwrap();
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 3, "without a list, nothing is left over");
+    fs::write(dir.path().join("images/index.json"), r#"{"images": []}"#).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(86400);
+    fs::File::options().write(true).open(place("notes", "old")).unwrap().set_modified(long_ago).unwrap();
+    let bringing = images.0.index.bringing().unwrap();
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 3);
+    drop(bringing);
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 1);
+    assert!(place("layers", "fresh").exists() && place("notes", "fresh").exists());
+    assert!(!place("notes", "old").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_not_there_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
