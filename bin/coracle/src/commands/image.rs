@@ -13,7 +13,7 @@ use crate::{
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
     let import = Command::new("import")
-        .about("Import a docker or OCI archive (tar, tar.gz)")
+        .about("Import a docker or OCI archive (tar, tar.gz, tar.zst)")
         .arg(Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)));
     let ls = Command::new("ls").about("List images");
     let rm = Command::new("rm")

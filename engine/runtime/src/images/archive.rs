@@ -1,6 +1,7 @@
 //! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar or tar.gz.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     path::{Component, Path, PathBuf},
 };
@@ -33,7 +34,7 @@ struct Found {
 }
 
 impl ImageStore {
-    /// Imports every image of an archive. Returns what was imported.
+    /// Imports every image of an archive. Returns what was imported, with the names that the archive has for it.
     pub async fn import(&self, archive: PathBuf) -> Result<Vec<ImageConfig>, ImageError> {
         let store = self.clone();
         blocking(move || {
@@ -44,15 +45,21 @@ impl ImageStore {
             unpack(&archive, unpacked.path(), &bad)?;
             let found = read(unpacked.path()).map_err(bad)?;
             let images = found.into_iter().map(|image| {
-                let id = store.take(image, &bad)?;
-                store.resolve_now(&id)?.ok_or(ImageError::NoSuchImage(id))
+                let (id, repo_tags) = store.take(image, &bad)?;
+                let taken = store.resolve_now(&id)?.ok_or(ImageError::NoSuchImage(id))?;
+                Ok(ImageConfig { repo_tags, ..taken })
             });
             images.collect()
         })
         .await
     }
 
-    fn take(&self, image: Found, bad: &dyn Fn(String) -> ImageError) -> Result<String, ImageError> {
+    /// Returns its id and its names.
+    fn take(
+        &self,
+        image: Found,
+        bad: &dyn Fn(String) -> ImageError,
+    ) -> Result<(String, Vec<String>), ImageError> {
         let config = fs::read(&image.config).map_err(ImageError::io("read", &image.config))?;
         let diff_ids = diff_ids(&config)
             .map_err(|error| bad(format!("an image's configuration cannot be read: {error}")))?;
@@ -65,10 +72,12 @@ impl ImageStore {
         }
         let names =
             image.names.iter().map(|name| Reference::parse(name).map(|reference| reference.to_string()));
-        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let mut names = names.collect::<Result<Vec<_>, _>>()?;
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         let layers =
             diff_ids.into_iter().zip(image.layers).map(|(diff_id, file)| NewLayer::Tar { diff_id, file });
-        self.commit_now(names, &config, layers.collect())
+        Ok((self.commit_now(names.clone(), &config, layers.collect())?, names))
     }
 }
 

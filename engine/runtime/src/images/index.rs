@@ -41,6 +41,13 @@ pub struct EntryLayer {
     pub size_bytes: u64,
 }
 
+impl Entry {
+    pub fn damaged(&self, part: String, source: std::io::Error) -> ImageError {
+        let image = self.names.first().or(self.digests.first()).unwrap_or(&self.id);
+        ImageError::DamagedImage { image: image.clone(), part, source }
+    }
+}
+
 impl Entries {
     /// By id, by the start of an id, by tag or by digest.
     pub fn find(&self, text: &str) -> Result<Option<Entry>, ImageError> {
@@ -157,8 +164,8 @@ impl Index {
             return Ok(entries.clone());
         }
         let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
-        let entries: Entries =
-            serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))?;
+        let entries: Entries = serde_json::from_slice(&bytes)
+            .map_err(|source| ImageError::DamagedIndex { path: path.display().to_string(), source })?;
         let entries = Arc::new(entries);
         *cache = Some((identity, entries.clone()));
         Ok(entries)
@@ -236,14 +243,14 @@ impl Index {
     }
 
     /// The configuration as the image brought it.
-    pub fn config_json(&self, id: &str) -> Result<Value, ImageError> {
-        let path = self.config_path(id);
-        let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))
+    pub fn config_json(&self, entry: &Entry) -> Result<Value, ImageError> {
+        let read = fs::read(self.config_path(&entry.id));
+        read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .map_err(|error| entry.damaged("its configuration".into(), error))
     }
 
     pub fn config(&self, entry: &Entry) -> Result<ImageConfig, ImageError> {
-        let json = self.config_json(&entry.id)?;
+        let json = self.config_json(entry)?;
         let config = &json["config"];
         let list = |key: &str| -> Vec<String> {
             config[key]

@@ -26,7 +26,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use commit::{BaseImage, BaseLayer, NewLayer};
 pub(crate) use implicit::inherited;
-use index::Index;
+use index::{EntryLayer, Index};
 use pull::Pulls;
 pub use reference::Reference;
 use registry::Registry;
@@ -77,6 +77,15 @@ pub enum ImageError {
     Failed { action: &'static str, subject: String, source: std::io::Error },
     #[error("archive `{archive}`: {reason}")]
     Archive { archive: String, reason: String },
+    /// `image` is a name, or else the id.
+    #[error(
+        "image `{image}` is damaged, {part} cannot be read: import or pull it again, or `coracle image rm` it"
+    )]
+    DamagedImage { image: String, part: String, source: std::io::Error },
+    #[error(
+        "the list of images `{path}` is damaged: after `coracle down`, remove it and import or pull them again"
+    )]
+    DamagedIndex { path: String, source: serde_json::Error },
     #[error("no such image `{0}`")]
     NoSuchImage(String),
 }
@@ -149,7 +158,13 @@ impl ImageStore {
         let (store, image_id) = (self.clone(), image_id.to_string());
         blocking(move || {
             let entry = store.0.index.read()?.find(&image_id)?.ok_or(ImageError::NoSuchImage(image_id))?;
-            Ok(entry.layers.iter().map(|layer| layers::directory(&store.0.dir, &layer.diff_id)).collect())
+            let place = |layer: &EntryLayer| {
+                let place = layers::directory(&store.0.dir, &layer.diff_id);
+                let there = std::fs::metadata(&place);
+                there.map_err(|error| entry.damaged(format!("layer `{}`", layer.diff_id), error))?;
+                Ok(place)
+            };
+            entry.layers.iter().map(place).collect()
         })
         .await
     }

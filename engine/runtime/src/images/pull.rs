@@ -78,7 +78,10 @@ impl ImageStore {
     ) -> Result<ImageConfig, PullError> {
         if let Some(digest) = session.head(reference.version()).await? {
             let present = format!("{}@{digest}", reference.repository());
-            if let Some(image) = self.resolve(&present).await? {
+            // A damaged one is made whole.
+            if let Ok(Some(image)) = self.resolve(&present).await
+                && self.layers(&image.id).await.is_ok()
+            {
                 return Ok(self.name(image, reference, &present).await?);
             }
         }

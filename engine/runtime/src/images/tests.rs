@@ -122,6 +122,37 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_named_and_made_whole_by_another_import() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let layer = tar_of(&[("app", "program")]);
+    let store = store(dir.path()).await;
+    let import = |tag: &str| store.import(docker_archive(dir.path(), tag, std::slice::from_ref(&layer)));
+    let image = import("app:v1").await.unwrap().remove(0);
+    assert_eq!(import("app:v2").await.unwrap()[0].repo_tags, ["docker.io/library/app:v2"]);
+
+    fs::remove_dir_all(&store.layers(&image.id).await.unwrap()[0]).unwrap();
+    let error = store.layers(&image.id).await.unwrap_err().to_string();
+    let lost = digest::of(&layer);
+    assert!(
+        error.starts_with(&format!("image `docker.io/library/app:v1` is damaged, layer `{lost}`")),
+        "{error}"
+    );
+    fs::remove_dir_all(dir.path().join("images/configs")).unwrap();
+    fs::create_dir(dir.path().join("images/configs")).unwrap();
+    let error = store.resolve("app:v1").await.unwrap_err().to_string();
+    assert!(error.contains("is damaged, its configuration"), "{error}");
+    import("app:v1").await.unwrap();
+    assert!(store.resolve("app:v1").await.unwrap().is_some() && store.layers(&image.id).await.is_ok());
+
+    fs::write(dir.path().join("images/index.json"), "{").unwrap();
+    let error = store.list().await.unwrap_err().to_string();
+    assert!(error.contains("index.json` is damaged: after `coracle down`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).await;
