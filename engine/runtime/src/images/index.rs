@@ -1,9 +1,9 @@
 //! Which images there are: `index.json`, replaced atomically under a lock, read anew when it changed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{ErrorKind, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -125,7 +125,8 @@ type FileIdentity = (u64, i64, i64);
 
 impl Index {
     pub fn open(dir: &Path) -> Result<Index, ImageError> {
-        for folder in ["", "configs", "layers", "notes", "tmp"] {
+        private(dir).map_err(ImageError::io("create", dir))?;
+        for folder in ["configs", "layers", "notes", "tmp"] {
             let path = dir.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::io("create", &path))?;
         }
@@ -305,6 +306,19 @@ impl Index {
     }
 }
 
+/// Layers hold programs that run with their owner's rights, and files that are not for all to read.
+fn private(dir: &Path) -> std::io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::set_permissions(dir, Permissions::from_mode(0o700))
+        }
+        other => other,
+    }
+}
+
 /// Written beside, synced, renamed: a reader sees the old or the new file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
@@ -324,6 +338,18 @@ mod tests {
     fn entry(id: &str, names: &[&str]) -> Entry {
         let names = names.iter().map(|name| format!("docker.io/library/{name}")).collect();
         Entry { id: format!("sha256:{}", id.repeat(64)), names, digests: Vec::new(), layers: Vec::new() }
+    }
+
+    #[test]
+    fn the_directory_is_its_owners_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data/images");
+        let mode = || fs::metadata(&dir).unwrap().mode() & 0o777;
+        Index::open(&dir).unwrap();
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        Index::open(&dir).unwrap();
+        assert_eq!(mode(), 0o700);
     }
 
     #[test]
