@@ -1,4 +1,4 @@
-//! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar or tar.gz.
+//! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar, tar.gz or tar.zst.
 
 use std::{
     collections::HashSet,
@@ -9,9 +9,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking, digest,
+    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking,
+    compression::decompress,
+    digest,
     manifest::{Descriptor, Document, diff_ids, for_this_machine},
-    unpack::decompress,
 };
 
 /// Where an OCI layout, or containerd, writes an image's name.

@@ -10,6 +10,7 @@
 
 mod archive;
 mod commit;
+mod compression;
 mod digest;
 mod http;
 mod implicit;

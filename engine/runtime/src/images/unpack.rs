@@ -10,20 +10,18 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File, Metadata, Permissions},
-    io::{self, BufReader, ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
     path::{Component, Path, PathBuf},
 };
 
-use flate2::read::MultiGzDecoder;
 use nix::{
     errno::Errno,
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
-use ruzstd::decoding::StreamingDecoder;
 use tar::EntryType;
 
-use super::digest::Hashing;
+use super::{compression::decompress, digest::Hashing};
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -58,19 +56,6 @@ pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
     // The digest covers the padding behind the last entry too.
     io::copy(&mut tar, &mut io::sink())?;
     Ok(Unpacked { diff_id: tar.digest(), size_bytes: tar.bytes, implicit: layer.implicit })
-}
-
-/// The tar inside a layer's file.
-pub fn decompress(file: File) -> io::Result<Box<dyn Read>> {
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let head = io::BufRead::fill_buf(&mut reader)?;
-    if head.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(MultiGzDecoder::new(reader)));
-    }
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        return Ok(Box::new(StreamingDecoder::new(reader).map_err(io::Error::other)?));
-    }
-    Ok(Box::new(reader))
 }
 
 struct Layer<'a> {
