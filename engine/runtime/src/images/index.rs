@@ -321,12 +321,12 @@ fn private(dir: &Path) -> std::io::Result<()> {
 
 /// Written beside, synced, renamed: a reader sees the old or the new file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
     };
     write().map_err(ImageError::io("write", path))
 }
@@ -366,6 +366,18 @@ mod tests {
         entries.take("a:1").unwrap();
         assert_eq!(entries.ended_by("bb").unwrap(), Some(id));
         assert!(entries.ended_by("a:1").is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_replaced_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| replace(&path, b"{}").unwrap()));
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
