@@ -104,10 +104,16 @@ fn fit(key: &str, repository: &str) -> Option<usize> {
 
 fn auths(secret: &Secret) -> BTreeMap<String, Auth> {
     let data = |key: &str| secret.data.as_ref()?.get(key).map(|b| b.0.as_slice());
-    if let Some(config) = data(".dockerconfigjson") {
-        return serde_json::from_slice::<DockerConfig>(config).map(|c| c.auths).unwrap_or_default();
+    match secret.type_.as_deref() {
+        Some("kubernetes.io/dockerconfigjson") => data(".dockerconfigjson")
+            .and_then(|config| serde_json::from_slice::<DockerConfig>(config).ok())
+            .map(|config| config.auths)
+            .unwrap_or_default(),
+        Some("kubernetes.io/dockercfg") => {
+            data(".dockercfg").and_then(|config| serde_json::from_slice(config).ok()).unwrap_or_default()
+        }
+        _ => BTreeMap::new(),
     }
-    data(".dockercfg").and_then(|c| serde_json::from_slice(c).ok()).unwrap_or_default()
 }
 
 /// What to show the image's registry, the most specific first.
@@ -153,19 +159,22 @@ mod tests {
             "reg.example.com/team": {"username": "team", "password": "t"},
             "other.test": {"username": "other", "password": "o"}
         }});
-        let secret = Secret {
+        let mut secret = Secret {
+            type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
             data: Some(BTreeMap::from([(
                 ".dockerconfigjson".to_owned(),
                 k8s_openapi::ByteString(config.to_string().into_bytes()),
             )])),
             ..Secret::default()
         };
-        let names = |image: &str| -> Vec<String> {
-            credentials_for(image, std::iter::once(&secret)).into_iter().map(|c| c.username).collect()
+        let names = |image: &str, secret: &Secret| -> Vec<String> {
+            credentials_for(image, std::iter::once(secret)).into_iter().map(|c| c.username).collect()
         };
-        assert_eq!(names("nginx"), ["hub"]);
-        assert_eq!(names("reg.example.com/team/app:1"), ["team", "wild"]);
-        assert_eq!(names("reg.example.com/teams/app:1"), ["wild"]);
-        assert!(names("quay.io/x/y").is_empty());
+        assert_eq!(names("nginx", &secret), ["hub"]);
+        assert_eq!(names("reg.example.com/team/app:1", &secret), ["team", "wild"]);
+        assert_eq!(names("reg.example.com/teams/app:1", &secret), ["wild"]);
+        assert!(names("quay.io/x/y", &secret).is_empty());
+        secret.type_ = Some("Opaque".to_owned());
+        assert!(names("nginx", &secret).is_empty());
     }
 }

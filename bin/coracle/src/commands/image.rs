@@ -13,7 +13,7 @@ use crate::{
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
     let import = Command::new("import")
-        .about("Import a docker or OCI archive (tar, tar.gz)")
+        .about("Import a docker or OCI archive (tar, tar.gz, tar.zst)")
         .arg(Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)));
     let ls = Command::new("ls").about("List images");
     let rm = Command::new("rm")
@@ -82,12 +82,11 @@ async fn remove(images: &ImageStore, options: &DataOptions, matches: &ArgMatches
 
 /// The layers go with an image's last name, and they are the root of its containers.
 async fn refuse_last_name_of_used(images: &ImageStore, options: &DataOptions, name: &str) -> Result<()> {
-    let Some(image) = images.resolve(name).await.with_context(|| format!("find image `{name}`"))? else {
-        return Ok(());
-    };
-    let users = coracle_runtime::containers::users_of_image(&runtime_config(options).state_dir, &image.id)
+    let ended = images.ended_by(name).await.with_context(|| format!("remove image `{name}`"))?;
+    let Some(id) = ended else { return Ok(()) };
+    let users = coracle_runtime::containers::users_of_image(&runtime_config(options).state_dir, &id)
         .context("list the containers")?;
-    if image.repo_tags.len() > 1 && !image.id.contains(name) || users.is_empty() {
+    if users.is_empty() {
         return Ok(());
     }
     bail!(

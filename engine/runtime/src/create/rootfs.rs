@@ -18,6 +18,7 @@ use nix::{
 
 use crate::{
     api::{ContainerSpec, Propagation},
+    images::inherited,
     record::ContainerRecord,
 };
 
@@ -69,7 +70,13 @@ fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(
     let upper = directory.join("upper");
     if let Some(top) = layers.last() {
         // The root directory of a container has the mode and owner that its image gives it.
-        copy_owner(top, &upper).map_err(failed("set mode and owner of", &upper))?;
+        let metadata = fs::metadata(top).map_err(failed("read", top))?;
+        copy_owner(&metadata, &upper).map_err(failed("set mode and owner of", &upper))?;
+    }
+    for (path, metadata) in inherited(layers) {
+        let path = upper.join(path);
+        fs::create_dir_all(&path).map_err(failed("create", &path))?;
+        copy_owner(&metadata, &path).map_err(failed("set mode and owner of", &path))?;
     }
     let (names, lower) = short_names(directory, layers)?;
     std::env::set_current_dir(&names).map_err(failed("enter", &names))?;
@@ -107,9 +114,8 @@ fn short_names(directory: &Path, layers: &[PathBuf]) -> Result<(PathBuf, Vec<Str
 /// Leaves room in 4096 bytes for the two other directories.
 const MAX_NAMES: usize = 2048;
 
-fn copy_owner(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_owner(metadata: &fs::Metadata, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
-    let metadata = fs::metadata(from)?;
     chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
     fs::set_permissions(to, metadata.permissions())
 }

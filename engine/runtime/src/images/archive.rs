@@ -1,6 +1,7 @@
-//! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar or tar.gz.
+//! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar, tar.gz or tar.zst.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     path::{Component, Path, PathBuf},
 };
@@ -8,8 +9,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking, digest, layers,
-    manifest::{Document, diff_ids, for_this_machine},
+    ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking,
+    compression::decompress,
+    digest,
+    manifest::{Descriptor, Document, diff_ids, for_this_machine},
 };
 
 /// Where an OCI layout, or containerd, writes an image's name.
@@ -32,7 +35,7 @@ struct Found {
 }
 
 impl ImageStore {
-    /// Imports every image of an archive. Returns what was imported.
+    /// Imports every image of an archive. Returns what was imported, with the names that the archive has for it.
     pub async fn import(&self, archive: PathBuf) -> Result<Vec<ImageConfig>, ImageError> {
         let store = self.clone();
         blocking(move || {
@@ -43,15 +46,21 @@ impl ImageStore {
             unpack(&archive, unpacked.path(), &bad)?;
             let found = read(unpacked.path()).map_err(bad)?;
             let images = found.into_iter().map(|image| {
-                let id = store.take(image, &bad)?;
-                store.resolve_now(&id)?.ok_or(ImageError::NoSuchImage(id))
+                let (id, repo_tags) = store.take(image, &bad)?;
+                let taken = store.resolve_now(&id)?.ok_or(ImageError::NoSuchImage(id))?;
+                Ok(ImageConfig { repo_tags, ..taken })
             });
             images.collect()
         })
         .await
     }
 
-    fn take(&self, image: Found, bad: &dyn Fn(String) -> ImageError) -> Result<String, ImageError> {
+    /// Returns its id and its names.
+    fn take(
+        &self,
+        image: Found,
+        bad: &dyn Fn(String) -> ImageError,
+    ) -> Result<(String, Vec<String>), ImageError> {
         let config = fs::read(&image.config).map_err(ImageError::io("read", &image.config))?;
         let diff_ids = diff_ids(&config)
             .map_err(|error| bad(format!("an image's configuration cannot be read: {error}")))?;
@@ -64,17 +73,19 @@ impl ImageStore {
         }
         let names =
             image.names.iter().map(|name| Reference::parse(name).map(|reference| reference.to_string()));
-        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let mut names = names.collect::<Result<Vec<_>, _>>()?;
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         let layers =
             diff_ids.into_iter().zip(image.layers).map(|(diff_id, file)| NewLayer::Tar { diff_id, file });
-        self.commit_now(names, &config, layers.collect())
+        Ok((self.commit_now(names.clone(), &config, layers.collect())?, names))
     }
 }
 
 /// Plain files only, below `target`.
 fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> Result<(), ImageError> {
     let failed = ImageError::io("read archive", archive);
-    let open = || layers::decompress(File::open(archive)?).map(tar::Archive::new);
+    let open = || decompress(File::open(archive)?).map(tar::Archive::new);
     let mut tar = match open() {
         Ok(tar) => tar,
         Err(error) => return Err(failed(error)),
@@ -122,9 +133,13 @@ fn read_oci(dir: &Path) -> Result<Vec<Found>, String> {
     let Document::Index { manifests } = read_json(&dir.join("index.json"))? else {
         return Err("index.json has no manifests".into());
     };
+    let fitting = fitting(&manifests);
+    if fitting.is_empty() {
+        return Err("no image for this machine".into());
+    }
     let mut found = Vec::new();
-    for descriptor in &manifests {
-        let name = NAMES.iter().find_map(|key| descriptor.annotations.get(*key)).cloned();
+    for descriptor in fitting {
+        let name = name_of(descriptor).cloned();
         let mut document = read_blob(dir, &descriptor.digest)?;
         if let Document::Index { manifests } = &document {
             let fitting = for_this_machine(manifests).ok_or("no image for this machine")?;
@@ -144,6 +159,25 @@ fn read_oci(dir: &Path) -> Result<Vec<Found>, String> {
         });
     }
     Ok(found)
+}
+
+fn name_of(descriptor: &Descriptor) -> Option<&String> {
+    NAMES.iter().find_map(|key| descriptor.annotations.get(*key))
+}
+
+/// A name that comes with several platforms is this machine's. What has no name may be several images.
+fn fitting(manifests: &[Descriptor]) -> Vec<&Descriptor> {
+    let mut fitting = Vec::new();
+    for descriptor in manifests {
+        let alike: Vec<Descriptor> = match name_of(descriptor) {
+            Some(name) => manifests.iter().filter(|other| name_of(other) == Some(name)).cloned().collect(),
+            None => vec![descriptor.clone()],
+        };
+        if for_this_machine(&alike).is_some_and(|fits| fits.digest == descriptor.digest) {
+            fitting.push(descriptor);
+        }
+    }
+    fitting
 }
 
 fn read_blob(dir: &Path, digest: &str) -> Result<Document, String> {
@@ -180,4 +214,34 @@ fn file(dir: &Path, name: &str) -> Result<PathBuf, String> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     let bytes = fs::read(path).map_err(|error| format!("read {}: {error}", path.display()))?;
     serde_json::from_slice(&bytes).map_err(|error| format!("read {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_name_with_several_platforms_this_machines_is_taken() {
+        let here = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let entry = |digest: &str, architecture: &str, name: &str| {
+            let annotations = if name.is_empty() { json!({}) } else { json!({NAMES[1]: name}) };
+            let platform =
+                (!architecture.is_empty()).then(|| json!({"os": "linux", "architecture": architecture}));
+            json!({"digest": digest, "platform": platform, "annotations": annotations})
+        };
+        let manifests: Vec<Descriptor> = serde_json::from_value(json!([
+            entry("1", here, "a"),
+            entry("2", "s390x", "a"),
+            entry("3", "s390x", "other"),
+            entry("4", "", "b"),
+            entry("5", "s390x", ""),
+            entry("6", here, ""),
+            entry("7", "", ""),
+        ]))
+        .unwrap();
+        let taken: Vec<&str> = fitting(&manifests).iter().map(|entry| entry.digest.as_str()).collect();
+        assert_eq!(taken, ["1", "4", "6", "7"]);
+    }
 }

@@ -40,7 +40,7 @@ impl ImageStore {
         let (store, reference) = (self.clone(), reference.to_string());
         blocking(move || {
             let Some(entry) = store.0.index.read()?.find(&reference)? else { return Ok(None) };
-            let config = store.0.index.config_json(&entry.id)?;
+            let config = store.0.index.config_json(&entry)?;
             let layers = entry.layers.into_iter().map(|layer| BaseLayer {
                 directory: layers::directory(&store.0.dir, &layer.diff_id),
                 diff_id: layer.diff_id,

@@ -1,10 +1,11 @@
-//! The HTTP client for registries: TLS by rustls, names by hickory (a static binary has no name service switch).
+//! The HTTP client for registries: TLS by rustls, names by /etc/hosts, then by hickory (a static binary has no name
+//! service switch).
 
 use std::{
     fs::File,
     future::Future,
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -49,6 +50,9 @@ const MAX_DOCUMENT_BYTES: usize = 8 << 20;
 
 /// Certificates that the machine's owner trusts besides the built-in ones.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Read at each connection, as its owner may change it at any time.
+const HOSTS: &str = "/etc/hosts";
 
 type Connection = HttpsConnector<HttpConnector<Names>>;
 
@@ -191,6 +195,11 @@ impl tower_service::Service<Name> for Names {
     fn call(&mut self, name: Name) -> Self::Future {
         let names = self.0.clone();
         Box::pin(async move {
+            let hosts = std::fs::read_to_string(HOSTS).unwrap_or_default();
+            let listed = addresses_in(&hosts, name.as_str());
+            if !listed.is_empty() {
+                return Ok(sockets(listed));
+            }
             let resolver = names.get_or_init(|| TokioResolver::builder_tokio().ok()?.build().ok());
             let resolver = resolver
                 .as_ref()
@@ -198,7 +207,37 @@ impl tower_service::Service<Name> for Names {
             let found = resolver.lookup_ip(name.as_str()).await;
             let found =
                 found.map_err(|_| io::Error::other(format!("lookup {}: no such host", name.as_str())))?;
-            Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
+            Ok(sockets(found.iter().collect()))
         })
+    }
+}
+
+fn sockets(addresses: Vec<IpAddr>) -> std::vec::IntoIter<SocketAddr> {
+    addresses.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter()
+}
+
+/// What hosts(5) lists for a name. Asking a name server too would make a listed name wait for one that is silent.
+fn addresses_in(hosts: &str, name: &str) -> Vec<IpAddr> {
+    let name = name.trim_end_matches('.');
+    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let listed = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|known| known.eq_ignore_ascii_case(name)).then_some(address)
+    });
+    listed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_hosts_file_needs_no_name_server() {
+        let hosts = "127.0.0.1 localhost\n# 10.0.0.9 registry.lan\n10.0.0.1\tregistry.lan  Mirror # mirror.lan\nfd00::1 registry.lan\n";
+        let found = |name| addresses_in(hosts, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found("registry.lan"), ["10.0.0.1", "fd00::1"]);
+        assert_eq!(found("mirror."), ["10.0.0.1"]);
+        assert!(found("mirror.lan").is_empty());
     }
 }

@@ -1,11 +1,12 @@
 //! Which images there are: `index.json`, replaced atomically under a lock, read anew when it changed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{ErrorKind, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ImageConfig, ImageError, Reference, layers, reference};
+
+/// A failed pull is tried again within five minutes, and then finds the layers that it finished.
+const KEPT_FOR_RETRY: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Entries {
@@ -35,6 +39,13 @@ pub struct EntryLayer {
     pub diff_id: String,
     /// Of the uncompressed tar.
     pub size_bytes: u64,
+}
+
+impl Entry {
+    pub fn damaged(&self, part: String, source: std::io::Error) -> ImageError {
+        let image = self.names.first().or(self.digests.first()).unwrap_or(&self.id);
+        ImageError::DamagedImage { image: image.clone(), part, source }
+    }
 }
 
 impl Entries {
@@ -65,14 +76,41 @@ impl Entries {
         for entry in &mut self.images {
             entry.names.retain(|name| !new.names.contains(name));
         }
-        match self.images.iter_mut().find(|entry| entry.id == new.id) {
-            Some(known) => {
-                known.names.extend(new.names);
-                let fresh: Vec<String> =
-                    new.digests.into_iter().filter(|digest| !known.digests.contains(digest)).collect();
-                known.digests.extend(fresh);
+        let known = match self.images.iter().position(|entry| entry.id == new.id) {
+            Some(at) => &mut self.images[at],
+            None => {
+                self.images.push(Entry { names: Vec::new(), digests: Vec::new(), ..new });
+                self.images.last_mut().expect("it has just been put there")
             }
-            None => self.images.push(new),
+        };
+        add_new(&mut known.names, new.names);
+        add_new(&mut known.digests, new.digests);
+    }
+
+    /// Takes a tag or, with an id, an image out; images without names go. Returns the image's id.
+    fn take(&mut self, text: &str) -> Result<String, ImageError> {
+        let found = self.find(text)?.ok_or_else(|| ImageError::NoSuchImage(text.into()))?;
+        let reference = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
+        for entry in self.images.iter_mut().filter(|entry| entry.id == found.id) {
+            let tagged = entry.names.contains(&reference);
+            entry.names.retain(|name| tagged && *name != reference);
+        }
+        self.images.retain(|entry| entry.id != found.id || !entry.names.is_empty());
+        Ok(found.id)
+    }
+
+    /// The id of the image that goes when this name is removed.
+    pub fn ended_by(&self, text: &str) -> Result<Option<String>, ImageError> {
+        let mut left = self.clone();
+        let id = left.take(text)?;
+        Ok(left.images.iter().all(|entry| entry.id != id).then_some(id))
+    }
+}
+
+fn add_new(known: &mut Vec<String>, new: Vec<String>) {
+    for name in new {
+        if !known.contains(&name) {
+            known.push(name);
         }
     }
 }
@@ -87,7 +125,8 @@ type FileIdentity = (u64, i64, i64);
 
 impl Index {
     pub fn open(dir: &Path) -> Result<Index, ImageError> {
-        for folder in ["", "configs", "layers", "tmp"] {
+        private(dir).map_err(ImageError::io("create", dir))?;
+        for folder in ["configs", "layers", "notes", "tmp"] {
             let path = dir.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::io("create", &path))?;
         }
@@ -97,6 +136,7 @@ impl Index {
             let _ = fs::remove_dir_all(&tmp);
             fs::create_dir_all(&tmp).map_err(ImageError::io("create", &tmp))?;
         }
+        index.tidy();
         Ok(index)
     }
 
@@ -125,8 +165,8 @@ impl Index {
             return Ok(entries.clone());
         }
         let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
-        let entries: Entries =
-            serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))?;
+        let entries: Entries = serde_json::from_slice(&bytes)
+            .map_err(|source| ImageError::DamagedIndex { path: path.display().to_string(), source })?;
         let entries = Arc::new(entries);
         *cache = Some((identity, entries.clone()));
         Ok(entries)
@@ -158,28 +198,33 @@ impl Index {
 
     /// Removes a tag or, with an id, an image; images without names go, and layers that nothing names.
     pub fn remove(&self, text: &str) -> Result<(), ImageError> {
-        self.change(|entries| {
-            let found = entries.find(text)?.ok_or_else(|| ImageError::NoSuchImage(text.into()))?;
-            let reference = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
-            for entry in entries.images.iter_mut().filter(|entry| entry.id == found.id) {
-                let tagged = entry.names.contains(&reference);
-                entry.names.retain(|name| tagged && *name != reference);
-            }
-            entries.images.retain(|entry| entry.id != found.id || !entry.names.is_empty());
-            Ok(())
-        })?;
-        self.collect_garbage()
+        self.change(|entries| entries.take(text).map(|_| ()))?;
+        self.collect_garbage(Duration::ZERO)
     }
 
-    fn collect_garbage(&self) -> Result<(), ImageError> {
+    /// Removes layers of pulls that failed and were not tried again. That it cannot be done hinders nobody.
+    pub fn tidy(&self) {
+        if let Err(error) = self.collect_garbage(KEPT_FOR_RETRY) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "left over layers could not be removed"
+            );
+        }
+    }
+
+    fn collect_garbage(&self, spared: Duration) -> Result<(), ImageError> {
         // Left for the next removal when a pull is under way, which may count on any layer that is here.
         let Some(_alone) = self.alone()? else { return Ok(()) };
         let _lock = self.lock()?;
+        // Somebody took the list away: containers may run on what it named.
+        if !self.dir.join("index.json").exists() {
+            return Ok(());
+        }
         let entries = self.read()?;
         let known_layers = |name: &str| {
             entries.images.iter().any(|entry| entry.layers.iter().any(|layer| layer.diff_id.ends_with(name)))
         };
-        layers::retain(&self.dir, known_layers)?;
+        layers::retain(&self.dir, known_layers, spared)?;
         let configs = self.dir.join("configs");
         for file in fs::read_dir(&configs).map_err(ImageError::io("list", &configs))?.flatten() {
             let name = file.file_name().to_string_lossy().trim_end_matches(".json").to_string();
@@ -199,14 +244,14 @@ impl Index {
     }
 
     /// The configuration as the image brought it.
-    pub fn config_json(&self, id: &str) -> Result<Value, ImageError> {
-        let path = self.config_path(id);
-        let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|error| ImageError::io("read", &path)(error.into()))
+    pub fn config_json(&self, entry: &Entry) -> Result<Value, ImageError> {
+        let read = fs::read(self.config_path(&entry.id));
+        read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .map_err(|error| entry.damaged("its configuration".into(), error))
     }
 
     pub fn config(&self, entry: &Entry) -> Result<ImageConfig, ImageError> {
-        let json = self.config_json(&entry.id)?;
+        let json = self.config_json(entry)?;
         let config = &json["config"];
         let list = |key: &str| -> Vec<String> {
             config[key]
@@ -261,14 +306,85 @@ impl Index {
     }
 }
 
+/// Layers hold programs that run with their owner's rights, and files that are not for all to read.
+fn private(dir: &Path) -> std::io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::set_permissions(dir, Permissions::from_mode(0o700))
+        }
+        other => other,
+    }
+}
+
 /// Written beside, synced, renamed: a reader sees the old or the new file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
     };
     write().map_err(ImageError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, names: &[&str]) -> Entry {
+        let names = names.iter().map(|name| format!("docker.io/library/{name}")).collect();
+        Entry { id: format!("sha256:{}", id.repeat(64)), names, digests: Vec::new(), layers: Vec::new() }
+    }
+
+    #[test]
+    fn the_directory_is_its_owners_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data/images");
+        let mode = || fs::metadata(&dir).unwrap().mode() & 0o777;
+        Index::open(&dir).unwrap();
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        Index::open(&dir).unwrap();
+        assert_eq!(mode(), 0o700);
+    }
+
+    #[test]
+    fn a_name_is_recorded_once_and_the_last_one_takes_the_image_with_it() {
+        let mut entries = Entries::default();
+        entries.put(entry("a", &["bb:latest", "bb:latest"]));
+        assert_eq!(entries.images[0].names, ["docker.io/library/bb:latest"]);
+        entries.put(entry("a", &["a:1", "a:1", "bb:latest"]));
+        assert_eq!(entries.images[0].names, ["docker.io/library/a:1", "docker.io/library/bb:latest"]);
+        let id = entries.images[0].id.clone();
+        for (text, ends) in [("bb", false), ("a:1", false), (id.as_str(), true), (&id[7..20], true)] {
+            assert_eq!(entries.ended_by(text).unwrap().is_some(), ends, "{text}");
+        }
+        entries.take("a:1").unwrap();
+        assert_eq!(entries.ended_by("bb").unwrap(), Some(id));
+        assert!(entries.ended_by("a:1").is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_replaced_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| replace(&path, b"{}").unwrap()));
+            }
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_index_with_a_name_twice_loses_both_at_once() {
+        let mut entries = Entries { images: vec![entry("a", &["bb:latest", "bb:latest"])] };
+        assert!(entries.ended_by("bb").unwrap().is_some());
+        entries.take("bb").unwrap();
+        assert!(entries.images.is_empty());
+    }
 }

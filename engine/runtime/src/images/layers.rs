@@ -1,34 +1,54 @@
-//! Layers on disk: each unpacked once, under the digest of its uncompressed tar.
+//! Layers on disk: each unpacked once, under the digest of its uncompressed tar, with a note beside it.
 //!
-//! Whiteouts of the image format become those of overlayfs: a deleted entry is a character device 0/0, an opaque
-//! directory carries `trusted.overlay.opaque`.
-//! Invariant: nothing is ever written outside the layer's own directory.
+//! Invariant: what lies under `layers` is whole.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
-    io::{self, BufReader, Read},
+    io::{self, Write},
     os::fd::AsFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use flate2::read::MultiGzDecoder;
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use ruzstd::decoding::StreamingDecoder;
+use serde::{Deserialize, Serialize};
 
-use super::{ImageError, digest::Hashing};
-
-const WHITEOUT: &str = ".wh.";
-const OPAQUE: &str = ".wh..wh..opq";
+use super::{
+    ImageError,
+    unpack::{Unpacked, unpack_into},
+};
 
 /// Where a layer lies, there or not.
 pub fn directory(dir: &Path, diff_id: &str) -> PathBuf {
     dir.join("layers").join(diff_id.trim_start_matches("sha256:"))
 }
 
-/// A layer that has been unpacked: the digest of its tar and that tar's size.
-pub struct Unpacked {
-    pub diff_id: String,
+/// What is known of a layer besides its files. Layers of older versions have none.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Note {
+    /// Of the uncompressed tar.
     pub size_bytes: u64,
+    /// Directories that its tar has no entry for.
+    pub implicit: BTreeSet<PathBuf>,
+}
+
+/// The note of the layer that is unpacked there.
+pub fn note(layer: &Path) -> Option<Note> {
+    let dir = layer.parent()?.parent()?;
+    let bytes = fs::read(dir.join("notes").join(layer.file_name()?)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+pub fn write_note(dir: &Path, diff_id: &str, note: &Note) -> Result<(), ImageError> {
+    let path = dir.join("notes").join(diff_id.trim_start_matches("sha256:"));
+    let bytes = serde_json::to_vec(note).expect("what is no text is left out");
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(dir.join("tmp"))?;
+        file.write_all(&bytes)?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    write().map_err(ImageError::io("write", &path))
 }
 
 /// Unpacks a layer's file (tar, gzip or zstd, told apart by their first bytes) into its place.
@@ -47,6 +67,8 @@ pub fn unpack(dir: &Path, file: &Path, expected: Option<&str>) -> Result<Unpacke
         return Err(ImageError::Pull { message });
     }
     let place = directory(dir, &unpacked.diff_id);
+    let implicit = unpacked.implicit.iter().filter(|path| path.to_str().is_some()).cloned().collect();
+    write_note(dir, &unpacked.diff_id, &Note { size_bytes: unpacked.size_bytes, implicit })?;
     if !place.exists() {
         settle(target.path(), &place).map_err(ImageError::io("place layer", &place))?;
     }
@@ -63,78 +85,26 @@ fn settle(from: &Path, place: &Path) -> io::Result<()> {
     }
 }
 
-fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
-    fs::set_permissions(target, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let mut tar = Hashing::new(decompress(File::open(file)?)?);
-    let mut archive = tar::Archive::new(&mut tar);
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
-    archive.set_preserve_mtime(true);
-    archive.set_unpack_xattrs(true);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name == OPAQUE {
-            make_opaque(&inside(target, path.parent())?)?;
-        } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            whiteout(&inside(target, path.parent())?.join(hidden))?;
-        } else {
-            entry.unpack_in(target)?;
-        }
-    }
-    // The digest covers the padding behind the last entry too.
-    io::copy(&mut tar, &mut io::sink())?;
-    Ok(Unpacked { diff_id: tar.digest(), size_bytes: tar.bytes })
-}
-
-/// The directory that a whiteout stands in, made where absent; a path that leads out is an error.
-fn inside(target: &Path, parent: Option<&Path>) -> io::Result<PathBuf> {
-    let directory = target.join(parent.unwrap_or(Path::new("")));
-    let escapes = parent.is_some_and(|parent| {
-        parent
-            .components()
-            .any(|part| !matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir))
-    });
-    if escapes {
-        return Err(io::Error::other(format!("entry `{}` leads out of the layer", directory.display())));
-    }
-    fs::create_dir_all(&directory)?;
-    let real = directory.canonicalize()?;
-    if !real.starts_with(target.canonicalize()?) {
-        return Err(io::Error::other(format!("entry `{}` leads out of the layer", directory.display())));
-    }
-    Ok(real)
-}
-
-fn whiteout(path: &Path) -> io::Result<()> {
-    mknod(path, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0)).map_err(io::Error::from)
-}
-
-fn make_opaque(directory: &Path) -> io::Result<()> {
-    xattr::set(directory, "trusted.overlay.opaque", b"y")
-}
-
-/// The tar inside a layer's file.
-pub fn decompress(file: File) -> io::Result<Box<dyn Read>> {
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let head = io::BufRead::fill_buf(&mut reader)?;
-    if head.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(MultiGzDecoder::new(reader)));
-    }
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        return Ok(Box::new(StreamingDecoder::new(reader).map_err(io::Error::other)?));
-    }
-    Ok(Box::new(reader))
-}
-
-/// Removes the layers whose name `keep` does not know.
-pub fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<(), ImageError> {
-    let layers = dir.join("layers");
-    for entry in fs::read_dir(&layers).map_err(ImageError::io("list", &layers))?.flatten() {
-        if !keep(&entry.file_name().to_string_lossy()) {
-            fs::remove_dir_all(entry.path()).map_err(ImageError::io("remove", &entry.path()))?;
+/// Removes the layers whose name `keep` does not know. One that came less than `spared` ago may yet be asked for.
+pub fn retain(dir: &Path, keep: impl Fn(&str) -> bool, spared: Duration) -> Result<(), ImageError> {
+    // Notes last: they tell how old a layer is.
+    for folder in ["layers", "notes"] {
+        let folder = dir.join(folder);
+        for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))?.flatten() {
+            let came =
+                fs::metadata(dir.join("notes").join(entry.file_name())).and_then(|note| note.modified());
+            let age = came.ok().and_then(|came| came.elapsed().ok()).unwrap_or(Duration::MAX);
+            if !keep(&entry.file_name().to_string_lossy()) && age >= spared {
+                remove(dir, &entry.path()).map_err(ImageError::io("remove", &entry.path()))?;
+            }
         }
     }
     Ok(())
+}
+
+/// Out of its place first: half a layer must not be taken for a whole one.
+fn remove(dir: &Path, path: &Path) -> io::Result<()> {
+    let gone = tempfile::tempdir_in(dir.join("tmp"))?;
+    fs::rename(path, gone.path().join("gone"))?;
+    gone.close()
 }

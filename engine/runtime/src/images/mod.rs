@@ -1,28 +1,33 @@
 //! Images: references, pull from registries, archives, content-addressed layers.
 //!
 //! On disk: `index.json` names images and their layers, `configs/<digest>.json` holds each image's configuration as it
-//! came, `layers/<diff id>/` each layer unpacked, once for all images that share it. Several processes may work on one
-//! directory: changes happen under a lock, and every look reads an index that changed.
+//! came, `layers/<diff id>/` each layer unpacked, once for all images that share it, with `notes/<diff id>`. Several
+//! processes may work on one directory: changes happen under a lock, and every look reads an index that changed.
 //!
-//! Invariant: what the index names is complete on disk. An interrupted pull leaves only files below `tmp`.
+//! Invariant: what the index names is complete on disk. An interrupted pull leaves files below `tmp`, and whole layers,
+//! which the next try takes or a later pull removes.
 //! Source:    <https://github.com/opencontainers/image-spec>, <https://github.com/opencontainers/distribution-spec>
 
 mod archive;
 mod commit;
+mod compression;
 mod digest;
 mod http;
+mod implicit;
 mod index;
 mod layers;
 mod manifest;
 mod pull;
 mod reference;
 mod registry;
+mod unpack;
 mod users;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use commit::{BaseImage, BaseLayer, NewLayer};
-use index::Index;
+pub(crate) use implicit::inherited;
+use index::{EntryLayer, Index};
 use pull::Pulls;
 pub use reference::Reference;
 use registry::Registry;
@@ -73,6 +78,15 @@ pub enum ImageError {
     Failed { action: &'static str, subject: String, source: std::io::Error },
     #[error("archive `{archive}`: {reason}")]
     Archive { archive: String, reason: String },
+    /// `image` is a name, or else the id.
+    #[error(
+        "image `{image}` is damaged, {part} cannot be read: import or pull it again, or `coracle image rm` it"
+    )]
+    DamagedImage { image: String, part: String, source: std::io::Error },
+    #[error(
+        "the list of images `{path}` is damaged: after `coracle down`, remove it and import or pull them again"
+    )]
+    DamagedIndex { path: String, source: serde_json::Error },
     #[error("no such image `{0}`")]
     NoSuchImage(String),
 }
@@ -134,12 +148,24 @@ impl ImageStore {
         blocking(move || store.0.index.remove(&reference)).await
     }
 
+    /// The id of the image that goes when this name is removed, because it is its last or the image's id.
+    pub async fn ended_by(&self, reference: &str) -> Result<Option<String>, ImageError> {
+        let (store, reference) = (self.clone(), reference.to_string());
+        blocking(move || store.0.index.read()?.ended_by(&reference)).await
+    }
+
     /// Unpacked layer directories, lowest first, for overlayfs.
     pub async fn layers(&self, image_id: &str) -> Result<Vec<PathBuf>, ImageError> {
         let (store, image_id) = (self.clone(), image_id.to_string());
         blocking(move || {
             let entry = store.0.index.read()?.find(&image_id)?.ok_or(ImageError::NoSuchImage(image_id))?;
-            Ok(entry.layers.iter().map(|layer| layers::directory(&store.0.dir, &layer.diff_id)).collect())
+            let place = |layer: &EntryLayer| {
+                let place = layers::directory(&store.0.dir, &layer.diff_id);
+                let there = std::fs::metadata(&place);
+                there.map_err(|error| entry.damaged(format!("layer `{}`", layer.diff_id), error))?;
+                Ok(place)
+            };
+            entry.layers.iter().map(place).collect()
         })
         .await
     }

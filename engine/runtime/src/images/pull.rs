@@ -40,20 +40,35 @@ impl ImageStore {
         let reference = Reference::parse(reference)?;
         let pull = self.0.pulls.of(&reference.to_string());
         let _turn = pull.lock().await;
+        let pulled = self.pull_now(&reference, credentials).await;
+        let store = self.clone();
+        blocking(move || {
+            store.0.index.tidy();
+            Ok(())
+        })
+        .await?;
+        pulled
+    }
+
+    async fn pull_now(
+        &self,
+        reference: &Reference,
+        credentials: &[Credentials],
+    ) -> Result<ImageConfig, ImageError> {
         let store = self.clone();
         let _bringing = blocking(move || store.0.index.bringing()).await?;
         let mut failure = RegistryError::NotFound;
         // In their order: a registry may know who asks, and yet refuse this repository.
         for shown in credentials.iter().map(Some).chain(credentials.is_empty().then_some(None)) {
-            for mut session in self.0.registry.sessions(&reference, shown) {
-                match self.pull_from(&mut session, &reference).await {
+            for mut session in self.0.registry.sessions(reference, shown) {
+                match self.pull_from(&mut session, reference).await {
                     Ok(image) => return Ok(image),
                     Err(PullError::Image(error)) => return Err(error),
                     Err(PullError::Registry(error)) => failure = error,
                 }
             }
         }
-        Err(ImageError::Pull { message: explain(&reference, &failure) })
+        Err(ImageError::Pull { message: explain(reference, &failure) })
     }
 
     async fn pull_from(
@@ -63,7 +78,10 @@ impl ImageStore {
     ) -> Result<ImageConfig, PullError> {
         if let Some(digest) = session.head(reference.version()).await? {
             let present = format!("{}@{digest}", reference.repository());
-            if let Some(image) = self.resolve(&present).await? {
+            // A damaged one is made whole.
+            if let Ok(Some(image)) = self.resolve(&present).await
+                && self.layers(&image.id).await.is_ok()
+            {
                 return Ok(self.name(image, reference, &present).await?);
             }
         }
@@ -116,24 +134,31 @@ impl ImageStore {
         self.resolve(&image.id).await?.ok_or(ImageError::NoSuchImage(image.id))
     }
 
+    /// A layer that is here already, of another image or of a pull that failed later on.
+    fn known_layer(&self, diff_id: &str) -> Result<Option<EntryLayer>, ImageError> {
+        let place = layers::directory(&self.0.dir, diff_id);
+        if !place.exists() {
+            return Ok(None);
+        }
+        if let Some(note) = layers::note(&place) {
+            return Ok(Some(EntryLayer { diff_id: diff_id.into(), size_bytes: note.size_bytes }));
+        }
+        let entries = self.0.index.read()?;
+        Ok(entries
+            .images
+            .iter()
+            .flat_map(|entry| &entry.layers)
+            .find(|layer| layer.diff_id == diff_id)
+            .cloned())
+    }
+
     async fn layer(
         &self,
         session: &mut Session<'_>,
         descriptor: &Descriptor,
         diff_id: &str,
     ) -> Result<EntryLayer, PullError> {
-        let known = self
-            .0
-            .index
-            .read()?
-            .images
-            .iter()
-            .flat_map(|entry| &entry.layers)
-            .find(|layer| layer.diff_id == diff_id)
-            .cloned();
-        if let Some(known) = known
-            && layers::directory(&self.0.dir, diff_id).exists()
-        {
+        if let Some(known) = self.known_layer(diff_id)? {
             return Ok(known);
         }
         let file = tempfile::NamedTempFile::new_in(self.0.dir.join("tmp"))

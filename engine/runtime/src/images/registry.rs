@@ -90,9 +90,13 @@ impl Registry {
 }
 
 impl Session<'_> {
-    /// The digest that a tag has now, without its content. Registries that do not say give `None`.
+    /// The digest that a tag has now, without its content. Registries that do not say give `None`, and so do those
+    /// that know no HEAD.
     pub async fn head(&mut self, version: &str) -> Result<Option<String>, RegistryError> {
-        let response = self.get(Method::HEAD, &format!("manifests/{version}")).await?;
+        let response = match self.get(Method::HEAD, &format!("manifests/{version}")).await {
+            Err(RegistryError::Status { status: StatusCode::METHOD_NOT_ALLOWED, .. }) => return Ok(None),
+            other => other?,
+        };
         Ok(response
             .headers()
             .get("docker-content-digest")
@@ -117,13 +121,13 @@ impl Session<'_> {
     async fn get(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, RegistryError> {
         let mut response = self.ask(&method, path).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let challenge = response
+            let challenges: Vec<String> = response
                 .headers()
-                .get(header::WWW_AUTHENTICATE)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .to_string();
-            self.authorize(&challenge).await?;
+                .get_all(header::WWW_AUTHENTICATE)
+                .iter()
+                .filter_map(|value| value.to_str().ok().map(str::to_string))
+                .collect();
+            self.authorize(preferred(&challenges)).await?;
             response = self.ask(&method, path).await?;
         }
         match response.status() {
@@ -177,11 +181,6 @@ impl Session<'_> {
     }
 
     async fn token(&self, url: &str, credentials: Option<&Credentials>) -> Result<String, RegistryError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(alias = "access_token")]
-            token: String,
-        }
         let failed = |reason: String| RegistryError::Request { method: Method::GET, url: url.into(), reason };
         let mut headers = HeaderMap::new();
         if let Some(credentials) = credentials {
@@ -198,10 +197,20 @@ impl Session<'_> {
             return Err(RegistryError::Denied(format!("authorization failed: {status}")));
         }
         let bytes = document(response).await.map_err(|error| failed(error.to_string()))?;
-        serde_json::from_slice::<Answer>(&bytes)
-            .map(|answer| answer.token)
-            .map_err(|error| failed(error.to_string()))
+        token_of(&bytes).map_err(failed)
     }
+}
+
+/// Servers send `token`, `access_token` as OAuth 2 has it, or, as Docker Hub does, both.
+fn token_of(answer: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        token: Option<String>,
+        access_token: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let given = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
+    given.ok_or_else(|| "authorization server did not include a token in the response".into())
 }
 
 fn basic(credentials: &Credentials) -> HeaderValue {
@@ -211,11 +220,27 @@ fn basic(credentials: &Credentials) -> HeaderValue {
     value
 }
 
-/// `key="value"` in a challenge; values may hold commas.
+/// A registry may offer several ways: a token is better than showing the password each time.
+fn preferred(challenges: &[String]) -> &str {
+    let scheme = |challenge: &str| challenge.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+    let of = |wanted: &str| challenges.iter().find(|challenge| scheme(challenge) == wanted);
+    of("bearer").or_else(|| of("basic")).or_else(|| challenges.first()).map_or("", String::as_str)
+}
+
+/// `key="value"` or `key=value` in a challenge (RFC 9110, section 11.2); quoted values may hold commas.
 fn parameter(parameters: &str, key: &str) -> Option<String> {
-    let start = parameters.find(&format!("{key}=\""))? + key.len() + 2;
-    let rest = &parameters[start..];
-    rest.find('"').map(|end| rest[..end].to_string())
+    let mut rest = parameters;
+    while let Some((name, after)) = rest.split_once('=') {
+        let (value, next) = match after.trim_start().strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        if name.trim_matches([',', ' ']).eq_ignore_ascii_case(key) {
+            return Some(value.trim().to_string());
+        }
+        rest = next;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -228,6 +253,32 @@ mod tests {
         assert_eq!(parameter(challenge, "scope").unwrap(), "repository:a/b:pull,push");
         assert_eq!(parameter(challenge, "realm").unwrap(), "https://auth.docker.io/token");
         assert_eq!(parameter(challenge, "absent"), None);
+        let unquoted = r#"Realm=https://auth.lan/token, service="a=b", scope=repository:a:pull"#;
+        assert_eq!(parameter(unquoted, "realm").unwrap(), "https://auth.lan/token");
+        assert_eq!(parameter(unquoted, "service").unwrap(), "a=b");
+        assert_eq!(parameter(unquoted, "scope").unwrap(), "repository:a:pull");
+    }
+
+    #[test]
+    fn of_several_challenges_a_token_is_preferred() {
+        let both = ["Negotiate", "Basic realm=\"r\"", "bearer realm=\"t\""].map(str::to_string);
+        assert_eq!(preferred(&both), both[2]);
+        assert_eq!(preferred(&both[..2]), both[1]);
+        assert_eq!(preferred(&both[..1]), "Negotiate");
+        assert_eq!(preferred(&[]), "");
+    }
+
+    #[test]
+    fn a_token_comes_under_either_name_or_both() {
+        for (answer, expected) in [
+            (r#"{"token": "a"}"#, Some("a")),
+            (r#"{"access_token": "b", "expires_in": 300}"#, Some("b")),
+            (r#"{"token": "a", "access_token": "b"}"#, Some("a")),
+            (r#"{"token": "", "access_token": "b"}"#, Some("b")),
+            ("{}", None),
+        ] {
+            assert_eq!(token_of(answer.as_bytes()).ok().as_deref(), expected, "{answer}");
+        }
     }
 
     #[test]

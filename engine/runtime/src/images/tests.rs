@@ -122,6 +122,37 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_named_and_made_whole_by_another_import() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let layer = tar_of(&[("app", "program")]);
+    let store = store(dir.path()).await;
+    let import = |tag: &str| store.import(docker_archive(dir.path(), tag, std::slice::from_ref(&layer)));
+    let image = import("app:v1").await.unwrap().remove(0);
+    assert_eq!(import("app:v2").await.unwrap()[0].repo_tags, ["docker.io/library/app:v2"]);
+
+    fs::remove_dir_all(&store.layers(&image.id).await.unwrap()[0]).unwrap();
+    let error = store.layers(&image.id).await.unwrap_err().to_string();
+    let lost = digest::of(&layer);
+    assert!(
+        error.starts_with(&format!("image `docker.io/library/app:v1` is damaged, layer `{lost}`")),
+        "{error}"
+    );
+    fs::remove_dir_all(dir.path().join("images/configs")).unwrap();
+    fs::create_dir(dir.path().join("images/configs")).unwrap();
+    let error = store.resolve("app:v1").await.unwrap_err().to_string();
+    assert!(error.contains("is damaged, its configuration"), "{error}");
+    import("app:v1").await.unwrap();
+    assert!(store.resolve("app:v1").await.unwrap().is_some() && store.layers(&image.id).await.is_ok());
+
+    fs::write(dir.path().join("images/index.json"), "{").unwrap();
+    let error = store.list().await.unwrap_err().to_string();
+    assert!(error.contains("index.json` is damaged: after `coracle down`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).await;
@@ -154,8 +185,8 @@ async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
     assert!(!dir.path().join("images/tmp/x").exists());
 }
 
-/// A registry on loopback that serves fixed paths, and says 401 until it sees a token. `stranger:x` gets a token, too,
-/// but one that opens nothing.
+/// A registry on loopback that serves fixed paths, but no HEAD of a `headless` one, and says 401 until it sees a token.
+/// `stranger:x` gets a token, too, but one that opens nothing.
 fn registry(paths: Vec<(String, Vec<u8>)>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -189,6 +220,9 @@ fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]
             .find(|(known, _)| *known == path.split('?').next().unwrap())
             .map(|(_, body)| body.clone());
         let (status, extra, body) = match found {
+            Some(_) if method == "HEAD" && path.ends_with("/headless") => {
+                ("405 Method Not Allowed", String::new(), Vec::new())
+            }
             Some(_) if is_stranger => ("200 OK", String::new(), br#"{"token": "nobody"}"#.to_vec()),
             Some(body) if path.starts_with("/token") || authorized => ("200 OK", String::new(), body),
             _ if !authorized => (
@@ -221,6 +255,7 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let port = registry(vec![
         ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
         ("/v2/app/manifests/v1".into(), manifest(&digest::of(&layer))),
+        ("/v2/app/manifests/headless".into(), manifest(&digest::of(&layer))),
         ("/v2/app/manifests/broken".into(), manifest(&wrong)),
         (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
         (format!("/v2/app/blobs/{}", digest::of(&layer)), layer.clone()),
@@ -240,12 +275,71 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
         "program"
     );
 
+    let again = store.pull(&format!("{name}:headless"), &shown).await.unwrap();
+    assert_eq!(again.id, pulled.id);
+    store.remove(&format!("{name}:headless")).await.unwrap();
+
     let absent = store.pull(&format!("{name}:v9"), &[]).await.unwrap_err().to_string();
     assert!(absent.ends_with(&format!("{name}:v9: not found")), "{absent}");
     store.remove(&format!("{name}:v1")).await.unwrap();
     let broken = store.pull(&format!("{name}:broken"), &[]).await.unwrap_err().to_string();
     assert!(broken.contains("arrived with"), "{broken}");
     assert_eq!(layer_count(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_a_failed_pull_finished_is_not_downloaded_again() {
+    if !is_root() {
+        return eprintln!("skipped: only root can unpack layers");
+    }
+    let layers = [tar_of(&[("a", "1")]), tar_of(&[("b", "2")])];
+    let config = config_of(&layers);
+    let manifest = |digests: [&str; 2]| {
+        let layers = digests.map(|digest| json!({"digest": digest, "size": 1}));
+        let config = json!({"digest": digest::of(&config), "size": 1});
+        serde_json::to_vec(&json!({"schemaVersion": 2, "config": config, "layers": layers})).unwrap()
+    };
+    let [first, second] = [digest::of(&layers[0]), digest::of(&layers[1])];
+    let nowhere = format!("sha256:{}", "0".repeat(64));
+    let port = registry(vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        ("/v2/app/manifests/fails".into(), manifest([&first, &nowhere])),
+        ("/v2/app/manifests/again".into(), manifest([&nowhere, &second])),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
+        (format!("/v2/app/blobs/{first}"), layers[0].clone()),
+        (format!("/v2/app/blobs/{second}"), layers[1].clone()),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    store.pull(&format!("127.0.0.1:{port}/app:fails"), &[]).await.unwrap_err();
+    assert_eq!(layer_count(dir.path()), 1);
+    let pulled = store.pull(&format!("127.0.0.1:{port}/app:again"), &[]).await.unwrap();
+    assert_eq!(pulled.size_bytes, (layers[0].len() + layers[1].len()) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_no_image_names_go_when_no_retry_can_want_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = store(dir.path()).await;
+    let place = |folder: &str, name: &str| dir.path().join("images").join(folder).join(name);
+    for name in ["old", "fresh"] {
+        fs::create_dir(place("layers", name)).unwrap();
+        fs::write(place("notes", name), "{}").unwrap();
+    }
+    fs::create_dir(place("layers", "without-note")).unwrap();
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 3, "without a list, nothing is left over");
+    fs::write(dir.path().join("images/index.json"), r#"{"images": []}"#).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(86400);
+    fs::File::options().write(true).open(place("notes", "old")).unwrap().set_modified(long_ago).unwrap();
+    let bringing = images.0.index.bringing().unwrap();
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 3);
+    drop(bringing);
+    store(dir.path()).await;
+    assert_eq!(layer_count(dir.path()), 1);
+    assert!(place("layers", "fresh").exists() && place("notes", "fresh").exists());
+    assert!(!place("notes", "old").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

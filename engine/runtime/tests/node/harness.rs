@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
+    fs::Permissions,
     future::Future,
+    os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     pin::Pin,
@@ -73,6 +75,9 @@ fn isolated(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> bool {
 /// The id of an image with as many layers as there can be.
 pub const MANY_LAYERS: &str = "sha256:many";
 
+/// The id of an image whose upper layer has files in directories of the lower one, but no entries for these.
+pub const IMPLICIT: &str = "sha256:implicit";
+
 /// One layer: busybox with links to itself.
 struct Image(PathBuf);
 
@@ -86,6 +91,22 @@ impl containers::Layers for Image {
                 std::fs::write(layer.join("top"), number.to_string()).unwrap();
                 layers.push(layer);
             }
+        }
+        if id == IMPLICIT {
+            for (directory, mode) in [("tmp", 0o1777), ("root", 0o700)] {
+                std::fs::set_permissions(self.0.join(directory), Permissions::from_mode(mode)).unwrap();
+            }
+            let images = self.0.with_file_name("images");
+            for folder in ["notes", "layers/upper/tmp", "layers/upper/root"] {
+                std::fs::create_dir_all(images.join(folder)).unwrap();
+            }
+            std::fs::write(images.join("layers/upper/tmp/made"), "").unwrap();
+            std::fs::write(
+                images.join("notes/upper"),
+                r#"{"size_bytes": 0, "implicit": ["", "root", "tmp"]}"#,
+            )
+            .unwrap();
+            layers.push(images.join("layers/upper"));
         }
         Box::pin(async { Ok(layers) })
     }

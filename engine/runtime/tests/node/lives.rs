@@ -15,6 +15,7 @@ tests!(
     volumes_are_mounted_with_their_access,
     mounts_propagate_as_asked,
     an_image_may_have_many_layers,
+    directories_without_an_entry_look_as_in_the_layer_below,
     a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
@@ -270,6 +271,14 @@ async fn an_image_may_have_many_layers() {
     let mut spec = node.spec(&["cat", "/top"]);
     spec.image_id = MANY_LAYERS.into();
     assert_eq!(node.output(spec).await, (0, "119".into()));
+}
+
+async fn directories_without_an_entry_look_as_in_the_layer_below() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh", "-c", "busybox stat -c %a /tmp /root; ls /tmp"]);
+    spec.image_id = IMPLICIT.into();
+    assert_eq!(node.output(spec).await, (0, "1777\n700\nmade".into()));
 }
 
 async fn a_mount_that_cannot_be_made_is_told() {
