@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    checks::{Causes, add, indexed, is_set, same, text},
+    checks::{Causes, add, indexed, is_set, needed, same, text},
     pod_spec,
 };
 use crate::{
@@ -64,6 +64,12 @@ fn validate(pod: &Value) -> Causes {
     let mut out = pod_spec::validate(spec, "spec");
     if is_set(&spec["ephemeralContainers"]) {
         out.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    // In a template, whoever makes pods of it may fill it in.
+    for (at, volume) in indexed(&spec["volumes"], "spec.volumes") {
+        if volume["image"].is_object() {
+            needed(&mut out, &volume["image"], &format!("{at}.image"), "reference");
+        }
     }
     for list in ["containers", "initContainers"] {
         for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {
