@@ -180,6 +180,26 @@ async fn unknown_fields_are_warned_about_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_template_is_warned_about_when_it_comes_and_when_it_changes() {
+    let harness = Harness::start().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let ports = json!([{"containerPort": 1}, {"containerPort": 1}]);
+    let mut object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "a", "image": "a", "ports": ports}]}}
+    }});
+    let warning = "299 - \"spec.template.spec.containers[0].ports[1]: duplicate port definition with spec.template.spec.containers[0].ports[0]\"";
+    let answer = harness.post(path, object.clone()).await;
+    assert_eq!(answer.headers["warning"], warning);
+    let path = format!("{path}/w");
+    object["metadata"]["labels"] = json!({"other": "label"});
+    assert!(harness.ask("PUT", &path, object.clone()).await.headers.get("warning").is_none());
+    object["spec"]["replicas"] = 2.into();
+    assert_eq!(harness.ask("PUT", &path, object).await.headers["warning"], warning);
+}
+
+#[tokio::test]
 async fn a_dry_run_leaves_nothing_behind() {
     let harness = Harness::start().await;
     let dry = format!("{MAPS}?dryRun=All");

@@ -17,6 +17,8 @@ pub struct Checked {
     pub status: fn(&Value, &Value) -> Causes,
     /// Fills in what the server decides, before the checks. Not for subresources.
     pub prepare: fn(&mut Value, Option<&Value>, Context<'_>),
+    /// What is said of an object that is new (`true`) or whose generation changed.
+    pub warn: fn(&Value, bool) -> Vec<String>,
     pub name_rule: NameRule,
     pub create_on_update: bool,
     /// `validate` is for creation alone; `compare` says all about updates.
@@ -30,6 +32,7 @@ impl Checked {
             compare: |_, _| Vec::new(),
             status: |_, _| Vec::new(),
             prepare: |_, _, _| {},
+            warn: |_, _| Vec::new(),
             name_rule: NameRule::Subdomain,
             create_on_update: false,
             at_creation: false,
@@ -46,6 +49,10 @@ impl Checked {
 
     pub const fn preparing(self, prepare: fn(&mut Value, Option<&Value>, Context<'_>)) -> Checked {
         Checked { prepare, ..self }
+    }
+
+    pub const fn warning(self, warn: fn(&Value, bool) -> Vec<String>) -> Checked {
+        Checked { warn, ..self }
     }
 
     pub const fn named(self, name_rule: NameRule) -> Checked {
@@ -106,6 +113,12 @@ impl Strategy for Checked {
         }
         causes.extend(news((self.validate)(object), || (self.validate)(old)));
         causes
+    }
+
+    fn warnings(&self, context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let generation = |object: &Value| object["metadata"]["generation"].as_i64();
+        let is_news = old.is_none_or(|old| generation(old) != generation(object));
+        if is_news && !is_apart(context) { (self.warn)(object, old.is_none()) } else { Vec::new() }
     }
 
     fn name_rule(&self) -> NameRule {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     checks::{Causes, add, indexed, is_set, needed, same, text},
-    pod_spec,
+    pod_spec, pod_warnings,
 };
 use crate::{
     status::{Cause, Status},
@@ -39,6 +39,11 @@ impl Strategy for Pod {
             "resize" => pod_spec::validate(&pod["spec"], "spec"),
             _ => Vec::new(),
         }
+    }
+
+    /// Updates of pods are many and made by machines: the stock server says nothing to them.
+    fn warnings(&self, _context: Context<'_>, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_none() { pod_warnings::of_pod(pod) } else { Vec::new() }
     }
 
     /// A pod that no node runs, or that has ended, needs no grace.

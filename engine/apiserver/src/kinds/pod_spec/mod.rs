@@ -37,11 +37,6 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
     dns::validate(&mut out, spec, path);
     out.extend(validate_labels(&spec["nodeSelector"], &format!("{path}.nodeSelector")));
     security::pod(&mut out, spec, path);
-    for (at, secret) in indexed(&spec["imagePullSecrets"], &format!("{path}.imagePullSecrets")) {
-        if !is_set(&secret["name"]) {
-            out.push(Cause::required(format!("{at}.name"), ""));
-        }
-    }
     placement::validate(&mut out, spec, path);
     names(&mut out, spec, path);
     if let Some(seconds) =
