@@ -12,6 +12,11 @@ pub enum FieldIssue {
 }
 
 impl FieldIssue {
+    pub fn path(&self) -> &str {
+        let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self;
+        path
+    }
+
     /// Puts an outer path before the issue's own: issues are found deep inside and carried outwards.
     pub(crate) fn prefix(&mut self, outer: fmt::Arguments<'_>) {
         let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self;

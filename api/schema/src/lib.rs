@@ -19,6 +19,7 @@ mod registry;
 mod resource;
 mod schema;
 mod strategic;
+mod strict;
 mod table;
 
 pub use apply::{ApplyError, Author, Conflict, FieldSet, Manager, Managers, Operation, conflict_message};
@@ -35,4 +36,5 @@ pub use quantity::{Quantity, QuantityError, canonical_quantity, quantity_nanos};
 pub use registry::Registry;
 pub use resource::{ApiResource, GroupVersionKind, Subresource};
 pub use schema::Schema;
+pub use strict::Syntax;
 pub use table::{ListType, Scalar, Table};

@@ -1,24 +1,27 @@
 //! JSON and YAML text to values. Duplicate keys are reported, the last one wins.
 
-use crate::error::{DecodeError, FieldIssue};
+use crate::{error::DecodeError, strict::Syntax};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// Parses JSON. Duplicate keys are reported as issues, the last one wins.
-pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
+/// Parses JSON.
+pub fn parse_json(bytes: &[u8]) -> Result<(Value, Syntax), DecodeError> {
     let parsed: Parsed =
         serde_json::from_slice(bytes).map_err(|error| DecodeError::Syntax(go_message(bytes, &error)))?;
-    Ok((parsed.value, parsed.issues))
+    Ok((parsed.value, Syntax::json(bytes, parsed.again)))
+}
+
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+        with_snippet: false,
+    }
 }
 
 /// Parses one YAML document into the JSON it stands for.
-pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError> {
-    let options = serde_saphyr::options! {
-        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
-        with_snippet: false,
-    };
-    let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| {
+pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Syntax), DecodeError> {
+    let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, yaml_options()).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         let text = error.to_string();
         let text = text.lines().next().unwrap_or_default();
@@ -31,12 +34,13 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<FieldIssue>), DecodeError>
         let text = text.split(" at line ").next().unwrap_or(text);
         DecodeError::Syntax(format!("error converting YAML to JSON: yaml: line {line}: {text}"))
     })?;
-    Ok((parsed.value, parsed.issues))
+    Ok((parsed.value, Syntax::yaml(bytes, parsed.again)))
 }
 
 struct Parsed {
     value: Value,
-    issues: Vec<FieldIssue>,
+    /// A key comes again somewhere.
+    again: bool,
 }
 
 impl<'de> Deserialize<'de> for Parsed {
@@ -49,7 +53,7 @@ struct ValueVisitor;
 
 impl Parsed {
     fn leaf<E>(value: impl Into<Value>) -> Result<Parsed, E> {
-        Ok(Parsed { value: value.into(), issues: Vec::new() })
+        Ok(Parsed { value: value.into(), again: false })
     }
 }
 
@@ -98,33 +102,23 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Parsed, A::Error> {
         let mut items = Vec::new();
-        let mut issues = Vec::new();
+        let mut again = false;
         while let Some(item) = sequence.next_element::<Parsed>()? {
-            let index = items.len();
-            issues.extend(item.issues.into_iter().map(|mut issue| {
-                issue.prefix(format_args!("[{index}]"));
-                issue
-            }));
+            again |= item.again;
             items.push(item.value);
         }
-        Ok(Parsed { value: Value::Array(items), issues })
+        Ok(Parsed { value: Value::Array(items), again })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Parsed, A::Error> {
         let mut map = Map::new();
-        let mut issues = Vec::new();
+        let mut again = false;
         while let Some(key) = access.next_key::<String>()? {
             let item = access.next_value::<Parsed>()?;
-            issues.extend(item.issues.into_iter().map(|mut issue| {
-                issue.prefix(format_args!("{key}"));
-                issue
-            }));
-            if map.contains_key(&key) {
-                issues.push(FieldIssue::Duplicate { path: key.clone() });
-            }
-            map.insert(key, item.value);
+            again |= item.again;
+            again |= map.insert(key, item.value).is_some();
         }
-        Ok(Parsed { value: Value::Object(map), issues })
+        Ok(Parsed { value: Value::Object(map), again })
     }
 }
 

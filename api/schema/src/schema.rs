@@ -75,6 +75,11 @@ impl Schema {
         }
     }
 
+    /// Whether it is the schema of a custom resource.
+    pub fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
     /// Fills in the defaults that a stock server fills in.
     pub fn default(&self, object: &mut Value) {
         match &self.custom {

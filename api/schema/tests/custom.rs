@@ -179,7 +179,7 @@ fn unknown_fields_are_pruned_and_named() {
         schema(root).prune(&mut object).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(
         issues,
-        ["metadata.odd", "other", "spec.unknown", "spec.map.k.b", "spec.list[0].b", "spec.pod.x",]
+        ["metadata.odd", "other", "spec.list[0].b", "spec.map.k.b", "spec.pod.x", "spec.unknown"]
             .map(|path| format!("unknown field \"{path}\""))
     );
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The engine against data: reference objects where they are present, and small cases.
 
-use coracle_schema::{DecodeError, GroupVersionKind, Registry, Schema, parse_json, parse_yaml};
+use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Registry, Schema, parse_json, parse_yaml};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ fn objects_with_every_field_set_come_through_unchanged() {
             continue;
         }
         let (original, issues) = parse_json(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!(issues, [], "{name}");
+        assert!(issues.is_clean(), "{name}");
         let parts: Vec<&str> = name.rsplitn(3, '.').collect();
         let group = if parts[2] == "core" { "" } else { parts[2] };
         let mut pruned = original.clone();
@@ -179,15 +179,68 @@ fn zeros_are_left_out_where_go_leaves_them_out() {
     assert_eq!(budget, json!({"status": {"disruptionsAllowed": 0}}));
 }
 
+/// What strict decoding says of a Deployment's text: lines, then fields.
+fn strict(text: &str, yaml: bool) -> Vec<String> {
+    let parse = if yaml { parse_yaml } else { parse_json };
+    let (mut value, syntax) = parse(text.as_bytes()).unwrap();
+    let unknown = schema("apps", "v1", "Deployment").prune(&mut value).unwrap();
+    let issues = syntax.issues(unknown, false);
+    syntax.lines().iter().cloned().chain(issues.iter().map(ToString::to_string)).collect()
+}
+
 #[test]
-fn duplicate_keys_are_reported_and_the_last_one_wins() {
-    let (value, issues) = parse_json(br#"{"a": [{"b": 1, "b": 2}], "a": [{"c": 1, "c": 3}]}"#).unwrap();
-    assert_eq!(value, json!({"a": [{"c": 3}]}));
-    let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
-    assert_eq!(issues, ["duplicate field \"a[0].b\"", "duplicate field \"a[0].c\"", "duplicate field \"a\""]);
-    let (value, issues) = parse_yaml(b"a: 1\nb:\n  c: one\n  c: two\n").unwrap();
-    assert_eq!(value, json!({"a": 1, "b": {"c": "two"}}));
-    assert_eq!(issues[0].to_string(), "duplicate field \"b.c\"");
+fn the_last_of_doubled_keys_wins() {
+    for parse in [parse_json, parse_yaml] {
+        let (value, syntax) = parse(br#"{"a": [{"b": 1, "b": 2}], "a": [{"c": 1, "c": 3}]}"#).unwrap();
+        assert_eq!(value, json!({"a": [{"c": 3}]}));
+        assert!(!syntax.is_clean());
+    }
+}
+
+#[test]
+fn strict_json_reports_fields_in_the_order_of_the_text() {
+    let text = r#"{"metadata": {"name": "a", "name": "b", "unknownMeta": 1},
+        "spec": {"unknown1": {"x": 1, "x": 2}, "unknownDupe": 1, "unknownDupe": 2, "paused": true, "paused": false,
+            "paused": true, "template": {"spec": {"containers": [
+                {"name": "n", "unknownNested": 1, "imagePullPolicy": "a", "imagePullPolicy": "b"}]}}}}"#;
+    let expected = [
+        "duplicate field \"metadata.name\"",
+        "unknown field \"metadata.unknownMeta\"",
+        "unknown field \"spec.unknown1\"",
+        "unknown field \"spec.unknownDupe\"",
+        "duplicate field \"spec.paused\"",
+        "unknown field \"spec.template.spec.containers[0].unknownNested\"",
+        "duplicate field \"spec.template.spec.containers[0].imagePullPolicy\"",
+    ];
+    assert_eq!(strict(text, false), expected);
+    // A custom resource's: what is doubled, then what is unknown.
+    let (_, syntax) = parse_json(text.as_bytes()).unwrap();
+    let unknown = FieldIssue::Unknown { path: "spec.unknownDupe".into() };
+    let of_custom: Vec<String> = syntax.issues(vec![unknown], true).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        of_custom[..3],
+        [
+            "duplicate field \"metadata.name\"",
+            "duplicate field \"spec.unknown1.x\"",
+            "duplicate field \"spec.unknownDupe\"",
+        ]
+    );
+    assert_eq!(of_custom.last().unwrap(), "unknown field \"spec.unknownDupe\"");
+}
+
+#[test]
+fn strict_yaml_reports_lines_and_then_fields_by_name() {
+    let text = "metadata:\n  name: a\n  name: b\nspec:\n  unknownDupe: 1\n  unknownDupe: 2\n  unknown1: 1\n  template:\n    spec:\n      containers:\n      - name: n\n        zzz: 1\n        image: a\n        image: b\n  selector:\n    matchLabels: {a: b}\n  selector:\n    matchLabels: {a: b}\n";
+    let expected = [
+        "line 3: key \"name\" already set in map",
+        "line 6: key \"unknownDupe\" already set in map",
+        "line 14: key \"image\" already set in map",
+        "line 18: key \"selector\" already set in map",
+        "unknown field \"spec.template.spec.containers[0].zzz\"",
+        "unknown field \"spec.unknown1\"",
+        "unknown field \"spec.unknownDupe\"",
+    ];
+    assert_eq!(strict(text, true), expected);
 }
 
 #[test]

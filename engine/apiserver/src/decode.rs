@@ -2,7 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/create.go and rest.go (`transformDecodeError`)
 
-use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema};
+use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax};
 use serde_json::Value;
 
 use crate::{options::FieldValidation, protobuf, registry::api_version, status::Status};
@@ -11,12 +11,14 @@ use crate::{options::FieldValidation, protobuf, registry::api_version, status::S
 #[derive(Clone, Debug, Default)]
 pub struct Decoded {
     pub value: Value,
-    pub issues: Vec<FieldIssue>,
+    pub syntax: Syntax,
+    /// Fields that were removed already.
+    pub unknown: Vec<FieldIssue>,
 }
 
 impl From<Value> for Decoded {
     fn from(value: Value) -> Decoded {
-        Decoded { value, issues: Vec::new() }
+        Decoded { value, ..Decoded::default() }
     }
 }
 
@@ -47,12 +49,12 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
         Format::Json => coracle_schema::parse_json(bytes),
         Format::Yaml => coracle_schema::parse_yaml(bytes),
         Format::Protobuf => match protobuf::decode(bytes, Some(expected)) {
-            Ok(value) => Ok((value, Vec::new())),
+            Ok(value) => Ok((value, Syntax::default())),
             Err(protobuf::ReadError::Envelope(text)) => Err(DecodeError::Type(text)),
             Err(protobuf::ReadError::Message(text)) => return Err(cannot_be_handled(expected, &text)),
         },
     };
-    let (value, issues) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
+    let (value, syntax) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
     if !value.is_object() {
         let error = DecodeError::Syntax(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
@@ -60,7 +62,7 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
         ));
         return Err(unrecognized(expected, &error, bytes));
     }
-    Ok(Decoded { value, issues })
+    Ok(Decoded { value, syntax, unknown: Vec::new() })
 }
 
 fn go_type(value: &Value) -> &'static str {
@@ -112,23 +114,36 @@ pub fn shape(
     validation: FieldValidation,
 ) -> Result<Vec<String>, Status> {
     check_kind(expected, &mut decoded.value)?;
-    let mut issues = std::mem::take(&mut decoded.issues);
-    issues.extend(
+    let mut unknown = std::mem::take(&mut decoded.unknown);
+    unknown.extend(
         schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?,
     );
-    let texts: Vec<String> = issues.iter().map(issue_text).collect();
-    if validation == FieldValidation::Strict && !texts.is_empty() {
-        return Err(cannot_be_handled(expected, &format!("strict decoding error: {}", texts.join(", "))));
-    }
     schema.default(&mut decoded.value);
-    Ok(if validation == FieldValidation::Warn { texts } else { Vec::new() })
+    if validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    if validation == FieldValidation::Warn {
+        let issues = decoded.syntax.issues(unknown, schema.is_custom());
+        let lines = decoded.syntax.lines().iter().cloned();
+        return Ok(lines.chain(issues.iter().map(FieldIssue::to_string)).collect());
+    }
+    match strict_error(&decoded.syntax, &unknown, schema.is_custom()) {
+        Some(error) => Err(cannot_be_handled(expected, &error)),
+        None => Ok(Vec::new()),
+    }
 }
 
-fn issue_text(issue: &FieldIssue) -> String {
-    match issue {
-        FieldIssue::Unknown { path } => format!("unknown field \"{path}\""),
-        FieldIssue::Duplicate { path } => format!("duplicate field \"{path}\""),
-    }
+/// All that strict decoding has against a text in one error.
+pub fn strict_error(syntax: &Syntax, unknown: &[FieldIssue], is_custom: bool) -> Option<String> {
+    let issues = syntax.issues(unknown.to_vec(), is_custom);
+    let issues = issues.iter().map(FieldIssue::to_string);
+    let errors: Vec<String> = yaml_error(syntax.lines()).into_iter().chain(issues).collect();
+    (!errors.is_empty()).then(|| format!("strict decoding error: {}", errors.join(", ")))
+}
+
+/// Doubled keys as the YAML library reports them: all in one error.
+pub fn yaml_error(lines: &[String]) -> Option<String> {
+    (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")))
 }
 
 fn cannot_be_handled(gvk: &GroupVersionKind, why: &str) -> Status {

@@ -49,8 +49,8 @@ pub trait Strategy: Send + Sync {
         self.validate(context, object)
     }
 
-    /// Messages for `Warning` headers (deprecated fields and the like).
-    fn warnings(&self, _object: &Value) -> Vec<String> {
+    /// Messages for `Warning` headers (deprecated fields and the like). `old`: what an update replaces.
+    fn warnings(&self, _context: Context<'_>, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
 

@@ -180,6 +180,86 @@ async fn unknown_fields_are_warned_about_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_template_is_warned_about_when_it_comes_and_when_it_changes() {
+    let harness = Harness::start().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let ports = json!([{"containerPort": 1}, {"containerPort": 1}]);
+    let mut object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "a", "image": "a", "ports": ports}]}}
+    }});
+    let warning = "299 - \"spec.template.spec.containers[0].ports[1]: duplicate port definition with spec.template.spec.containers[0].ports[0]\"";
+    let answer = harness.post(path, object.clone()).await;
+    assert_eq!(answer.headers["warning"], warning);
+    let path = format!("{path}/w");
+    object["metadata"]["labels"] = json!({"other": "label"});
+    assert!(harness.ask("PUT", &path, object.clone()).await.headers.get("warning").is_none());
+    object["spec"]["replicas"] = 2.into();
+    assert_eq!(harness.ask("PUT", &path, object).await.headers["warning"], warning);
+}
+
+#[tokio::test]
+async fn doubled_fields_are_refused_or_warned_about_as_their_text_is_read() {
+    let harness = Harness::start().await;
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  name: d\nfoo: 1\n";
+    let json = r#"{"foo": 1, "metadata": {"name": "a", "name": "d"}}"#;
+    let patch = r#"{"data": {"a": "b", "a": "c"}}"#;
+    let apply = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\n\"name\": \"d\",\n\"name\": \"d\"}}";
+    let head = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: ";
+    let line = "line 5: key \"name\" already set in map";
+    let doubled = "duplicate field \"metadata.name\"";
+    let one = format!("{MAPS}/d");
+    for (method, path, media_type, body, error, warnings) in [
+        (
+            "POST",
+            MAPS,
+            "application/yaml",
+            yaml,
+            format!("{head}yaml: unmarshal errors:\n  {line}, unknown field \"foo\""),
+            vec![line, "unknown field \"foo\""],
+        ),
+        (
+            "PUT",
+            one.as_str(),
+            "application/json",
+            json,
+            format!("{head}unknown field \"foo\", {doubled}"),
+            vec!["unknown field \"foo\"", doubled],
+        ),
+        (
+            "PATCH",
+            one.as_str(),
+            "application/merge-patch+json",
+            patch,
+            "strict decoding error: duplicate field \"data.a\"".to_owned(),
+            vec!["duplicate field \"data.a\""],
+        ),
+        (
+            "PATCH",
+            one.as_str(),
+            "application/apply-patch+yaml",
+            apply,
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key \"name\" already set in map".to_owned(),
+            vec!["line 3: key \"name\" already set in map"],
+        ),
+    ] {
+        let headers = [("content-type", media_type)];
+        let strict = format!("{path}?fieldValidation=Strict&fieldManager=m");
+        let answer = harness.ask_with(method, &strict, &headers, body).await;
+        let message = answer.json()["message"].as_str().expect("message").to_owned();
+        assert!(message.ends_with(&error), "{message}");
+        let answer = harness.ask_with(method, &format!("{path}?fieldManager=m"), &headers, body).await;
+        assert!(answer.code < 300, "{}", answer.text);
+        let said: Vec<&str> =
+            answer.headers.get_all("warning").iter().map(|text| text.to_str().expect("text")).collect();
+        let warnings: Vec<String> =
+            warnings.iter().map(|text| format!("299 - \"{}\"", text.replace('"', "\\\""))).collect();
+        assert_eq!(said, warnings, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_leaves_nothing_behind() {
     let harness = Harness::start().await;
     let dry = format!("{MAPS}?dryRun=All");

@@ -12,6 +12,13 @@ impl CustomSchema {
     pub(crate) fn prune(&self, object: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
         let mut issues = Vec::new();
         walk(&self.root, object, true, &mut issues)?;
+        // As the stock server finds them: those of its own metadata, of the schema, of the metadata of embedded resources.
+        issues.sort_by_cached_key(|issue| {
+            let path = issue.path();
+            let is_embedded = path.contains(".metadata.");
+            let round = if path.starts_with("metadata.") { 0 } else { 1 + u8::from(is_embedded) };
+            (round, path.to_owned())
+        });
         Ok(issues)
     }
 }

@@ -14,6 +14,7 @@ use super::{
     },
     cron,
     pod_spec::validate_template,
+    pod_warnings,
 };
 use crate::{metadata::label_problems, selector::LabelSelector, status::Cause};
 
@@ -27,6 +28,7 @@ const CRON_JOB_NAME_MAX: usize = 52;
 const MANAGER_MAX_BYTES: usize = 63;
 
 pub static JOB: Checked = Checked::new(job)
+    .warning(|job, is_new| warn(job, is_new, &job["spec"], "spec"))
     .comparing(compare_jobs)
     .checking_status(super::job_status::status)
     .preparing(|job, old, _| {
@@ -34,7 +36,19 @@ pub static JOB: Checked = Checked::new(job)
             select_own_pods(job);
         }
     });
-pub static CRON_JOB: Checked = Checked::new(cron_job);
+pub static CRON_JOB: Checked = Checked::new(cron_job).warning(|cron, is_new| {
+    let mut out = warn(cron, is_new, &cron["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec");
+    if !is_new && text(&cron["spec"]["schedule"]).contains("TZ") {
+        out.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into());
+    }
+    out
+});
+
+fn warn(object: &Value, is_new: bool, spec: &Value, path: &str) -> Vec<String> {
+    let mut out = if is_new { pod_warnings::of_workload_name(object) } else { Vec::new() };
+    out.extend(pod_warnings::of_job_spec(spec, path));
+    out
+}
 
 /// Gives the template labels with the Job's uid and name, and selects by the uid.
 fn select_own_pods(job: &mut Value) {

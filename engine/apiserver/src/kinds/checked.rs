@@ -21,6 +21,8 @@ pub struct Checked {
     pub prepare_status: fn(&mut Value, &Value),
     /// What the cluster must allow: at creation, and of a status that follows another.
     pub allowed: fn(&Value, Option<&Value>, Context<'_>) -> Causes,
+    /// What is said of an object that is new (`true`) or whose generation changed.
+    pub warn: fn(&Value, bool) -> Vec<String>,
     pub name_rule: NameRule,
     pub create_on_update: bool,
     /// `validate` is for creation alone; `compare` says all about updates.
@@ -36,6 +38,7 @@ impl Checked {
             prepare: |_, _, _| {},
             prepare_status: |_, _| {},
             allowed: |_, _, _| Vec::new(),
+            warn: |_, _| Vec::new(),
             name_rule: NameRule::Subdomain,
             create_on_update: false,
             at_creation: false,
@@ -60,6 +63,10 @@ impl Checked {
 
     pub const fn allowing(self, allowed: fn(&Value, Option<&Value>, Context<'_>) -> Causes) -> Checked {
         Checked { allowed, ..self }
+    }
+
+    pub const fn warning(self, warn: fn(&Value, bool) -> Vec<String>) -> Checked {
+        Checked { warn, ..self }
     }
 
     pub const fn named(self, name_rule: NameRule) -> Checked {
@@ -134,6 +141,12 @@ impl Strategy for Checked {
         }
         causes.extend(news((self.validate)(object), || (self.validate)(old)));
         causes
+    }
+
+    fn warnings(&self, context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let generation = |object: &Value| object["metadata"]["generation"].as_i64();
+        let is_news = old.is_none_or(|old| generation(old) != generation(object));
+        if is_news && !is_apart(context) { (self.warn)(object, old.is_none()) } else { Vec::new() }
     }
 
     fn name_rule(&self) -> NameRule {

@@ -36,7 +36,7 @@ pub fn items(value: &Value) -> &[Value] {
 }
 
 /// Each item of a list with its path.
-pub fn indexed<'a>(list: &'a Value, path: &str) -> impl Iterator<Item = (String, &'a Value)> {
+pub fn indexed<'a>(list: &'a Value, path: &str) -> impl Iterator<Item = (String, &'a Value)> + use<'a> {
     let path = path.to_owned();
     items(list).iter().enumerate().map(move |(at, item)| (format!("{path}[{at}]"), item))
 }

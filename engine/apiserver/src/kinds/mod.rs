@@ -27,6 +27,7 @@ mod network;
 mod node;
 pub mod pod;
 pub mod pod_spec;
+mod pod_warnings;
 mod policy;
 mod quota;
 mod rbac;

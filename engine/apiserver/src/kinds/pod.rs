@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    checks::{Causes, add, indexed, is_set, same, text},
-    pod_spec,
+    checks::{Causes, add, indexed, is_set, needed, same, text},
+    pod_spec, pod_warnings,
 };
 use crate::{
     object,
@@ -53,6 +53,11 @@ impl Strategy for Pod {
         }
     }
 
+    /// Updates of pods are many and made by machines: the stock server says nothing to them.
+    fn warnings(&self, _context: Context<'_>, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_none() { pod_warnings::of_pod(pod) } else { Vec::new() }
+    }
+
     /// A pod that no node runs, or that has ended, needs no grace.
     fn deletion_grace_seconds(&self, pod: &Value, asked: Option<i64>) -> i64 {
         let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
@@ -76,6 +81,12 @@ fn validate(pod: &Value) -> Causes {
     let mut out = pod_spec::validate(spec, "spec");
     if is_set(&spec["ephemeralContainers"]) {
         out.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    // In a template, whoever makes pods of it may fill it in.
+    for (at, volume) in indexed(&spec["volumes"], "spec.volumes") {
+        if volume["image"].is_object() {
+            needed(&mut out, &volume["image"], &format!("{at}.image"), "reference");
+        }
     }
     for list in ["containers", "initContainers"] {
         for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {

@@ -95,6 +95,17 @@ pub static CLAIM: Checked = Checked::new(|claim| {
     claim_spec(&mut out, &claim["spec"], "spec");
     out
 })
+.warning(|claim, _| {
+    const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+    let mut out = Vec::new();
+    if !claim["metadata"]["annotations"][CLASS].is_null() {
+        out.push(format!(
+            "metadata.annotations[{CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+        ));
+    }
+    out.extend(super::pod_warnings::of_claim_spec(&claim["spec"], "spec"));
+    out
+})
 .comparing(compare_claims)
 .preparing(pending);
 

@@ -11,27 +11,41 @@ use super::{
         not_decremented, one_of, percent, require, same, text, workload_selector,
     },
     pod_spec::{validate_running_template, validate_template},
-    storage,
+    pod_warnings, storage,
 };
 use crate::{metadata::validate_labels, object::remove, status::Cause, strategy::NameRule};
 
+/// Deployments and the like name their pods after themselves.
+fn warn_of_named(object: &Value, is_new: bool) -> Vec<String> {
+    let mut out = if is_new { pod_warnings::of_workload_name(object) } else { Vec::new() };
+    out.extend(warn_of_template(object, is_new));
+    out
+}
+
+fn warn_of_template(object: &Value, _is_new: bool) -> Vec<String> {
+    pod_warnings::of_template(&object["spec"]["template"], "spec.template")
+}
+
 pub static DEPLOYMENT: Checked =
-    Checked::new(deployment).comparing(same_selector).checking_status(|new, old| {
+    Checked::new(deployment).warning(warn_of_named).comparing(same_selector).checking_status(|new, old| {
         let mut out =
             status(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
         not_decremented(&mut out, new, old, "collisionCount");
         out
     });
 pub static REPLICA_SET: Checked =
-    Checked::new(replica_set).comparing(same_selector).checking_status(replica_status);
-pub static DAEMON_SET: Checked =
-    Checked::new(daemon_set).comparing(same_selector).checking_status(|new, old| {
+    Checked::new(replica_set).warning(warn_of_named).comparing(same_selector).checking_status(replica_status);
+pub static DAEMON_SET: Checked = Checked::new(daemon_set)
+    .warning(warn_of_template)
+    .comparing(same_selector)
+    .checking_status(|new, old| {
         let mut out = Vec::new();
         non_negative(&mut out, &new["status"], "status", &DAEMON_COUNTS);
         not_decremented(&mut out, new, old, "collisionCount");
         out
     });
 pub static STATEFUL_SET: Checked = Checked::new(stateful_set)
+    .warning(|set, _| pod_warnings::of_stateful_set(&set["spec"]))
     .comparing(compare_stateful_sets)
     .named(NameRule::Label)
     .checking_status(|new, old| {
@@ -41,6 +55,7 @@ pub static STATEFUL_SET: Checked = Checked::new(stateful_set)
         out
     });
 pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller)
+    .warning(warn_of_named)
     .preparing(|object, _, _| {
         // What the selector leaves open follows the template.
         let labels = object["spec"]["template"]["metadata"]["labels"].clone();
@@ -49,7 +64,8 @@ pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller
         }
     })
     .checking_status(replica_status);
-pub static POD_TEMPLATE: Checked = Checked::new(|object| validate_template(&object["template"], "template"));
+pub static POD_TEMPLATE: Checked = Checked::new(|object| validate_template(&object["template"], "template"))
+    .warning(|object, _| pod_warnings::of_template(&object["template"], "template"));
 pub static CONTROLLER_REVISION: Checked = Checked::new(|object| {
     let mut out = Vec::new();
     if object["data"].is_null() {

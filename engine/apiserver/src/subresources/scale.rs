@@ -80,7 +80,7 @@ async fn patched(
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
     let options = WriteOptions::parse_patch(query, kind == PatchType::Apply)?.sent_by(&headers);
-    let change = patch::parse_body(kind, &bytes)?;
+    let (change, syntax) = patch::parse_body(kind, &bytes)?;
     if kind == PatchType::Apply {
         // What is applied to a Scale is applied to the workload's number of replicas.
         let config = json!({
@@ -89,7 +89,7 @@ async fn patched(
             "metadata": {"name": target.name},
             "spec": {"replicas": change["spec"]["replicas"]},
         });
-        let outcome = verbs::apply::apply(state, user, target, config, &options).await?;
+        let outcome = verbs::apply::apply(state, user, target, config, syntax.lines(), &options).await?;
         return resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?));
     }
     let outcome = modify(state, user, target, &options, |workload| {

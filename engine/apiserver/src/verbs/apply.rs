@@ -3,7 +3,9 @@
 //! Writes: one object, made when it is absent. Invariant: another manager's field is only changed by force.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go (`applyPatcher`)
 
-use coracle_schema::{ApplyError, Author, Managers, Operation, conflict_message, parse_json, parse_yaml};
+use coracle_schema::{
+    ApplyError, Author, Managers, Operation, Syntax, conflict_message, parse_json, parse_yaml,
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -12,18 +14,20 @@ use super::{
 };
 use crate::{
     authz::Attributes,
-    decode::Decoded,
+    decode::{Decoded, yaml_error},
     managed_fields, object,
+    options::FieldValidation,
     status::{Cause, Status, StatusDetails},
     types::{State, UserInfo},
 };
 
 /// The body: YAML, and so JSON too, which nearly all clients send and which is tried first.
-pub fn parse(bytes: &[u8]) -> Result<Value, Status> {
+pub fn parse(bytes: &[u8]) -> Result<(Value, Syntax), Status> {
     let parsed = parse_json(bytes).or_else(|_| parse_yaml(bytes));
-    let (config, _) = parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+    let (config, syntax) =
+        parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
     if config.is_object() {
-        Ok(config)
+        Ok((config, syntax.as_yaml(bytes)))
     } else {
         Err(Status::bad_request("error decoding YAML: not an object"))
     }
@@ -34,9 +38,29 @@ pub async fn apply(
     user: &UserInfo,
     target: &Target,
     config: Value,
+    doubled: &[String],
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
     let config = prepare(target, config)?;
+    if let (FieldValidation::Strict, Some(error)) = (options.field_validation, yaml_error(doubled)) {
+        return Err(Status::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: {error}"
+        )));
+    }
+    let mut outcome = apply_config(state, user, target, config, options).await?;
+    if options.field_validation == FieldValidation::Warn {
+        outcome.warnings.splice(..0, doubled.iter().cloned());
+    }
+    Ok(outcome)
+}
+
+async fn apply_config(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    config: Value,
+    options: &WriteOptions,
+) -> Result<Outcome, Status> {
     if state.reader.get(&target.key()).is_none() {
         if !target.subresource.is_empty() {
             return Err(target.not_found());

@@ -114,7 +114,7 @@ async fn create_once(
             return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
         admission::validate(&request, Some(&value)).await?;
-        let mut warnings = strategy.warnings(&value);
+        let mut warnings = strategy.warnings(context, &value, None);
         warnings.extend(request.take_warnings());
         let stored = conversion::stored(served, &value).await?;
         if options.dry_run {

@@ -3,7 +3,7 @@
 //! Writes: one object, as update does; tried again when another write came first.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go
 
-use coracle_schema::{PatchError, json_merge_patch, json_patch};
+use coracle_schema::{PatchError, Syntax, json_merge_patch, json_patch};
 use serde_json::Value;
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
     update::{Changed, modify},
 };
 use crate::{
-    decode::Decoded,
+    decode::{Decoded, strict_error},
+    options::FieldValidation,
     status::{Cause, GroupResource, Status},
     types::{State, UserInfo},
 };
@@ -49,11 +50,11 @@ impl PatchType {
 }
 
 /// The body as JSON, refused with the stock text when it is none or of the wrong shape.
-pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
+pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<(Value, Syntax), Status> {
     if kind == PatchType::Apply {
         return super::apply::parse(bytes);
     }
-    let (patch, _) = coracle_schema::parse_json(bytes)
+    let (patch, syntax) = coracle_schema::parse_json(bytes)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     match (kind, &patch) {
         (PatchType::Json, Value::Array(operations)) if operations.len() > MAX_OPERATIONS => {
@@ -63,9 +64,8 @@ pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<Value, Status> {
             );
             Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: {text}")))
         }
-        (PatchType::Json, Value::Array(_)) | (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => {
-            Ok(patch)
-        }
+        (PatchType::Json, Value::Array(_)) => Ok((patch, Syntax::default().of_patch())),
+        (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => Ok((patch, syntax.of_patch())),
         (PatchType::Json, _) => Err(Status::bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
         )),
@@ -118,21 +118,26 @@ pub async fn patch(
     user: &UserInfo,
     target: &Target,
     kind: PatchType,
-    patch: &Value,
+    (patch, syntax): &(Value, Syntax),
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
     if kind == PatchType::Apply {
-        return super::apply::apply(state, user, target, patch.clone(), options).await;
+        return super::apply::apply(state, user, target, patch.clone(), syntax.lines(), options).await;
     }
     modify(state, user, target, options, |current| {
         let mut patched = current.clone();
         apply(target, kind, patch, &mut patched)?;
-        let issues = match &target.served.schema {
+        let unknown = match &target.served.schema {
             Some(schema) => schema
                 .prune(&mut patched)
                 .map_err(|error| wrong_type(target, kind, patch, current, &error.to_string()))?,
             None => Vec::new(),
         };
+        if options.field_validation == FieldValidation::Strict
+            && let Some(error) = strict_error(syntax, &unknown, target.served.custom.is_some())
+        {
+            return Err(wrong_type(target, kind, patch, current, &error));
+        }
         if patched["metadata"]["name"] != current["metadata"]["name"] {
             return Err(Status::bad_request(format!(
                 "the name of the object ({}) does not match the name on the URL ({})",
@@ -140,7 +145,7 @@ pub async fn patch(
                 target.name
             )));
         }
-        Ok(Changed::Patched(Decoded { value: patched, issues }))
+        Ok(Changed::Patched(Decoded { value: patched, syntax: syntax.clone(), unknown }))
     })
     .await
 }

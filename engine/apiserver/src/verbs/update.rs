@@ -184,7 +184,7 @@ async fn modify_once(
             return Err(Status::invalid(served.group_kind(), &target.name, causes).into());
         }
         admission::validate(&request, Some(&value)).await?;
-        warnings.extend(strategy.warnings(&value));
+        warnings.extend(strategy.warnings(context, &value, Some(&old)));
         warnings.extend(request.take_warnings());
         let answer = if options.dry_run {
             Answer::Value(value.clone())

@@ -8,9 +8,9 @@ use super::{
     super::checks::{
         Causes, add, indexed, is_set, items, label, one_of, port_name_problems, port_number, require, text,
     },
-    environment, handlers, ids,
+    environment, handlers,
     resources::validate_resources,
-    seccomp,
+    security,
     volumes::Volumes,
 };
 use crate::status::Cause;
@@ -86,6 +86,7 @@ fn validate<'a>(
     ports(out, &container["ports"], &format!("{path}.ports"), spec["hostNetwork"] == true);
     environment::validate(out, container, path);
     mounts(out, container, path, volumes);
+    devices(out, container, path, spec);
     one_of(
         out,
         &container["imagePullPolicy"],
@@ -93,7 +94,9 @@ fn validate<'a>(
         &["Always", "IfNotPresent", "Never"],
     );
     validate_resources(out, &container["resources"], &format!("{path}.resources"));
-    security(out, &container["securityContext"], &format!("{path}.securityContext"));
+    resize_policies(out, container, &format!("{path}.resizePolicy"), spec["restartPolicy"] == "Never");
+    let own_users = spec["hostUsers"] == false;
+    security::container(out, &container["securityContext"], &format!("{path}.securityContext"), own_users);
 }
 
 fn ports(out: &mut Causes, ports: &Value, path: &str, on_host: bool) {
@@ -116,9 +119,10 @@ fn ports(out: &mut Causes, ports: &Value, path: &str, on_host: bool) {
         if host_port != 0 {
             port_number(out, host_port, &format!("{at}.hostPort"));
         }
-        if on_host && host_port != number {
-            let why = "must match `hostPort` when `hostNetwork` is true";
-            out.push(Cause::invalid(format!("{at}.containerPort"), number, why));
+        // In a template the host's port may stay open: pods get it.
+        if on_host && host_port != number && (host_port != 0 || path.starts_with("spec.containers")) {
+            let why = "must match `containerPort` when `hostNetwork` is true";
+            out.push(Cause::invalid(format!("{at}.hostPort"), host_port, why));
         }
         one_of(out, &port["protocol"], &format!("{at}.protocol"), &["SCTP", "TCP", "UDP"]);
     }
@@ -173,20 +177,62 @@ pub fn below(out: &mut Causes, value: &Value, path: &str) {
     }
 }
 
-fn security(out: &mut Causes, context: &Value, path: &str) {
-    if context.is_null() {
-        return;
-    }
-    ids(out, context, path, &["runAsUser", "runAsGroup"]);
-    seccomp(out, &context["seccompProfile"], &format!("{path}.seccompProfile"));
-    if context["allowPrivilegeEscalation"] == false {
-        if context["privileged"] == true {
-            let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            out.push(Cause::invalid(path, context.clone(), why));
+/// Block devices: claims that the pod has, each at a path of its own.
+fn devices(out: &mut Causes, container: &Value, path: &str, spec: &Value) {
+    let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
+    let mounted = |field: &str, value: &str| {
+        !value.is_empty()
+            && items(&container["volumeMounts"]).iter().any(|mount| text(&mount[field]) == value)
+    };
+    for (at, device) in indexed(&container["volumeDevices"], &format!("{path}.volumeDevices")) {
+        let (name, name_at) = (text(&device["name"]), format!("{at}.name"));
+        let (place, place_at) = (text(&device["devicePath"]), format!("{at}.devicePath"));
+        require(out, &device["name"], &name_at);
+        if !name.is_empty() && !names.insert(name) {
+            out.push(Cause::invalid(name_at.as_str(), name, "must be unique"));
         }
-        if items(&context["capabilities"]["add"]).iter().any(|own| text(own) == "CAP_SYS_ADMIN") {
-            let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            out.push(Cause::invalid(path, context.clone(), why));
+        match items(&spec["volumes"]).iter().find(|volume| text(&volume["name"]) == name) {
+            None => out.push(Cause::not_found(name_at.as_str(), name)),
+            Some(volume) if volume["persistentVolumeClaim"].is_null() && volume["ephemeral"].is_null() => {
+                let why =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                out.push(Cause::invalid(name_at.as_str(), name, why));
+            }
+            Some(_) => {}
+        }
+        if require(out, &device["devicePath"], &place_at) {
+            if place.split('/').any(|part| part == "..") {
+                out.push(Cause::invalid(place_at.as_str(), place, "can not contain backsteps ('..')"));
+            } else if !places.insert(place) {
+                out.push(Cause::invalid(place_at.as_str(), place, "must be unique"));
+            }
+        }
+        if mounted("name", name) {
+            out.push(Cause::invalid(name_at, name, "must not already exist in volumeMounts"));
+        }
+        if mounted("mountPath", place) {
+            out.push(Cause::invalid(place_at, place, "must not already exist as a path in volumeMounts"));
+        }
+    }
+}
+
+fn resize_policies(out: &mut Causes, container: &Value, path: &str, never_restarts: bool) {
+    let mut resources = BTreeSet::new();
+    for (at, policy) in indexed(&container["resizePolicy"], path) {
+        let (resource, restart) = (text(&policy["resourceName"]), text(&policy["restartPolicy"]));
+        if !resources.insert(resource) {
+            out.push(Cause::duplicate(at, resource));
+        }
+        for (field, allowed) in
+            [("resourceName", ["cpu", "memory"]), ("restartPolicy", ["NotRequired", "RestartContainer"])]
+        {
+            if require(out, &policy[field], path) {
+                one_of(out, &policy[field], path, &allowed);
+            }
+        }
+        if never_restarts && restart != "NotRequired" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            out.push(Cause::invalid(path, restart, why));
         }
     }
 }

@@ -37,6 +37,7 @@ pub fn validate(out: &mut Causes, container: &Value, path: &str) {
         if !variable["valueFrom"].is_null() {
             source(out, variable, &format!("{at}.valueFrom"));
         }
+        divisor(out, &variable["valueFrom"]["resourceFieldRef"], &format!("{at}.valueFrom.resourceFieldRef"));
     }
     for (at, source) in indexed(&container["envFrom"], &format!("{path}.envFrom")) {
         if is_set(&source["prefix"]) {
@@ -112,5 +113,28 @@ pub fn resource(out: &mut Causes, value: &Value, path: &str) {
         if !huge && !RESOURCES.contains(&given) {
             out.push(Cause::not_supported(path, given, &RESOURCES));
         }
+    }
+}
+
+const BYTE_DIVISORS: [&str; 13] =
+    ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+
+/// In which unit an amount is shown.
+pub fn divisor(out: &mut Causes, reference: &Value, path: &str) {
+    let (given, resource) = (text(&reference["divisor"]), text(&reference["resource"]));
+    if given.is_empty() || given == "0" {
+        return;
+    }
+    let (_, kind) = resource.split_once('.').unwrap_or_default();
+    let (allowed, shown, what) = match kind {
+        "cpu" => (&["1m", "1"][..], "1m and 1".to_owned(), "cpu"),
+        "memory" => (&BYTE_DIVISORS[..], BYTE_DIVISORS.join(", "), "memory"),
+        "ephemeral-storage" => (&BYTE_DIVISORS[..], BYTE_DIVISORS.join(", "), "local ephemeral storage"),
+        _ if kind.starts_with("hugepages-") => (&BYTE_DIVISORS[..], BYTE_DIVISORS.join(", "), "hugepages"),
+        _ => return,
+    };
+    if !allowed.contains(&given) {
+        let why = format!("only divisor's values {shown} are supported with the {what} resource");
+        out.push(Cause::invalid(format!("{path}.divisor"), resource, &why));
     }
 }

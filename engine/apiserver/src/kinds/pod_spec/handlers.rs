@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, is_set, needed, non_negative, one_of, port_or_name, require};
+use super::super::checks::{Causes, items, needed, non_negative, one_of, port_or_name, require, text};
 use crate::status::Cause;
 
+const HEADER: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 const NUMBERS: [&str; 5] =
     ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
 
@@ -55,10 +56,11 @@ fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
             require(out, &own["path"], &format!("{at}.path"));
             port_or_name(out, &own["port"], &format!("{at}.port"));
             one_of(out, &own["scheme"], &format!("{at}.scheme"), &["HTTP", "HTTPS"]);
-            for (at, header) in super::indexed(&own["httpHeaders"], &format!("{at}.httpHeaders")) {
-                if !is_set(&header["name"]) {
-                    let why = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-                    out.push(Cause::invalid(format!("{at}.name"), "", why));
+            let is_name =
+                |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            for name in items(&own["httpHeaders"]).iter().map(|header| text(&header["name"])) {
+                if !is_name(name) {
+                    out.push(Cause::invalid(format!("{at}.httpHeaders"), name, HEADER));
                 }
             }
         }

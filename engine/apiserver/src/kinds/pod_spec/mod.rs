@@ -2,15 +2,16 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go (`ValidatePodSpec`)
 
+mod claims;
 mod container;
+mod dns;
 mod environment;
 mod handlers;
 mod placement;
 mod resources;
+mod security;
 mod update;
 mod volumes;
-
-use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -19,31 +20,23 @@ pub use resources::{container_resource, is_standard_resource, validate_resources
 pub use update::validate_update;
 pub use volumes::needed_of_source;
 
-use super::checks::{
-    Causes, add, annotations, indexed, is_set, items, label_selector, one_of, subdomain, text,
-};
+use super::checks::{Causes, add, annotations, indexed, is_set, label_selector, one_of, subdomain, text};
 use crate::{
     metadata::{label_problems, validate_labels},
     status::Cause,
 };
 
-const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
-const NAMESERVERS_MAX: usize = 3;
 
 pub fn validate(spec: &Value, path: &str) -> Causes {
     let mut out = Vec::new();
     let volumes = volumes::validate(&mut out, &spec["volumes"], &format!("{path}.volumes"));
+    claims::validate(&mut out, &spec["resourceClaims"], &format!("{path}.resourceClaims"));
     container::validate_all(&mut out, spec, path, &volumes);
     one_of(&mut out, &spec["restartPolicy"], &format!("{path}.restartPolicy"), &RESTART_POLICIES);
-    dns(&mut out, spec, path);
+    dns::validate(&mut out, spec, path);
     out.extend(validate_labels(&spec["nodeSelector"], &format!("{path}.nodeSelector")));
-    security(&mut out, spec, path);
-    for (at, secret) in indexed(&spec["imagePullSecrets"], &format!("{path}.imagePullSecrets")) {
-        if !is_set(&secret["name"]) {
-            out.push(Cause::required(format!("{at}.name"), ""));
-        }
-    }
+    security::pod(&mut out, spec, path);
     placement::validate(&mut out, spec, path);
     names(&mut out, spec, path);
     if let Some(seconds) =
@@ -59,7 +52,16 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
         &format!("{path}.preemptionPolicy"),
         &["PreemptLowerPriority", "Never"],
     );
+    security::operating_system(&mut out, spec, path);
     out
+}
+
+/// All containers with their paths.
+pub fn containers<'a>(spec: &'a Value, path: &str) -> Vec<(String, &'a Value)> {
+    ["initContainers", "containers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(|list| indexed(&spec[list], &format!("{path}.{list}")))
+        .collect()
 }
 
 /// A PodTemplateSpec.
@@ -88,91 +90,10 @@ pub fn validate_running_template(template: &Value, path: &str, kind: &str) -> Ca
     out
 }
 
-fn dns(out: &mut Causes, spec: &Value, path: &str) {
-    one_of(out, &spec["dnsPolicy"], &format!("{path}.dnsPolicy"), &DNS_POLICIES);
-    let servers = items(&spec["dnsConfig"]["nameservers"]);
-    let at = format!("{path}.dnsConfig.nameservers");
-    if spec["dnsPolicy"] == "None" {
-        if spec["dnsConfig"].is_null() {
-            let why = "must provide `dnsConfig` when `dnsPolicy` is None";
-            return out.push(Cause::required(format!("{path}.dnsConfig"), why));
-        }
-        if servers.is_empty() {
-            out.push(Cause::required(
-                at.as_str(),
-                "must provide at least one DNS nameserver when `dnsPolicy` is None",
-            ));
-        }
-    }
-    if servers.len() > NAMESERVERS_MAX {
-        let why = format!("must not have more than {NAMESERVERS_MAX} nameservers");
-        out.push(Cause::invalid(at.as_str(), spec["dnsConfig"]["nameservers"].clone(), &why));
-    }
-    for (at, server) in indexed(&spec["dnsConfig"]["nameservers"], &at) {
-        ip(out, server, &at);
-    }
-}
-
 fn ip(out: &mut Causes, value: &Value, path: &str) {
     if text(value).parse::<std::net::IpAddr>().is_err() {
         let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
         out.push(Cause::invalid(path, value.clone(), why));
-    }
-}
-
-const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
-
-/// User and group ids.
-fn ids(out: &mut Causes, context: &Value, path: &str, fields: &[&str]) {
-    for field in fields {
-        if let Some(id) = context[*field].as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-            out.push(Cause::invalid(format!("{path}.{field}"), id, ID_RANGE));
-        }
-    }
-}
-
-fn security(out: &mut Causes, spec: &Value, path: &str) {
-    let context = &spec["securityContext"];
-    let at = format!("{path}.securityContext");
-    ids(out, context, &at, &["fsGroup", "runAsUser", "runAsGroup"]);
-    for (at, group) in indexed(&context["supplementalGroups"], &format!("{at}.supplementalGroups")) {
-        if let Some(id) = group.as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-            out.push(Cause::invalid(at, id, ID_RANGE));
-        }
-    }
-    if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
-        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
-        out.push(Cause::invalid(format!("{path}.shareProcessNamespace"), true, why));
-    }
-    let mut seen = BTreeSet::new();
-    for (at, sysctl) in indexed(&context["sysctls"], &format!("{at}.sysctls")) {
-        let name = text(&sysctl["name"]);
-        if name.is_empty() {
-            out.push(Cause::required(format!("{at}.name"), ""));
-        } else if !seen.insert(name) {
-            out.push(Cause::duplicate(format!("{at}.name"), name));
-        }
-    }
-    seccomp(out, &context["seccompProfile"], &format!("{at}.seccompProfile"));
-}
-
-fn seccomp(out: &mut Causes, profile: &Value, path: &str) {
-    if profile.is_null() {
-        return;
-    }
-    one_of(out, &profile["type"], &format!("{path}.type"), &["Localhost", "RuntimeDefault", "Unconfined"]);
-    let is_local = profile["type"] == "Localhost";
-    if is_local && !is_set(&profile["localhostProfile"]) {
-        let why = "must be set when seccomp type is Localhost";
-        out.push(Cause::required(format!("{path}.localhostProfile"), why));
-    }
-    if !is_local && is_set(&profile["localhostProfile"]) {
-        let why = "can only be set when seccomp type is Localhost";
-        out.push(Cause::invalid(
-            format!("{path}.localhostProfile"),
-            profile["localhostProfile"].clone(),
-            why,
-        ));
     }
 }
 

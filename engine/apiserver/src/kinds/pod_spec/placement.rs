@@ -153,19 +153,60 @@ fn gates(out: &mut Causes, spec: &Value, path: &str) {
     }
 }
 
+const NOT_POSITIVE: &str = "must be greater than zero";
+
 fn spread(out: &mut Causes, constraints: &Value, path: &str) {
-    for (at, constraint) in indexed(constraints, path) {
+    for (position, (at, constraint)) in indexed(constraints, path).enumerate() {
         let skew = constraint["maxSkew"].as_i64().unwrap_or_default();
         if skew <= 0 {
-            out.push(Cause::invalid(format!("{at}.maxSkew"), skew, "must be greater than zero"));
+            out.push(Cause::invalid(format!("{at}.maxSkew"), skew, NOT_POSITIVE));
         }
-        topology_key(out, constraint, &at);
+        let key = text(&constraint["topologyKey"]);
+        if key.is_empty() {
+            out.push(Cause::required(format!("{at}.topologyKey"), "can not be empty"));
+        }
         let allowed = ["DoNotSchedule", "ScheduleAnyway"];
         let when = text(&constraint["whenUnsatisfiable"]);
         if !allowed.contains(&when) {
             out.push(Cause::not_supported(format!("{at}.whenUnsatisfiable"), when, &allowed));
         }
+        let again =
+            |other: &Value| text(&other["topologyKey"]) == key && text(&other["whenUnsatisfiable"]) == when;
+        if items(constraints)[position + 1..].iter().any(again) {
+            let pair = format!("{at}.{{topologyKey, whenUnsatisfiable}}");
+            out.push(Cause::duplicate(pair, format!("{{{key}, {when}}}")));
+        }
+        if let Some(domains) = constraint["minDomains"].as_i64() {
+            let at = format!("{at}.minDomains");
+            if domains <= 0 {
+                out.push(Cause::invalid(at.as_str(), domains, NOT_POSITIVE));
+            }
+            if when != "DoNotSchedule" {
+                let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
+                out.push(Cause::invalid(at, domains, &why));
+            }
+        }
+        for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            one_of(out, &constraint[field], &format!("{at}.{field}"), &["Honor", "Ignore"]);
+        }
+        matched_keys(out, constraint, &format!("{at}.matchLabelKeys"));
         selector(out, &constraint["labelSelector"], &format!("{at}.labelSelector"));
+    }
+}
+
+/// Label keys that join a constraint's selector are not in it already.
+fn matched_keys(out: &mut Causes, constraint: &Value, path: &str) {
+    let (keys, selector) = (&constraint["matchLabelKeys"], &constraint["labelSelector"]);
+    if is_set(keys) && selector.is_null() {
+        out.push(Cause::forbidden(path, "must not be specified when labelSelector is not set"));
+    }
+    for (at, key) in indexed(keys, path) {
+        let key = text(key);
+        add(out, &at, key, qualified_name_problems(key));
+        let expressions = items(&selector["matchExpressions"]);
+        if !selector["matchLabels"][key].is_null() || expressions.iter().any(|own| text(&own["key"]) == key) {
+            out.push(Cause::invalid(at, key, "exists in both matchLabelKeys and labelSelector"));
+        }
     }
 }
 

@@ -152,6 +152,59 @@ fn a_pod_spec_gets_the_stock_causes() {
 }
 
 #[test]
+#[rustfmt::skip]
+fn what_stock_refuses_in_a_pod_spec_is_refused() {
+    let base = json!({
+        "containers": [{"name": "a", "image": "i"}],
+        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "persistentVolumeClaim": {"claimName": "c"}}]
+    });
+    let spread = |when: &str, more: Value| {
+        let mut one = json!({"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": when, "labelSelector": {}});
+        coracle_schema::json_merge_patch(&mut one, &more);
+        one
+    };
+    let bytes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
+    let memory = format!("spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.memory\": only divisor's values {bytes} are supported with the memory resource");
+    let memory = [memory.as_str()];
+    let reference = |resource: &str, divisor: &str| with(json!({"env": [{"name": "e", "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}}]}));
+    let cases: &[(Value, &[&str])] = &[
+        (json!({"securityContext": {"sysctls": [{"name": "A B", "value": "1"}]}}), &["spec.securityContext.sysctls[0].name: Invalid value: \"A B\": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"]),
+        (json!({"securityContext": {"sysctls": [{"name": "net/ipv4/a_b", "value": "1"}]}}), &[]),
+        (json!({"hostNetwork": true, "securityContext": {"sysctls": [{"name": "net/ipv4/a_b", "value": "1"}]}}), &["spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4/a_b\": may not be specified when 'hostNetwork' is true"]),
+        (json!({"securityContext": {"fsGroupChangePolicy": "Foo"}}), &["spec.securityContext.fsGroupChangePolicy: Unsupported value: \"Foo\": supported values: \"Always\", \"OnRootMismatch\""]),
+        (json!({"securityContext": {"supplementalGroupsPolicy": "X"}}), &["spec.securityContext.supplementalGroupsPolicy: Unsupported value: \"X\": supported values: \"Merge\", \"Strict\""]),
+        (json!({"securityContext": {"seLinuxChangePolicy": "X"}}), &["spec.securityContext.seLinuxChangePolicy: Unsupported value: \"X\": supported values: \"Recursive\""]),
+        (json!({"securityContext": {"appArmorProfile": {}}}), &["spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is set"]),
+        (json!({"dnsConfig": {"searches": ["a b", ".", "_a.b_c.", "ok"]}}), &["spec.dnsConfig.searches[0]: Invalid value: \"a b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"]),
+        (json!({"dnsConfig": {"options": [{"value": "1"}]}}), &["spec.dnsConfig.options[0]: Required value: must not be empty"]),
+        (json!({"os": {"name": "foo"}}), &["spec.os: Unsupported value: \"foo\": supported values: \"linux\", \"windows\""]),
+        (json!({"os": {"name": "linux"}, "securityContext": {"windowsOptions": {}}}), &["spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod"]),
+        (json!({"os": {"name": "windows"}, "hostNetwork": true, "hostPID": true, "hostUsers": true, "securityContext": {"fsGroup": 1}}), &["spec.hostUsers: Forbidden: cannot be set for a windows pod", "spec.hostPID: Forbidden: cannot be set for a windows pod", "spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod"]),
+        (json!({"os": {"name": "windows"}, "containers": [{"name": "a", "image": "i", "securityContext": {"privileged": false}}]}), &["spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod"]),
+        (json!({"hostUsers": false, "hostNetwork": true}), &["spec.hostNetwork: Forbidden: when `hostUsers` is false"]),
+        (json!({"topologySpreadConstraints": [spread("ScheduleAnyway", json!({"minDomains": 2}))]}), &["spec.topologySpreadConstraints[0].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway"]),
+        (json!({"topologySpreadConstraints": [spread("ScheduleAnyway", json!({})), spread("DoNotSchedule", json!({})), spread("ScheduleAnyway", json!({}))]}), &["spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{z, ScheduleAnyway}\""]),
+        (json!({"topologySpreadConstraints": [spread("DoNotSchedule", json!({"nodeTaintsPolicy": "X", "matchLabelKeys": ["a"], "labelSelector": {"matchLabels": {"a": "b"}}}))]}), &["spec.topologySpreadConstraints[0].nodeTaintsPolicy: Unsupported value: \"X\": supported values: \"Honor\", \"Ignore\"", "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector"]),
+        (json!({"resourceClaims": [{"name": "a"}]}), &["spec.resourceClaims[0]: Invalid value: {\"Name\":\"a\",\"ResourceClaimName\":null,\"ResourceClaimTemplateName\":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"]),
+        (json!({"resourceClaims": [{"name": "a", "resourceClaimName": "b"}, {"name": "a", "resourceClaimName": "b"}]}), &["spec.resourceClaims[1].name: Duplicate value: \"a\""]),
+        (with(json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "X"}]})), &["spec.containers[0].resizePolicy: Unsupported value: \"X\": supported values: \"NotRequired\", \"RestartContainer\""]),
+        (with(json!({"volumeDevices": [{"name": "u", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Not found: \"u\""]),
+        (with(json!({"volumeDevices": [{"name": "v", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Invalid value: \"v\": can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"]),
+        (with(json!({"volumeDevices": [{"name": "c", "devicePath": "/d"}]})), &[]),
+        (with(json!({"securityContext": {"procMount": "X"}})), &["spec.containers[0].securityContext.procMount: Unsupported value: \"X\": supported values: \"Default\", \"Unmasked\""]),
+        (with(json!({"securityContext": {"procMount": "Unmasked"}})), &["spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`"]),
+        (with(json!({"securityContext": {"appArmorProfile": {"type": "Localhost"}}})), &["spec.containers[0].securityContext.appArmorProfile.localhostProfile: Required value: must be set when AppArmor type is Localhost"]),
+        (with(json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "/x"}}})), &["spec.containers[0].securityContext.seccompProfile.localhostProfile: Invalid value: \"/x\": must be a relative path"]),
+        (with(json!({"livenessProbe": {"httpGet": {"path": "/", "port": 1, "httpHeaders": [{"name": "a b"}]}}})), &["spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: \"a b\": a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"]),
+        (reference("limits.cpu", "3"), &["spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values 1m and 1 are supported with the cpu resource"]),
+        (reference("limits.memory", "3"), &memory),
+        (reference("limits.memory", "1Mi"), &[]),
+        (json!({"hostNetwork": true, "containers": [{"name": "a", "image": "i", "ports": [{"containerPort": 1, "hostPort": 2}]}]}), &["spec.containers[0].ports[0].hostPort: Invalid value: 2: must match `containerPort` when `hostNetwork` is true"]),
+    ];
+    assert_cases(base, |spec| validate(spec, "spec"), cases);
+}
+
+#[test]
 fn only_some_fields_of_a_pod_change() {
     let old = json!({
         "containers": [{"name": "a", "image": "i"}],

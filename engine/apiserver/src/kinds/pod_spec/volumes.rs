@@ -75,6 +75,12 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
             downward_items(out, source, path);
         }
         "projected" => projected(out, source, path),
+        "image" => one_of(
+            out,
+            &source["pullPolicy"],
+            &format!("{path}.pullPolicy"),
+            &["Always", "IfNotPresent", "Never"],
+        ),
         _ => needed_of_source(out, kind, source, path),
     }
 }
@@ -166,6 +172,7 @@ fn downward_items(out: &mut Causes, source: &Value, path: &str) {
                 out.push(Cause::required(at.as_str(), "one of fieldRef and resourceFieldRef is required"));
             }
         }
+        environment::divisor(out, &item["resourceFieldRef"], &format!("{at}.resourceFieldRef"));
         mode(out, &item["mode"], &format!("{at}.mode"));
     }
 }
