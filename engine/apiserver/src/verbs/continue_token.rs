@@ -2,10 +2,22 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/storage/continue.go
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use base64::{
+    DecodeError, Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::json;
 
 use crate::status::Status;
+
+/// As Go's decoder, which passes over the last character's spare bits.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContinueToken {
@@ -26,20 +38,29 @@ impl ContinueToken {
         if let Some(remaining) = self.remaining {
             token["left"] = remaining.into();
         }
-        URL_SAFE_NO_PAD.encode(token.to_string())
+        BASE64.encode(token.to_string())
     }
 
     pub fn decode(token: &str) -> Result<ContinueToken, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD
-            .decode(token.trim_end_matches('='))
-            .map_err(|error| invalid(&error.to_string()))?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        let invalid = |why: &str| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
+        let bytes = BASE64.decode(token).map_err(|error| {
+            let at = match error {
+                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => token.len().saturating_sub(1),
+            };
+            invalid(&format!("illegal base64 data at input byte {at}"))
+        })?;
+        let (value, _) = coracle_schema::parse_json(&bytes).map_err(|error| invalid(&error.to_string()))?;
         if value["v"] != "meta.k8s.io/v1" {
-            return Err(invalid("server does not recognize this encoded version"));
+            let version = value["v"].as_str().unwrap_or_default();
+            return Err(invalid(&format!("server does not recognize this encoded version {version}")));
         }
         let start = value["start"].as_str().unwrap_or_default().trim_end_matches('\0');
-        let (namespace, name) = start.split_once('/').ok_or_else(|| invalid("encoded start key is empty"))?;
+        let (namespace, name) = start
+            .split_once('/')
+            .ok_or_else(|| invalid("encoded start key empty (version meta.k8s.io/v1)"))?;
         let revision = match value["rv"].as_i64() {
             Some(0) | None => {
                 return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
@@ -62,6 +83,15 @@ mod tests {
             let token = ContinueToken { revision, namespace: namespace.into(), name: name.into(), remaining };
             assert_eq!(ContinueToken::decode(&token.encode()).expect("decodes"), token);
         }
-        assert!(ContinueToken::decode("%%%").is_err());
+        for (token, why) in [
+            ("a%%", "illegal base64 data at input byte 1"),
+            ("abcde", "illegal base64 data at input byte 4"),
+            ("abc", "invalid character 'i' looking for beginning of value"),
+            ("e30", "server does not recognize this encoded version "),
+        ] {
+            let status = ContinueToken::decode(token).expect_err("is none");
+            let head = "invalid continue token: continue key is not valid: ";
+            assert_eq!((status.code, status.message.as_str()), (400, format!("{head}{why}").as_str()));
+        }
     }
 }
