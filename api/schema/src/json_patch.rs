@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 /// What the copies of one patch may add, as on a stock server: the limit of a request's body.
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
+const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
+
 /// RFC 7386.
 pub fn json_merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
@@ -28,18 +30,9 @@ pub fn json_merge_patch(target: &mut Value, patch: &Value) {
 /// RFC 6902. `patch` is the array of operations. All or nothing.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let Value::Array(operations) = patch else {
-        let kind = match patch {
-            Value::Object(_) => "object",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-            _ => "null",
-        };
-        let text = format!(
-            "error decoding patch: json: cannot unmarshal {kind} into Go value of type jsonpatch.Patch"
-        );
-        return Err(PatchError::Invalid(text));
+        return undecodable(patch, "value of type jsonpatch.Patch");
     };
+    operations.iter().try_for_each(decode)?;
     let mut changed = target.clone();
     let mut copied_bytes = 0;
     for operation in operations {
@@ -49,6 +42,29 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     Ok(())
 }
 
+fn undecodable<T>(value: &Value, into: &str) -> Result<T, PatchError> {
+    let kind = match value {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    Err(PatchError::Invalid(format!("error decoding patch: json: cannot unmarshal {kind} into Go {into}")))
+}
+
+/// An operation is an object (null is an empty one) with texts. What it says is looked at when it is applied.
+fn decode(operation: &Value) -> Result<(), PatchError> {
+    if !matches!(operation, Value::Object(_) | Value::Null) {
+        return undecodable(operation, "value of type handlers.jsonPatchOp");
+    }
+    ["op", "path", "from"].into_iter().try_for_each(|field| match operation.get(field) {
+        None | Some(Value::String(_) | Value::Null) => Ok(()),
+        Some(other) => undecodable(other, &format!("struct field jsonPatchOp.{field} of type string")),
+    })
+}
+
 fn not_applicable<T>(text: String) -> Result<T, PatchError> {
     Err(PatchError::NotApplicable(text))
 }
@@ -56,13 +72,14 @@ fn not_applicable<T>(text: String) -> Result<T, PatchError> {
 /// `copied_bytes` counts over the whole patch: copies of copies double.
 fn apply(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Result<(), PatchError> {
     let text = |name: &str| operation.get(name).and_then(Value::as_str);
-    let needed = |name: &str| match text(name) {
-        Some(text) => Ok(text),
-        None => Err(PatchError::Invalid(format!("missing or invalid `{name}` of JSON patch operation"))),
+    let name = text("op").unwrap_or("unknown");
+    let needed = |field: &str| {
+        let missing = || format!("{name} operation failed to decode {field}: missing value");
+        text(field).map_or_else(|| not_applicable(missing()), Ok)
     };
-    let Some(name) = text("op") else {
-        return Err(PatchError::Invalid("Unexpected kind: unknown".to_string()));
-    };
+    if !OPERATIONS.contains(&name) {
+        return not_applicable(format!("Unexpected kind: {name}"));
+    }
     let path = needed("path")?;
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     match name {
@@ -94,7 +111,7 @@ fn apply(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Res
             None if value().is_null() => Ok(()),
             _ => not_applicable(format!("testing value {path} failed: test failed")),
         },
-        other => Err(PatchError::Invalid(format!("Unexpected kind: {other}"))),
+        other => not_applicable(format!("Unexpected kind: {other}")),
     }
 }
 
@@ -276,6 +293,32 @@ mod tests {
             json_patch(&mut result, &patch).unwrap();
             assert_eq!(result, expected, "{patch}");
         }
+    }
+
+    #[test]
+    fn what_is_no_operation_does_not_apply_and_what_is_no_text_does_not_decode() {
+        let applied = |patch: Value| json_patch(&mut json!({"a": 1}), &patch);
+        for operation in [
+            json!({"op": "poke", "path": "/a"}),
+            json!({"path": "/a"}),
+            json!(null),
+            json!({"op": "remove"}),
+            json!({"op": "move", "path": "/b"}),
+        ] {
+            assert!(matches!(applied(json!([operation])), Err(PatchError::NotApplicable(_))), "{operation}");
+        }
+        let text = |patch: Value| match applied(patch) {
+            Err(PatchError::Invalid(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            text(json!([{"op": "poke"}, {"op": 1}])),
+            "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"
+        );
+        assert_eq!(
+            text(json!(["add"])),
+            "error decoding patch: json: cannot unmarshal string into Go value of type handlers.jsonPatchOp"
+        );
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(crate) fn yaml_options() -> serde_saphyr::Options {
     }
 }
 
-/// Parses one YAML document into the JSON it stands for.
+/// Parses a YAML document into the JSON it stands for; those after the first are passed over, as by a stock server.
 pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Syntax), DecodeError> {
+    let bytes = first_document(bytes);
     let parsed: Parsed = serde_saphyr::from_slice_with_options(bytes, yaml_options()).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         let text = error.to_string();
@@ -35,6 +36,21 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Syntax), DecodeError> {
         DecodeError::Syntax(format!("error converting YAML to JSON: yaml: line {line}: {text}"))
     })?;
     Ok((parsed.value, Syntax::yaml(bytes, parsed.again)))
+}
+
+fn first_document(bytes: &[u8]) -> &[u8] {
+    let (mut at, mut has_content) = (0, false);
+    for whole in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let rest = whole.strip_prefix(b"---");
+        let is_marker = rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+        if is_marker && has_content {
+            return &bytes[..at];
+        }
+        let line = if is_marker { &whole[3..] } else { whole }.trim_ascii();
+        has_content |= !line.is_empty() && !line.starts_with(b"#") && !line.starts_with(b"%");
+        at += whole.len();
+    }
+    bytes
 }
 
 struct Parsed {

@@ -51,6 +51,20 @@ fn objects_with_every_field_set_come_through_unchanged() {
 }
 
 #[test]
+fn of_several_yaml_documents_the_first_counts() {
+    let read = |text: &str| parse_yaml(text.as_bytes()).unwrap().0;
+    for (text, expected) in [
+        ("a: 1\n---\nb: 2\n", json!({"a": 1})),
+        ("# c\n---\na: 1\n--- \nb: 2", json!({"a": 1})),
+        ("--- {a: 1}\n---\n", json!({"a": 1})),
+        ("a: |\n  x\n  ---\n  y\n", json!({"a": "x\n---\ny\n"})),
+        ("---a: 1\n", json!({"---a": 1})),
+    ] {
+        assert_eq!(read(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn yaml_gives_what_json_gives() {
     let Some(folder) = reference("roundtrip") else { return };
     for entry in std::fs::read_dir(folder).unwrap() {

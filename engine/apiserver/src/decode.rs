@@ -54,7 +54,11 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
             Err(protobuf::ReadError::Message(text)) => return Err(cannot_be_handled(expected, &text)),
         },
     };
-    let (value, syntax) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
+    let (mut value, syntax) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
+    // Go's decoder leaves the new object as it is.
+    if value.is_null() {
+        value = Value::Object(Default::default());
+    }
     if !value.is_object() {
         let error = DecodeError::Syntax(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
@@ -65,7 +69,7 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
     Ok(Decoded { value, syntax, unknown: Vec::new() })
 }
 
-fn go_type(value: &Value) -> &'static str {
+pub fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Array(_) => "array",
         Value::String(_) => "string",

@@ -114,7 +114,19 @@ async fn a_pod_gets_its_account_token_tolerations_and_class() {
         refused.message(),
         "pods \"a\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
     );
+    // Its name comes after the mutating plugins.
+    let mut nameless = pod("a");
+    nameless["metadata"] = json!({"generateName": "a-"});
+    assert_eq!(
+        harness.post(PODS, nameless.clone()).await.message(),
+        "pods \"a-\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+    );
     harness.account("default").await;
+    nameless["spec"]["priorityClassName"] = "nope".into();
+    assert_eq!(
+        harness.post(PODS, nameless).await.message(),
+        "pods \"a-\" is forbidden: no PriorityClass with name nope was found"
+    );
     let created = harness.post(PODS, pod("a")).await.expect(201);
     let spec = &created["spec"];
     assert_eq!((&spec["serviceAccountName"], &spec["priority"]), (&json!("default"), &json!(0)));
@@ -214,11 +226,14 @@ async fn a_namespace_stays_until_it_is_finalized() {
         (refused.code, &refused.json()["details"]["causes"][0]["reason"]),
         (403, &json!("NamespaceTerminating"))
     );
-    assert!(
-        refused
-            .message()
-            .contains("unable to create new content in namespace n because it is being terminated")
+    assert_eq!(
+        (&*refused.message(), &refused.json()["details"]["name"]),
+        (
+            "configmaps \"a\" is forbidden: unable to create new content in namespace n because it is being terminated",
+            &json!("a")
+        )
     );
+    assert_eq!(deleting["metadata"].get("deletionGracePeriodSeconds"), None);
     let mut finalized = deleting;
     finalized["spec"]["finalizers"] = json!([]);
     harness.ask("PUT", "/api/v1/namespaces/n/finalize", finalized).await.expect(200);

@@ -1,4 +1,5 @@
-//! Marks which fields are pointers in Go's structs, from the rules and exceptions of `api/schema/data/go_fields.txt`.
+//! Marks which fields are required and which are pointers in Go's structs, from the rules and exceptions of
+//! `api/schema/data/go_fields.txt`.
 //!
 //! Kept true: a line of the file that names no field, or changes nothing, is an error.
 
@@ -7,6 +8,8 @@ use anyhow::{Context, Result, bail};
 
 pub fn mark(types: &mut [Type], lines: &str) -> Result<()> {
     for field in types.iter_mut().flat_map(|ty| &mut ty.fields) {
+        // The crate's structs always have both, and its schemas say so.
+        field.required &= field.json != "metadata" && field.default.is_none();
         field.pointer = !field.required && is_usually_a_pointer(field);
     }
     for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -38,6 +41,7 @@ fn mark_line(types: &mut [Type], line: &str) -> Result<()> {
             let slot = match word {
                 "pointer" | "plain" => &mut field.pointer,
                 "printed" => &mut field.printed,
+                "required" => &mut field.required,
                 other => bail!("unknown word `{other}`"),
             };
             let wanted = word != "plain";

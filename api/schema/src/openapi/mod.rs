@@ -173,6 +173,27 @@ mod tests {
         );
     }
 
+    /// Clients refuse an object without what is required, before they ask the server.
+    #[test]
+    fn only_events_must_have_metadata_and_nothing_with_a_default_is_required() {
+        let document = openapi_v2();
+        let definitions = document["definitions"].as_object().unwrap();
+        let required = |schema: &Value| schema["required"].as_array().cloned().unwrap_or_default();
+        let with_metadata: Vec<&str> = definitions
+            .iter()
+            .filter(|(_, schema)| required(schema).contains(&json!("metadata")))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(with_metadata, ["io.k8s.api.core.v1.Event"]);
+        for (name, schema) in definitions {
+            for field in required(schema) {
+                let property = &schema["properties"][field.as_str().unwrap()];
+                assert!(property.get("default").is_none(), "{name}.{field}");
+            }
+        }
+        assert_eq!(definitions["io.k8s.api.events.v1.Event"]["required"], json!(["eventTime"]));
+    }
+
     #[test]
     fn there_is_one_description_for_every_type_and_field() {
         let table = Registry::builtin().table();

@@ -64,8 +64,7 @@ fn restrict_subject(request: &Request<'_>, object: &Value) -> Result<(), Status>
     let asked = request::inspect(&decoded).unwrap_or_default();
     if asked.organizations.iter().any(|group| group == authz::MASTERS) {
         let why = format!("use of {CLIENT_SIGNER} signer with {} group is not allowed", authz::MASTERS);
-        let name = crate::object::name(object);
-        return Err(Status::forbidden(request.target.served.group_resource(), name, why));
+        return Err(request.forbid(object, why));
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ pub use resource_quota::Ledger;
 use crate::{
     audit,
     metrics::{Clock, Step},
+    object,
     status::Status,
     types::{State, UserInfo},
     verbs::Target,
@@ -97,12 +98,10 @@ impl<'a> Request<'a> {
         self.warnings.lock().push(text.into());
     }
 
-    /// The refusal of the request by a plugin.
+    /// The refusal of the request by a plugin. While the name is still to be generated, its start stands for it.
     fn forbid(&self, object: &Value, why: impl std::fmt::Display) -> Status {
-        let name = match crate::object::name(object) {
-            "" => self.target.name.as_str(),
-            name => name,
-        };
+        let names = [&self.target.name, object::name(object), object::meta_str(object, "generateName")];
+        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown");
         Status::forbidden(self.target.served.group_resource(), name, why)
     }
 

@@ -10,7 +10,7 @@ use crate::status::{Cause, GroupResource, Status};
 
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-pub fn admit(request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
+pub fn admit(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
     let namespace = request.target.namespace.as_str();
     if request.operation != Operation::Create || namespace.is_empty() {
         return Ok(());
@@ -20,10 +20,10 @@ pub fn admit(request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
         return Ok(());
     }
     let key = Key { resource: Resource("namespaces".into()), namespace: "".into(), name: namespace.into() };
-    let Some(object) = request.state.reader.get(&key) else {
+    let Some(found) = request.state.reader.get(&key) else {
         return Err(Status::not_found(GroupResource::new("", "namespaces"), namespace));
     };
-    if object.meta.deletion_timestamp.is_none() {
+    if found.meta.deletion_timestamp.is_none() {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
@@ -32,8 +32,7 @@ pub fn admit(request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
         "metadata.namespace",
         format!("namespace {namespace} is being terminated"),
     );
-    let name = &request.target.name;
-    Err(Status::forbidden(request.target.served.group_resource(), name, why).with_cause(cause))
+    Err(request.forbid(object, why).with_cause(cause))
 }
 
 pub fn validate(request: &Request<'_>, _object: Option<&Value>) -> Result<(), Status> {

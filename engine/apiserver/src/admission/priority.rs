@@ -12,7 +12,7 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
         return Ok(());
     }
     let name = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
-    let class = if name.is_empty() { default_class(request) } else { Some(named(request, &name)?) };
+    let class = if name.is_empty() { default_class(request) } else { Some(named(request, pod, &name)?) };
     let (value, policy) = match &class {
         Some(class) => {
             if name.is_empty() {
@@ -29,25 +29,21 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
             "the integer value of priority ({}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name",
             spec["priority"]
         );
-        return refuse(request, pod, &why);
+        return Err(request.forbid(pod, why));
     }
     if spec["preemptionPolicy"].as_str().is_some_and(|asked| asked != policy) {
         let why = format!(
             "the string value of PreemptionPolicy (PreemptionPolicy={}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name",
             spec["preemptionPolicy"].as_str().unwrap_or_default()
         );
-        return refuse(request, pod, &why);
+        return Err(request.forbid(pod, why));
     }
     spec["priority"] = value.into();
     spec["preemptionPolicy"] = policy.into();
     Ok(())
 }
 
-fn refuse(request: &Request<'_>, pod: &Value, why: &str) -> Result<(), Status> {
-    Err(Status::forbidden(request.target.served.group_resource(), crate::object::name(pod), why))
-}
-
-fn named(request: &Request<'_>, name: &str) -> Result<Value, Status> {
+fn named(request: &Request<'_>, pod: &Value, name: &str) -> Result<Value, Status> {
     let key = coracle_store::Key {
         resource: store_resource("scheduling.k8s.io", "priorityclasses"),
         namespace: "".into(),
@@ -55,10 +51,7 @@ fn named(request: &Request<'_>, name: &str) -> Result<Value, Status> {
     };
     match request.state.reader.get(&key) {
         Some(class) => crate::verbs::decode(&class),
-        None => {
-            let why = format!("no PriorityClass with name {name} was found");
-            Err(Status::forbidden(request.target.served.group_resource(), &request.target.name, why))
-        }
+        None => Err(request.forbid(pod, format!("no PriorityClass with name {name} was found"))),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
         .into_iter()
         .find_map(|value| value.as_str().filter(|name| !name.is_empty()));
     let name = asked.unwrap_or("default").to_owned();
-    let account = find(request, &name, crate::object::name(pod))?;
+    let account = find(request, &name, pod)?;
     let spec = &mut pod["spec"];
     spec["serviceAccountName"] = name.as_str().into();
     spec["serviceAccount"] = name.as_str().into();
@@ -41,7 +41,7 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn find(request: &Request<'_>, name: &str, pod: &str) -> Result<Value, Status> {
+fn find(request: &Request<'_>, name: &str, pod: &Value) -> Result<Value, Status> {
     let key = Key {
         resource: Resource("serviceaccounts".into()),
         namespace: request.target.namespace.as_str().into(),
@@ -54,7 +54,7 @@ fn find(request: &Request<'_>, name: &str, pod: &str) -> Result<Value, Status> {
                 "error looking up service account {}/{name}: serviceaccount \"{name}\" not found",
                 request.target.namespace
             );
-            Err(Status::forbidden(request.target.served.group_resource(), pod, why))
+            Err(request.forbid(pod, why))
         }
     }
 }

@@ -289,14 +289,26 @@ pub fn label_selector(out: &mut Causes, selector: &Value, path: &str) {
     }
 }
 
-/// The selector of a workload: there, not empty, and choosing the template's pods.
-pub fn workload_selector(out: &mut Causes, spec: &Value, path: &str, kind: &str) {
+/// The selector of a workload: there, not empty, and choosing the template's pods. False when it cannot be read: a stock
+/// server does not look at the template then.
+pub fn workload_selector(out: &mut Causes, spec: &Value, path: &str, kind: &str) -> bool {
     let (selector, at) = (&spec["selector"], format!("{path}.selector"));
     if !selector.is_null() {
+        let before = out.len();
         label_selector(out, selector, &at);
+        if out.len() > before {
+            let why = match kind {
+                "deployment" => "invalid label selector",
+                "daemonset" => return true,
+                _ => "",
+            };
+            out.push(Cause::invalid(at, selector.clone(), why));
+            return false;
+        }
         if !is_set(&selector["matchLabels"]) && !is_set(&selector["matchExpressions"]) {
             let why = format!("empty selector is invalid for {kind}");
-            return out.push(Cause::invalid(at, selector.clone(), &why));
+            out.push(Cause::invalid(at, selector.clone(), &why));
+            return true;
         }
     } else if kind != "daemonset" {
         out.push(Cause::required(at, ""));
@@ -310,6 +322,7 @@ pub fn workload_selector(out: &mut Causes, spec: &Value, path: &str, kind: &str)
             "`selector` does not match template `labels`",
         ));
     }
+    true
 }
 
 /// Counters of a status: none negative, and those of `parts` not above `replicas`.

@@ -138,10 +138,15 @@ fn docker(out: &mut Causes, data: &Value, key: &str) {
         return out.push(Cause::required(field, ""));
     }
     let bytes = STANDARD.decode(text(&data[key])).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
-        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
-        out.push(Cause::invalid(field, HIDDEN, &why));
-    }
+    let why = match coracle_schema::parse_json(&bytes) {
+        Ok((Value::Object(_) | Value::Null, _)) => return,
+        Ok((other, _)) => {
+            let kind = crate::decode::go_type(&other);
+            format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+        }
+        Err(error) => error.to_string(),
+    };
+    out.push(Cause::invalid(field, HIDDEN, &why));
 }
 
 #[cfg(test)]
@@ -221,6 +226,18 @@ mod tests {
                     json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": ""}}),
                     &[
                         "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input",
+                    ],
+                ),
+                (
+                    json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "bm90IGpzb24="}}),
+                    &[
+                        "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'o' in literal null (expecting 'u')",
+                    ],
+                ),
+                (
+                    json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "W10="}}),
+                    &[
+                        "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": json: cannot unmarshal array into Go value of type map[string]interface {}",
                     ],
                 ),
                 (

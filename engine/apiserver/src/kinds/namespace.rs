@@ -54,6 +54,8 @@ impl Strategy for Namespace {
 
     fn mark_deleting(&self, namespace: &mut Value) {
         namespace["status"]["phase"] = "Terminating".into();
+        // Its grace is its content's, and has no number.
+        object::remove(&mut namespace["metadata"], "deletionGracePeriodSeconds");
     }
 
     fn is_held(&self, namespace: &Value) -> bool {

@@ -136,8 +136,9 @@ fn deployment(object: &Value) -> Causes {
     let spec = &object["spec"];
     let mut out = Vec::new();
     non_negative(&mut out, spec, "spec", &["replicas"]);
-    workload_selector(&mut out, spec, "spec", "deployment");
-    out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    if workload_selector(&mut out, spec, "spec", "deployment") {
+        out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    }
     strategy(&mut out, &spec["strategy"], "spec.strategy");
     non_negative(
         &mut out,
@@ -185,8 +186,9 @@ fn replica_set(object: &Value) -> Causes {
     let spec = &object["spec"];
     let mut out = Vec::new();
     non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds"]);
-    workload_selector(&mut out, spec, "spec", "deployment");
-    out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    if workload_selector(&mut out, spec, "spec", "deployment") {
+        out.extend(validate_running_template(&spec["template"], "spec.template", "ReplicaSet"));
+    }
     out
 }
 
@@ -283,7 +285,7 @@ fn stateful_set(object: &Value) -> Causes {
     non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds"]);
     non_negative(&mut out, &spec["ordinals"], "spec.ordinals", &["start"]);
     non_negative(&mut out, spec, "spec", &["revisionHistoryLimit"]);
-    workload_selector(&mut out, spec, "spec", "statefulset");
+    let is_readable = workload_selector(&mut out, spec, "spec", "statefulset");
     for (at, claim) in indexed(&spec["volumeClaimTemplates"], "spec.volumeClaimTemplates") {
         storage::claim_spec(&mut out, &claim["spec"], &format!("{at}.spec"));
     }
@@ -304,7 +306,9 @@ fn stateful_set(object: &Value) -> Causes {
             slot => *slot = added.into(),
         }
     }
-    out.extend(validate_running_template(&template, "spec.template", "StatefulSet"));
+    if is_readable {
+        out.extend(validate_running_template(&template, "spec.template", "StatefulSet"));
+    }
     out
 }
 
@@ -371,6 +375,13 @@ mod tests {
                     json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}}),
                     &[
                         "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                    ],
+                ),
+                (
+                    json!({"spec": {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
+                    &[
+                        "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+                        "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\"},\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"In\"}]}: invalid label selector",
                     ],
                 ),
                 (
@@ -473,6 +484,12 @@ mod tests {
             base(),
             daemon_set,
             &[
+                (
+                    json!({"spec": {"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}}),
+                    &[
+                        "spec.selector.matchExpressions[0].operator: Invalid value: \"Like\": not a valid selector operator",
+                    ],
+                ),
                 (
                     update(json!({"type": "Slow"})),
                     &[

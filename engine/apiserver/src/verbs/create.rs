@@ -50,12 +50,15 @@ pub(super) async fn create_managed(
     if !object::meta_str(&value, "resourceVersion").is_empty() {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
     reset(served, &mut value);
     match managers {
         Some(managers) => managed_fields::put(&mut value, &managers),
         None => managed_fields::created(target, user, options, &mut value),
     }
+    let request = admission::Request::new(state, user, target, Operation::Create, None, options.dry_run);
+    admission::mutate(&request, &mut value).await?;
+    // After the mutating plugins, as on a stock server: the refusals of one controller's pods read alike.
+    let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
     let mut base = value;
     for attempt in 1.. {
         // Only a generated name is tried again.
@@ -64,7 +67,7 @@ pub(super) async fn create_managed(
             let name = names::generate(object::meta_str(&base, "generateName"));
             object::metadata_mut(&mut value).insert("name".into(), name.into());
         }
-        let result = create_once(state, user, target, value, options).await;
+        let result = create_once(&request, value, options).await;
         match result {
             Err(Failure::Exists(_)) if generated && attempt < GENERATE_NAME_ATTEMPTS => {}
             Err(Failure::Exists(name)) if generated => {
@@ -93,17 +96,14 @@ impl From<Status> for Failure {
 }
 
 async fn create_once(
-    state: &State,
-    user: &UserInfo,
-    target: &Target,
+    request: &admission::Request<'_>,
     mut value: Value,
     options: &CreateOptions,
 ) -> Result<(Answer, Vec<String>), Failure> {
+    let (state, target) = (request.state, request.target);
     let served = &target.served;
     let strategy = served.strategy;
-    let context = target.context(state, user, options.dry_run);
-    let request = admission::Request::new(state, user, target, Operation::Create, None, options.dry_run);
-    admission::mutate(&request, &mut value).await?;
+    let context = target.context(state, request.user, options.dry_run);
     stamp(&mut value);
     strategy.prepare_create(context, &mut value)?;
     // From here on what the strategy reserved goes back unless the commit happens.
@@ -113,19 +113,18 @@ async fn create_once(
         if !causes.is_empty() {
             return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
-        admission::validate(&request, Some(&value)).await?;
-        let mut warnings = strategy.warnings(context, &value, None);
-        warnings.extend(request.take_warnings());
+        admission::validate(request, Some(&value)).await?;
+        let warnings = || strategy.warnings(context, &value, None).into_iter().chain(request.take_warnings()).collect();
         let stored = conversion::stored(served, &value).await?;
         if options.dry_run {
             let key = served.key(&target.namespace, object::name(&value));
             if state.reader.get(&key).is_some() {
                 return Err(Failure::Exists(object::name(&value).into()));
             }
-            return Ok((Answer::Value(value.clone()), warnings));
+            return Ok((Answer::Value(value.clone()), warnings()));
         }
         let committed = commit(state, target, &stored).await?;
-        Ok((super::answer(served, committed).await?, warnings))
+        Ok((super::answer(served, committed).await?, warnings()))
     }
     .await;
     request.settle();

@@ -33,11 +33,7 @@ pub fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         }
     }
     let Some(first) = failures.first() else { return Ok(()) };
-    let mut status = Status::forbidden(
-        request.target.served.group_resource(),
-        rules::name(request, Some(object)),
-        "admission request denied by policy",
-    );
+    let mut status = request.forbid(object, "admission request denied by policy");
     status.message = first.clone();
     status.reason = "Invalid".into();
     Err(failures.into_iter().fold(status, |status, failure| status.with_cause(Cause::new("", "", failure))))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Invocation, invocations};
 use crate::{
-    admission::{Request, conditions::evaluate, facts::Facts, policy::compiled::Policy, rules},
+    admission::{Request, conditions::evaluate, facts::Facts, policy::compiled::Policy},
     status::{Cause, Status},
 };
 
@@ -61,11 +61,7 @@ fn text(invocation: &Invocation, denial: &Denial) -> String {
 }
 
 fn refusal(request: &Request<'_>, object: Option<&Value>, message: String, reason: Option<String>) -> Status {
-    let name = match rules::name(request, object) {
-        "" => object.map(|object| crate::object::meta_str(object, "generateName")).unwrap_or_default(),
-        name => name,
-    };
-    let mut status = Status::forbidden(request.target.served.group_resource(), name, &message);
+    let mut status = request.forbid(object.unwrap_or(&Value::Null), &message);
     let reason = reason.unwrap_or_else(|| "Invalid".into());
     status.code = match reason.as_str() {
         "Unauthorized" => 401,

@@ -63,10 +63,10 @@ impl Webhook {
         object: Option<&Value>,
     ) -> Result<Option<Arc<Served>>, Refusal> {
         let Some(matched) = self.matcher.matches(request, object)? else { return Ok(None) };
-        let holds = self.match_conditions.hold_for(request, &matched, object).map_err(|why| {
-            let name = object.or(request.old).map_or(request.target.name.as_str(), crate::object::name);
-            Status::forbidden(request.target.served.group_resource(), name, why)
-        })?;
+        let holds = self
+            .match_conditions
+            .hold_for(request, &matched, object)
+            .map_err(|why| request.forbid(object.or(request.old).unwrap_or(&Value::Null), why))?;
         Ok(holds.then_some(matched))
     }
 

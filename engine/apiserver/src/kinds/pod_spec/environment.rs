@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::checks::{Causes, add, indexed, is_set, key_problems, needed, require, text};
-use crate::status::Cause;
+use crate::{metadata::qualified_name_problems, status::Cause};
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 const NO_SOURCE: &str =
@@ -19,6 +19,25 @@ const FIELDS: [&str; 9] = [
     "spec.serviceAccountName",
     "status.hostIP",
     "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+/// What is a field of a pod at all; each use allows some.
+const LABELS: [&str; 16] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.host",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.terminationGracePeriodSeconds",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.phase",
     "status.podIP",
     "status.podIPs",
 ];
@@ -76,7 +95,7 @@ fn source(out: &mut Causes, variable: &Value, path: &str) {
     for kind in given {
         let (own, at) = (&source[kind], format!("{path}.{kind}"));
         match kind {
-            "fieldRef" => field(out, &own["fieldPath"], &format!("{at}.fieldPath"), &FIELDS),
+            "fieldRef" => field(out, own, &at, &FIELDS),
             "resourceFieldRef" => resource(out, &own["resource"], &format!("{at}.resource")),
             "configMapKeyRef" | "secretKeyRef" => {
                 require(out, &own["name"], &format!("{at}.name"));
@@ -93,16 +112,28 @@ fn source(out: &mut Causes, variable: &Value, path: &str) {
     }
 }
 
-/// The path of a pod's field; one label or annotation too.
-pub fn field(out: &mut Causes, value: &Value, path: &str, allowed: &[&str]) {
-    if !require(out, value, path) {
+/// A selector of a pod's field; one label or annotation too.
+pub fn field(out: &mut Causes, selector: &Value, path: &str, allowed: &[&str]) {
+    let at = format!("{path}.fieldPath");
+    if !require(out, &selector["fieldPath"], &at) {
         return;
     }
-    let given = text(value);
-    let of_map = ["metadata.annotations['", "metadata.labels['"].iter().any(|start| given.starts_with(start));
-    let known = allowed.contains(&given) || (of_map && given.ends_with("']"));
-    if !known {
-        out.push(Cause::not_supported(path, given, allowed));
+    let given = text(&selector["fieldPath"]);
+    let unconverted = |out: &mut Causes, why: &str| {
+        out.push(Cause::invalid(at.as_str(), given, &format!("error converting fieldPath: {why}: {given}")));
+    };
+    let of_map = given.strip_suffix("']").and_then(|start| start.split_once("['"));
+    match of_map.filter(|(map, _)| !map.is_empty()) {
+        Some(("metadata.annotations", key)) => {
+            add(out, path, key, qualified_name_problems(&key.to_lowercase()));
+        }
+        Some(("metadata.labels", key)) => add(out, path, key, qualified_name_problems(key)),
+        Some(_) => unconverted(out, "field label does not support subscript"),
+        // What clients of long ago send for `spec.nodeName`.
+        None if given == "spec.host" && allowed.contains(&"spec.nodeName") => {}
+        None if !LABELS.contains(&given) => unconverted(out, "field label not supported"),
+        None if !allowed.contains(&given) => out.push(Cause::not_supported(at, given, allowed)),
+        None => {}
     }
 }
 

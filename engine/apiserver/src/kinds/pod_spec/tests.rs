@@ -55,6 +55,22 @@ fn a_pod_spec_gets_the_stock_causes() {
             ],
         ),
         (
+            with(
+                json!({"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.foo"}}}, {"name": "Y", "valueFrom": {"fieldRef": {"fieldPath": "spec.foo['a']"}}}]}),
+            ),
+            &[
+                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.foo\": error converting fieldPath: field label not supported: spec.foo",
+                "spec.containers[0].env[1].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.foo['a']\": error converting fieldPath: field label does not support subscript: spec.foo['a']",
+            ],
+        ),
+        (
+            json!({"volumes": [{"name": "v", "downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "status.phase"}}, {"path": "b", "fieldRef": {"fieldPath": "metadata.labels['-']"}}, {"path": "c", "fieldRef": {"fieldPath": "metadata.annotations['A']"}}]}}]}),
+            &[
+                "spec.volumes[0].downwardAPI.items[0].fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.annotations\", \"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
+                "spec.volumes[0].downwardAPI.items[1].fieldRef: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+            ],
+        ),
+        (
             with(json!({"volumeMounts": [{"name": "x", "mountPath": "/x"}]})),
             &["spec.containers[0].volumeMounts[0].name: Not found: \"x\""],
         ),

@@ -156,12 +156,7 @@ fn downward_items(out: &mut Causes, source: &Value, path: &str) {
                 out.push(Cause::invalid(at.as_str(), "resource", why));
             }
             (true, false) => {
-                environment::field(
-                    out,
-                    &item["fieldRef"]["fieldPath"],
-                    &format!("{at}.fieldRef.fieldPath"),
-                    &FIELDS,
-                );
+                environment::field(out, &item["fieldRef"], &format!("{at}.fieldRef"), &FIELDS);
             }
             (false, true) => {
                 let own = &item["resourceFieldRef"];

@@ -61,7 +61,8 @@ pub fn validate(service: &Value) -> Causes {
 
 fn external_name(out: &mut Causes, spec: &Value) {
     for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if is_set(&spec[field]) {
+        // A single address counts as the first of several.
+        if is_set(&spec[field]) || (field == "clusterIPs" && is_set(&spec["clusterIP"])) {
             out.push(Cause::forbidden(format!("spec.{field}"), "may not be set for ExternalName services"));
         }
     }
@@ -390,6 +391,12 @@ mod tests {
                 (
                     spec(json!({"ipFamilies": ["IPv4", "IPv4"]})),
                     &["spec.ipFamilies[1]: Duplicate value: \"IPv4\""],
+                ),
+                (
+                    spec(
+                        json!({"type": "ExternalName", "externalName": "a.b", "clusterIPs": null, "ipFamilies": null, "ipFamilyPolicy": null}),
+                    ),
+                    &["spec.clusterIPs: Forbidden: may not be set for ExternalName services"],
                 ),
                 (
                     spec(json!({"type": "ExternalName", "clusterIP": null})),
