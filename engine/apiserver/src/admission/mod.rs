@@ -152,6 +152,7 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Sta
 }
 
 async fn mutators(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+    service_account::wait_for_default(request, object).await?;
     own_mutators(request, object)?;
     if let Some(first) = webhooks::mutate(request, object, None).await? {
         // A webhook changed the object: what this server adds may be another now.
