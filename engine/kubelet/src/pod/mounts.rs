@@ -23,8 +23,6 @@ pub struct Inputs<'a> {
     pub node_name: &'a str,
     pub cluster: Cluster<'a>,
     pub env: &'a [(String, String)],
-    /// Directories that the image declares as volumes; they stay writable under a read-only root.
-    pub image_volumes: &'a [String],
 }
 
 pub fn termination_file(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
@@ -149,16 +147,6 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, Stri
     fs::write(&file, "").map_err(text)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).map_err(text)?;
     mounts.push(own(file, message_path));
-    if read_only_root {
-        for (index, path) in inputs.image_volumes.iter().enumerate() {
-            if !taken(&mounts, path) {
-                let dir =
-                    inputs.pod_dir.join("image-volumes").join(&inputs.container.name).join(index.to_string());
-                fs::create_dir_all(&dir).map_err(text)?;
-                mounts.push(own(dir, path));
-            }
-        }
-    }
     Ok(mounts)
 }
 
@@ -187,7 +175,6 @@ mod tests {
             node_name: "n",
             cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
             env: &[],
-            image_volumes: &["/var/lib/x".to_owned()],
         };
         let mounts = prepare(&inputs, true).unwrap();
         let list: Vec<_> = mounts
@@ -205,7 +192,6 @@ mod tests {
                 "etc/hostname /etc/hostname ro",
                 "etc/resolv.conf /etc/resolv.conf ro",
                 "containers/a/2 /tmp/why",
-                "image-volumes/a/0 /var/lib/x",
             ]
         );
         assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "p\n");
