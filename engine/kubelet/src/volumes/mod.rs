@@ -16,11 +16,11 @@ mod token;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 
 use crate::clock::Millis;
 use crate::env::{Facts, Sources};
-use crate::resources::value;
+use crate::resources::{pod_cgroup, value};
 use payload::Payload;
 pub use token::Tokens;
 
@@ -166,7 +166,7 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
     if let Some(empty) = &volume.empty_dir {
         let memory = match empty.medium.as_deref().unwrap_or_default() {
             "" => None,
-            "Memory" => Some(empty.size_limit.as_ref().map(value).filter(|n| *n > 0)),
+            "Memory" => Some(memory_size_bytes(empty, pod, &context.facts)),
             other => return Err(format!("emptyDir medium \"{other}\" is not supported by this version yet")),
         };
         return Ok((Work::Directory { dir, tmpfs: memory }, None));
@@ -193,6 +193,15 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
     };
     let tmpfs = matches!(kind, Kind::Secret | Kind::Projected);
     Ok((Work::Files { dir, tmpfs, payload: files }, renew))
+}
+
+/// Of what the volume, the pod and the node may have, the least: more would never fit.
+/// https://kubernetes.io/docs/concepts/storage/volumes/#emptydir
+fn memory_size_bytes(empty: &EmptyDirVolumeSource, pod: &Pod, facts: &Facts) -> Option<i64> {
+    let of_pod = pod.spec.as_ref().and_then(|spec| pod_cgroup(spec).memory_limit_bytes);
+    let of_node = facts.allocatable.get("memory").map(value);
+    let limits = [empty.size_limit.as_ref().map(value), of_pod, of_node];
+    limits.into_iter().flatten().filter(|bytes| *bytes > 0).min()
 }
 
 fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
@@ -228,4 +237,38 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
 /// Unmounts and deletes everything of the pod below its directory.
 pub async fn tear_down(pod_dir: PathBuf) -> std::io::Result<()> {
     tokio::task::spawn_blocking(move || mounts::remove_tree(&pod_dir)).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use serde_json::json;
+
+    #[test]
+    fn a_volume_in_memory_is_as_large_as_the_least_limit() {
+        let allocatable = [("memory".to_owned(), Quantity("1Gi".into()))].into();
+        let facts = Facts { allocatable, ..Facts::default() };
+        for (volume, limits, mebibytes) in [
+            (json!({}), [None, None], 1024),
+            (json!({"sizeLimit": "64Mi"}), [None, None], 64),
+            (json!({"sizeLimit": "4Gi"}), [None, Some("100Mi")], 1024),
+            (json!({}), [Some("200Mi"), Some("100Mi")], 300),
+            (json!({"sizeLimit": "64Mi"}), [Some("200Mi"), Some("100Mi")], 64),
+        ] {
+            let container = |(name, limit): (&str, Option<&str>)| match limit {
+                Some(limit) => json!({"name": name, "resources": {"limits": {"memory": limit}}}),
+                None => json!({"name": name}),
+            };
+            let containers: Vec<_> = ["a", "b"].into_iter().zip(limits).map(container).collect();
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}})).unwrap();
+            let volume: EmptyDirVolumeSource = serde_json::from_value(volume).unwrap();
+            assert_eq!(
+                memory_size_bytes(&volume, &pod, &facts),
+                Some(mebibytes << 20),
+                "{volume:?} {limits:?}"
+            );
+        }
+    }
 }
