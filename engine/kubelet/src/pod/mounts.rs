@@ -105,7 +105,9 @@ fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
     } else {
         dns::kernel_hostname(inputs.pod, inputs.cluster.domain)
     };
-    let node = ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let systemd = fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+    let etc_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let node = ResolvConf::of_node(&etc_resolv, systemd.as_deref());
     let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
     let resolv = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node).render();
     let files = [
