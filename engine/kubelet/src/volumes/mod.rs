@@ -182,7 +182,8 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
                 if let Some(request) = &source.service_account_token {
                     let (token, renew_at) = context.tokens.get(&context.client, pod, request).await?;
                     renew = Some(renew.map_or(renew_at, |r: Millis| r.min(renew_at)));
-                    let file = payload::File { data: token.into_bytes(), mode: default_mode };
+                    let (owner, mode) = token_access(pod, default_mode);
+                    let file = payload::File { data: token.into_bytes(), mode, owner };
                     files.insert(request.path.clone(), file);
                 } else {
                     files.extend(payload::of_projection(&inputs, source, default_mode)?);
@@ -193,6 +194,22 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
     };
     let tmpfs = matches!(kind, Kind::Secret | Kind::Projected);
     Ok((Work::Files { dir, tmpfs, payload: files }, renew))
+}
+
+/// Owner and mode of a token: as few as possible may read it. The user of all containers, if they share one; the
+/// `fsGroup`, which is added with the group's other rights; or everybody.
+/// https://github.com/kubernetes/enhancements/tree/master/keps/sig-storage/1205-bound-service-account-tokens#file-permission
+fn token_access(pod: &Pod, default_mode: u32) -> (Option<u32>, u32) {
+    let Some(spec) = &pod.spec else { return (None, default_mode) };
+    let of_pod = spec.security_context.as_ref();
+    let mut users = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| {
+        let own = container.security_context.as_ref().and_then(|s| s.run_as_user);
+        own.or(of_pod.and_then(|s| s.run_as_user)).and_then(|user| u32::try_from(user).ok())
+    });
+    let first = users.next().flatten();
+    let owner = first.filter(|_| users.all(|user| user == first));
+    let restricted = owner.is_some() || of_pod.is_some_and(|s| s.fs_group.is_some());
+    (owner, if restricted { 0o600 } else { default_mode })
 }
 
 /// Of what the volume, the pod and the node may have, the least: more would never fit.
@@ -227,7 +244,11 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
             if tmpfs {
                 mounts::tmpfs(&dir, None).map_err(text)?;
             }
-            ownership::open_to_all(&dir).map_err(text)?;
+            let opened = match fs_group {
+                Some(gid) => ownership::open_to_all_with_group(&dir, gid),
+                None => ownership::open_to_all(&dir),
+            };
+            opened.map_err(text)?;
             atomic_writer::write(&dir, &payload, fs_group).map_err(text)?;
             Ok(())
         }
@@ -244,6 +265,23 @@ mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use serde_json::json;
+
+    #[test]
+    fn a_token_is_for_the_user_that_all_containers_share() {
+        let access = |spec: serde_json::Value| {
+            let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            token_access(&pod, 0o644)
+        };
+        let user = |user: i64| json!({"name": "a", "securityContext": {"runAsUser": user}});
+        assert_eq!(access(json!({"containers": [{"name": "a"}]})), (None, 0o644));
+        assert_eq!(access(json!({"containers": [user(1000), {"name": "b"}]})), (None, 0o644));
+        assert_eq!(access(json!({"containers": [user(1000)], "initContainers": [user(1)]})), (None, 0o644));
+        let of_pod =
+            json!({"containers": [user(1000), {"name": "b"}], "securityContext": {"runAsUser": 1000}});
+        assert_eq!(access(of_pod), (Some(1000), 0o600));
+        let group = json!({"containers": [{"name": "a"}], "securityContext": {"fsGroup": 2000}});
+        assert_eq!(access(group), (None, 0o600));
+    }
 
     #[test]
     fn a_volume_in_memory_is_as_large_as_the_least_limit() {

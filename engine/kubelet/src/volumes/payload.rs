@@ -12,6 +12,8 @@ use crate::env::{self, Facts, Sources};
 pub struct File {
     pub data: Vec<u8>,
     pub mode: u32,
+    /// Root if absent.
+    pub owner: Option<u32>,
 }
 
 /// Files by their path in the volume.
@@ -38,7 +40,10 @@ fn select(
     kind: &str,
 ) -> Result<Payload, String> {
     let Some(items) = items.filter(|i| !i.is_empty()) else {
-        return Ok(data.into_iter().map(|(key, data)| (key, File { data, mode: default_mode })).collect());
+        return Ok(data
+            .into_iter()
+            .map(|(key, data)| (key, File { data, mode: default_mode, owner: None }))
+            .collect());
     };
     let mut files = Payload::new();
     for item in items {
@@ -46,7 +51,7 @@ fn select(
             Some(data) => {
                 files.insert(
                     item.path.clone(),
-                    File { data: data.clone(), mode: mode(item.mode, default_mode) },
+                    File { data: data.clone(), mode: mode(item.mode, default_mode), owner: None },
                 );
             }
             None if optional => {}
@@ -120,7 +125,7 @@ impl Inputs<'_> {
             };
             files.insert(
                 item.path.clone(),
-                File { data: text.into_bytes(), mode: mode(item.mode, default_mode) },
+                File { data: text.into_bytes(), mode: mode(item.mode, default_mode), owner: None },
             );
         }
         Ok(files)
