@@ -37,7 +37,7 @@ fn select(
     items: Option<&Vec<KeyToPath>>,
     default_mode: u32,
     optional: bool,
-    kind: &str,
+    missing: &str,
 ) -> Result<Payload, String> {
     let Some(items) = items.filter(|i| !i.is_empty()) else {
         return Ok(data
@@ -55,7 +55,7 @@ fn select(
                 );
             }
             None if optional => {}
-            None => return Err(format!("references non-existent {kind} key: {}", item.key)),
+            None => return Err(format!("{missing} key: {}", item.key)),
         }
     }
     Ok(files)
@@ -82,7 +82,13 @@ impl Inputs<'_> {
         };
         let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
         let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
-        select(text.chain(binary).collect(), items, default_mode, optional, "config")
+        select(
+            text.chain(binary).collect(),
+            items,
+            default_mode,
+            optional,
+            "configmap references non-existent config",
+        )
     }
 
     fn secret(
@@ -96,7 +102,7 @@ impl Inputs<'_> {
             return if optional { Ok(Payload::new()) } else { Err(format!("secret \"{name}\" not found")) };
         };
         let data = secret.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-        select(data, items, default_mode, optional, "secret")
+        select(data, items, default_mode, optional, "references non-existent secret")
     }
 
     fn downward(
@@ -229,7 +235,7 @@ mod tests {
         assert_eq!(error(json!({"name": "v", "secret": {"secretName": "no"}})), "secret \"no\" not found");
         assert_eq!(
             error(json!({"name": "v", "configMap": {"name": "cm", "items": [{"key": "z", "path": "z"}]}})),
-            "references non-existent config key: z"
+            "configmap references non-existent config key: z"
         );
         assert_eq!(files(json!({"name": "v", "secret": {"secretName": "no", "optional": true}})), Ok(vec![]));
     }
