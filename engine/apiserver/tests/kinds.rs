@@ -108,26 +108,31 @@ async fn headless_and_external_services_need_no_address() {
 #[tokio::test]
 async fn a_pod_gets_its_account_token_tolerations_and_class() {
     let harness = Harness::start().await;
-    let refused = harness.post(PODS, pod("a")).await;
+    let mut other = pod("a");
+    other["spec"]["serviceAccountName"] = "other".into();
+    let refused = harness.post(PODS, other).await;
     assert_eq!(refused.code, 403);
     assert_eq!(
         refused.message(),
-        "pods \"a\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+        "pods \"a\" is forbidden: error looking up service account default/other: serviceaccount \"other\" not found"
     );
     // Its name comes after the mutating plugins.
     let mut nameless = pod("a");
     nameless["metadata"] = json!({"generateName": "a-"});
+    let mut stranger = nameless.clone();
+    stranger["spec"]["serviceAccountName"] = "other".into();
     assert_eq!(
-        harness.post(PODS, nameless.clone()).await.message(),
-        "pods \"a-\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+        harness.post(PODS, stranger).await.message(),
+        "pods \"a-\" is forbidden: error looking up service account default/other: serviceaccount \"other\" not found"
     );
-    harness.account("default").await;
+    // The pod is first here: it waits for the account that every namespace gets.
+    let (created, ()) = tokio::join!(harness.post(PODS, pod("a")), harness.account("default"));
+    let created = created.expect(201);
     nameless["spec"]["priorityClassName"] = "nope".into();
     assert_eq!(
         harness.post(PODS, nameless).await.message(),
         "pods \"a-\" is forbidden: no PriorityClass with name nope was found"
     );
-    let created = harness.post(PODS, pod("a")).await.expect(201);
     let spec = &created["spec"];
     assert_eq!((&spec["serviceAccountName"], &spec["priority"]), (&json!("default"), &json!(0)));
     assert!(spec["volumes"][0]["name"].as_str().expect("volume").starts_with("kube-api-access-"));

@@ -31,6 +31,19 @@ impl ResolvConf {
         conf
     }
 
+    /// The node's, as pods can use it. With systemd-resolved, /etc/resolv.conf names a server on the loopback interface,
+    /// which is another in a pod's network; the servers behind it stand in a file of systemd's.
+    /// https://kubernetes.io/docs/tasks/administer-cluster/dns-debugging-resolution/#known-issues
+    pub fn of_node(etc: &str, systemd: Option<&str>) -> ResolvConf {
+        let own = ResolvConf::parse(etc);
+        let loopback =
+            |server: &String| server.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        match systemd.map(ResolvConf::parse) {
+            Some(behind) if own.nameservers.iter().all(loopback) && !behind.nameservers.is_empty() => behind,
+            _ => own,
+        }
+    }
+
     pub fn render(&self) -> String {
         let mut out = String::new();
         if !self.searches.is_empty() {
@@ -186,6 +199,16 @@ mod tests {
             ),
             "nameserver 1.2.3.4\noptions ndots:2\n"
         );
+    }
+
+    #[test]
+    fn the_servers_behind_a_local_resolver_count() {
+        let behind = "nameserver 192.0.2.1\nsearch lan\n";
+        let servers = |etc: &str, systemd| ResolvConf::of_node(etc, systemd).nameservers.join(" ");
+        assert_eq!(servers("nameserver 127.0.0.53\n", Some(behind)), "192.0.2.1");
+        assert_eq!(servers("nameserver 127.0.0.53\n", None), "127.0.0.53");
+        assert_eq!(servers("nameserver 127.0.0.1\n", Some("# none\n")), "127.0.0.1");
+        assert_eq!(servers("nameserver 192.0.2.9\n", Some(behind)), "192.0.2.9");
     }
 
     #[test]

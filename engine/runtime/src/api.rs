@@ -59,6 +59,9 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     pub working_dir: String,
     pub mounts: Vec<Mount>,
+    /// What the image declares with `VOLUME`: there, and writable also under a read-only root.
+    #[serde(default)]
+    pub image_volumes: Vec<String>,
     pub devices_all: bool,
     pub user: User,
     pub capabilities: Vec<String>,

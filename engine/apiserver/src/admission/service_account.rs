@@ -2,29 +2,56 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go
 
-use coracle_store::{Key, Resource};
+use std::time::Duration;
+
+use coracle_store::{Key, Resource, Scope};
 use serde_json::{Value, json};
 
-use super::{Operation, Request};
+use super::{Operation, Request, namespace_lifecycle};
 use crate::{names, status::Status};
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// An hour and a bit: the kubelet renews it before, and tokens of an hour's age are not refused over clock skew.
 const TOKEN_SECONDS: i64 = 3607;
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The account that every namespace gets from a controller, soon after it is made.
+const DEFAULT: &str = "default";
+/// Upstream looks ten times, 100 to 200 ms apart.
+const DEFAULT_COMES_WITHIN: Duration = Duration::from_millis(1500);
+
+/// The account of a pod that is created; absent for all else.
+fn asked<'a>(request: &Request<'_>, pod: &'a Value) -> Option<&'a str> {
+    let created = request.operation == Operation::Create && request.is("", "pods") && pod["spec"].is_object();
+    if !created || pod["metadata"]["annotations"][MIRROR].is_string() {
+        return None;
+    }
+    let names = [&pod["spec"]["serviceAccountName"], &pod["spec"]["serviceAccount"]];
+    let asked = names.into_iter().find_map(|value| value.as_str().filter(|name| !name.is_empty()));
+    Some(asked.unwrap_or(DEFAULT))
+}
+
+fn key(request: &Request<'_>, name: &str) -> Key {
+    Key::new(Resource("serviceaccounts".into()), &request.target.namespace, name)
+}
+
+/// A pod may follow its namespace so fast that the account `default` is not there yet.
+pub async fn wait_for_default(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
+    let key = key(request, DEFAULT);
+    if asked(request, pod) != Some(DEFAULT) || request.state.reader.get(&key).is_some() {
+        return Ok(());
+    }
+    // Where nothing can be created, nothing is waited for.
+    namespace_lifecycle::admit(request, pod)?;
+    let (before, mut watch) = request.state.reader.list_watch(Scope::object(&key));
+    if before.get(&key).is_none() {
+        // Whatever happens to it, `find` says what is so then.
+        let _ = tokio::time::timeout(DEFAULT_COMES_WITHIN, watch.next()).await;
+    }
+    Ok(())
+}
 
 pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
-    if request.operation != Operation::Create || !request.is("", "pods") || !pod["spec"].is_object() {
-        return Ok(());
-    }
-    if pod["metadata"]["annotations"][MIRROR].is_string() {
-        return Ok(());
-    }
-    let spec = &mut pod["spec"];
-    let asked = [&spec["serviceAccountName"], &spec["serviceAccount"]]
-        .into_iter()
-        .find_map(|value| value.as_str().filter(|name| !name.is_empty()));
-    let name = asked.unwrap_or("default").to_owned();
+    let Some(name) = asked(request, pod).map(str::to_owned) else { return Ok(()) };
     let account = find(request, &name, pod)?;
     let spec = &mut pod["spec"];
     spec["serviceAccountName"] = name.as_str().into();
@@ -42,12 +69,7 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
 }
 
 fn find(request: &Request<'_>, name: &str, pod: &Value) -> Result<Value, Status> {
-    let key = Key {
-        resource: Resource("serviceaccounts".into()),
-        namespace: request.target.namespace.as_str().into(),
-        name: name.into(),
-    };
-    match request.state.reader.get(&key) {
+    match request.state.reader.get(&key(request, name)) {
         Some(account) => crate::verbs::decode(&account),
         None => {
             let why = format!(

@@ -5,6 +5,7 @@
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#auto-generated-legacy-serviceaccount-token-clean-up
 //!            and https://github.com/kubernetes/kubernetes/blob/master/pkg/serviceaccount/legacy.go
 
+use coracle_schema::Syntax;
 use coracle_store::{Object, Reader};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use k8s_openapi::api::core::v1::Secret;
@@ -105,6 +106,7 @@ async fn note_use(state: &State, secret: &Object) {
     let Some(served) = state.resources.get("", "v1", "secrets") else { return };
     let target = Target::new(served, &secret.key.namespace, &secret.key.name);
     let patch = json!({"metadata": {"uid": &*secret.meta.uid, "labels": {LAST_USED: today}}});
+    let patch = (patch, Syntax::default());
     let (user, options) = (UserInfo::apiserver(), WriteOptions::default());
     let noting = verbs::patch::patch(state, &user, &target, PatchType::Merge, &patch, &options);
     if let Err(error) = Box::pin(noting).await {

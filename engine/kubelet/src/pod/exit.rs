@@ -33,12 +33,12 @@ pub fn terminated(id: &str, exit: &Exit) -> Terminated {
     }
 }
 
-/// What the container wrote to its termination message file, or at the end of its log when it asks for that.
+/// What the container wrote last to its termination message file, or at the end of its log when it asks for that.
 pub async fn message(container: &Container, code: i32, file: &Path, log: &Path) -> Option<String> {
     let text = tokio::fs::read(file).await.unwrap_or_default();
     if !text.is_empty() {
-        let end = text.len().min(MAX_MESSAGE_BYTES);
-        return Some(String::from_utf8_lossy(&text[..end]).into_owned());
+        let from = text.len().saturating_sub(MAX_MESSAGE_BYTES);
+        return Some(String::from_utf8_lossy(&text[from..]).into_owned());
     }
     let fall_back = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
     if fall_back && code != 0 {
@@ -86,5 +86,8 @@ mod tests {
         assert_eq!(message(&falls, 0, &file, &log).await, None);
         std::fs::write(&file, "own words").unwrap();
         assert_eq!(message(&falls, 1, &file, &log).await.as_deref(), Some("own words"));
+        std::fs::write(&file, [vec![b'a'; 4096], b"end".to_vec()].concat()).unwrap();
+        let long = message(&falls, 1, &file, &log).await.unwrap();
+        assert!(long.len() == 4096 && long.ends_with("aend"));
     }
 }

@@ -23,8 +23,6 @@ pub struct Inputs<'a> {
     pub node_name: &'a str,
     pub cluster: Cluster<'a>,
     pub env: &'a [(String, String)],
-    /// Directories that the image declares as volumes; they stay writable under a read-only root.
-    pub image_volumes: &'a [String],
 }
 
 pub fn termination_file(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
@@ -107,7 +105,9 @@ fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
     } else {
         dns::kernel_hostname(inputs.pod, inputs.cluster.domain)
     };
-    let node = ResolvConf::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let systemd = fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+    let etc_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let node = ResolvConf::of_node(&etc_resolv, systemd.as_deref());
     let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
     let resolv = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node).render();
     let files = [
@@ -149,16 +149,6 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, Stri
     fs::write(&file, "").map_err(text)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).map_err(text)?;
     mounts.push(own(file, message_path));
-    if read_only_root {
-        for (index, path) in inputs.image_volumes.iter().enumerate() {
-            if !taken(&mounts, path) {
-                let dir =
-                    inputs.pod_dir.join("image-volumes").join(&inputs.container.name).join(index.to_string());
-                fs::create_dir_all(&dir).map_err(text)?;
-                mounts.push(own(dir, path));
-            }
-        }
-    }
     Ok(mounts)
 }
 
@@ -187,7 +177,6 @@ mod tests {
             node_name: "n",
             cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
             env: &[],
-            image_volumes: &["/var/lib/x".to_owned()],
         };
         let mounts = prepare(&inputs, true).unwrap();
         let list: Vec<_> = mounts
@@ -205,7 +194,6 @@ mod tests {
                 "etc/hostname /etc/hostname ro",
                 "etc/resolv.conf /etc/resolv.conf ro",
                 "containers/a/2 /tmp/why",
-                "image-volumes/a/0 /var/lib/x",
             ]
         );
         assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "p\n");

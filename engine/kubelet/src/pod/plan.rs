@@ -1,6 +1,7 @@
 //! What a pod's worker must do next. No clock, no I/O: equal input gives an equal plan.
 //!
-//! Invariant: init containers run one after another before the others; a sidecar outlives the containers it serves;
+//! Invariant: init containers run one after another before the others, which start one after another; a sidecar
+//!            outlives the containers it serves;
 //!            nothing of a pod is removed while one of its containers runs.
 //! Source:    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 
@@ -179,6 +180,20 @@ fn end(plan: &mut Plan, spec: &PodSpec, observed: &Observed) {
     }
 }
 
+/// Containers start one by one in the order of the spec, each after the postStart hook of the one before: a stock kubelet
+/// starts them in a row. One that cannot be started now (it waits for its back-off) does not hold back the next.
+fn one_at_a_time(plan: &mut Plan, spec: &PodSpec, observed: &Observed) {
+    let mut starting = false;
+    for container in init_containers(spec).chain(&spec.containers) {
+        let wanted = |a: &Action| matches!(a, Action::StartContainer { name } if *name == container.name);
+        if starting {
+            plan.actions.retain(|action| !wanted(action));
+        }
+        starting |= plan.actions.iter().any(wanted)
+            || view(observed, &container.name).is_some_and(|seen| seen.busy == Some(Busy::Starting));
+    }
+}
+
 /// `stopping`: the pod is deleted, or its object is gone.
 pub fn plan(pod: &Pod, stopping: bool, observed: &Observed, now: Millis) -> Plan {
     let mut plan = Plan::default();
@@ -240,6 +255,7 @@ pub fn plan(pod: &Pod, stopping: bool, observed: &Observed, now: Millis) -> Plan
             }
         }
     }
+    one_at_a_time(&mut plan, spec, observed);
     plan
 }
 
@@ -298,10 +314,26 @@ mod tests {
         observed.volumes = Stage::Done;
         assert_eq!(actions(&pod, false, &observed), "CreateSandbox");
         observed.sandbox = Sandbox::Ready { ip: None };
-        assert_eq!(actions(&pod, false, &observed), "start a, start b");
+        assert_eq!(actions(&pod, false, &observed), "start a");
         observed.containers.get_mut("a").unwrap().busy = Some(Busy::Starting);
-        set(&mut observed, "b", "running");
         assert_eq!(actions(&pod, false, &observed), "");
+        set(&mut observed, "a", "running");
+        assert_eq!(actions(&pod, false, &observed), "start b");
+    }
+
+    #[test]
+    fn a_container_waits_for_the_one_before_while_that_starts_not_while_it_fails() {
+        let pod = pod(json!({"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}));
+        let mut observed = ready(&pod);
+        let waits = State::Waiting { reason: None, message: None, retry_at: 2000 };
+        observed.containers.get_mut("a").unwrap().state = waits;
+        assert_eq!(actions(&pod, false, &observed), "start b");
+        observed.containers.get_mut("b").unwrap().busy = Some(Busy::Starting);
+        assert_eq!(actions(&pod, false, &observed), "");
+        set(&mut observed, "b", "running");
+        set(&mut observed, "c", "running");
+        set(&mut observed, "a", "waiting");
+        assert_eq!(actions(&pod, false, &observed), "start a");
     }
 
     #[test]

@@ -302,7 +302,7 @@ impl Starter {
         let mounts = {
             let (pod, container, attempt, pod_dir, pod_ip) =
                 (pod.clone(), container.clone(), *attempt, pod_dir.clone(), pod_ip.clone());
-            let (env, image_volumes) = (env.clone(), image.volumes.clone());
+            let env = env.clone();
             let (node_name, domain) = (config.node_name.clone(), config.cluster_domain.clone());
             let dns = config.cluster_dns.to_string();
             let read_only_root = security.read_only_root;
@@ -316,7 +316,6 @@ impl Starter {
                     node_name: &node_name,
                     cluster: Cluster { dns: &dns, domain: &domain },
                     env: &env,
-                    image_volumes: &image_volumes,
                 };
                 mounts::prepare(&inputs, read_only_root)
             };
@@ -332,6 +331,7 @@ impl Starter {
             env,
             working_dir: working_dir.into_iter().flatten().find(|d| !d.is_empty()).unwrap_or("/").to_owned(),
             mounts,
+            image_volumes: image.volumes.clone(),
             devices_all: security.privileged,
             user,
             capabilities: security.capabilities,

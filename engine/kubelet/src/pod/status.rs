@@ -24,6 +24,19 @@ pub struct NodeFacts<'a> {
     pub host_ip: &'a str,
 }
 
+/// Of the termination messages of a pod together; each container may have its part.
+const MAX_MESSAGES_BYTES: usize = 12 * 1024;
+
+fn cut_message(state: Option<&mut core::ContainerState>, max_bytes: usize) {
+    if let Some(message) = state.and_then(|s| s.terminated.as_mut()).and_then(|t| t.message.as_mut()) {
+        let mut end = message.len().min(max_bytes);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+    }
+}
+
 fn terminated(ended: &Terminated) -> core::ContainerState {
     core::ContainerState {
         terminated: Some(core::ContainerStateTerminated {
@@ -110,10 +123,15 @@ impl Writer<'_> {
         let completed = init && !is_sidecar(spec) && matches!(&seen.state, State::Exited(e) if e.code == 0);
         let started = running && seen.started;
         let ready = if init && !is_sidecar(spec) { completed } else { started && seen.ready };
+        let (mut state, mut last) = (Some(state), Some(last.unwrap_or_default()));
+        let containers = self.spec.containers.len() + self.spec.init_containers.as_ref().map_or(0, Vec::len);
+        for shown in [&mut state, &mut last] {
+            cut_message(shown.as_mut(), MAX_MESSAGES_BYTES / containers.max(1));
+        }
         core::ContainerStatus {
             name: spec.name.clone(),
-            state: Some(state),
-            last_state: Some(last.unwrap_or_default()),
+            state,
+            last_state: last,
             ready,
             restart_count: seen.restart_count,
             image: seen.image.clone().or_else(|| spec.image.clone()).unwrap_or_default(),

@@ -58,6 +58,44 @@ fn status_name(status: u64) -> &'static str {
     }
 }
 
+/// As Go writes them.
+fn code_name(code: &str) -> String {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
+        "Unauthenticated",
+    ];
+    let name = code.parse::<usize>().ok().and_then(|number| NAMES.get(number));
+    name.map_or_else(|| format!("Code({code})"), |name| (*name).to_owned())
+}
+
+/// Of `grpc-message`.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code = digits.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// As gRPC clients do: until somebody listens.
 async fn connect(address: &str) -> TcpStream {
     loop {
@@ -81,7 +119,12 @@ async fn call(stream: TcpStream, address: &str, service: &str) -> Result<u64, St
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|e| text(&e))?;
         let (head, mut body) = response.into_parts();
-        let mut status = head.headers.get("grpc-status").cloned();
+        let of = |headers: &http::HeaderMap| {
+            let text =
+                |name: &str| headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+            text("grpc-status").map(|code| (code, text("grpc-message").unwrap_or_default()))
+        };
+        let mut status = of(&head.headers);
         let mut data = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| text(&e))?;
@@ -89,16 +132,18 @@ async fn call(stream: TcpStream, address: &str, service: &str) -> Result<u64, St
                 data.extend_from_slice(chunk);
             }
             if let Some(trailers) = frame.trailers_ref() {
-                status = trailers.get("grpc-status").cloned().or(status);
+                status = of(trailers).or(status);
             }
         }
-        match status.as_ref().and_then(|s| s.to_str().ok()) {
-            Some("0") => decode_status(&data).ok_or_else(|| text(&"malformed answer")),
-            Some("12") => {
-                Err("error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
-                    .to_owned())
+        match status.as_ref().map(|(code, message)| (code.as_str(), percent_decoded(message))) {
+            Some(("0", _)) => decode_status(&data).ok_or_else(|| text(&"malformed answer")),
+            Some(("12", message)) => Err(format!(
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {message}"
+            )),
+            Some((code, message)) => {
+                Err(text(&format!("rpc error: code = {} desc = {message}", code_name(code))))
             }
-            other => Err(text(&format!("rpc error: code = {}", other.unwrap_or("unknown")))),
+            None => Err(text(&"rpc error: code = Unknown desc = the answer has no status")),
         }
     };
     tokio::pin!(exchange, connection);
@@ -134,6 +179,15 @@ pub async fn check(host: &str, port: u16, service: &str, timeout: Duration) -> A
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_have_the_names_and_words_that_go_gives_them() {
+        assert_eq!(
+            (code_name("5"), code_name("16"), code_name("x")),
+            ("NotFound".into(), "Unauthenticated".into(), "Code(x)".into())
+        );
+        assert_eq!(percent_decoded("unknown service: 100%25 %C3%A9 %"), "unknown service: 100% é %");
+    }
 
     #[test]
     fn messages_are_framed_as_grpc_frames_them() {

@@ -69,10 +69,21 @@ async fn exchange(uri: &Uri, headers: &[HTTPHeader]) -> Result<Answer, GetError>
         let connector = tokio_rustls::TlsConnector::from(insecure_tls());
         let name = host.trim_matches(['[', ']']).to_owned();
         let name = rustls::pki_types::ServerName::try_from(name).map_err(|e| other(&e))?;
-        let stream = connector.connect(name, stream).await.map_err(|e| other(&e))?;
+        let stream = connector.connect(name, stream).await.map_err(|e| io(tls_error(&e)))?;
         converse(TokioIo::new(stream), request).await
     } else {
         converse(TokioIo::new(stream), request).await
+    }
+}
+
+/// What answers without TLS on a port that probes by HTTPS is an HTTP server.
+fn tls_error(error: &std::io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "http: server gave HTTP response to HTTPS client".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -261,6 +272,17 @@ mod tests {
         assert!(seen[0].starts_with("GET /start HTTP/1.1\r\n"), "{}", seen[0]);
         assert!(seen[0].to_lowercase().contains("x-a: b\r\n") && seen[0].contains("kube-probe/1.36"));
         assert!(seen[1].starts_with("GET /ok ") && seen[2].starts_with("GET /x "));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_told_in_stock_words() {
+        let (port, _task) = server(vec!["HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"]).await;
+        let action = HTTPGetAction { scheme: Some("HTTPS".into()), ..action("/") };
+        let words = "http: server gave HTTP response to HTTPS client";
+        assert_eq!(
+            get(&action, "127.0.0.1", port, LONG).await,
+            Attempt::Failure(format!("Get \"https://127.0.0.1:{port}/\": {words}"))
+        );
     }
 
     #[tokio::test]

@@ -57,13 +57,14 @@ fn unchanged(current: &Path, payload: &Payload, group: Option<u32>) -> bool {
 
 fn write_files(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
     fs::create_dir(dir)?;
-    let own = |path: &Path, mode: u32| -> io::Result<()> {
-        if group.is_some() {
-            chown(path, None, group)?;
+    let own = |path: &Path, owner: Option<u32>, mode: u32| -> io::Result<()> {
+        if owner.is_some() || group.is_some() {
+            chown(path, owner, group)?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     };
-    own(dir, 0o755)?;
+    let directory_mode = if group.is_some() { 0o2755 } else { 0o755 };
+    own(dir, None, directory_mode)?;
     for (name, file) in payload {
         let path = dir.join(name);
         let mut parent = dir.to_path_buf();
@@ -71,11 +72,11 @@ fn write_files(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<
             parent.push(part);
             if !parent.exists() {
                 fs::create_dir(&parent)?;
-                own(&parent, 0o755)?;
+                own(&parent, None, directory_mode)?;
             }
         }
         fs::write(&path, &file.data)?;
-        own(&path, mode_of(file.mode, group))?;
+        own(&path, file.owner, mode_of(file.mode, group))?;
     }
     Ok(())
 }
@@ -124,7 +125,7 @@ mod tests {
     fn payload(files: &[(&str, &str)]) -> Payload {
         files
             .iter()
-            .map(|(p, d)| ((*p).to_owned(), File { data: d.as_bytes().to_vec(), mode: 0o640 }))
+            .map(|(p, d)| ((*p).to_owned(), File { data: d.as_bytes().to_vec(), mode: 0o600, owner: None }))
             .collect()
     }
 
@@ -135,12 +136,22 @@ mod tests {
         assert!(write(dir, &payload(&[("a", "1"), ("d/e", "2")]), None).unwrap());
         assert!(!write(dir, &payload(&[("a", "1"), ("d/e", "2")]), None).unwrap());
         assert_eq!(fs::read_link(dir.join("a")).unwrap(), Path::new("..data/a"));
-        assert_eq!(fs::metadata(dir.join("a")).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(fs::metadata(dir.join("a")).unwrap().mode() & 0o777, 0o600);
         let before = fs::read_link(dir.join("..data")).unwrap();
         assert!(write(dir, &payload(&[("a", "3"), ("f", "4")]), None).unwrap());
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert_eq!(fs::read_to_string(dir.join("f")).unwrap(), "4");
         assert!(!dir.join("d").exists() && !dir.join(before).exists());
+    }
+
+    /// Of its own group: that needs no root.
+    #[test]
+    fn a_group_reads_everything_and_new_directories_belong_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let gid = fs::metadata(dir.path()).unwrap().gid();
+        write(dir.path(), &payload(&[("d/e", "2")]), Some(gid)).unwrap();
+        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("..data"), mode("d"), mode("d/e")), (0o2755, 0o2755, 0o640));
     }
 
     #[test]

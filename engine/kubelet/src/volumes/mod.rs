@@ -16,11 +16,11 @@ mod token;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 
 use crate::clock::Millis;
 use crate::env::{Facts, Sources};
-use crate::resources::value;
+use crate::resources::{pod_cgroup, value};
 use payload::Payload;
 pub use token::Tokens;
 
@@ -166,7 +166,7 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
     if let Some(empty) = &volume.empty_dir {
         let memory = match empty.medium.as_deref().unwrap_or_default() {
             "" => None,
-            "Memory" => Some(empty.size_limit.as_ref().map(value).filter(|n| *n > 0)),
+            "Memory" => Some(memory_size_bytes(empty, pod, &context.facts)),
             other => return Err(format!("emptyDir medium \"{other}\" is not supported by this version yet")),
         };
         return Ok((Work::Directory { dir, tmpfs: memory }, None));
@@ -182,7 +182,8 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
                 if let Some(request) = &source.service_account_token {
                     let (token, renew_at) = context.tokens.get(&context.client, pod, request).await?;
                     renew = Some(renew.map_or(renew_at, |r: Millis| r.min(renew_at)));
-                    let file = payload::File { data: token.into_bytes(), mode: default_mode };
+                    let (owner, mode) = token_access(pod, default_mode);
+                    let file = payload::File { data: token.into_bytes(), mode, owner };
                     files.insert(request.path.clone(), file);
                 } else {
                     files.extend(payload::of_projection(&inputs, source, default_mode)?);
@@ -193,6 +194,31 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
     };
     let tmpfs = matches!(kind, Kind::Secret | Kind::Projected);
     Ok((Work::Files { dir, tmpfs, payload: files }, renew))
+}
+
+/// Owner and mode of a token: as few as possible may read it. The user of all containers, if they share one; the
+/// `fsGroup`, which is added with the group's other rights; or everybody.
+/// https://github.com/kubernetes/enhancements/tree/master/keps/sig-storage/1205-bound-service-account-tokens#file-permission
+fn token_access(pod: &Pod, default_mode: u32) -> (Option<u32>, u32) {
+    let Some(spec) = &pod.spec else { return (None, default_mode) };
+    let of_pod = spec.security_context.as_ref();
+    let mut users = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| {
+        let own = container.security_context.as_ref().and_then(|s| s.run_as_user);
+        own.or(of_pod.and_then(|s| s.run_as_user)).and_then(|user| u32::try_from(user).ok())
+    });
+    let first = users.next().flatten();
+    let owner = first.filter(|_| users.all(|user| user == first));
+    let restricted = owner.is_some() || of_pod.is_some_and(|s| s.fs_group.is_some());
+    (owner, if restricted { 0o600 } else { default_mode })
+}
+
+/// Of what the volume, the pod and the node may have, the least: more would never fit.
+/// https://kubernetes.io/docs/concepts/storage/volumes/#emptydir
+fn memory_size_bytes(empty: &EmptyDirVolumeSource, pod: &Pod, facts: &Facts) -> Option<i64> {
+    let of_pod = pod.spec.as_ref().and_then(|spec| pod_cgroup(spec).memory_limit_bytes);
+    let of_node = facts.allocatable.get("memory").map(value);
+    let limits = [empty.size_limit.as_ref().map(value), of_pod, of_node];
+    limits.into_iter().flatten().filter(|bytes| *bytes > 0).min()
 }
 
 fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
@@ -218,7 +244,11 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
             if tmpfs {
                 mounts::tmpfs(&dir, None).map_err(text)?;
             }
-            ownership::open_to_all(&dir).map_err(text)?;
+            let opened = match fs_group {
+                Some(gid) => ownership::open_to_all_with_group(&dir, gid),
+                None => ownership::open_to_all(&dir),
+            };
+            opened.map_err(text)?;
             atomic_writer::write(&dir, &payload, fs_group).map_err(text)?;
             Ok(())
         }
@@ -228,4 +258,55 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
 /// Unmounts and deletes everything of the pod below its directory.
 pub async fn tear_down(pod_dir: PathBuf) -> std::io::Result<()> {
     tokio::task::spawn_blocking(move || mounts::remove_tree(&pod_dir)).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use serde_json::json;
+
+    #[test]
+    fn a_token_is_for_the_user_that_all_containers_share() {
+        let access = |spec: serde_json::Value| {
+            let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            token_access(&pod, 0o644)
+        };
+        let user = |user: i64| json!({"name": "a", "securityContext": {"runAsUser": user}});
+        assert_eq!(access(json!({"containers": [{"name": "a"}]})), (None, 0o644));
+        assert_eq!(access(json!({"containers": [user(1000), {"name": "b"}]})), (None, 0o644));
+        assert_eq!(access(json!({"containers": [user(1000)], "initContainers": [user(1)]})), (None, 0o644));
+        let of_pod =
+            json!({"containers": [user(1000), {"name": "b"}], "securityContext": {"runAsUser": 1000}});
+        assert_eq!(access(of_pod), (Some(1000), 0o600));
+        let group = json!({"containers": [{"name": "a"}], "securityContext": {"fsGroup": 2000}});
+        assert_eq!(access(group), (None, 0o600));
+    }
+
+    #[test]
+    fn a_volume_in_memory_is_as_large_as_the_least_limit() {
+        let allocatable = [("memory".to_owned(), Quantity("1Gi".into()))].into();
+        let facts = Facts { allocatable, ..Facts::default() };
+        for (volume, limits, mebibytes) in [
+            (json!({}), [None, None], 1024),
+            (json!({"sizeLimit": "64Mi"}), [None, None], 64),
+            (json!({"sizeLimit": "4Gi"}), [None, Some("100Mi")], 1024),
+            (json!({}), [Some("200Mi"), Some("100Mi")], 300),
+            (json!({"sizeLimit": "64Mi"}), [Some("200Mi"), Some("100Mi")], 64),
+        ] {
+            let container = |(name, limit): (&str, Option<&str>)| match limit {
+                Some(limit) => json!({"name": name, "resources": {"limits": {"memory": limit}}}),
+                None => json!({"name": name}),
+            };
+            let containers: Vec<_> = ["a", "b"].into_iter().zip(limits).map(container).collect();
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}})).unwrap();
+            let volume: EmptyDirVolumeSource = serde_json::from_value(volume).unwrap();
+            assert_eq!(
+                memory_size_bytes(&volume, &pod, &facts),
+                Some(mebibytes << 20),
+                "{volume:?} {limits:?}"
+            );
+        }
+    }
 }

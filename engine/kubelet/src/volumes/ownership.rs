@@ -9,6 +9,12 @@ pub fn open_to_all(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
 }
 
+/// The directory of generated files: open to all, its entries belong to the group.
+pub fn open_to_all_with_group(dir: &Path, gid: u32) -> io::Result<()> {
+    lchown(dir, None, Some(gid))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o2777))
+}
+
 /// Makes a writable volume belong to a group, new files in it included.
 pub fn give_to_group(dir: &Path, gid: u32) -> io::Result<()> {
     let meta = fs::symlink_metadata(dir)?;

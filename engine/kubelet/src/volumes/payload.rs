@@ -12,6 +12,8 @@ use crate::env::{self, Facts, Sources};
 pub struct File {
     pub data: Vec<u8>,
     pub mode: u32,
+    /// Root if absent.
+    pub owner: Option<u32>,
 }
 
 /// Files by their path in the volume.
@@ -35,10 +37,13 @@ fn select(
     items: Option<&Vec<KeyToPath>>,
     default_mode: u32,
     optional: bool,
-    kind: &str,
+    missing: &str,
 ) -> Result<Payload, String> {
     let Some(items) = items.filter(|i| !i.is_empty()) else {
-        return Ok(data.into_iter().map(|(key, data)| (key, File { data, mode: default_mode })).collect());
+        return Ok(data
+            .into_iter()
+            .map(|(key, data)| (key, File { data, mode: default_mode, owner: None }))
+            .collect());
     };
     let mut files = Payload::new();
     for item in items {
@@ -46,11 +51,11 @@ fn select(
             Some(data) => {
                 files.insert(
                     item.path.clone(),
-                    File { data: data.clone(), mode: mode(item.mode, default_mode) },
+                    File { data: data.clone(), mode: mode(item.mode, default_mode), owner: None },
                 );
             }
             None if optional => {}
-            None => return Err(format!("references non-existent {kind} key: {}", item.key)),
+            None => return Err(format!("{missing} key: {}", item.key)),
         }
     }
     Ok(files)
@@ -77,7 +82,13 @@ impl Inputs<'_> {
         };
         let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
         let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
-        select(text.chain(binary).collect(), items, default_mode, optional, "config")
+        select(
+            text.chain(binary).collect(),
+            items,
+            default_mode,
+            optional,
+            "configmap references non-existent config",
+        )
     }
 
     fn secret(
@@ -91,7 +102,7 @@ impl Inputs<'_> {
             return if optional { Ok(Payload::new()) } else { Err(format!("secret \"{name}\" not found")) };
         };
         let data = secret.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-        select(data, items, default_mode, optional, "secret")
+        select(data, items, default_mode, optional, "references non-existent secret")
     }
 
     fn downward(
@@ -120,7 +131,7 @@ impl Inputs<'_> {
             };
             files.insert(
                 item.path.clone(),
-                File { data: text.into_bytes(), mode: mode(item.mode, default_mode) },
+                File { data: text.into_bytes(), mode: mode(item.mode, default_mode), owner: None },
             );
         }
         Ok(files)
@@ -224,7 +235,7 @@ mod tests {
         assert_eq!(error(json!({"name": "v", "secret": {"secretName": "no"}})), "secret \"no\" not found");
         assert_eq!(
             error(json!({"name": "v", "configMap": {"name": "cm", "items": [{"key": "z", "path": "z"}]}})),
-            "references non-existent config key: z"
+            "configmap references non-existent config key: z"
         );
         assert_eq!(files(json!({"name": "v", "secret": {"secretName": "no", "optional": true}})), Ok(vec![]));
     }

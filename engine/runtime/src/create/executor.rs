@@ -11,8 +11,8 @@ use crate::protocol::{self, Status};
 #[derive(Clone)]
 pub struct ContainerExecutor {
     pub process: Process,
-    /// Of mounts, where the kernel is too old for `libcontainer` to set them.
-    pub late_flags: Option<LateFlags>,
+    /// Of mounts, where `libcontainer` does not set them.
+    pub late_flags: LateFlags,
     /// To the shim.
     pub status: RawFd,
 }
@@ -21,7 +21,7 @@ impl Executor for ContainerExecutor {
     /// Once the container is started. What fails here is seen in its log, as with other engines.
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
         let mut process = self.process.clone();
-        let flags = self.late_flags.as_ref().map_or(Ok(()), LateFlags::set).map_err(|error| chain(&error));
+        let flags = self.late_flags.set().map_err(|error| chain(&error));
         let error = match flags.and_then(|()| process.resolve()) {
             Ok(program) => {
                 format!("exec {}: {}", program.display(), process::reason(&process.execute(&program)))

@@ -1,7 +1,8 @@
-//! The flags of a container's mounts on Linux 5.10 and 5.11, which have no `mount_setattr`.
+//! The flags of a container's mounts that `libcontainer` does not set: those of a cgroup v1 tree on all kernels, and
+//! all of them on Linux 5.10 and 5.11, which have no `mount_setattr`.
 //!
 //! `libcontainer` sets the flags of every mount with that call and with no other. Where the kernel lacks it, a filter
-//! lets the call succeed without effect, and the flags are set in the old way once the mounts are in place: inside the
+//! lets the call succeed without effect. What is left is set in the old way once the mounts are in place: inside the
 //! container, before anything of it runs.
 //! Kept true: a container's program never sees the filter's answer: a later one tells it what the kernel would.
 //! Source:    mount_setattr(2) "History", seccomp(2) on several filters, mount(2) on `MS_REMOUNT | MS_BIND`
@@ -14,7 +15,10 @@ use std::{
 
 use nix::{
     mount::{MsFlags, mount},
-    sys::statvfs::{FsFlags, statvfs},
+    sys::{
+        statfs::{CGROUP2_SUPER_MAGIC, statfs},
+        statvfs::{FsFlags, statvfs},
+    },
 };
 use serde_json::Value;
 
@@ -41,12 +45,16 @@ const KEPT: [(FsFlags, MsFlags); 6] = [
 
 /// Flags that are still to be set, by path inside the container.
 #[derive(Clone)]
-pub struct LateFlags(Vec<(PathBuf, MsFlags, Depth)>);
+pub struct LateFlags {
+    mounts: Vec<(PathBuf, MsFlags, Depth)>,
+    /// A filter answers `mount_setattr`.
+    filtered: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     One,
-    /// A cgroup v1 tree is a mount with one mount a controller below it.
+    /// A cgroup v1 tree is a mount with one mount a controller below it; these get none of the options from libcontainer.
     WithChildren,
 }
 
@@ -60,15 +68,15 @@ pub enum MountFlagsError {
     Set { path: PathBuf, source: io::Error },
 }
 
-/// Before `libcontainer` mounts anything: `None` where the kernel has all that it needs.
-/// `config` is the container's OCI specification.
-pub fn late(config: &Value) -> Result<Option<LateFlags>, MountFlagsError> {
-    if kernel_sets_flags() {
-        return Ok(None);
+/// Before `libcontainer` mounts anything. `config` is the container's OCI specification.
+pub fn late(config: &Value) -> Result<LateFlags, MountFlagsError> {
+    let filtered = !kernel_sets_flags();
+    if filtered {
+        answer_mount_setattr(0)?;
     }
-    answer_mount_setattr(0)?;
     let mounts = config["mounts"].as_array().into_iter().flatten();
-    Ok(Some(LateFlags(mounts.filter_map(flags_of).collect())))
+    let left = mounts.filter_map(flags_of).filter(|(_, _, depth)| filtered || *depth == Depth::WithChildren);
+    Ok(LateFlags { mounts: left.collect(), filtered })
 }
 
 fn flags_of(mount: &Value) -> Option<(PathBuf, MsFlags, Depth)> {
@@ -79,19 +87,30 @@ fn flags_of(mount: &Value) -> Option<(PathBuf, MsFlags, Depth)> {
 }
 
 impl LateFlags {
-    /// Inside the container, with CAP_SYS_ADMIN. Afterwards `mount_setattr` answers ENOSYS.
+    /// Inside the container, with CAP_SYS_ADMIN. Afterwards a filter answers ENOSYS.
     pub fn set(&self) -> Result<(), MountFlagsError> {
-        for (path, wanted, depth) in &self.0 {
-            if *depth == Depth::WithChildren {
-                // Those that are no mounts of their own (links to joint controllers) are refused: nothing to set.
-                for child in fs::read_dir(path).into_iter().flatten().flatten() {
-                    let _ = remount(&child.path(), *wanted);
+        for (path, wanted, depth) in &self.mounts {
+            let children = if *depth == Depth::WithChildren { children(path) } else { Vec::new() };
+            for path in children.iter().chain([path]) {
+                match remount(path, *wanted) {
+                    // Not a mount of its own.
+                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                    Err(source) => return Err(MountFlagsError::Set { path: path.clone(), source }),
+                    Ok(()) => {}
                 }
             }
-            remount(path, *wanted).map_err(|source| MountFlagsError::Set { path: path.clone(), source })?;
         }
-        answer_mount_setattr(libc::ENOSYS as u32)
+        if self.filtered { answer_mount_setattr(libc::ENOSYS as u32) } else { Ok(()) }
     }
+}
+
+/// The controllers of a v1 tree; a unified one has no mounts below it. Links to joint controllers lead to one of these.
+fn children(path: &Path) -> Vec<PathBuf> {
+    if statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
 }
 
 fn remount(path: &Path, wanted: MsFlags) -> io::Result<()> {

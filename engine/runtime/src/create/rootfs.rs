@@ -12,12 +12,15 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
+    sys::stat::{Mode, mkdirat},
 };
 
 use crate::{
-    api::{ContainerSpec, Propagation},
+    api::{ContainerSpec, Mount, Propagation},
     images::inherited,
     record::ContainerRecord,
 };
@@ -54,7 +57,48 @@ pub fn prepare(directory: &Path, record: &mut ContainerRecord) -> Result<PathBuf
     let rootfs = directory.join("rootfs");
     mount_layers(directory, &rootfs, &record.layers)?;
     make_working_directory(&rootfs, &record.spec.working_dir);
+    prepare_image_volumes(&rootfs, &mut record.spec)?;
     Ok(rootfs)
+}
+
+/// What an image declares as a volume is there, with the content, owner and mode that it has in the image. Under a
+/// read-only root it is a mount of its own, of the same layers, and stays writable; it goes with the container.
+fn prepare_image_volumes(rootfs: &Path, spec: &mut ContainerSpec) -> Result<(), RootfsError> {
+    for volume in std::mem::take(&mut spec.image_volumes) {
+        let container_path = PathBuf::from(&volume);
+        let taken =
+            spec.mounts.iter().any(|mount| mount.container_path.components().eq(container_path.components()));
+        if taken || container_path == Path::new("/") {
+            continue;
+        }
+        let host_path = make_inside(rootfs, &container_path)
+            .map_err(failed("make the image's volume", &container_path))?;
+        if spec.read_only_root {
+            let (read_only, propagation) = (false, Propagation::Private);
+            spec.mounts.push(Mount { host_path, container_path, read_only, propagation });
+        }
+    }
+    Ok(())
+}
+
+/// The directory that `path` is for a process whose root is `rootfs`; what is missing of it is made, as root.
+fn make_inside(rootfs: &Path, path: &Path) -> io::Result<PathBuf> {
+    let root: OwnedFd = fs::File::open(rootfs)?.into();
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let (mut walked, mut found) = (PathBuf::new(), root.try_clone()?);
+    for component in path.components().filter(|component| *component != Component::RootDir) {
+        walked.push(component);
+        found = match openat2(&root, &walked, how) {
+            Err(Errno::ENOENT) => {
+                mkdirat(&found, component.as_os_str(), Mode::from_bits_truncate(0o755))?;
+                openat2(&root, &walked, how)?
+            }
+            other => other?,
+        };
+    }
+    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
 fn change(path: &Path, flags: MsFlags) -> Result<(), RootfsError> {

@@ -224,6 +224,7 @@ mod tests {
             env: vec![],
             working_dir: "/".into(),
             mounts: vec![],
+            image_volumes: vec![],
             devices_all: false,
             user: User::default(),
             capabilities: vec!["CHOWN".into()],

@@ -217,6 +217,7 @@ impl Node {
             env: vec![("GREETING".into(), "hello".into())],
             working_dir: "/".into(),
             mounts: vec![],
+            image_volumes: vec![],
             devices_all: false,
             user: User::default(),
             capabilities: default.map(str::to_owned).to_vec(),

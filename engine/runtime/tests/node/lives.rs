@@ -13,6 +13,7 @@ tests!(
     a_program_that_is_missing_is_told_in_the_words_of_a_stock_node,
     logs_are_rotated,
     volumes_are_mounted_with_their_access,
+    volumes_of_the_image_are_there_and_writable,
     mounts_propagate_as_asked,
     an_image_may_have_many_layers,
     directories_without_an_entry_look_as_in_the_layer_below,
@@ -130,6 +131,35 @@ async fn volumes_are_mounted_with_their_access() {
     assert!(log.contains("contentcontent"), "{log}");
     assert_eq!(log.matches("Read-only file system").count(), 2, "{log}");
     assert!(volume.join("y").exists() && !volume.join("x").exists());
+}
+
+async fn volumes_of_the_image_are_there_and_writable() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let layer = node.directory.path().join("layer");
+    std::fs::create_dir(layer.join("data")).unwrap();
+    std::fs::write(layer.join("data/seed"), "sown").unwrap();
+    std::fs::set_permissions(layer.join("data"), std::fs::Permissions::from_mode(0o2700)).unwrap();
+    chown(layer.join("data"), Some(1000), Some(2000)).unwrap();
+    symlink("/tmp", layer.join("link")).unwrap();
+    for read_only_root in [true, false] {
+        let mut spec = node.script(
+            "ls -ldn /data /new/volume; cat /data/seed; echo; touch /data/x /link/deep/y && ls /data /tmp/deep; touch /z",
+        );
+        spec.read_only_root = read_only_root;
+        spec.image_volumes = ["/data", "/new/volume", "/link/deep"].map(str::to_owned).to_vec();
+        let (code, log) = node.output(spec).await;
+        assert_eq!(code, i32::from(read_only_root), "{log}");
+        let access: Vec<_> = log.split_whitespace().collect();
+        assert_eq!(
+            (access[0], &access[2..4], access[9]),
+            ("drwx--S---", &["1000", "2000"][..], "drwxr-xr-x"),
+            "{log}"
+        );
+        assert!(log.contains("sown\n/data:\nseed\nx\n\n/tmp/deep:\ny"), "{log}");
+    }
+    assert!(!layer.join("data/x").exists(), "the image stays as it is");
 }
 
 async fn containers_of_a_pod_share_network_ipc_and_shm() {

@@ -10,6 +10,7 @@ tests!(
     no_new_privileges_is_set_when_asked,
     a_localhost_profile_is_in_force,
     paths_are_masked_and_devices_denied,
+    a_plain_container_sees_its_cgroups_and_changes_none,
     a_privileged_container_is_not_confined,
     exec_is_confined_as_its_container,
     mounts_have_the_same_flags_where_the_kernel_lacks_mount_setattr,
@@ -96,6 +97,18 @@ async fn paths_are_masked_and_devices_denied() {
     assert!(log.contains("/disk: Operation not permitted"), "{log}");
     assert_eq!(log.matches("Read-only file system").count(), 2, "{log}");
     assert!(log.ends_with("3\n0"), "{log}");
+}
+
+async fn a_plain_container_sees_its_cgroups_and_changes_none() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let script = "grep -c ' - cgroup2* ' /proc/self/mountinfo; grep ' - cgroup2* ' /proc/self/mountinfo | grep -vc ' ro,nosuid'; \
+                  for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do \
+                  test ! -e $f || echo 500000000 > $f; done; mkdir /sys/fs/cgroup/x";
+    let (_, log) = node.shell(script).await;
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines[0] != "0" && lines[1] == "0", "{log}");
+    assert_eq!(log.matches("Read-only file system").count(), 2, "{log}");
 }
 
 async fn a_privileged_container_is_not_confined() {

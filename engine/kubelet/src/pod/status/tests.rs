@@ -174,3 +174,19 @@ fn a_patch_names_only_what_changed() {
 fn durations_are_written_as_go_writes_them() {
     assert_eq!([10_000, 80_000, 300_000].map(duration), ["10s", "1m20s", "5m0s"]);
 }
+
+#[test]
+fn termination_messages_share_twelve_kibibytes() {
+    let names = ["a", "b", "c", "d"];
+    let pod = pod(json!({"restartPolicy": "Never", "containers": names.map(|n| json!({"name": n}))}));
+    let status = status(&pod, |observed| {
+        for name in names {
+            exit(observed, name, 1);
+            let State::Exited(ended) = &mut observed.containers.get_mut(name).unwrap().state else { return };
+            // Three bytes each: none is cut in two.
+            ended.message = Some("€".repeat(1365));
+        }
+    });
+    let message = &status["containerStatuses"][3]["state"]["terminated"]["message"];
+    assert_eq!(message.as_str().unwrap().len(), 3072);
+}
