@@ -53,7 +53,7 @@ pub struct Config {
     pub ingress_class: String,
     /// Written to `status.loadBalancer.ingress`.
     pub status_ip: IpAddr,
-    /// `cluster.local`: ExternalName targets under it are resolved through the API, not through DNS.
+    /// `cluster.local`: Services that ExternalName names under it are resolved through the API, not through DNS.
     pub cluster_domain: String,
 }
 

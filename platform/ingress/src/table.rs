@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -25,6 +25,8 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 pub struct Table {
     pub router: Router,
     pub certificates: Certificates,
+    /// Where the cluster's DNS listens.
+    pub dns: Option<IpAddr>,
     /// Every Ingress that is served here, oldest first.
     pub served: Vec<Arc<Ingress>>,
 }
@@ -44,7 +46,7 @@ impl Table {
             let metadata = &ingress.metadata;
             (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
         });
-        let mut table = Table::default();
+        let mut table = Table { dns: index.dns(), ..Table::default() };
         for ingress in &served {
             add(&mut table.router, ingress, &index);
         }

@@ -34,6 +34,12 @@ fn objects(ingress: serde_json::Value) -> Objects {
                 json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"}),
             ),
             service("far", "default", json!({"type": "ExternalName", "externalName": "example.com"})),
+            service(
+                "pod",
+                "default",
+                json!({"type": "ExternalName", "externalName": "db-0.db.shop.svc.cluster.local"}),
+            ),
+            service("kube-dns", "kube-system", json!({"clusterIP": "10.43.0.10"})),
         ],
         slices: vec![Arc::new(serde_json::from_value(slice).unwrap())],
         ..Objects::default()
@@ -68,10 +74,13 @@ fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
 }
 
 #[test]
-fn other_external_names_are_left_to_dns() {
-    let table = build(ingress("far", json!({})));
-    let expected = Target::Dns { host: "example.com".into(), port: 80 };
-    assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, expected);
+fn other_external_names_are_left_to_the_clusters_dns() {
+    for (service, host) in [("far", "example.com"), ("pod", "db-0.db.shop.svc.cluster.local")] {
+        let table = build(ingress(service, json!({})));
+        let expected = Target::Dns { host: host.into(), port: 80 };
+        assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, expected);
+        assert_eq!(table.dns, Some("10.43.0.10".parse().unwrap()));
+    }
 }
 
 #[test]
