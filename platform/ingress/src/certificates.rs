@@ -22,6 +22,10 @@ use tracing::warn;
 
 use crate::{BuildError, table::Table};
 
+/// What makes a Secret one with a certificate, whatever its type, as for ingress-nginx.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
 #[derive(Default)]
 pub struct Certificates {
     hosts: HashMap<String, Arc<CertifiedKey>>,
@@ -94,6 +98,16 @@ impl CertificateCache {
     }
 }
 
+/// Of a Secret, only what is read here stays in memory: the pair, where both are there.
+pub fn keep_pair(secret: &mut Secret) {
+    secret.metadata.annotations = None;
+    let data = secret.data.take().unwrap_or_default();
+    if data.contains_key(CERTIFICATE) && data.contains_key(KEY) {
+        let pair = data.into_iter().filter(|(key, _)| [CERTIFICATE, KEY].contains(&key.as_str()));
+        secret.data = Some(pair.collect());
+    }
+}
+
 /// An entry without hosts is for those of the rules.
 fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a String> {
     let listed: Vec<&String> = tls.hosts.iter().flatten().collect();
@@ -107,7 +121,7 @@ fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a String> {
 fn parse(secret: &Secret, namespace: &str, name: &str) -> Option<Arc<CertifiedKey>> {
     let field =
         |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
-    let certified = certified_key(field("tls.crt").unwrap_or_default(), field("tls.key").unwrap_or_default());
+    let certified = certified_key(field(CERTIFICATE).unwrap_or_default(), field(KEY).unwrap_or_default());
     certified
         .inspect_err(|reason| warn!(namespace, secret = name, reason, "TLS Secret is not usable"))
         .ok()
@@ -194,6 +208,18 @@ mod tests {
         let reason = certified_key(chain.as_bytes(), other.as_bytes()).unwrap_err();
         assert!(reason.contains("do not belong together"), "{reason}");
         assert_eq!(certified_key(b"", key.as_bytes()).unwrap_err(), "tls.crt holds no certificate");
+    }
+
+    #[test]
+    fn only_the_pair_of_a_secret_is_kept() {
+        let kept = |keys: &[&str]| {
+            let data = keys.iter().map(|key| (key.to_string(), Default::default())).collect();
+            let mut secret = Secret { data: Some(data), ..Secret::default() };
+            keep_pair(&mut secret);
+            secret.data.unwrap_or_default().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&["ca.crt", "tls.crt", "tls.key"]), ["tls.crt", "tls.key"]);
+        assert!(kept(&["password", "tls.crt"]).is_empty());
     }
 
     #[test]

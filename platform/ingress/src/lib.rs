@@ -1,7 +1,7 @@
 //! L7 proxy for Ingress objects, known to the cluster as class `nginx`.
 //!
 //! Knows the cluster only through its `kube::Client`: watches Ingresses, IngressClasses, Services, EndpointSlices and
-//! TLS Secrets, and keeps one immutable [`table::Table`] that every request reads without waiting.
+//! Secrets (of which certificates alone), and keeps one immutable [`table::Table`] that every request reads without waiting.
 //!
 //! Writes:    Ingress `status.loadBalancer`, Events about annotations without effect.
 //! Invariant: a change of routes or endpoints never drops a request that is under way.

@@ -21,7 +21,9 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::{
-    Config, certificates::CertificateCache, forward::Forwarder, notices::Notices, objects::Objects, status,
+    Config,
+    certificates::{self, CertificateCache},
+    forward::Forwarder, notices::Notices, objects::Objects, status,
     table::Table,
 };
 
@@ -31,12 +33,14 @@ const COMPONENT: &str = "nginx-ingress-controller";
 pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) {
     let changed = Arc::new(Notify::new());
     let any = watcher::Config::default();
-    let tls_only = watcher::Config::default().fields("type=kubernetes.io/tls");
-    let (ingresses, watch_ingresses) = reflect::<Ingress>(client, any.clone(), &changed);
-    let (classes, watch_classes) = reflect::<IngressClass>(client, any.clone(), &changed);
-    let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed);
-    let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed);
-    let (secrets, watch_secrets) = reflect::<Secret>(client, tls_only, &changed);
+    // A certificate may be in a Secret of any type, but not of these, which may be many and large.
+    let secrets = watcher::Config::default()
+        .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token");
+    let (ingresses, watch_ingresses) = reflect::<Ingress>(client, any.clone(), &changed, |_| ());
+    let (classes, watch_classes) = reflect::<IngressClass>(client, any.clone(), &changed, |_| ());
+    let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed, |_| ());
+    let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed, |_| ());
+    let (secrets, watch_secrets) = reflect::<Secret>(client, secrets, &changed, certificates::keep_pair);
     let (announce, announced) = tokio::sync::watch::channel(Vec::new());
     let rebuild = async move {
         let ready = tokio::try_join!(
@@ -86,6 +90,7 @@ fn reflect<K>(
     client: &kube::Client,
     config: watcher::Config,
     changed: &Arc<Notify>,
+    slim: fn(&mut K),
 ) -> (Store<K>, BoxFuture<'static, ()>)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -93,7 +98,10 @@ where
 {
     let (reader, writer) = reflector::store();
     // Nobody here reads who wrote which field.
-    let slim = |object: &mut K| object.managed_fields_mut().clear();
+    let slim = move |object: &mut K| {
+        object.managed_fields_mut().clear();
+        slim(object);
+    };
     let events = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(slim);
     let events = reflector(writer, events);
     let changed = changed.clone();
