@@ -23,7 +23,10 @@ use tracing::{debug, info};
 use crate::{
     Config,
     certificates::{self, CertificateCache},
-    forward::Forwarder, notices::Notices, objects::Objects, status,
+    forward::Forwarder,
+    notices::Notices,
+    objects::Objects,
+    status,
     table::Table,
 };
 
