@@ -3,7 +3,7 @@
 //! Knows the cluster only through its `kube::Client`: watches Ingresses, IngressClasses, Services, EndpointSlices and
 //! Secrets (of which certificates alone), and keeps one immutable [`table::Table`] that every request reads without waiting.
 //!
-//! Writes:    Ingress `status.loadBalancer`, Events about annotations without effect.
+//! Writes:    Ingress `status.loadBalancer`, Events about what of an Ingress has no effect.
 //! Invariant: a change of routes or endpoints never drops a request that is under way.
 //! Source:    <https://kubernetes.io/docs/concepts/services-networking/ingress/>
 

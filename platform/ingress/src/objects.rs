@@ -70,6 +70,27 @@ impl<'a> Index<'a> {
         self.resolve(namespace, &service.name, port, MAX_HOPS)
     }
 
+    /// Of a target that is absent: the reason of an Event, and its message.
+    pub fn why_absent(&self, namespace: &str, backend: &IngressBackend) -> (&'static str, String) {
+        let Some(service) = &backend.service else {
+            return ("BackendNotSupported", "a backend that is no Service has no effect".into());
+        };
+        let name = &service.name;
+        let Some(found) = self.services.get(&(namespace, name.as_str())) else {
+            return ("ServiceNotFound", format!("Service `{namespace}/{name}` does not exist"));
+        };
+        let spec = found.spec.as_ref();
+        if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+            let external = spec.and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
+            let message = format!("externalName `{external}` of Service `{namespace}/{name}` leads nowhere");
+            return ("ServiceNotFound", message);
+        }
+        let port = service.port.as_ref();
+        let port = port.and_then(|port| port.name.clone().or(port.number.map(|number| number.to_string())));
+        let port = port.unwrap_or_default();
+        ("PortNotFound", format!("Service `{namespace}/{name}` has no port `{port}`"))
+    }
+
     fn resolve(&self, namespace: &str, name: &str, port: &ServiceBackendPort, hops: usize) -> Target {
         let Some(spec) = self.services.get(&(namespace, name)).and_then(|service| service.spec.as_ref())
         else {

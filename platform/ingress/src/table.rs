@@ -12,6 +12,7 @@ use crate::{
     annotations::{Annotations, CLASS},
     backend::{Backend, Target},
     certificates::{CertificateCache, Certificates},
+    notices::{Problem, uid_of},
     objects::{Index, Objects},
     router::{PathKind, Route, Router},
 };
@@ -29,6 +30,8 @@ pub struct Table {
     pub dns: Option<IpAddr>,
     /// Every Ingress that is served here, oldest first.
     pub served: Vec<Arc<Ingress>>,
+    /// What their owners should know.
+    pub problems: Vec<Problem>,
 }
 
 impl Table {
@@ -53,12 +56,15 @@ impl Table {
         for sites in &mut made {
             sites.add_rules(&mut table.router, &secure);
         }
+        let mut problems = paths_taken(&served);
         // Behind all rules: where a rule has the path `/`, it stays with it.
         for sites in &mut made {
             sites.add_default(&mut table.router, &secure);
         }
+        problems.extend(made.into_iter().flat_map(|sites| sites.problems));
         table.router.sort();
-        table.certificates = cache.load(&served, &objects.secrets);
+        table.certificates = cache.load(&served, &objects.secrets, &mut problems);
+        table.problems = problems;
         table.served = served;
         table
     }
@@ -72,6 +78,33 @@ impl Table {
         });
         endpoints.flatten().collect()
     }
+}
+
+/// Paths that an older Ingress has.
+fn paths_taken(served: &[Arc<Ingress>]) -> Vec<Problem> {
+    let mut owners: HashMap<(String, bool, &str), &Ingress> = HashMap::new();
+    let mut problems = Vec::new();
+    for ingress in served {
+        for rule in ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten()) {
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                let host = host_of(rule);
+                let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+                let owner = owners
+                    .entry((host.clone(), path.path_type == "Exact", text))
+                    .or_insert_with(|| ingress.as_ref());
+                if !std::ptr::eq(*owner, ingress.as_ref()) {
+                    let metadata = &owner.metadata;
+                    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+                    let name = metadata.name.as_deref().unwrap_or_default();
+                    let message = format!(
+                        "path `{host}{text}` has no effect: Ingress `{namespace}/{name}` is older and has it"
+                    );
+                    problems.push(Problem { uid: uid_of(ingress).into(), reason: "PathTaken", message });
+                }
+            }
+        }
+    }
+    problems
 }
 
 /// By `ingressClassName`, else by the annotation, else as the default class.
@@ -119,6 +152,8 @@ struct Sites<'a> {
     index: &'a Index<'a>,
     /// Paths to the same Service port share one round.
     backends: HashMap<String, Arc<Backend>>,
+    uid: &'a str,
+    problems: Vec<Problem>,
 }
 
 impl<'a> Sites<'a> {
@@ -130,6 +165,8 @@ impl<'a> Sites<'a> {
             annotations: annotations.unwrap_or_else(|| Annotations::read(&Default::default())),
             index,
             backends: HashMap::new(),
+            uid: uid_of(ingress),
+            problems: Vec::new(),
         })
     }
 
@@ -162,10 +199,17 @@ impl<'a> Sites<'a> {
 
     fn backend(&mut self, backend: &IngressBackend) -> Arc<Backend> {
         let key = format!("{:?}", backend.service);
-        let made = self.backends.entry(key).or_insert_with(|| {
-            Arc::new(Backend::new(self.index.target(self.namespace, backend), self.annotations.settings))
-        });
-        made.clone()
+        if let Some(made) = self.backends.get(&key) {
+            return made.clone();
+        }
+        let target = self.index.target(self.namespace, backend);
+        if target == Target::Absent {
+            let (reason, message) = self.index.why_absent(self.namespace, backend);
+            self.problems.push(Problem { uid: self.uid.into(), reason, message });
+        }
+        let made = Arc::new(Backend::new(target, self.annotations.settings));
+        self.backends.insert(key, made.clone());
+        made
     }
 
     fn redirects(&self, host: &str, secure: &HashSet<String>) -> bool {

@@ -5,7 +5,6 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use coracle_client::EventRecorder;
 use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
@@ -24,14 +23,11 @@ use crate::{
     Config,
     certificates::{self, CertificateCache},
     forward::Forwarder,
-    notices::Notices,
+    notices,
     objects::Objects,
     status,
     table::Table,
 };
-
-/// The `source.component` of Events, as ingress-nginx names itself.
-const COMPONENT: &str = "nginx-ingress-controller";
 
 pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) {
     let changed = Arc::new(Notify::new());
@@ -44,6 +40,7 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
     let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed, |_| ());
     let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed, |_| ());
     let (secrets, watch_secrets) = reflect::<Secret>(client, secrets, &changed, certificates::keep_pair);
+    let (tell, told) = tokio::sync::watch::channel(notices::Told::default());
     let (announce, announced) = tokio::sync::watch::channel(Vec::new());
     let rebuild = async move {
         let ready = tokio::try_join!(
@@ -57,8 +54,6 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
             return;
         }
         let mut cache = CertificateCache::default();
-        let mut notices = Notices::default();
-        let events = EventRecorder::new(client.clone(), COMPONENT, None);
         loop {
             let objects = Objects {
                 ingresses: ingresses.state(),
@@ -69,22 +64,24 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
             };
             let table = Table::build(&objects, &config.ingress_class, &config.cluster_domain, &mut cache);
             let served = table.served.clone();
+            let problems = table.problems.clone();
             let addresses = table.addresses();
             forwarder.table.store(Arc::new(table));
             forwarder.pool.retain(&addresses);
             debug!(ingresses = served.len(), "routes changed");
-            notices.post(&served, &events);
+            tell.send_replace((served.clone(), problems));
             announce.send_replace(served);
             changed.notified().await;
         }
     };
+    let notices = notices::keep(client, told);
     let report = status::keep(client, announced, config.status_ip);
     let watches = async {
         tokio::join!(watch_ingresses, watch_classes, watch_services, watch_slices, watch_secrets);
     };
     tokio::select! {
         () = forwarder.tasks.stopping.cancelled() => {}
-        _ = async { tokio::join!(rebuild, report, watches) } => {}
+        _ = async { tokio::join!(rebuild, report, notices, watches) } => {}
     }
 }
 
