@@ -29,7 +29,8 @@ async function lookInside() {
   const { members, error } = await response.json();
   if (error) return say(error);
   const names = members.map(({ name }) => name);
-  if (names.length) $("present").textContent = `Inside: ${new Intl.ListFormat("en").format(names)}`;
+  const inside = `Inside: ${new Intl.ListFormat("en").format(names)}`;
+  $("present").textContent = names.length ? inside : "Nobody is here yet.";
 }
 
 async function openMicrophone() {
@@ -62,6 +63,7 @@ function enter(name, microphone) {
   room = new Room(server, roomName, name, microphone);
   room.addEventListener("members", renderMembers);
   room.addEventListener("state", ({ detail }) => renderState(detail, microphone));
+  room.connect();
   $("microphone").disabled = !microphone;
   renderControls();
   show("call");

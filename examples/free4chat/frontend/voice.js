@@ -32,6 +32,10 @@ export class Room extends EventTarget {
     this.#name = name;
     this.#microphone = microphone;
     this.#muted = !microphone;
+  }
+
+  /** Once, when the listeners are in place: the first `state` comes at once. */
+  connect() {
     this.#connect();
   }
 

@@ -54,7 +54,7 @@ impl Default for Settings {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
-    /// Redirect to HTTPS where the Ingress has TLS for the host. Default true.
+    /// Redirect to HTTPS where the host has TLS. Default true.
     pub ssl_redirect: bool,
     /// Redirect to HTTPS always.
     pub force_ssl_redirect: bool,

@@ -20,7 +20,7 @@ pub struct Backend {
 pub enum Target {
     /// Ready endpoints; may be empty.
     Endpoints(Box<[SocketAddr]>),
-    /// An ExternalName outside the cluster, resolved by DNS when it is needed.
+    /// An ExternalName that is no Service's, resolved by the cluster's DNS when it is needed.
     Dns { host: String, port: u16 },
     /// The Ingress names a Service or port that does not exist.
     Absent,

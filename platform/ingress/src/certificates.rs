@@ -20,7 +20,15 @@ use rustls::{
 };
 use tracing::warn;
 
-use crate::{BuildError, table::Table};
+use crate::{
+    BuildError,
+    notices::{Problem, uid_of},
+    table::Table,
+};
+
+/// What makes a Secret one with a certificate, whatever its type, as for ingress-nginx.
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 
 #[derive(Default)]
 pub struct Certificates {
@@ -47,13 +55,18 @@ impl Certificates {
 #[derive(Default)]
 pub struct CertificateCache(HashMap<(String, String), Parsed>);
 
-/// `None`: not usable.
-type Parsed = (String, Option<Arc<CertifiedKey>>);
+/// Not usable: why.
+type Parsed = (String, Result<Arc<CertifiedKey>, String>);
 
 impl CertificateCache {
     /// The certificates of the Ingresses' `tls` entries. A Secret that is absent or unusable leaves its hosts to the
     /// self-signed certificate.
-    pub fn load(&mut self, ingresses: &[Arc<Ingress>], secrets: &[Arc<Secret>]) -> Certificates {
+    pub fn load(
+        &mut self,
+        ingresses: &[Arc<Ingress>],
+        secrets: &[Arc<Secret>],
+        problems: &mut Vec<Problem>,
+    ) -> Certificates {
         let by_name: HashMap<(&str, &str), &Secret> = secrets
             .iter()
             .map(|secret| {
@@ -71,7 +84,11 @@ impl CertificateCache {
             let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
             for tls in ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()) {
                 let Some(name) = tls.secret_name.as_deref() else { continue };
-                let Some(secret) = by_name.get(&(namespace, name)) else { continue };
+                let Some(secret) = by_name.get(&(namespace, name)) else {
+                    let message = format!("Secret `{namespace}/{name}` does not exist");
+                    problems.push(Problem { uid: uid_of(ingress).into(), reason: "SecretNotFound", message });
+                    continue;
+                };
                 let key = (namespace.to_string(), name.to_string());
                 let version = secret.metadata.resource_version.clone().unwrap_or_default();
                 let parsed = match self.0.remove(&key) {
@@ -81,9 +98,19 @@ impl CertificateCache {
                         |(_, parsed): &Parsed| parsed.clone(),
                     ),
                 };
-                if let Some(certified) = &parsed {
-                    for host in hosts(ingress, tls) {
-                        certificates.add(host, certified.clone());
+                match &parsed {
+                    Ok(certified) => {
+                        for host in hosts(ingress, tls) {
+                            certificates.add(host, certified.clone());
+                        }
+                    }
+                    Err(why) => {
+                        let message = format!("Secret `{namespace}/{name}` is not usable: {why}");
+                        problems.push(Problem {
+                            uid: uid_of(ingress).into(),
+                            reason: "SecretUnusable",
+                            message,
+                        });
                     }
                 }
                 used.insert(key, (version, parsed));
@@ -91,6 +118,16 @@ impl CertificateCache {
         }
         self.0 = used;
         certificates
+    }
+}
+
+/// Of a Secret, only what is read here stays in memory: the pair, where both are there.
+pub fn keep_pair(secret: &mut Secret) {
+    secret.metadata.annotations = None;
+    let data = secret.data.take().unwrap_or_default();
+    if data.contains_key(CERTIFICATE) && data.contains_key(KEY) {
+        let pair = data.into_iter().filter(|(key, _)| [CERTIFICATE, KEY].contains(&key.as_str()));
+        secret.data = Some(pair.collect());
     }
 }
 
@@ -104,13 +141,12 @@ fn hosts<'a>(ingress: &'a Ingress, tls: &'a IngressTLS) -> Vec<&'a String> {
     rules.filter_map(|rule| rule.host.as_ref()).collect()
 }
 
-fn parse(secret: &Secret, namespace: &str, name: &str) -> Option<Arc<CertifiedKey>> {
+fn parse(secret: &Secret, namespace: &str, name: &str) -> Result<Arc<CertifiedKey>, String> {
     let field =
         |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
-    let certified = certified_key(field("tls.crt").unwrap_or_default(), field("tls.key").unwrap_or_default());
+    let certified = certified_key(field(CERTIFICATE).unwrap_or_default(), field(KEY).unwrap_or_default());
     certified
         .inspect_err(|reason| warn!(namespace, secret = name, reason, "TLS Secret is not usable"))
-        .ok()
         .map(Arc::new)
 }
 
@@ -194,6 +230,18 @@ mod tests {
         let reason = certified_key(chain.as_bytes(), other.as_bytes()).unwrap_err();
         assert!(reason.contains("do not belong together"), "{reason}");
         assert_eq!(certified_key(b"", key.as_bytes()).unwrap_err(), "tls.crt holds no certificate");
+    }
+
+    #[test]
+    fn only_the_pair_of_a_secret_is_kept() {
+        let kept = |keys: &[&str]| {
+            let data = keys.iter().map(|key| (key.to_string(), Default::default())).collect();
+            let mut secret = Secret { data: Some(data), ..Secret::default() };
+            keep_pair(&mut secret);
+            secret.data.unwrap_or_default().into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&["ca.crt", "tls.crt", "tls.key"]), ["tls.crt", "tls.key"]);
+        assert!(kept(&["password", "tls.crt"]).is_empty());
     }
 
     #[test]

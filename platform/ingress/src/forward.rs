@@ -142,7 +142,10 @@ impl Forwarder {
         match &backend.target {
             Target::Endpoints(addresses) => addresses.as_ref().into(),
             Target::Absent => Cow::Borrowed(&[]),
-            Target::Dns { host, port } => Box::pin(self.names.resolve(host, *port)).await.into(),
+            Target::Dns { host, port } => {
+                let dns = self.table.load().dns;
+                Box::pin(self.names.resolve(dns, host, *port)).await.into()
+            }
         }
     }
 

@@ -156,7 +156,8 @@ impl Forwarded<'_> {
         self.parts.uri.path_and_query().map_or("/", |path| path.as_str())
     }
 
-    /// All headers but those of the arrival, and those that frame the body.
+    /// All headers but those of the arrival, and those that frame the body. One with an underscore stays behind, as nginx
+    /// has it by default: CGI's rules make the same variable of `x_user` and of `x-user`, which a proxy may vouch for.
     pub fn each(&self, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
         let headers = &self.parts.headers;
         // Where the address names a host, that is the one which was routed: RFC 9112, section 3.2.2.
@@ -173,7 +174,8 @@ impl Forwarded<'_> {
                 put(&X_ORIGINAL_FORWARDED_FOR, value);
             } else if *name == header::COOKIE {
                 cookies.push(value);
-            } else if !is_of_one_hop(name.as_str())
+            } else if !name.as_str().as_bytes().contains(&b'_')
+                && !is_of_one_hop(name.as_str())
                 && !is_not_for_backends(name.as_str())
                 && !one_hop.contains(name)
             {
@@ -287,6 +289,12 @@ mod tests {
             assert!(!seen.lines().any(|line| line.starts_with(&format!("{name}:"))), "{name} in {seen}");
         }
         assert!(seen.contains("\nhost: a.example\n"), "{seen}");
+    }
+
+    #[test]
+    fn names_with_underscores_stay_behind() {
+        let request = Request::get("/").header("host", "a.example").header("x_user", "root");
+        assert!(!forwarded(request, false).contains("root"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! L7 proxy for Ingress objects, known to the cluster as class `nginx`.
 //!
 //! Knows the cluster only through its `kube::Client`: watches Ingresses, IngressClasses, Services, EndpointSlices and
-//! TLS Secrets, and keeps one immutable [`table::Table`] that every request reads without waiting.
+//! Secrets (of which certificates alone), and keeps one immutable [`table::Table`] that every request reads without waiting.
 //!
-//! Writes:    Ingress `status.loadBalancer`, Events about annotations without effect.
+//! Writes:    Ingress `status.loadBalancer`, Events about what of an Ingress has no effect.
 //! Invariant: a change of routes or endpoints never drops a request that is under way.
 //! Source:    <https://kubernetes.io/docs/concepts/services-networking/ingress/>
 
@@ -53,7 +53,7 @@ pub struct Config {
     pub ingress_class: String,
     /// Written to `status.loadBalancer.ingress`.
     pub status_ip: IpAddr,
-    /// `cluster.local`: ExternalName targets under it are resolved through the API, not through DNS.
+    /// `cluster.local`: Services that ExternalName names under it are resolved through the API, not through DNS.
     pub cluster_domain: String,
 }
 

@@ -1,45 +1,110 @@
-//! Tells the owner of an Ingress which of its annotations have no effect here.
+//! Tells the owner of an Ingress what of it has no effect here: annotations, backends, certificates, paths.
 //!
+//! Reads:     Events, once: what was said before this process began is not said again.
 //! Writes:    Events on Ingresses.
-//! Invariant: one Event for each change of what is ignored.
+//! Invariant: one Event for each change of a problem; nothing about what lasts less than [`SETTLE`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use coracle_client::{EventRecorder, EventType, object_reference};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::{core::v1::Event, networking::v1::Ingress};
+use kube::{Api, api::ListParams};
+use tokio::sync::watch;
 
 use crate::annotations::Annotations;
 
-/// What was said last, by uid.
-#[derive(Default)]
-pub struct Notices(HashMap<String, Vec<String>>);
+/// The `source.component` of Events, as ingress-nginx names itself.
+const COMPONENT: &str = "nginx-ingress-controller";
 
-impl Notices {
-    pub fn post(&mut self, served: &[Arc<Ingress>], events: &EventRecorder) {
-        for (ingress, ignored) in self.changed(served) {
-            let message = format!("these annotations have no effect: {}", ignored.join(", "));
-            events.event(&object_reference(ingress), EventType::Warning, "AnnotationIgnored", message);
+/// An Ingress is often made a moment before its Service.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Of the Ingress `uid`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    pub uid: String,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+pub fn uid_of(ingress: &Ingress) -> &str {
+    ingress.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// The Ingresses served, and what is wrong with them.
+pub type Told = (Vec<Arc<Ingress>>, Vec<Problem>);
+
+/// Until the sender is gone.
+pub async fn keep(client: &kube::Client, mut told: watch::Receiver<Told>) {
+    let events = EventRecorder::new(client.clone(), COMPONENT, None);
+    let mut notices = Notices::default();
+    let mut earlier = None;
+    while told.changed().await.is_ok() {
+        tokio::time::sleep(SETTLE).await;
+        let (served, mut problems) = told.borrow_and_update().clone();
+        problems.extend(served.iter().filter_map(|ingress| ignored(ingress)));
+        let new = notices.changed(problems);
+        if new.is_empty() {
+            continue;
+        }
+        if earlier.is_none() {
+            earlier = Some(said(client).await);
+        }
+        let by_uid: HashMap<&str, &Ingress> =
+            served.iter().map(|ingress| (uid_of(ingress), ingress.as_ref())).collect();
+        for problem in new {
+            let key = (problem.uid.clone(), problem.reason.to_string(), problem.message.clone());
+            // Once: if it comes again, it is news.
+            let repeats = earlier.as_mut().is_some_and(|earlier| earlier.remove(&key));
+            if let Some(ingress) = by_uid.get(problem.uid.as_str()).filter(|_| !repeats) {
+                let about = object_reference(*ingress);
+                events.event(&about, EventType::Warning, problem.reason, problem.message);
+            }
         }
     }
+}
 
-    /// Those with something new to say.
-    fn changed<'a>(&mut self, served: &'a [Arc<Ingress>]) -> Vec<(&'a Ingress, Vec<String>)> {
-        let mut said = HashMap::new();
-        let mut changed = Vec::new();
-        for ingress in served {
-            let annotations = ingress.metadata.annotations.as_ref();
-            let ignored = annotations.map(Annotations::read).unwrap_or_default().ignored;
-            if ignored.is_empty() {
-                continue;
+fn ignored(ingress: &Ingress) -> Option<Problem> {
+    let ignored = Annotations::read(ingress.metadata.annotations.as_ref()?).ignored;
+    let message = format!("these annotations have no effect: {}", ignored.join(", "));
+    let uid = uid_of(ingress).to_string();
+    (!ignored.is_empty()).then_some(Problem { uid, reason: "AnnotationIgnored", message })
+}
+
+/// By uid, reason and message; empty where it cannot be read.
+async fn said(client: &kube::Client) -> HashSet<(String, String, String)> {
+    let of_ingresses = ListParams::default().fields("involvedObject.kind=Ingress");
+    let events = Api::<Event>::all(client.clone()).list(&of_ingresses).await;
+    let ours = events.into_iter().flatten().filter(|event| {
+        event.source.as_ref().and_then(|source| source.component.as_deref()) == Some(COMPONENT)
+    });
+    ours.map(|event| {
+        let uid = event.involved_object.uid.unwrap_or_default();
+        (uid, event.reason.unwrap_or_default(), event.message.unwrap_or_default())
+    })
+    .collect()
+}
+
+/// What was said last.
+#[derive(Default)]
+struct Notices(HashSet<Problem>);
+
+impl Notices {
+    /// Those that are new.
+    fn changed(&mut self, problems: Vec<Problem>) -> Vec<Problem> {
+        let mut now = HashSet::new();
+        let mut new = Vec::new();
+        for problem in problems {
+            if now.insert(problem.clone()) && !self.0.contains(&problem) {
+                new.push(problem);
             }
-            let uid = ingress.metadata.uid.clone().unwrap_or_default();
-            if self.0.get(&uid) != Some(&ignored) {
-                changed.push((ingress.as_ref(), ignored.clone()));
-            }
-            said.insert(uid, ignored);
         }
-        self.0 = said;
-        changed
+        self.0 = now;
+        new
     }
 }
 
@@ -59,10 +124,13 @@ mod tests {
     fn each_change_is_told_once() {
         let mut notices = Notices::default();
         let mut told = |annotation| {
-            let served = ingress(annotation);
-            notices.changed(&served).into_iter().flat_map(|(_, ignored)| ignored).collect::<Vec<_>>()
+            let problems = ingress(annotation).iter().filter_map(|ingress| ignored(ingress)).collect();
+            notices.changed(problems).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };
-        assert_eq!(told("use-regex"), ["nginx.ingress.kubernetes.io/use-regex"]);
+        assert_eq!(
+            told("use-regex"),
+            ["these annotations have no effect: nginx.ingress.kubernetes.io/use-regex"]
+        );
         assert!(told("use-regex").is_empty());
         assert_eq!(told("app-root").len(), 1);
         assert!(told("proxy-buffer-size").is_empty());

@@ -57,11 +57,38 @@ impl<'a> Index<'a> {
         Index { services: services.collect(), slices, cluster_suffix: format!(".svc.{cluster_domain}") }
     }
 
+    /// The cluster's DNS has the same name in every cluster, for the sake of older clients.
+    pub fn dns(&self) -> Option<IpAddr> {
+        let service = self.services.get(&("kube-system", "kube-dns"))?;
+        service.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
+    }
+
     /// Where a backend in `namespace` leads.
     pub fn target(&self, namespace: &str, backend: &IngressBackend) -> Target {
         let Some(service) = &backend.service else { return Target::Absent };
         let Some(port) = &service.port else { return Target::Absent };
         self.resolve(namespace, &service.name, port, MAX_HOPS)
+    }
+
+    /// Of a target that is absent: the reason of an Event, and its message.
+    pub fn why_absent(&self, namespace: &str, backend: &IngressBackend) -> (&'static str, String) {
+        let Some(service) = &backend.service else {
+            return ("BackendNotSupported", "a backend that is no Service has no effect".into());
+        };
+        let name = &service.name;
+        let Some(found) = self.services.get(&(namespace, name.as_str())) else {
+            return ("ServiceNotFound", format!("Service `{namespace}/{name}` does not exist"));
+        };
+        let spec = found.spec.as_ref();
+        if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+            let external = spec.and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
+            let message = format!("externalName `{external}` of Service `{namespace}/{name}` leads nowhere");
+            return ("ServiceNotFound", message);
+        }
+        let port = service.port.as_ref();
+        let port = port.and_then(|port| port.name.clone().or(port.number.map(|number| number.to_string())));
+        let port = port.unwrap_or_default();
+        ("PortNotFound", format!("Service `{namespace}/{name}` has no port `{port}`"))
     }
 
     fn resolve(&self, namespace: &str, name: &str, port: &ServiceBackendPort, hops: usize) -> Target {
@@ -87,17 +114,19 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// A name inside the cluster leads to its Service, any other one to DNS.
+    /// The name of a Service leads to it, any other one to DNS: one outside the cluster, or a pod's of a headless Service.
     fn external(&self, host: &str, number: i32, hops: usize) -> Target {
         let host = host.trim_end_matches('.');
         let inside = host.strip_suffix(&self.cluster_suffix).and_then(|name| name.split_once('.'));
         match inside {
-            Some((service, namespace)) if hops > 0 && !namespace.contains('.') => {
-                let port = ServiceBackendPort { name: None, number: Some(number) };
-                self.resolve(namespace, service, &port, hops - 1)
-            }
-            Some(_) => Target::Absent,
-            None => match u16::try_from(number) {
+            Some((service, namespace)) if !namespace.contains('.') => match hops.checked_sub(1) {
+                Some(hops) => {
+                    let port = ServiceBackendPort { name: None, number: Some(number) };
+                    self.resolve(namespace, service, &port, hops)
+                }
+                None => Target::Absent,
+            },
+            _ => match u16::try_from(number) {
                 Ok(port) if !host.is_empty() => Target::Dns { host: host.to_string(), port },
                 _ => Target::Absent,
             },

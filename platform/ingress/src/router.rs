@@ -65,6 +65,8 @@ impl Router {
     /// As clients send them: `host` may have a port and upper case letters, `path` escapes, double slashes and dots.
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         let host = without_port(host);
+        // Written out to the root, it is the same name.
+        let host = host.strip_suffix('.').unwrap_or(host);
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.find(&host.to_ascii_lowercase(), path);
         }
@@ -130,6 +132,8 @@ mod tests {
         let cases = [
             ("a.example", "/", Some(0)),
             ("a.example:8080", "/x", Some(0)),
+            ("a.example.", "/x", Some(0)),
+            ("a.example.:8080", "/x", Some(0)),
             ("A.Example", "/x", Some(0)),
             ("a.example", "/foo", Some(2)),
             ("a.example", "/foo/", Some(1)),

@@ -2,16 +2,17 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressSpec};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec};
 
 use crate::{
     annotations::{Annotations, CLASS},
     backend::{Backend, Target},
     certificates::{CertificateCache, Certificates},
+    notices::{Problem, uid_of},
     objects::{Index, Objects},
     router::{PathKind, Route, Router},
 };
@@ -25,8 +26,12 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 pub struct Table {
     pub router: Router,
     pub certificates: Certificates,
+    /// Where the cluster's DNS listens.
+    pub dns: Option<IpAddr>,
     /// Every Ingress that is served here, oldest first.
     pub served: Vec<Arc<Ingress>>,
+    /// What their owners should know.
+    pub problems: Vec<Problem>,
 }
 
 impl Table {
@@ -44,12 +49,22 @@ impl Table {
             let metadata = &ingress.metadata;
             (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
         });
-        let mut table = Table::default();
-        for ingress in &served {
-            add(&mut table.router, ingress, &index);
+        let mut table = Table { dns: index.dns(), ..Table::default() };
+        let secure = secure_hosts(&served);
+        let mut made: Vec<Sites<'_>> =
+            served.iter().filter_map(|ingress| Sites::of(ingress, &index)).collect();
+        for sites in &mut made {
+            sites.add_rules(&mut table.router, &secure);
         }
+        let mut problems = paths_taken(&served);
+        // Behind all rules: where a rule has the path `/`, it stays with it.
+        for sites in &mut made {
+            sites.add_default(&mut table.router, &secure);
+        }
+        problems.extend(made.into_iter().flat_map(|sites| sites.problems));
         table.router.sort();
-        table.certificates = cache.load(&served, &objects.secrets);
+        table.certificates = cache.load(&served, &objects.secrets, &mut problems);
+        table.problems = problems;
         table.served = served;
         table
     }
@@ -63,6 +78,33 @@ impl Table {
         });
         endpoints.flatten().collect()
     }
+}
+
+/// Paths that an older Ingress has.
+fn paths_taken(served: &[Arc<Ingress>]) -> Vec<Problem> {
+    let mut owners: HashMap<(String, bool, &str), &Ingress> = HashMap::new();
+    let mut problems = Vec::new();
+    for ingress in served {
+        for rule in ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten()) {
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                let host = host_of(rule);
+                let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+                let owner = owners
+                    .entry((host.clone(), path.path_type == "Exact", text))
+                    .or_insert_with(|| ingress.as_ref());
+                if !std::ptr::eq(*owner, ingress.as_ref()) {
+                    let metadata = &owner.metadata;
+                    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+                    let name = metadata.name.as_deref().unwrap_or_default();
+                    let message = format!(
+                        "path `{host}{text}` has no effect: Ingress `{namespace}/{name}` is older and has it"
+                    );
+                    problems.push(Problem { uid: uid_of(ingress).into(), reason: "PathTaken", message });
+                }
+            }
+        }
+    }
+    problems
 }
 
 /// By `ingressClassName`, else by the annotation, else as the default class.
@@ -86,33 +128,92 @@ fn is_ours(ingress: &Ingress, objects: &Objects, class: &str) -> bool {
     }
 }
 
-fn add(router: &mut Router, ingress: &Ingress, index: &Index<'_>) {
-    let Some(spec) = &ingress.spec else { return };
-    let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
-    let annotations = ingress.metadata.annotations.as_ref().map(Annotations::read);
-    let annotations = annotations.unwrap_or_else(|| Annotations::read(&Default::default()));
-    // Paths to the same Service port share one round.
-    let mut backends: HashMap<String, Arc<Backend>> = HashMap::new();
-    let mut backend_of = |backend: &k8s_openapi::api::networking::v1::IngressBackend| {
-        let key = format!("{:?}", backend.service);
-        let made = backends.entry(key).or_insert_with(|| {
-            Arc::new(Backend::new(index.target(namespace, backend), annotations.settings))
-        });
-        made.clone()
-    };
-    for rule in spec.rules.iter().flatten() {
-        let host = rule.host.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let redirect = annotations.force_ssl_redirect || (annotations.ssl_redirect && has_tls(spec, &host));
-        for path in rule.http.iter().flat_map(|http| &http.paths) {
-            router.add(&host, route(path, backend_of(&path.backend), redirect));
+/// The hosts of rules that are under `tls` in their Ingress. Whoever else has rules for one is redirected too: the host
+/// has a certificate, whichever Ingress brought it, as in ingress-nginx.
+fn secure_hosts(served: &[Arc<Ingress>]) -> HashSet<String> {
+    let specs = served.iter().filter_map(|ingress| ingress.spec.as_ref());
+    let hosts = specs.flat_map(|spec| {
+        let hosts = spec.rules.iter().flatten().map(host_of);
+        hosts.filter(|host| has_tls(spec, host))
+    });
+    hosts.collect()
+}
+
+/// In lower case; empty for any.
+fn host_of(rule: &IngressRule) -> String {
+    rule.host.as_deref().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// What one Ingress says, on its way into the router.
+struct Sites<'a> {
+    spec: &'a IngressSpec,
+    namespace: &'a str,
+    annotations: Annotations,
+    index: &'a Index<'a>,
+    /// Paths to the same Service port share one round.
+    backends: HashMap<String, Arc<Backend>>,
+    uid: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Sites<'a> {
+    fn of(ingress: &'a Ingress, index: &'a Index<'a>) -> Option<Sites<'a>> {
+        let annotations = ingress.metadata.annotations.as_ref().map(Annotations::read);
+        Some(Sites {
+            spec: ingress.spec.as_ref()?,
+            namespace: ingress.metadata.namespace.as_deref().unwrap_or_default(),
+            annotations: annotations.unwrap_or_else(|| Annotations::read(&Default::default())),
+            index,
+            backends: HashMap::new(),
+            uid: uid_of(ingress),
+            problems: Vec::new(),
+        })
+    }
+
+    fn add_rules(&mut self, router: &mut Router, secure: &HashSet<String>) {
+        for rule in self.spec.rules.iter().flatten() {
+            let host = host_of(rule);
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                let backend = self.backend(&path.backend);
+                router.add(&host, route(path, backend, self.redirects(&host, secure)));
+            }
         }
     }
-    if let Some(backend) = &spec.default_backend {
-        let redirect = annotations.force_ssl_redirect;
-        router.add(
-            "",
-            Route { path: "/".into(), kind: PathKind::Prefix, backend: backend_of(backend), redirect },
-        );
+
+    /// For what is left of the Ingress's own hosts; for all others only where it has no rules.
+    /// Source: ingress-nginx, `createServers`.
+    fn add_default(&mut self, router: &mut Router, secure: &HashSet<String>) {
+        let Some(backend) = &self.spec.default_backend else { return };
+        let backend = self.backend(backend);
+        let rules = self.spec.rules.as_deref().unwrap_or_default();
+        let mut hosts: Vec<String> = rules.iter().map(host_of).collect();
+        if hosts.is_empty() {
+            hosts.push(String::new());
+        }
+        for host in hosts {
+            let redirect = self.redirects(&host, secure);
+            let backend = backend.clone();
+            router.add(&host, Route { path: "/".into(), kind: PathKind::Prefix, backend, redirect });
+        }
+    }
+
+    fn backend(&mut self, backend: &IngressBackend) -> Arc<Backend> {
+        let key = format!("{:?}", backend.service);
+        if let Some(made) = self.backends.get(&key) {
+            return made.clone();
+        }
+        let target = self.index.target(self.namespace, backend);
+        if target == Target::Absent {
+            let (reason, message) = self.index.why_absent(self.namespace, backend);
+            self.problems.push(Problem { uid: self.uid.into(), reason, message });
+        }
+        let made = Arc::new(Backend::new(target, self.annotations.settings));
+        self.backends.insert(key, made.clone());
+        made
+    }
+
+    fn redirects(&self, host: &str, secure: &HashSet<String>) -> bool {
+        self.annotations.force_ssl_redirect || (self.annotations.ssl_redirect && secure.contains(host))
     }
 }
 

@@ -34,6 +34,12 @@ fn objects(ingress: serde_json::Value) -> Objects {
                 json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"}),
             ),
             service("far", "default", json!({"type": "ExternalName", "externalName": "example.com"})),
+            service(
+                "pod",
+                "default",
+                json!({"type": "ExternalName", "externalName": "db-0.db.shop.svc.cluster.local"}),
+            ),
+            service("kube-dns", "kube-system", json!({"clusterIP": "10.43.0.10"})),
         ],
         slices: vec![Arc::new(serde_json::from_value(slice).unwrap())],
         ..Objects::default()
@@ -68,10 +74,13 @@ fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
 }
 
 #[test]
-fn other_external_names_are_left_to_dns() {
-    let table = build(ingress("far", json!({})));
-    let expected = Target::Dns { host: "example.com".into(), port: 80 };
-    assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, expected);
+fn other_external_names_are_left_to_the_clusters_dns() {
+    for (service, host) in [("far", "example.com"), ("pod", "db-0.db.shop.svc.cluster.local")] {
+        let table = build(ingress(service, json!({})));
+        let expected = Target::Dns { host: host.into(), port: 80 };
+        assert_eq!(table.router.find("a.example", "/").unwrap().backend.target, expected);
+        assert_eq!(table.dns, Some("10.43.0.10".parse().unwrap()));
+    }
 }
 
 #[test]
@@ -104,4 +113,62 @@ fn an_ingress_of_another_class_is_left_alone() {
     let mut other = ingress("alias", json!({}));
     other["metadata"]["annotations"]["kubernetes.io/ingress.class"] = json!("traefik");
     assert!(build(other).router.find("a.example", "/").is_none());
+}
+
+/// Of several Ingresses, older ones first: where a request leads, and whether it is redirected.
+fn led(ingresses: &[serde_json::Value], host: &str, path: &str) -> Option<(u16, bool)> {
+    let mut all = objects(ingresses[0].clone());
+    all.ingresses = ingresses
+        .iter()
+        .enumerate()
+        .map(|(index, ingress)| {
+            let mut ingress = ingress.clone();
+            ingress["metadata"]["name"] = json!(format!("i{index}"));
+            Arc::new(serde_json::from_value(ingress).unwrap())
+        })
+        .collect();
+    let table = Table::build(&all, "nginx", "cluster.local", &mut CertificateCache::default());
+    let route = table.router.find(host, path)?;
+    match route.backend.target {
+        Target::Dns { port, .. } => Some((port, route.redirect)),
+        _ => None,
+    }
+}
+
+/// The port tells backends apart.
+fn far(port: u16) -> serde_json::Value {
+    json!({"service": {"name": "far", "port": {"number": port}}})
+}
+
+fn rule(host: &str, path: &str, port: u16) -> serde_json::Value {
+    json!({"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": far(port)}]}})
+}
+
+#[test]
+fn a_default_backend_beside_rules_is_for_their_hosts() {
+    let own = ingress("far", json!({"rules": [rule("a.example", "/x", 1)], "defaultBackend": far(2)}));
+    let other = ingress("far", json!({"rules": [rule("b.example", "/", 3)]}));
+    let root = ingress("far", json!({"rules": [rule("a.example", "/", 4)]}));
+    let any = ingress("far", json!({"rules": [], "defaultBackend": far(5)}));
+    let all = [own, other];
+    assert_eq!(led(&all, "a.example", "/x"), Some((1, false)));
+    assert_eq!(led(&all, "a.example", "/"), Some((2, false)));
+    assert_eq!(led(&all, "c.example", "/"), None);
+    let all = [all.as_slice(), &[root, any]].concat();
+    assert_eq!(led(&all, "a.example", "/"), Some((4, false)));
+    assert_eq!(led(&all, "b.example", "/"), Some((3, false)));
+    assert_eq!(led(&all, "c.example", "/"), Some((5, false)));
+}
+
+#[test]
+fn a_host_with_tls_is_redirected_in_every_ingress() {
+    let secure =
+        ingress("far", json!({"rules": [rule("a.example", "/", 1)], "tls": [{"hosts": ["a.example"]}]}));
+    let beside = ingress("far", json!({"rules": [rule("a.example", "/x", 2), rule("b.example", "/", 3)]}));
+    let mut plain = ingress("far", json!({"rules": [rule("a.example", "/plain", 4)]}));
+    plain["metadata"]["annotations"]["nginx.ingress.kubernetes.io/ssl-redirect"] = json!("false");
+    let all = [beside, secure, plain];
+    assert_eq!(led(&all, "a.example", "/x"), Some((2, true)));
+    assert_eq!(led(&all, "b.example", "/"), Some((3, false)));
+    assert_eq!(led(&all, "a.example", "/plain"), Some((4, false)));
 }

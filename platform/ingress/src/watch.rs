@@ -5,7 +5,6 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use coracle_client::EventRecorder;
 use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::{
     core::v1::{Secret, Service},
@@ -21,22 +20,27 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::{
-    Config, certificates::CertificateCache, forward::Forwarder, notices::Notices, objects::Objects, status,
+    Config,
+    certificates::{self, CertificateCache},
+    forward::Forwarder,
+    notices,
+    objects::Objects,
+    status,
     table::Table,
 };
-
-/// The `source.component` of Events, as ingress-nginx names itself.
-const COMPONENT: &str = "nginx-ingress-controller";
 
 pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) {
     let changed = Arc::new(Notify::new());
     let any = watcher::Config::default();
-    let tls_only = watcher::Config::default().fields("type=kubernetes.io/tls");
-    let (ingresses, watch_ingresses) = reflect::<Ingress>(client, any.clone(), &changed);
-    let (classes, watch_classes) = reflect::<IngressClass>(client, any.clone(), &changed);
-    let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed);
-    let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed);
-    let (secrets, watch_secrets) = reflect::<Secret>(client, tls_only, &changed);
+    // A certificate may be in a Secret of any type, but not of these, which may be many and large.
+    let secrets = watcher::Config::default()
+        .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token");
+    let (ingresses, watch_ingresses) = reflect::<Ingress>(client, any.clone(), &changed, |_| ());
+    let (classes, watch_classes) = reflect::<IngressClass>(client, any.clone(), &changed, |_| ());
+    let (services, watch_services) = reflect::<Service>(client, any.clone(), &changed, |_| ());
+    let (slices, watch_slices) = reflect::<EndpointSlice>(client, any, &changed, |_| ());
+    let (secrets, watch_secrets) = reflect::<Secret>(client, secrets, &changed, certificates::keep_pair);
+    let (tell, told) = tokio::sync::watch::channel(notices::Told::default());
     let (announce, announced) = tokio::sync::watch::channel(Vec::new());
     let rebuild = async move {
         let ready = tokio::try_join!(
@@ -50,8 +54,6 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
             return;
         }
         let mut cache = CertificateCache::default();
-        let mut notices = Notices::default();
-        let events = EventRecorder::new(client.clone(), COMPONENT, None);
         loop {
             let objects = Objects {
                 ingresses: ingresses.state(),
@@ -62,22 +64,24 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
             };
             let table = Table::build(&objects, &config.ingress_class, &config.cluster_domain, &mut cache);
             let served = table.served.clone();
+            let problems = table.problems.clone();
             let addresses = table.addresses();
             forwarder.table.store(Arc::new(table));
             forwarder.pool.retain(&addresses);
             debug!(ingresses = served.len(), "routes changed");
-            notices.post(&served, &events);
+            tell.send_replace((served.clone(), problems));
             announce.send_replace(served);
             changed.notified().await;
         }
     };
+    let notices = notices::keep(client, told);
     let report = status::keep(client, announced, config.status_ip);
     let watches = async {
         tokio::join!(watch_ingresses, watch_classes, watch_services, watch_slices, watch_secrets);
     };
     tokio::select! {
         () = forwarder.tasks.stopping.cancelled() => {}
-        _ = async { tokio::join!(rebuild, report, watches) } => {}
+        _ = async { tokio::join!(rebuild, report, notices, watches) } => {}
     }
 }
 
@@ -86,6 +90,7 @@ fn reflect<K>(
     client: &kube::Client,
     config: watcher::Config,
     changed: &Arc<Notify>,
+    slim: fn(&mut K),
 ) -> (Store<K>, BoxFuture<'static, ()>)
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -93,7 +98,10 @@ where
 {
     let (reader, writer) = reflector::store();
     // Nobody here reads who wrote which field.
-    let slim = |object: &mut K| object.managed_fields_mut().clear();
+    let slim = move |object: &mut K| {
+        object.managed_fields_mut().clear();
+        slim(object);
+    };
     let events = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(slim);
     let events = reflector(writer, events);
     let changed = changed.clone();

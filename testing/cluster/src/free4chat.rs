@@ -22,12 +22,12 @@ pub fn build_backend(cluster: &Cluster, tag: &str) -> Result<()> {
     cluster.run(&mut command).ok().map(|_| ())
 }
 
-/// All manifests with the image filled in.
+/// All manifests with the image filled in, one behind the other as `sed` gives them.
 pub fn manifests(image: &str) -> Result<String> {
     let folder = repository().join("examples/free4chat/infra/k8s");
     let mut files: Vec<_> = std::fs::read_dir(&folder)?.collect::<std::io::Result<Vec<_>>>()?;
     files.sort_by_key(|file| file.file_name());
     let texts = files.iter().map(|file| std::fs::read_to_string(file.path()));
-    let all = texts.collect::<std::io::Result<Vec<_>>>()?.join("\n---\n");
+    let all = texts.collect::<std::io::Result<String>>()?;
     Ok(all.replace("<IMAGE>", image))
 }

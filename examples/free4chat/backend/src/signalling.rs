@@ -84,8 +84,7 @@ where
         end = session.run(room, sfu) => end,
     };
     tracing::debug!(reason = %end, "session ended");
-    // The browser may be gone; there is nobody else to tell.
-    let _ = session.socket.close(Some(end.close_frame())).await;
+    session.end(end).await;
 }
 
 fn ping() -> Interval {
@@ -119,6 +118,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(()) => SessionEnd::Left,
             Err(end) => end,
         }
+    }
+
+    /// The browser may be gone; there is nobody else to tell.
+    async fn end(&mut self, end: SessionEnd) {
+        let _ = match end {
+            // It has said goodbye itself: the answer is ready and only has to leave.
+            SessionEnd::Left => self.socket.flush().await,
+            _ => self.socket.close(Some(end.close_frame())).await,
+        };
     }
 
     async fn talk(&mut self, room: RoomId, sfu: Sfu) -> Result<(), SessionEnd> {
@@ -191,7 +199,22 @@ fn parse(text: &str) -> Result<FromBrowser, SessionEnd> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_goodbye_is_answered() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
+        let mut session = Session { socket: server, ping: ping(), alive: true };
+        let mut browser = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "bye".into() };
+        browser.close(Some(frame.clone())).await.unwrap();
+        let end = session.next().await.unwrap_err();
+        session.end(end).await;
+        assert_eq!(browser.next().await.unwrap().unwrap(), Message::Close(Some(frame)));
+    }
 
     #[test]
     fn the_close_frame_says_whether_to_come_back() {

@@ -114,6 +114,10 @@ impl State {
     }
 
     fn read(&mut self, path: &str, query: &str, sender: UnboundedSender<Line>) {
+        if path == "/api/v1/events" {
+            let list = json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": self.events});
+            return send(&sender, &list);
+        }
         let path = KINDS.iter().find(|(_, known)| *known == path).expect("a known kind").1;
         if !query.contains("watch=true") {
             let items: Vec<&Value> =

@@ -85,3 +85,29 @@ async fn the_status_tells_the_address_and_an_event_what_is_ignored() {
     proxy.api.until(|api| api.patched() == 2).await;
     assert_eq!(proxy.api.events().len(), 1);
 }
+
+#[tokio::test]
+async fn events_tell_what_is_wrong_with_an_ingress() {
+    let to = |name: &str, port: u16| json!({"service": {"name": name, "port": {"number": port}}});
+    let path = |path: &str, to: serde_json::Value| json!({"path": path, "pathType": "Prefix", "backend": to});
+    let paths = [path("/", to("none", 80)), path("/x", to("web", 81)), path("/y", to("web", 80))];
+    let rules = json!([{"host": "b.example", "http": {"paths": paths}}]);
+    let bad = ingress("bad", json!({}), json!({"rules": rules, "tls": [{"secretName": "absent"}]}));
+    let younger = ingress("younger", json!({}), json!({"rules": rules}));
+    let proxy = proxy(vec![service("web"), slice("web", &[]), bad, younger]).await;
+    proxy.api.until(|api| api.events().len() >= 8).await;
+    let events = proxy.api.events();
+    let said = |name: &str| {
+        let of = events.iter().filter(|event| event["involvedObject"]["name"] == name);
+        let mut said: Vec<String> = of.map(|event| event["message"].as_str().unwrap().to_string()).collect();
+        said.sort();
+        said
+    };
+    let absent = ["Service `default/none` does not exist", "Service `default/web` has no port `81`"];
+    let bad = [&["Secret `default/absent` does not exist"], absent.as_slice()].concat();
+    assert_eq!(said("bad"), bad);
+    let taken = ["/", "/x", "/y"].map(|path| {
+        format!("path `b.example{path}` has no effect: Ingress `default/bad` is older and has it")
+    });
+    assert_eq!(said("younger"), [absent.map(String::from).as_slice(), taken.as_slice()].concat());
+}

@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn secret(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Value {
-    json!({"kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "tls", "namespace": "default"},
+    json!({"kind": "Secret", "type": "Opaque", "metadata": {"name": "tls", "namespace": "default"},
         "data": {"tls.crt": BASE64_STANDARD.encode(made.cert.pem()),
             "tls.key": BASE64_STANDARD.encode(made.signing_key.serialize_pem())}})
 }
