@@ -114,7 +114,8 @@ async fn create_once(
             return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
         admission::validate(request, Some(&value)).await?;
-        let warnings = || strategy.warnings(context, &value, None).into_iter().chain(request.take_warnings()).collect();
+        let warnings =
+            || strategy.warnings(context, &value, None).into_iter().chain(request.take_warnings()).collect();
         let stored = conversion::stored(served, &value).await?;
         if options.dry_run {
             let key = served.key(&target.namespace, object::name(&value));

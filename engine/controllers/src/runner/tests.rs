@@ -97,7 +97,7 @@ fn a_pass_that_fails_is_retried_unless_its_namespace_is_being_deleted() {
         Err(ControllerError::api("create slice of", "Service", "n/s")(error))
     };
     for (cause, retried) in [("NamespaceTerminating", false), ("FieldValueForbidden", true)] {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Default::default());
         queue.add("n/s");
         let key = queue.take(Instant::now()).unwrap();
         finish("probe", &mut queue, key, refused(cause));
