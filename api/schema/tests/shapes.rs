@@ -244,7 +244,7 @@ fn strict_json_reports_fields_in_the_order_of_the_text() {
 
 #[test]
 fn strict_yaml_reports_lines_and_then_fields_by_name() {
-    let text = "metadata:\n  name: a\n  name: b\nspec:\n  unknownDupe: 1\n  unknownDupe: 2\n  unknown1: 1\n  template:\n    spec:\n      containers:\n      - name: n\n        zzz: 1\n        image: a\n        image: b\n  selector:\n    matchLabels: {a: b}\n  selector:\n    matchLabels: {a: b}\n";
+    let text = "metadata:\n  name: a\n  name: b\nspec:\n  unknownDupe: 1\n  unknownDupe: 2\n  unknown1: 1\n  template:\n    spec:\n      containers:\n      - name: c\n        zzz: 1\n        image: a\n        image: b\n  selector:\n    matchLabels: {a: b}\n  selector:\n    matchLabels: {a: b}\n";
     let expected = [
         "line 3: key \"name\" already set in map",
         "line 6: key \"unknownDupe\" already set in map",

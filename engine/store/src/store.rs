@@ -146,7 +146,7 @@ impl Writer {
         };
         let (reply, answer) = oneshot::channel();
         let commit = Commit { write, last_meta, reply };
-        if let Err(commit) = commit_here(&self.committer, &self.requests, commit) {
+        if let Some(commit) = commit_here(&self.committer, &self.requests, commit) {
             self.requests.send(Request::Commit(commit)).await.map_err(|_| CommitError::Closed)?;
         }
         answer.await.unwrap_or(Err(CommitError::Closed))

@@ -84,15 +84,15 @@ pub(crate) fn commit_here(
     committer: &Mutex<Committer>,
     requests: &mpsc::Sender<Request>,
     commit: Commit,
-) -> Result<(), Commit> {
+) -> Option<Commit> {
     if requests.capacity() < requests.max_capacity() {
-        return Err(commit);
+        return Some(commit);
     }
     match committer.try_lock() {
         Some(mut committer) if committer.is_worth_waiting_for(commit.write.len()) => {
             committer.commit(vec![commit]);
-            Ok(())
+            None
         }
-        _ => Err(commit),
+        _ => Some(commit),
     }
 }
