@@ -38,7 +38,6 @@ EOF
 ok 'secret/robot-token created' n apply -f "$work/token.yaml"
 ok 'condition met' n wait '--for=jsonpath={.data.token}' secret/robot-token --timeout=180s
 ok 'ca.crt:' n describe secret robot-token
-ok 'robot-token' n describe serviceaccount robot
 robot=$(kubectl -n clients get secret robot-token -o 'jsonpath={.data.token}' | base64 -d)
 server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
 as_robot=(--kubeconfig=/dev/null "--server=$server" --insecure-skip-tls-verify "--token=$robot")
