@@ -53,7 +53,8 @@ pub async fn serve(
         "binding" => binding::serve(state, user, &target, request).await,
         "eviction" => eviction::serve(state, user, &target, request).await,
         "log" => opened(state, user, info, &target, request).await,
-        "ephemeralcontainers" if info.verb != "get" => Err(no_ephemeral_containers()),
+        "ephemeralcontainers" if info.verb != "get" => Err(unsupported("ephemeral containers are")),
+        "resize" if info.verb != "get" => Err(unsupported("resizing a pod in place is")),
         "token" => token(state, user, &target, request).await,
         _ => part(state, user, &target, info, request).await,
     }
@@ -75,9 +76,9 @@ async fn opened(
 }
 
 /// As a server answers that lacks the subresource: details without a name tell kubectl that it isn't the pod that is
-/// missing. The kubelet would never start such a container.
-fn no_ephemeral_containers() -> Status {
-    Status::new(404, "NotFound", "ephemeral containers are not supported by this server")
+/// missing. The kubelet would do nothing of it.
+fn unsupported(what: &str) -> Status {
+    Status::new(404, "NotFound", format!("{what} not supported by this server"))
         .with_details(StatusDetails::default())
 }
 

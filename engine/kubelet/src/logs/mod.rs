@@ -82,7 +82,8 @@ impl Reader {
             return Ok(None);
         }
         loop {
-            let ended = self.ended.is_cancelled();
+            // Asked before reading: what was written up to the end or the rotation is read then.
+            let (ended, rotated) = (self.ended.is_cancelled(), self.watch.is_some() && self.rotated().await);
             if self.read().await? > 0 {
                 let mut out = self.take();
                 if let Some(limit) = &mut self.limit {
@@ -95,7 +96,7 @@ impl Reader {
                 continue;
             }
             let Some(watch) = &self.watch else { return Ok(None) };
-            if self.rotated().await {
+            if rotated {
                 self.open().await?;
                 continue;
             }

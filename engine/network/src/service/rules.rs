@@ -78,7 +78,8 @@ impl Rules {
         let mut fronts = Vec::new();
         for (owner, plan) in &changes {
             let old = self.plans.get(owner).map_or(&[][..], |plan| &plan.udp);
-            fronts.extend(old.iter().filter(|front| !plan.udp.contains(front)).map(UdpFront::emptied));
+            let is_gone = |front: &&UdpFront| !plan.udp.iter().any(|new| new.is_reached_as(front));
+            fronts.extend(old.iter().filter(is_gone).map(UdpFront::emptied));
             let changed = plan.udp.iter().filter(|front| !old.contains(front));
             fronts.extend(changed.filter(|front| self.may_have_clients(front, old)).cloned());
         }
@@ -210,6 +211,11 @@ impl Rules {
 }
 
 impl UdpFront {
+    /// Under the same addresses and ports, whoever serves it.
+    fn is_reached_as(&self, other: &UdpFront) -> bool {
+        (&self.addresses, self.port, self.node_port) == (&other.addresses, other.port, other.node_port)
+    }
+
     /// The same front, served by nobody.
     fn emptied(&self) -> UdpFront {
         let mut front = self.clone();

@@ -54,8 +54,14 @@ pub fn on_cluster(test: impl FnOnce(&mut Cluster) + Send + 'static) {
 
 impl Cluster {
     pub fn start(&mut self) {
-        let network =
-            self.runtime.block_on(Network::build(self.config.clone(), self.store.reader())).unwrap();
+        // Answers under way hold the DNS sockets of the run before for a moment.
+        let mut built = None;
+        eventually("the network is built", || {
+            let build = Network::build(self.config.clone(), self.store.reader());
+            built = self.runtime.block_on(build).inspect_err(|error| eprintln!("{error:?}")).ok();
+            built.is_some()
+        });
+        let network = built.expect("it was waited for");
         let (links, stop) = (network.pod_links(), CancellationToken::new());
         let task = self.runtime.spawn(network.run(stop.clone()));
         self.running = Some(Running { links, stop, task });

@@ -182,6 +182,23 @@ fn a_udp_client_moves_on_when_its_endpoint_goes() {
 }
 
 #[test]
+fn udp_clients_stay_where_they_are_when_endpoints_join() {
+    on_node(|node| {
+        let (a, _) = node.pod("a", 9999);
+        let (_b, b_ip) = node.pod("b", 8080);
+        let (_c, c_ip) = node.pod("c", 8080);
+        node.apply(service(json!({})), vec![slice(&[b_ip])]);
+        let sockets: Vec<_> = (0..16).map(|_| a.udp_socket()).collect();
+        for slices in [vec![slice(&[b_ip])], vec![slice(&[b_ip, c_ip])]] {
+            node.apply(service(json!({})), slices);
+            for socket in &sockets {
+                assert_eq!(a.ask_udp(socket, (VIP, 53)).as_deref().map(name), Ok("b"));
+            }
+        }
+    });
+}
+
+#[test]
 fn endpoints_outside_the_machine_answer_through_the_node() {
     on_node(|node| {
         let (a, _) = node.pod("a", 8080);

@@ -206,13 +206,15 @@ fn make_opaque(directory: &Path) -> io::Result<()> {
 
 /// A FIFO or device node. Where devices may not be made, as in most containers, they are left out.
 fn special(place: &Path, header: &tar::Header) -> io::Result<()> {
-    let kind = match header.entry_type() {
-        EntryType::Fifo => SFlag::S_IFIFO,
-        EntryType::Block => SFlag::S_IFBLK,
-        _ => SFlag::S_IFCHR,
-    };
     let number = |part: Option<u32>| u64::from(part.unwrap_or(0));
-    let device = makedev(number(header.device_major()?), number(header.device_minor()?));
+    let device =
+        || Ok::<_, io::Error>(makedev(number(header.device_major()?), number(header.device_minor()?)));
+    let (kind, device) = match header.entry_type() {
+        // GNU tar leaves its numbers empty.
+        EntryType::Fifo => (SFlag::S_IFIFO, 0),
+        EntryType::Block => (SFlag::S_IFBLK, device()?),
+        _ => (SFlag::S_IFCHR, device()?),
+    };
     match mknod(place, kind, Mode::empty(), device) {
         Err(Errno::EPERM) if kind != SFlag::S_IFIFO => return Ok(()),
         made => made?,
@@ -262,8 +264,10 @@ mod tests {
             header.set_mtime(0);
             header.set_uid(0);
             header.set_gid(0);
-            header.set_device_major(1).unwrap();
-            header.set_device_minor(3).unwrap();
+            if kind == EntryType::Char {
+                header.set_device_major(1).unwrap();
+                header.set_device_minor(3).unwrap();
+            }
             header.set_cksum();
             self.0.append(&header, io::empty()).unwrap();
         }
