@@ -13,7 +13,6 @@ use crate::{
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let started = Instant::now();
-    up::heap::share_one();
     let options = UpOptions::from_values(&Values::resolve(matches)?)?;
     let filter = EnvFilter::try_new(&options.data.log)
         .with_context(|| format!("read setting `log` from `{}`", options.data.log))?;

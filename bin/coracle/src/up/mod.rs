@@ -6,7 +6,6 @@
 mod bootstrap;
 mod certificates;
 mod components;
-pub mod heap;
 mod kubeconfig;
 mod network_claim;
 mod node_adapters;
