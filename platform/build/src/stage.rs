@@ -134,14 +134,7 @@ impl Build<'_> {
     }
 
     fn from(&mut self, image: &str, name: Option<String>, platform: Option<&str>) -> StepResult<()> {
-        let globals = self.globals.clone();
-        let lookup = |name: &str| {
-            globals
-                .iter()
-                .rfind(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-                .or_else(|| platform_arg(name))
-        };
+        let lookup = |name: &str| self.global(name).or_else(|| platform_arg(name));
         let image = expand(image, &lookup)?;
         if let Some(platform) = platform {
             let wanted = expand(platform, &lookup)?;

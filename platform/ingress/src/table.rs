@@ -86,9 +86,9 @@ fn paths_taken(served: &[Arc<Ingress>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ingress in served {
         for rule in ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten()) {
+            let host = host_of(rule);
             for path in rule.http.iter().flat_map(|http| &http.paths) {
-                let host = host_of(rule);
-                let text = path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+                let text = path_of(path);
                 let owner = owners
                     .entry((host.clone(), path.path_type == "Exact", text))
                     .or_insert_with(|| ingress.as_ref());
@@ -236,8 +236,11 @@ fn has_tls(spec: &IngressSpec, host: &str) -> bool {
 
 fn route(path: &HTTPIngressPath, backend: Arc<Backend>, redirect: bool) -> Route {
     let kind = if path.path_type == "Exact" { PathKind::Exact } else { PathKind::Prefix };
-    let path = path.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
-    Route { path, kind, backend, redirect }
+    Route { path: path_of(path).to_owned(), kind, backend, redirect }
+}
+
+fn path_of(path: &HTTPIngressPath) -> &str {
+    path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/")
 }
 
 #[cfg(test)]

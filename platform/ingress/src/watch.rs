@@ -62,9 +62,9 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
                 slices: slices.state(),
                 secrets: secrets.state(),
             };
-            let table = Table::build(&objects, &config.ingress_class, &config.cluster_domain, &mut cache);
+            let mut table = Table::build(&objects, &config.ingress_class, &config.cluster_domain, &mut cache);
             let served = table.served.clone();
-            let problems = table.problems.clone();
+            let problems = std::mem::take(&mut table.problems);
             let addresses = table.addresses();
             forwarder.table.store(Arc::new(table));
             forwarder.pool.retain(&addresses);

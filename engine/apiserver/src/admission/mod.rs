@@ -161,7 +161,8 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Sta
 
 async fn mutators(request: &Request<'_>, object: &mut Value, clock: &mut Clock<'_>) -> Result<(), Status> {
     const WEBHOOKS: Option<Plugin> = Some(Plugin::MutatingAdmissionWebhook);
-    service_account::wait_for_default(request, object).await?;
+    let waited = service_account::wait_for_default(request, object).await;
+    clock.lap(None, waited)?;
     own_mutators(request, object, clock)?;
     let asked = webhooks::mutate(request, object, None).await;
     if let Some(first) = clock.lap(WEBHOOKS, asked)? {

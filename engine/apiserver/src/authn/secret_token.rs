@@ -50,7 +50,7 @@ impl Claims {
     }
 }
 
-fn user_name(namespace: &str, account: &str) -> String {
+pub(super) fn user_name(namespace: &str, account: &str) -> String {
     format!("system:serviceaccount:{namespace}:{account}")
 }
 

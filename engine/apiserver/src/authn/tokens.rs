@@ -146,7 +146,7 @@ impl Tokens {
             iat: now,
             iss: self.issuer.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
-            sub: format!("system:serviceaccount:{}:{}", bound.namespace, bound.serviceaccount.name),
+            sub: secret_token::user_name(&bound.namespace, &bound.serviceaccount.name),
             bound,
             nbf: now,
         };

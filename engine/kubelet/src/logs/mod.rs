@@ -81,9 +81,9 @@ impl Reader {
         if self.limit == Some(0) {
             return Ok(None);
         }
+        let mut rotated = false;
         loop {
-            // Asked before reading: what was written up to the end or the rotation is read then.
-            let (ended, rotated) = (self.ended.is_cancelled(), self.watch.is_some() && self.rotated().await);
+            let ended = self.ended.is_cancelled();
             if self.read().await? > 0 {
                 let mut out = self.take();
                 if let Some(limit) = &mut self.limit {
@@ -98,6 +98,12 @@ impl Reader {
             let Some(watch) = &self.watch else { return Ok(None) };
             if rotated {
                 self.open().await?;
+                rotated = false;
+                continue;
+            }
+            // What was written between the read and the rotation is read first.
+            rotated = self.rotated().await;
+            if rotated {
                 continue;
             }
             if ended {

@@ -93,8 +93,9 @@ impl LateFlags {
             let children = if *depth == Depth::WithChildren { children(path) } else { Vec::new() };
             for path in children.iter().chain([path]) {
                 match remount(path, *wanted) {
-                    // Not a mount of its own.
-                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                    // Not a mount of its own. A volume is one: it does not stay writable without a word.
+                    Err(error)
+                        if *depth == Depth::WithChildren && error.raw_os_error() == Some(libc::EINVAL) => {}
                     Err(source) => return Err(MountFlagsError::Set { path: path.clone(), source }),
                     Ok(()) => {}
                 }

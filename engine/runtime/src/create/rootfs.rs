@@ -19,6 +19,7 @@ use nix::{
     sys::stat::{Mode, mkdirat},
 };
 
+use super::spec::same;
 use crate::{
     api::{ContainerSpec, Mount, Propagation},
     images::inherited,
@@ -66,8 +67,7 @@ pub fn prepare(directory: &Path, record: &mut ContainerRecord) -> Result<PathBuf
 fn prepare_image_volumes(rootfs: &Path, spec: &mut ContainerSpec) -> Result<(), RootfsError> {
     for volume in std::mem::take(&mut spec.image_volumes) {
         let container_path = PathBuf::from(&volume);
-        let taken =
-            spec.mounts.iter().any(|mount| mount.container_path.components().eq(container_path.components()));
+        let taken = spec.mounts.iter().any(|mount| same(&mount.container_path, &container_path));
         if taken || container_path == Path::new("/") {
             continue;
         }

@@ -147,7 +147,7 @@ fn mounts(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
     all.into_iter().map(|(_, mount)| mount).collect()
 }
 
-fn same(left: &Path, right: &Path) -> bool {
+pub(super) fn same(left: &Path, right: &Path) -> bool {
     left.components().eq(right.components())
 }
 

@@ -1,7 +1,6 @@
 //! Imports archives: those of `docker save` (`manifest.json`) and OCI layouts (`index.json`), tar, tar.gz or tar.zst.
 
 use std::{
-    collections::HashSet,
     fs::{self, File},
     path::{Component, Path, PathBuf},
 };
@@ -12,6 +11,7 @@ use super::{
     ImageConfig, ImageError, ImageStore, NewLayer, Reference, blocking,
     compression::decompress,
     digest,
+    index::add_new,
     manifest::{Descriptor, Document, diff_ids, for_this_machine},
 };
 
@@ -73,9 +73,8 @@ impl ImageStore {
         }
         let names =
             image.names.iter().map(|name| Reference::parse(name).map(|reference| reference.to_string()));
-        let mut names = names.collect::<Result<Vec<_>, _>>()?;
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(name.clone()));
+        let (given, mut names) = (names.collect::<Result<Vec<_>, _>>()?, Vec::new());
+        add_new(&mut names, given);
         let layers =
             diff_ids.into_iter().zip(image.layers).map(|(diff_id, file)| NewLayer::Tar { diff_id, file });
         Ok((self.commit_now(names.clone(), &config, layers.collect())?, names))

@@ -107,7 +107,7 @@ impl Entries {
     }
 }
 
-fn add_new(known: &mut Vec<String>, new: Vec<String>) {
+pub(super) fn add_new(known: &mut Vec<String>, new: Vec<String>) {
     for name in new {
         if !known.contains(&name) {
             known.push(name);

@@ -91,10 +91,13 @@ pub fn retain(dir: &Path, keep: impl Fn(&str) -> bool, spared: Duration) -> Resu
     for folder in ["layers", "notes"] {
         let folder = dir.join(folder);
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))?.flatten() {
+            if keep(&entry.file_name().to_string_lossy()) {
+                continue;
+            }
             let came =
                 fs::metadata(dir.join("notes").join(entry.file_name())).and_then(|note| note.modified());
             let age = came.ok().and_then(|came| came.elapsed().ok()).unwrap_or(Duration::MAX);
-            if !keep(&entry.file_name().to_string_lossy()) && age >= spared {
+            if age >= spared {
                 remove(dir, &entry.path()).map_err(ImageError::io("remove", &entry.path()))?;
             }
         }

@@ -14,7 +14,6 @@ mod tests;
 use std::collections::HashMap;
 
 use coracle_expressions::{Environment, Sizes, Type};
-use coracle_store::{Key, Resource};
 use serde_json::Value;
 
 use self::parts::{bounded, fully_qualified, is_extended_resource, raw_object, set, toleration, word};
@@ -25,6 +24,7 @@ use super::{
     pod_spec::node_selector,
 };
 use crate::{
+    authn,
     metadata::{label_problems, subdomain_problems, validate_labels},
     object,
     status::Cause,
@@ -89,11 +89,9 @@ fn admin(object: &Value, devices: &Value, context: Context<'_>) -> Causes {
 }
 
 fn not_for_admins(object: &Value, path: String, context: Context<'_>) -> Option<Cause> {
-    let name = object::meta_str(object, "namespace").into();
-    let key = Key { resource: Resource("namespaces".into()), namespace: "".into(), name };
-    let namespace = context.state.reader.get(&key);
-    let is_label = |(key, value): &(Box<str>, Box<str>)| **key == *ADMIN_LABEL && **value == *"true";
-    if namespace.is_some_and(|namespace| namespace.meta.labels.iter().any(is_label)) {
+    let namespace =
+        authn::find(&context.state.reader, "namespaces", "", object::meta_str(object, "namespace"));
+    if namespace.is_some_and(|namespace| namespace.meta.label(ADMIN_LABEL) == Some("true")) {
         return None;
     }
     let why = format!(

@@ -268,9 +268,12 @@ impl Warnings<'_> {
         let mut seen = BTreeSet::new();
         for (at, variable) in indexed(variables, path) {
             let (name, value) = (text(&variable["name"]), text(&variable["value"]));
+            if seen.insert(name) {
+                continue;
+            }
             let reference = format!("$({name})");
             let goes_on = variable["valueFrom"].is_null() && value != reference && value.contains(&reference);
-            if !seen.insert(name) && !goes_on {
+            if !goes_on {
                 let why = format!(
                     "hides previous definition of {}, which may be dropped when using apply",
                     quote(name)
