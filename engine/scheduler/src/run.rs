@@ -6,7 +6,7 @@
 //!            store shows it. At rest nothing wakes up.
 //! Source:    https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use coracle_client::EventRecorder;
 use coracle_lifecycle::Beat;
@@ -106,7 +106,7 @@ impl Scheduler {
                 None => self.queue.remove(&key),
             }
         }
-        pods.sort_by_key(|(_, _, pod)| std::cmp::Reverse(priority(pod)));
+        pods.sort_by_key(|(_, _, pod)| turn(pod));
         let mut bindings = Vec::new();
         for (is_due, key, pod) in pods {
             let placed = if is_due { self.place(&key, &pod, &cluster).await } else { None };
@@ -216,10 +216,19 @@ fn on_node(pod: &Pod, node: &str) -> Arc<Pod> {
     Arc::new(pod)
 }
 
+/// Of equally important pods, those first for which others were made to go: nobody takes their place.
+pub(crate) fn turn(pod: &Pod) -> (Reverse<i32>, bool) {
+    (Reverse(priority(pod)), nominated(pod).is_none())
+}
+
 /// A pod for which others were made to go keeps the place it was promised.
 fn reserve(pod: &Pod, cluster: &mut Cluster) {
-    let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
-    if let Some(node) = nominated.filter(|node| !node.is_empty()) {
+    if let Some(node) = nominated(pod) {
         cluster.place(on_node(pod, node));
     }
+}
+
+fn nominated(pod: &Pod) -> Option<&str> {
+    let node = pod.status.as_ref()?.nominated_node_name.as_deref();
+    node.filter(|node| !node.is_empty())
 }

@@ -137,7 +137,7 @@ async fn create_once(
 
 async fn commit(state: &State, target: &Target, value: &Value) -> Result<Arc<Object>, Failure> {
     let key = target.served.key(&target.namespace, object::name(value));
-    let durability = durability(&key, false);
+    let durability = durability::of(&key);
     let change = Change::Put { meta: object::meta(value), body: object::encode(value) };
     let write = Write { key, expect: Expect::Absent, change, durability };
     super::commit(state, write).await.map_err(|error| match error {

@@ -70,7 +70,7 @@ pub async fn delete(
             key: key.clone(),
             expect: Expect::Revision(current.revision),
             change,
-            durability: durability(&key, false),
+            durability: durability::of(&key),
         };
         match super::commit(state, write).await {
             Ok(object) => {

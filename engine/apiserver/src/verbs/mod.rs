@@ -7,6 +7,7 @@ pub mod apply;
 pub mod continue_token;
 pub mod create;
 pub mod delete;
+mod durability;
 pub mod get;
 mod go_text;
 pub mod list;
@@ -18,7 +19,7 @@ pub mod watch;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use coracle_store::{CommitError, Durability, Key, Object, Write};
+use coracle_store::{CommitError, Key, Object, Write};
 use serde_json::Value;
 
 use crate::{
@@ -135,15 +136,6 @@ pub async fn answer(served: &Served, object: Arc<Object>) -> Result<Answer, Stat
         decode_as(served, &object).map(Answer::Value)
     } else {
         Ok(Answer::Stored(object))
-    }
-}
-
-/// Leases, and how often an Event was seen again, change all the time and may be lost in a crash: they never cost a sync.
-fn durability(key: &Key, is_update: bool) -> Durability {
-    match &*key.resource.0 {
-        "leases.coordination.k8s.io" => Durability::Volatile,
-        "events" if is_update => Durability::Volatile,
-        _ => Durability::Durable,
     }
 }
 

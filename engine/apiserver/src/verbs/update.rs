@@ -239,7 +239,7 @@ async fn commit(
         Change::Put { meta: object::meta(&stored), body }
     };
     let key = current.key.clone();
-    let durability = durability(&key, true);
+    let durability = durability::of_update(&key, old, value);
     let write = Write { key, expect: Expect::Revision(current.revision), change, durability };
     super::commit(state, write).await.map_err(|error| match error {
         CommitError::Conflict { .. } => Failure::Conflict,
