@@ -2,11 +2,18 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, chown, lchown, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::{
+        stat::{UtimensatFlags, utimensat},
+        time::TimeSpec,
+    },
+};
 
 use crate::{
     StepError, StepResult,
@@ -102,7 +109,6 @@ impl Source<'_> {
 
     /// Files of the context belong to root, those of a stage keep their owner.
     fn owner(&self, place: &Path) -> std::io::Result<(u32, u32)> {
-        use std::os::unix::fs::MetadataExt;
         match self {
             Source::Context { .. } => Ok((0, 0)),
             Source::Stage(_) => place.symlink_metadata().map(|metadata| (metadata.uid(), metadata.gid())),
@@ -204,6 +210,8 @@ fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attribut
         if kind.is_symlink() {
             let _ = fs::remove_file(to);
             symlink(fs::read_link(from)?, to)?;
+            let mtime = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
+            utimensat(AT_FDCWD, to, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)?;
             return lchown(to, Some(owner.0), Some(owner.1));
         }
         if kind.is_dir() {
@@ -231,7 +239,6 @@ pub fn make_directories(
     image: &View,
     owner: Option<(u32, u32)>,
 ) -> StepResult<()> {
-    use std::os::unix::fs::MetadataExt;
     let mut inside = PathBuf::from("/");
     for component in directory.components().skip(1) {
         inside.push(component);

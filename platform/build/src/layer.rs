@@ -1,4 +1,7 @@
 //! A directory as a layer: an uncompressed tar with sorted entries, and its digest.
+//!
+//! Invariant: the same files give the same digest. So directories have a fixed time: theirs says when something was put
+//!            into them, by this build or by an editor whose file is ignored. Files and links keep their own.
 
 use std::{
     ffi::OsString,
@@ -47,7 +50,8 @@ fn append<W: Write>(tar: &mut Builder<W>, directory: &Path, inside: &Path) -> io
         header.set_uid(metadata.uid().into());
         header.set_gid(metadata.gid().into());
         header.set_mode(metadata.mode() & 0o7777);
-        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+        let mtime = if metadata.is_dir() { 0 } else { metadata.mtime() };
+        header.set_mtime(u64::try_from(mtime).unwrap_or(0));
         if metadata.is_symlink() {
             header.set_entry_type(EntryType::Symlink);
             header.set_size(0);

@@ -11,6 +11,8 @@ type Committed = (Vec<String>, Value, Vec<Vec<String>>);
 #[derive(Default)]
 struct Recorded {
     committed: RefCell<Option<Committed>>,
+    /// The latest time of an entry, in seconds.
+    newest: RefCell<u64>,
 }
 
 impl Images for Recorded {
@@ -23,6 +25,8 @@ impl Images for Recorded {
             let mut tar = tar::Archive::new(fs::File::open(layer.file.as_ref().unwrap()).unwrap());
             let entries = tar.entries().unwrap().map(|entry| {
                 let entry = entry.unwrap();
+                let mtime = entry.header().mtime().unwrap();
+                self.newest.replace_with(|newest| mtime.max(*newest));
                 format!(
                     "{} {:o} {}",
                     entry.path().unwrap().display(),
@@ -247,4 +251,60 @@ fn ignored_files_do_not_exist() {
     build(&request, &images, &mut |_| {}).unwrap();
     let layers = images.committed.take().unwrap().2;
     assert_eq!(layers, [vec!["kept/ 755 0", "kept/deep/ 755 0", "kept/deep/back 644 0"]]);
+}
+
+#[test]
+fn an_image_changes_with_its_files_and_with_nothing_else() {
+    use std::os::unix::fs::symlink;
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let context = tempfile::tempdir().unwrap();
+    let at = |path: &str| context.path().join(path);
+    fs::create_dir_all(at("web/sub")).unwrap();
+    let dockerfile = "FROM scratch AS a\nCOPY web /srv/web/\nFROM scratch\nWORKDIR /data\nCOPY --from=a /srv /srv\n\
+        COPY web/sub/file /opt/x/\nADD a.tar /added/\n";
+    fs::write(at("Dockerfile"), dockerfile).unwrap();
+    fs::write(at(".dockerignore"), "**/*.swp\n").unwrap();
+    fs::write(at("web/sub/file"), "one").unwrap();
+    symlink("file", at("web/sub/link")).unwrap();
+    let age = |path: &str| {
+        // As tar does: what a link itself is set to cannot be said with the standard library.
+        let done = std::process::Command::new("touch").args(["-h", "-d", "@1000"]).arg(at(path)).status();
+        assert!(done.unwrap().success());
+    };
+    let mut archive = tar::Builder::new(fs::File::create(at("a.tar")).unwrap());
+    age("web/sub/file");
+    age("web/sub/link");
+    archive.append_dir_all("dir", at("web")).unwrap();
+    archive.finish().unwrap();
+    let built = || {
+        let images = Recorded::default();
+        build(&request_of(context.path()), &images, &mut |_| {}).unwrap();
+        let newest = *images.newest.borrow();
+        (images.committed.take().unwrap().1, newest)
+    };
+    let (first, newest) = built();
+    assert_eq!(newest, 1000, "nothing bears the time of the build");
+    fs::write(at("web/sub/ignored.swp"), "").unwrap();
+    assert_eq!(built().0, first);
+    let mut known = vec![first];
+    let changes: [(&str, &dyn Fn()); 3] = [
+        ("content", &|| {
+            fs::write(at("web/sub/file"), "two").unwrap();
+            age("web/sub/file");
+        }),
+        ("mode", &|| fs::set_permissions(at("web/sub/file"), fs::Permissions::from_mode(0o600)).unwrap()),
+        ("link", &|| {
+            fs::remove_file(at("web/sub/link")).unwrap();
+            symlink("elif", at("web/sub/link")).unwrap();
+            age("web/sub/link");
+        }),
+    ];
+    for (name, change) in changes {
+        change();
+        let image = built().0;
+        assert!(!known.contains(&image), "{name}");
+        known.push(image);
+    }
 }

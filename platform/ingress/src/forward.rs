@@ -6,7 +6,7 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tracing::debug;
@@ -28,7 +28,7 @@ use crate::{
 const MAX_TRIES: usize = 3;
 
 /// Of a request that is refused for its size, this much is read and dropped: a client that is still sending would
-/// otherwise find its connection reset before it reads the answer.
+/// otherwise find its connection (HTTP/2: its stream) reset before it reads the answer.
 const DISCARD_BYTES: u64 = 16 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
@@ -69,7 +69,10 @@ impl Forwarder {
             return respond::redirect(&self.https_location(host, request.uri()));
         }
         if backend.settings.body_limit.is_some_and(|limit| announced_length(&request) > limit) {
-            return Box::pin(too_large(request)).await;
+            let (parts, body) = request.into_parts();
+            // Who waits for leave to send has sent nothing.
+            let rest = (!parts.headers.contains_key(header::EXPECT)).then_some(body);
+            return Box::pin(self.too_large(parts.version, rest)).await;
         }
         self.forward(request, arrival, backend).await
     }
@@ -98,6 +101,10 @@ impl Forwarder {
             };
             let status = match self.try_endpoints(&attempt, &mut body, &backend, &mut client).await {
                 Ok(response) => return response,
+                Err(Failure::Final(StatusCode::PAYLOAD_TOO_LARGE)) => {
+                    let rest = upload.and_then(|upload| upload.take_refused());
+                    return Box::pin(self.too_large(parts.version, rest)).await;
+                }
                 Err(Failure::Final(status)) => return respond::plain(status),
                 Err(Failure::Next(status)) => status,
             };
@@ -149,6 +156,17 @@ impl Forwarder {
         }
     }
 
+    /// `rest`: what is not read yet of the request.
+    async fn too_large(&self, version: Version, rest: Option<Incoming>) -> Response<AnswerBody> {
+        match rest {
+            // The answer goes out meanwhile: a client that has it stops sending.
+            Some(rest) if version == Version::HTTP_2 => self.tasks.spawn(discard(rest)),
+            Some(rest) => discard(rest).await,
+            None => {}
+        }
+        respond::plain(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
     fn https_location(&self, host: &str, uri: &Uri) -> String {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name);
@@ -176,16 +194,11 @@ fn announced_length(request: &Request<Incoming>) -> u64 {
     http_body::Body::size_hint(request.body()).exact().unwrap_or_default()
 }
 
-async fn too_large(request: Request<Incoming>) -> Response<AnswerBody> {
-    // Who waits for leave to send has sent nothing, and HTTP/2 can refuse a body without closing the connection.
-    let is_sending =
-        !request.headers().contains_key(header::EXPECT) && request.version() <= http::Version::HTTP_11;
-    if is_sending {
-        let mut body = http_body_util::Limited::new(request.into_body(), DISCARD_BYTES as usize);
-        let discarded = async { while let Some(Ok(_)) = body.frame().await {} };
-        if tokio::time::timeout(DISCARD_TIME, discarded).await.is_err() {
-            debug!("a request that is too large is still coming in");
-        }
+/// Reads what a client still sends, within limits.
+async fn discard(rest: Incoming) {
+    let mut rest = http_body_util::Limited::new(rest, DISCARD_BYTES as usize);
+    let discarded = async { while let Some(Ok(_)) = rest.frame().await {} };
+    if tokio::time::timeout(DISCARD_TIME, discarded).await.is_err() {
+        debug!("a request that is too large is still coming in");
     }
-    respond::plain(StatusCode::PAYLOAD_TOO_LARGE)
 }

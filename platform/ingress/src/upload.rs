@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{alarm::Alarm, annotations::Settings};
@@ -35,7 +36,8 @@ pub struct Upload {
     /// Milliseconds after `begun`.
     last_progress: AtomicU64,
     ended: AtomicBool,
-    exceeded: AtomicBool,
+    /// A body that became larger than its limit: its client may be sending yet.
+    refused: Mutex<Option<Incoming>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,7 @@ impl RequestBody {
             begun: Instant::now(),
             last_progress: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            exceeded: AtomicBool::new(false),
+            refused: Mutex::new(None),
         });
         let streamed = Streamed { body, left: limit.unwrap_or(u64::MAX), upload: upload.clone() };
         (RequestBody(Some(streamed)), Some(upload))
@@ -76,7 +78,8 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let Some(streamed) = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let body = &mut self.get_mut().0;
+        let Some(streamed) = body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut streamed.body).poll_frame(context));
         let upload = &streamed.upload;
         upload.last_progress.store(upload.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -85,7 +88,9 @@ impl Body for RequestBody {
             Some(Err(_)) | None => 0,
         };
         if size > streamed.left {
-            upload.exceeded.store(true, Ordering::Relaxed);
+            if let Some(Streamed { body, upload, .. }) = body.take() {
+                *upload.refused.lock() = Some(body);
+            }
             return Poll::Ready(Some(Err(UploadError::TooLarge)));
         }
         streamed.left -= size;
@@ -106,7 +111,11 @@ impl Body for RequestBody {
 
 impl Upload {
     pub fn exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::Relaxed)
+        self.refused.lock().is_some()
+    }
+
+    pub fn take_refused(&self) -> Option<Incoming> {
+        self.refused.lock().take()
     }
 
     fn quiet_until(&self, settings: &Settings) -> Instant {

@@ -41,9 +41,10 @@ const WEBSOCKET: [&str; 6] = [
 const SPDY: [&str; 3] = ["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io"];
 /// How long a SPDY client may take to open its streams.
 const STREAMS_TIMEOUT: Duration = Duration::from_secs(30);
-/// A WebSocket client does not say when it is ready. kubectl begins to read before its streams exist, and drops what
-/// comes for one that does not: the end of a quick process was lost, and `kubectl exec` failed. A stock server reaches
-/// the node only after its answer, so clients always had this long.
+/// A client does not say when it is ready. Over WebSocket, kubectl begins to read before its streams exist, and drops what
+/// comes for one that does not: the end of a quick process was lost, and `kubectl exec` failed. Over SPDY it has its
+/// streams, but not yet written its terminal's size: told of the end, it closes, and prints that it could not write. A
+/// stock server reaches the node (over SPDY: starts the process) only then, so clients always had this long.
 const CLIENT_SETUP: Duration = Duration::from_millis(20);
 
 const STDIN: u32 = 0;
@@ -91,6 +92,7 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
                     if let Ok(Some(terminal)) =
                         tokio::time::timeout(STREAMS_TIMEOUT, collect(streams, &exec, resizes)).await
                     {
+                        tokio::time::sleep(CLIENT_SETUP).await;
                         terminal.run(session, ending).await;
                     }
                 };

@@ -28,6 +28,8 @@ struct Reader {
     path: PathBuf,
     file: Option<File>,
     inode: u64,
+    /// The newest of the rotated files that were read, or were there before.
+    known: PathBuf,
     watch: Option<DirectoryWatch>,
     ended: CancellationToken,
     /// The begin of a line whose end is not written yet.
@@ -38,16 +40,26 @@ struct Reader {
 }
 
 impl Reader {
+    /// Goes on with the file that was begun after the one that is read: there may have been several rotations.
     async fn open(&mut self) -> io::Result<()> {
-        match File::open(&self.path).await {
-            Ok(file) => {
-                self.inode = file.metadata().await?.ino();
-                self.file = Some(file);
-                Ok(())
+        // First, so that a rotation meanwhile makes it one of the others.
+        let mut next = present(File::open(&self.path).await)?;
+        let mut newer = rotated(&self.path);
+        newer.retain(|path| *path > self.known);
+        for path in newer {
+            let file = present(File::open(&path).await)?;
+            self.known = path;
+            let Some(file) = file else { continue };
+            if file.metadata().await?.ino() != self.inode {
+                next = Some(file);
+                break;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
         }
+        if let Some(file) = next {
+            self.inode = file.metadata().await?.ino();
+            self.file = Some(file);
+        }
+        Ok(())
     }
 
     async fn read(&mut self) -> io::Result<usize> {
@@ -117,6 +129,25 @@ impl Reader {
     }
 }
 
+/// `None`: there is no such file.
+fn present(opened: io::Result<File>) -> io::Result<Option<File>> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// What was set aside of a log, oldest first: `<attempt>.log.<time>`.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    let mut found: Vec<PathBuf> = ours.map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
 fn since(options: &LogOptions) -> Option<Timestamp> {
     if let Some(seconds) = options.since_seconds {
         return Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok();
@@ -142,6 +173,7 @@ pub async fn open(
         path: path.to_path_buf(),
         file: None,
         inode: 0,
+        known: rotated(path).pop().unwrap_or_default(),
         watch,
         ended,
         rest: Vec::new(),
@@ -172,6 +204,8 @@ pub async fn last_words(path: &Path, lines: i64, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     const LOG: &str = "2026-11-23T07:00:00.000000001Z stdout F one\n\
@@ -218,6 +252,37 @@ mod tests {
         std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
         std::fs::write(&path, "2026-11-23T07:00:01Z stdout F two\n").unwrap();
         assert_eq!(stream.next().await.unwrap().unwrap(), "two\n");
+        ended.cancel();
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn several_rotations_at_once_lose_nothing_and_repeat_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let aside = |name: &str| std::fs::rename(&path, dir.path().join(name)).unwrap();
+        let write = |text: &str| {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+            writeln!(file, "2026-11-23T07:00:00Z stdout F {text}").unwrap();
+        };
+        let ended = CancellationToken::new();
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        write("before");
+        aside("0.log.20261123-070000");
+        write("one");
+        let mut stream = open(&path, &options, ended.clone()).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap(), "one\n");
+        write("two");
+        for (name, text) in [("070001", "three"), ("070001.001", "four"), ("070002", "five")] {
+            aside(&format!("0.log.20261123-{name}"));
+            write(text);
+        }
+        for text in ["two\n", "three\n", "four\n", "five\n"] {
+            assert_eq!(stream.next().await.unwrap().unwrap(), text);
+        }
+        std::fs::remove_file(&path).unwrap();
+        write("six");
+        assert_eq!(stream.next().await.unwrap().unwrap(), "six\n");
         ended.cancel();
         assert!(stream.next().await.is_none());
     }

@@ -112,6 +112,14 @@ impl Container {
         self.running_id().is_some()
     }
 
+    /// What was waited for because of another image is not waited for any more.
+    fn forget_back_off(&mut self) {
+        (self.crash, self.pull) = Default::default();
+        if let State::Waiting { retry_at, .. } = &mut self.state {
+            *retry_at = 0;
+        }
+    }
+
     /// From what the API remembers, when this process has just started.
     fn from_status(status: &ContainerStatus) -> Container {
         let terminated = |state: Option<&ApiState>| {
@@ -256,6 +264,21 @@ impl Observed {
             {
                 container.last = Some(ended.clone());
                 container.state = State::default();
+            }
+        }
+    }
+
+    /// Containers whose image was changed are tried at once.
+    /// Source: a stock kubelet keeps its back-off by container and image (`GetBackoffKey`), that of pulls by pod and image.
+    pub fn images_changed(&mut self, before: &Pod, after: &Pod) {
+        let image_of = |pod: &Pod, name: &str| {
+            let spec = pod.spec.as_ref()?;
+            let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            all.find(|container| container.name == name)?.image.clone()
+        };
+        for (name, container) in &mut self.containers {
+            if image_of(before, name) != image_of(after, name) {
+                container.forget_back_off();
             }
         }
     }

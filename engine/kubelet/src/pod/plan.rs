@@ -388,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_image_is_tried_at_once() {
+        let of = |image: &str| pod(json!({"containers": [{"name": "a", "image": image}]}));
+        let (before, after) = (of("one"), of("two"));
+        for state in ["exit 1", "waiting"] {
+            let mut observed = ready(&before);
+            set(&mut observed, "a", state);
+            let a = observed.containers.get_mut("a").unwrap();
+            (a.crash, a.pull) = (a.crash.next(500, 500), a.pull.next(500, 500));
+            if let State::Waiting { retry_at, .. } = &mut a.state {
+                *retry_at = 10_500;
+            }
+            observed.images_changed(&before, &before);
+            assert!(!actions(&before, false, &observed).contains("start"), "{state}");
+            observed.images_changed(&before, &after);
+            assert_eq!(actions(&after, false, &observed), "start a", "{state}");
+        }
+    }
+
+    #[test]
     fn deletion_stops_containers_then_sidecars_in_reverse_then_removes_everything() {
         let pod = pod(json!({
             "initContainers": [{"name": "s1", "restartPolicy": "Always"}, {"name": "s2", "restartPolicy": "Always"}],

@@ -3,7 +3,7 @@
 //! Reads: the node's /etc/resolv.conf, again when it changes (DHCP), unless servers are configured.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
@@ -18,6 +18,7 @@ use hickory_server::proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
+use tokio::net::UdpSocket;
 
 use super::zone::Answer;
 
@@ -27,6 +28,9 @@ const CACHED_ANSWERS: u64 = 512;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a query looks at the file's time.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A query that has no answer after this asks whether anybody listens. Most have one: they cost nothing more.
+const SILENCE: Duration = Duration::from_millis(200);
+const PORT: u16 = 53;
 
 pub struct Upstream {
     configured: Vec<IpAddr>,
@@ -39,6 +43,7 @@ pub struct Upstream {
 struct Current {
     /// `None`: nobody to ask.
     resolver: Option<TokioResolver>,
+    servers: Vec<SocketAddr>,
     modified: Option<SystemTime>,
     looked: Instant,
 }
@@ -46,7 +51,8 @@ struct Current {
 impl Upstream {
     pub fn new(configured: Vec<IpAddr>, file: PathBuf, own: Ipv4Addr) -> Upstream {
         let looked = Instant::now();
-        let empty = ArcSwap::from_pointee(Current { resolver: None, modified: None, looked });
+        let empty = Current { resolver: None, servers: Vec::new(), modified: None, looked };
+        let empty = ArcSwap::from_pointee(empty);
         let upstream = Upstream { configured, file, own, current: empty };
         upstream.load();
         upstream
@@ -56,7 +62,14 @@ impl Upstream {
         self.refresh();
         let current = self.current.load_full();
         let Some(resolver) = &current.resolver else { return failure(ResponseCode::ServFail) };
-        match resolver.lookup(name.clone(), kind).await {
+        let answer = tokio::select! {
+            answer = resolver.lookup(name.clone(), kind) => answer,
+            () = async {
+                tokio::time::sleep(SILENCE).await;
+                nobody_listens(&current.servers).await;
+            } => Err(NetError::NoConnections),
+        };
+        match answer {
             Ok(found) => Answer { records: found.answers().to_vec(), ..Answer::default() },
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Answer {
                 code: none.response_code,
@@ -79,9 +92,10 @@ impl Upstream {
         if self.modified() != current.modified {
             self.load();
         } else {
-            let Current { resolver, modified, .. } = &**current;
+            let Current { resolver, servers, modified, .. } = &**current;
+            let (resolver, servers) = (resolver.clone(), servers.clone());
             let looked = Instant::now();
-            self.current.store(Current { resolver: resolver.clone(), modified: *modified, looked }.into());
+            self.current.store(Current { resolver, servers, modified: *modified, looked }.into());
         }
     }
 
@@ -99,7 +113,8 @@ impl Upstream {
         let resolver = (!servers.is_empty()).then(|| resolver(&servers)).and_then(|built| {
             built.inspect_err(|error| tracing::warn!(%error, "upstream DNS cannot be used")).ok()
         });
-        self.current.store(Current { resolver, modified, looked: Instant::now() }.into());
+        let servers = servers.into_iter().map(|server| (server, PORT).into()).collect();
+        self.current.store(Current { resolver, servers, modified, looked: Instant::now() }.into());
     }
 }
 
@@ -118,6 +133,24 @@ fn resolver(servers: &[IpAddr]) -> Result<TokioResolver, NetError> {
     )
     .with_options(options)
     .build()
+}
+
+/// Ends when the last of the servers has turned out not to be there. Of a closed port the kernel tells a connected socket
+/// alone, and hickory's are not connected. A datagram without content is enough to ask; servers pass over it.
+async fn nobody_listens(servers: &[SocketAddr]) {
+    for server in servers {
+        let any: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let listens = async {
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect(server).await?;
+            socket.send(&[]).await?;
+            socket.recv(&mut [0]).await
+        };
+        if listens.await.is_ok() {
+            std::future::pending().await
+        }
+    }
 }
 
 fn failure(code: ResponseCode) -> Answer {
@@ -142,6 +175,24 @@ mod tests {
         let upstream = Upstream::new(vec![own.into()], PathBuf::new(), own);
         let name = Name::from_ascii("example.com.").unwrap();
         assert_eq!(upstream.lookup(&name, RecordType::A).await.code, ResponseCode::ServFail);
+    }
+
+    #[tokio::test]
+    async fn only_when_all_servers_are_absent_is_nobody_asked() {
+        let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        let (present, absent) = (bind().await.unwrap(), bind().await.unwrap());
+        let [here, gone] = [&present, &absent].map(|socket| socket.local_addr().unwrap());
+        drop(absent);
+        let deadline = Duration::from_secs(30);
+        tokio::time::timeout(deadline, nobody_listens(&[gone, gone])).await.expect("told by the kernel");
+        let servers = [gone, here];
+        let mut asked = std::pin::pin!(nobody_listens(&servers));
+        let mut content = [0; 1];
+        tokio::select! {
+            () = &mut asked => panic!("one is there"),
+            received = present.recv(&mut content) => assert_eq!(received.unwrap(), 0),
+        }
+        assert!(futures::poll!(asked).is_pending());
     }
 
     #[test]

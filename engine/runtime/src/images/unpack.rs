@@ -70,6 +70,11 @@ impl Layer<'_> {
             return Ok(());
         }
         let path = inside(&entry.path()?)?;
+        if is_pax_sparse(entry)? {
+            let message =
+                format!("entry `{}` is a sparse file in PAX form, which is not unpacked", path.display());
+            return Err(io::Error::new(ErrorKind::Unsupported, message));
+        }
         let Some(name) = path.file_name() else {
             self.implicit.remove(Path::new(""));
             return own(self.root, entry.header());
@@ -179,6 +184,13 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::other(format!("entry `{}` leads out of the layer", path.display())));
     }
     Ok(path.components().filter(|part| matches!(part, Component::Normal(_))).collect())
+}
+
+/// Its bytes are but the parts that are no holes: unpacked as they are, they would make another file.
+/// Source: <https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html>
+fn is_pax_sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<bool> {
+    let mut records = entry.pax_extensions()?.into_iter().flatten().flatten();
+    Ok(records.any(|record| record.key_bytes().starts_with(b"GNU.sparse.")))
 }
 
 /// The parts of a path, the first one last.
@@ -336,6 +348,11 @@ mod tests {
             let (dir, _) = unpacked(Tar::of(entries)).unwrap_or_else(|error| panic!("{entries:?}: {error}"));
             assert_eq!(seen(&dir.path().join("layer")), expected, "{entries:?}");
         }
+        let mut sparse = tar::Builder::new(Vec::new());
+        sparse.append_pax_extensions([("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.name", b"f")]).unwrap();
+        let mut sparse = Tar(sparse);
+        sparse.add("GNUSparseFile.1/f", EntryType::Regular, "");
+        assert!(unpacked(sparse).err().unwrap().to_string().contains("sparse file in PAX form"));
         let (_dir, implicit) =
             unpacked(Tar::of(&["./", "a/b/f", "a/", "c/d/f", "c/d/g", "e/f", "e"])).unwrap();
         assert_eq!(implicit.implicit, ["a/b", "c", "c/d"].map(PathBuf::from).into());

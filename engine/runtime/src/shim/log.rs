@@ -6,13 +6,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// containerd's `max_container_log_line_size`.
 const MAX_LINE: usize = 16 << 10;
+
+/// As the kubelet's `containerLogMonitorInterval`.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -26,6 +29,8 @@ pub struct Log {
     size: u64,
     max_bytes: u64,
     max_files: usize,
+    /// When it was last seen that the file is still there.
+    looked: Option<Instant>,
     /// What came since the last line end, for stdout and stderr.
     partial: [Vec<u8>; 2],
 }
@@ -43,6 +48,7 @@ impl Log {
             size,
             max_bytes,
             max_files,
+            looked: None,
             partial: Default::default(),
         })
     }
@@ -89,6 +95,8 @@ impl Log {
         if entries.is_empty() {
             return;
         }
+
+        self.reopen_removed();
         if self.size > 0 && self.size + entries.len() as u64 > self.max_bytes {
             // On failure the old file goes on.
             let _ = self.rotate();
@@ -97,6 +105,19 @@ impl Log {
             && file.write_all(entries).is_ok()
         {
             self.size += entries.len() as u64;
+        }
+    }
+
+    /// A file that was removed by hand is made anew, or nobody could read what is written.
+    fn reopen_removed(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let is_there =
+            self.file.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() > 0);
+        if !is_there && let Ok(file) = append(&self.path) {
+            (self.file, self.size) = (Some(file), 0);
         }
     }
 
@@ -188,7 +209,6 @@ fn civil(time: SystemTime) -> (i64, i64, i64, u64, u64, u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn lines(path: &Path) -> Vec<String> {
         let text = fs::read_to_string(path).unwrap();
@@ -230,6 +250,18 @@ mod tests {
         let names = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(names, 3, "the current file and two rotated ones");
         assert_eq!(lines(&path).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let mut log = Log::open(&path, 1 << 20, 5).unwrap();
+        log.append(Stream::Stdout, b"one\n");
+        fs::remove_file(&path).unwrap();
+        log.looked = log.looked.and_then(|looked| looked.checked_sub(LOOK_AGAIN));
+        log.append(Stream::Stdout, b"two\n");
+        assert_eq!(lines(&path), ["stdout F two"]);
     }
 
     #[test]

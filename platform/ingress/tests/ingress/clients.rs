@@ -1,9 +1,10 @@
 //! Clients of the ingress.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -117,7 +118,10 @@ pub async fn tls(address: SocketAddr, name: &str, protocol: &str) -> TlsStream<T
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
-pub async fn http2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+pub async fn http2<B>(address: SocketAddr) -> http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let stream = tls(address, "a.example", "h2").await;
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);

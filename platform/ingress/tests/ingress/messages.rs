@@ -78,6 +78,9 @@ async fn a_body_of_unknown_length_is_counted() {
     };
     assert!(exchange(proxy.http, &post("4\r\nfour")).await.starts_with("HTTP/1.1 200"));
     assert!(exchange(proxy.http, &post("5\r\nfives")).await.starts_with("HTTP/1.1 413"));
+    // Who is still sending can end, and then read the answer.
+    let much = post(&format!("{:x}\r\n{}", 12 << 20, "x".repeat(12 << 20)));
+    assert!(exchange(proxy.http, &much).await.starts_with("HTTP/1.1 413"));
 }
 
 #[tokio::test]

@@ -1,9 +1,19 @@
 //! TLS, HTTP/2 and gRPC.
 
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use futures::StreamExt;
 use http::Request;
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +40,10 @@ async fn certificates_follow_their_secret() {
         assert_eq!(certificate(proxy.https, "b.example").await, self_signed);
     }
 }
+
+/// More than any window of flow control, less than what is dropped of a refused request.
+const CHUNKS: usize = 192;
+static CHUNK: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 fn at(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let uri = format!("https://a.example{path}");
@@ -63,6 +77,29 @@ async fn an_answer_to_head_has_no_body_over_http2() {
     let head = Request::head("https://a.example/").body(Full::default()).unwrap();
     let reply = reply(sender.send_request(head).await.unwrap()).await.unwrap();
     assert_eq!((reply.status.as_u16(), reply.text()), (503, ""));
+}
+
+/// curl 7.88 forgets the answer when its upload is cut off.
+#[tokio::test]
+async fn a_refused_upload_is_read_to_its_end_over_http2() {
+    let web = backends::measure().await;
+    let proxy = proxy(site(&[web.address], json!({}))).await;
+    for length in [Some(CHUNKS * CHUNK.len()), None] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = sent.clone();
+        let chunks = futures::stream::iter(0..CHUNKS).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(&CHUNK)))
+        });
+        let mut request = Request::post("https://a.example/").body(StreamBody::new(chunks)).unwrap();
+        if let Some(length) = length {
+            request.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        let mut sender = http2(proxy.https).await;
+        let reply = reply(sender.send_request(request).await.unwrap()).await.unwrap();
+        assert_eq!(reply.status, 413);
+        eventually(|| async { sent.load(Ordering::Relaxed) == CHUNKS }).await;
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ impl Worker {
         let attempt = if seen.created { seen.restart_count + 1 } else { seen.restart_count };
         seen.busy = Some(Busy::Starting);
         seen.backoff_noted = false;
+        let image = container.image.clone().unwrap_or_default();
         let request = start::Request {
             pod: self.pod.clone(),
             container,
@@ -122,7 +123,7 @@ impl Worker {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         self.operations.spawn(async move {
             let result = Box::new(start::start(shared, request).await);
-            Outcome::Started { name, attempt, result }
+            Outcome::Started { name, image, attempt, result }
         });
     }
 

@@ -35,6 +35,7 @@ impl Worker {
     pub(super) fn update(&mut self, pod: Arc<Pod>) {
         let fields = |p: &Pod| (p.metadata.labels.clone(), p.metadata.annotations.clone());
         let fields_changed = self.references.pod_fields && fields(&self.pod) != fields(&pod);
+        self.observed.images_changed(&self.pod, &pod);
         self.pod = pod;
         if fields_changed {
             self.refresh_volumes();

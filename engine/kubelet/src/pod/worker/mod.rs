@@ -51,7 +51,7 @@ pub enum Message {
 enum Outcome {
     Volumes(Result<Option<Millis>, VolumeError>),
     Sandbox(Result<Option<String>, String>),
-    Started { name: String, attempt: i32, result: Box<Started> },
+    Started { name: String, image: String, attempt: i32, result: Box<Started> },
     Stopped { name: String },
     TornDown(Result<(), String>),
     StatusWritten(Written),

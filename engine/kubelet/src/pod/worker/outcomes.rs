@@ -36,7 +36,9 @@ impl Worker {
                 self.shared.warning(&self.pod, None, "FailedCreatePodSandBox", message);
                 self.observed.sandbox = Sandbox::Failed { retry_at: now + RETRY_MS };
             }
-            Outcome::Started { name, attempt, result } => self.started(&name, attempt, *result, now).await,
+            Outcome::Started { name, image, attempt, result } => {
+                self.started(&name, image, attempt, *result, now).await;
+            }
             Outcome::Stopped { name } => {
                 if let Some(seen) = self.observed.containers.get_mut(&name)
                     && !seen.is_running()
@@ -108,12 +110,17 @@ impl Worker {
         }
     }
 
-    pub(super) async fn started(&mut self, name: &str, attempt: i32, result: Started, now: Millis) {
-        let Some(image) =
-            self.spec().and_then(|s| find(s, name)).map(|c| c.image.clone().unwrap_or_default())
-        else {
-            return;
-        };
+    /// `image` is what the spec said when the start began; it may have been changed since.
+    pub(super) async fn started(
+        &mut self,
+        name: &str,
+        image: String,
+        attempt: i32,
+        result: Started,
+        now: Millis,
+    ) {
+        let is_wanted =
+            self.spec().and_then(|s| find(s, name)).is_some_and(|c| c.image.as_ref() == Some(&image));
         let stopping = self.stopping();
         let Some(seen) = self.observed.containers.get_mut(name) else { return };
         seen.busy = None;
@@ -126,7 +133,9 @@ impl Worker {
             Started::Cancelled => {}
             Started::NotPulled { reason, message } => {
                 into_history(seen);
-                seen.pull = seen.pull.next(now, now);
+                if is_wanted {
+                    seen.pull = seen.pull.next(now, now);
+                }
                 let retry_at = now + seen.pull.delay_ms;
                 seen.state =
                     State::Waiting { reason: Some(reason.to_owned()), message: Some(message), retry_at };
