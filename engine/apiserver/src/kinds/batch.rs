@@ -301,6 +301,29 @@ mod tests {
     }
 
     #[test]
+    fn of_a_job_that_waits_the_pods_resources_and_place_may_change() {
+        let mut new = base();
+        new["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+        new["spec"]["template"]["spec"]["nodeSelector"] = json!({"a": "b"});
+        let status = |active: u8, suspended: &str| {
+            json!({"startTime": "2026-01-01T00:00:00Z", "active": active,
+                "conditions": [{"type": "Suspended", "status": suspended}]})
+        };
+        for (suspend, status, allowed) in [
+            (true, json!({}), true),
+            (true, status(0, "True"), true),
+            (true, status(1, "True"), false),
+            (true, status(0, "False"), false),
+            (false, json!({}), false),
+        ] {
+            let mut old = base();
+            old["spec"]["suspend"] = suspend.into();
+            old["status"] = status;
+            assert_eq!(compare_jobs(&new, &old).is_empty(), allowed, "{old}");
+        }
+    }
+
+    #[test]
     fn a_cron_job_gets_the_stock_causes() {
         let mut cron = json!({"metadata": {"name": "c"}, "spec": {"schedule": "* * * * *"}});
         cron["spec"]["jobTemplate"]["spec"]["template"]["spec"] = base()["spec"]["template"]["spec"].clone();
