@@ -173,7 +173,7 @@ pub fn validate(served: &Served, object: &Value) -> Vec<Cause> {
     }
     found.extend(labels_and_annotations(object));
     found.extend(owner_references(object));
-    found.extend(finalizer_names(object));
+    found.extend(finalizer_names(served, object));
     found
 }
 
@@ -203,7 +203,7 @@ fn labels_and_annotations(object: &Value) -> Vec<Cause> {
 
 fn owner_references(object: &Value) -> Vec<Cause> {
     let mut found = Vec::new();
-    let mut controllers = 0;
+    let mut controller = None;
     let references = object["metadata"]["ownerReferences"].as_array();
     for reference in references.into_iter().flatten() {
         let at = "metadata.ownerReferences";
@@ -226,26 +226,37 @@ fn owner_references(object: &Value) -> Vec<Cause> {
                 "/v1, Kind=Event is disallowed from being an owner",
             ));
         }
-        controllers += usize::from(reference["controller"].as_bool().unwrap_or_default());
-    }
-    if controllers > 1 {
-        found.push(Cause::invalid(
-            "metadata.ownerReferences",
-            object["metadata"]["ownerReferences"].clone(),
-            "Only one reference can have Controller set to true. Found \"true\" in references",
-        ));
+        if reference["controller"] != true {
+            continue;
+        }
+        let own = format!("{}/{}", text("kind"), text("name"));
+        let Some(first) = &controller else {
+            controller = Some(own);
+            continue;
+        };
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {own}"
+        );
+        found.push(Cause::invalid(at, object["metadata"]["ownerReferences"].clone(), &why));
     }
     found
 }
 
-fn finalizer_names(object: &Value) -> Vec<Cause> {
+/// Groups whose own server does not know the standard finalizers, as that of custom resources.
+const FREE_FINALIZERS: [&str; 3] =
+    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+
+fn finalizer_names(served: &Served, object: &Value) -> Vec<Cause> {
     let mut found = Vec::new();
     let names = finalizers(object);
     for name in &names {
         found.extend(causes("metadata.finalizers", name, qualified_name_problems(name)));
+    }
+    let is_free = served.custom.is_some() || FREE_FINALIZERS.contains(&&*served.api.gvk.group);
+    for (at, name) in names.iter().enumerate().filter(|_| !is_free) {
         if !name.contains('/') && !matches!(*name, "orphan" | "foregroundDeletion" | "kubernetes") {
             found.push(Cause::invalid(
-                "metadata.finalizers",
+                format!("metadata.finalizers[{at}]"),
                 *name,
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));
@@ -283,10 +294,9 @@ pub fn validate_update(served: &Served, object: &Value, old: &Value) -> Vec<Caus
             found.push(Cause::invalid(format!("metadata.{field}"), new.clone(), "field is immutable"));
         }
     }
-    let _ = served;
     found.extend(labels_and_annotations(object));
     found.extend(owner_references(object));
-    found.extend(finalizer_names(object));
+    found.extend(finalizer_names(served, object));
     found
 }
 

@@ -437,3 +437,22 @@ async fn a_status_that_came_with_the_object_is_nobodys() {
         }
     }
 }
+
+#[tokio::test]
+async fn finalizers_of_custom_resources_have_any_name() {
+    let harness = start().await;
+    let mut own = widget("held", json!({}));
+    own["metadata"]["finalizers"] = json!(["a.example.com", "b.example.com/c"]);
+    let made = harness.post(WIDGETS, own).await;
+    assert_eq!(
+        made.headers["warning"].to_str().ok(),
+        Some(
+            "299 - \"metadata.finalizers: \\\"a.example.com\\\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers\""
+        )
+    );
+    made.expect(201);
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    let again = harness.ask("PATCH", &format!("{WIDGETS}/held"), labelled).await;
+    assert!(again.headers.get("warning").is_none(), "only what is new is warned of");
+    again.expect(200);
+}

@@ -128,7 +128,17 @@ async fn openapi_v2_is_there_as_protobuf_and_v3_is_not() {
     let answer = harness.ask_with("GET", "/openapi/v2", &[("accept", PROTOBUF)], "").await;
     assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
     assert!(answer.text.starts_with("\n\u{3}2.0"), "no swagger version at the start");
-    assert_eq!(harness.ask_with("GET", "/openapi/v3", &[("accept", PROTOBUF)], "").await.code, 406);
+    const PROTOBUF_V3: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    for (path, accept, code) in [
+        ("/openapi/v3", PROTOBUF_V3, 200),
+        ("/openapi/v3/api/v1", PROTOBUF_V3, 406),
+        ("/openapi/v3/api/v1", PROTOBUF, 406),
+        ("/openapi/v3/api/v1", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf, */*", 200),
+        ("/openapi/v2", "text/html", 406),
+    ] {
+        let answer = harness.ask_with("GET", path, &[("accept", accept)], "").await;
+        assert_eq!(answer.code, code, "{path} {accept}");
+    }
 }
 
 #[tokio::test]
@@ -156,6 +166,11 @@ async fn what_is_not_served_is_refused_as_the_stock_router_does() {
         ("HEAD", "/livez", 200, None),
         ("POST", "/version", 405, Some(method)),
         ("OPTIONS", "/api/v1/namespaces", 405, Some(method)),
+        ("POST", "/api/v1/pods", 405, Some(method)),
+        ("DELETE", "/apis/apps/v1/deployments", 405, Some(method)),
+        ("POST", "/api/v1/pods/a", 404, Some(json)),
+        ("GET", "/api/v1/pods/a", 404, Some(json)),
+        ("POST", "/api/v1/bindings", 404, Some(json)),
     ] {
         let answer = harness.ask(asked, path, Value::Null).await;
         let kind = answer.headers["content-type"].to_str().expect("text");

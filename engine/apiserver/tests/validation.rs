@@ -253,3 +253,46 @@ async fn tables_show_the_columns_of_the_kind() {
     assert_eq!(table["rows"][0]["cells"][0], "kubernetes");
     assert_eq!(table["rows"][0]["cells"][4], "443/TCP");
 }
+
+#[tokio::test]
+async fn metadata_is_refused_with_the_stock_text() {
+    let harness = Harness::start().await;
+    let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": name, "controller": true});
+    let owners = "[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"a\",\"uid\":\"a\",\"controller\":true},{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"b\",\"uid\":\"b\",\"controller\":true}]";
+    let two = format!(
+        "ConfigMap \"x\" is invalid: metadata.ownerReferences: Invalid value: {owners}: Only one reference can have Controller set to true. Found \"true\" in references for Pod/a and Pod/b"
+    );
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for (path, object, text) in [
+        (
+            maps,
+            json!({"metadata": {"name": "x", "finalizers": ["a/b", "x"]}}),
+            "ConfigMap \"x\" is invalid: metadata.finalizers[1]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
+        ),
+        (maps, json!({"metadata": {"name": "x", "ownerReferences": [owner("a"), owner("b")]}}), &two),
+        (
+            "/api/v1/namespaces",
+            json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["y"]}}),
+            "Namespace \"x\" is invalid: spec.finalizers: Invalid value: \"y\": name is neither a standard finalizer name nor is it fully qualified",
+        ),
+    ] {
+        let answer = harness.post(path, object).await;
+        assert_eq!((answer.code, answer.message().as_str()), (422, text));
+    }
+    let phase = json!({"status": {"phase": "Terminating"}});
+    let refused = harness.ask("PATCH", "/api/v1/namespaces/default/status", phase).await;
+    assert_eq!(
+        refused.message(),
+        "Namespace \"default\" is invalid: status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty"
+    );
+}
+
+#[tokio::test]
+async fn what_a_feature_that_is_off_would_read_is_dropped() {
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    let mut set = workload(json!({"a": "b"}));
+    set["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}});
+    let made = harness.post("/apis/apps/v1/namespaces/default/statefulsets", set).await.expect(201);
+    assert_eq!(made["spec"]["updateStrategy"]["rollingUpdate"], json!({"partition": 0}));
+}

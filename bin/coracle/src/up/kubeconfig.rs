@@ -6,10 +6,15 @@ use anyhow::{Context, Result};
 use coracle_apiserver::ApiServer;
 use kube::config::Kubeconfig;
 
-/// Replaced atomically, mode 0600.
+/// One for this start; when the disk does not take it, that of an earlier start stays: the cluster is up all the same.
 pub fn write(path: &Path, api: &ApiServer) -> Result<()> {
     let namespace = std::fs::read_to_string(path).ok().and_then(|text| chosen_namespace(&text));
     let text = api.admin_kubeconfig(None, namespace.as_deref()).context("make the admin kubeconfig")?;
+    replace(path, &text)
+}
+
+/// Atomically, mode 0600.
+fn replace(path: &Path, text: &str) -> Result<()> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = std::fs::OpenOptions::new();
@@ -17,7 +22,13 @@ pub fn write(path: &Path, api: &ApiServer) -> Result<()> {
         std::io::Write::write_all(&mut file, text.as_bytes())?;
         std::fs::rename(&beside, path)
     };
-    write().with_context(|| format!("write `{}`", path.display()))
+    let Err(error) = write() else { return Ok(()) };
+    _ = std::fs::remove_file(&beside);
+    if path.exists() {
+        tracing::warn!(%error, path = %path.display(), "the kubeconfig could not be renewed");
+        return Ok(());
+    }
+    Err(error).with_context(|| format!("write `{}`", path.display()))
 }
 
 /// What `kubectl config set-context --current --namespace=…` left in the file.
@@ -30,6 +41,19 @@ fn chosen_namespace(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn one_that_cannot_be_renewed_stays() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kubeconfig");
+        super::replace(&path, "first").expect("is written");
+        // Nothing can be written there: as on a full disk.
+        std::fs::create_dir(dir.path().join("kubeconfig.new")).expect("directory");
+        super::replace(&path, "second").expect("goes on");
+        assert_eq!(std::fs::read_to_string(&path).expect("is there"), "first");
+        std::fs::remove_file(&path).expect("removed");
+        assert!(super::replace(&path, "third").is_err(), "without any there is no way in");
+    }
+
     #[test]
     fn the_namespace_of_the_current_context_is_kept() {
         let context = |namespace| {

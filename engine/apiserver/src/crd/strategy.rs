@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Custom, cause, rules};
 use crate::{
     object,
-    status::{Cause, Status},
+    status::{Cause, Status, quote},
     strategy::{Context, Strategy},
 };
 
@@ -94,5 +94,18 @@ impl Strategy for CustomResource {
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Vec<Cause> {
         let Some(custom) = custom(&context) else { return Vec::new() };
         validate(custom, object, Some(old))
+    }
+
+    /// A finalizer may have any name; one that says whose it is meets no other of its name.
+    fn warnings(&self, _context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
+        const WHY: &str = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers";
+        let before = old.map(object::finalizers).unwrap_or_default();
+        let is_plain = |name: &&str| {
+            !name.contains('/')
+                && !before.contains(name)
+                && !matches!(*name, "orphan" | "foregroundDeletion" | "kubernetes")
+        };
+        let plain = object::finalizers(object).into_iter().filter(is_plain);
+        plain.map(|name| format!("metadata.finalizers: {}: {WHY}", quote(name))).collect()
     }
 }

@@ -18,7 +18,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use http_body::Body as _;
 use rustls::pki_types::CertificateDer;
 
@@ -30,6 +30,7 @@ use crate::{
     status::Status,
     types::{Request, Response, State, body_from},
 };
+use body::Shared;
 use call::{Call, LONG_RUNNING};
 
 /// The client certificate of the connection, put into the request's extensions by the listener.
@@ -46,6 +47,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let mut call = Call::begin(&state, &info, &request);
     let notes = call.notes();
     let limit = deadline::of(&info, request.uri().query(), state.config.protection.request_timeout);
+    let (request, rest) = Shared::of(request);
     let outcome = match limit {
         Err(status) => Ok(Err(status)),
         Ok(limit) => {
@@ -68,7 +70,12 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
                 tracing::warn!(%method, path, code = status.code, error = %status, "request failed");
             }
             let plain = unrouted::answer(&call.state().resources, &path, &status);
-            let response = plain.unwrap_or_else(|| status.clone().into_response_in(encoding));
+            let mut response = plain.unwrap_or_else(|| status.clone().into_response_in(encoding));
+            if let Some(rest) = rest
+                && !rest.drain().await
+            {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             call.end(response, Some(status), false).await
         }
         Err(panic) => {

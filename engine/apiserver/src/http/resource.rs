@@ -79,14 +79,15 @@ async fn route(
     if !target.served.allows(verb) {
         return Err(Status::method_not_allowed());
     }
+    // Objects in namespaces are only listed across them: that path there is, those of single objects there are not.
+    let across = target.served.api.namespaced && target.namespace.is_empty();
+    if across && !matches!(verb, "list" | "watch") {
+        let is_path = info.name.is_empty() && target.served.allows("list") && !custom;
+        return Err(if is_path { Status::method_not_allowed() } else { Status::unknown_path() });
+    }
     let for_one = matches!(verb, "get" | "update" | "patch" | "delete");
     if (verb == "create" && !info.name.is_empty()) || (for_one && info.name.is_empty()) {
         return Err(Status::method_not_allowed());
-    }
-    // Objects in namespaces are only listed across them.
-    let needs_namespace = target.served.api.namespaced && target.namespace.is_empty();
-    if needs_namespace && !matches!(verb, "list" | "watch") {
-        return Err(Status::unknown_path());
     }
     if target.served.strategy.reserves() && !matches!(verb, "get" | "list" | "watch") {
         return to_its_end(async move { perform(&state, &user, &target, verb, request).await }).await;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{
     checked::Checked,
     checks::{
-        Causes, domain_prefixed_path, immutable, is_set, label_selector, non_negative, one_of, require, same,
-        text,
+        Causes, domain_prefixed_path, immutable, is_set, items, label_selector, non_negative, one_of,
+        require, same, text,
     },
     cron,
     pod_spec::validate_template,
@@ -141,7 +141,7 @@ fn compare_jobs(new: &Value, old: &Value) -> Causes {
         out.push(Cause::invalid("spec.completions", now.clone(), why));
     }
     immutable(&mut out, &spec["selector"], &before["selector"], "spec.selector");
-    let waiting = before["suspend"] == true && !is_set(&old["status"]["startTime"]);
+    let waiting = before["suspend"] == true && is_idle(&old["status"]);
     if !same(&template(spec, waiting), &template(before, waiting)) {
         out.push(Cause::invalid("spec.template", spec["template"].clone(), super::checks::IMMUTABLE));
     }
@@ -152,7 +152,14 @@ fn compare_jobs(new: &Value, old: &Value) -> Causes {
     out
 }
 
-/// Of a Job that has not begun, where its pods go may still change.
+/// Never begun, or suspended and without pods.
+fn is_idle(status: &Value) -> bool {
+    let suspended = |condition: &Value| condition["type"] == "Suspended" && condition["status"] == "True";
+    let active = status["active"].as_i64().unwrap_or_default();
+    !is_set(&status["startTime"]) || (active == 0 && items(&status["conditions"]).iter().any(suspended))
+}
+
+/// Of a Job that waits, where its pods go and what they ask for may still change.
 fn template(spec: &Value, waiting: bool) -> Value {
     let mut template = spec["template"].clone();
     if waiting {
@@ -163,6 +170,11 @@ fn template(spec: &Value, waiting: bool) -> Value {
             crate::object::remove(&mut template["spec"], field);
         }
         crate::object::remove(&mut template["spec"]["affinity"], "nodeAffinity");
+        for list in ["containers", "initContainers"] {
+            for container in template["spec"][list].as_array_mut().into_iter().flatten() {
+                crate::object::remove(container, "resources");
+            }
+        }
     }
     template
 }
@@ -286,6 +298,29 @@ mod tests {
         let causes = compare_jobs(&new, &base());
         assert_eq!((causes.len(), causes[0].field.as_str()), (1, "spec.template"));
         assert!(causes[0].message.ends_with("field is immutable"));
+    }
+
+    #[test]
+    fn of_a_job_that_waits_the_pods_resources_and_place_may_change() {
+        let mut new = base();
+        new["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+        new["spec"]["template"]["spec"]["nodeSelector"] = json!({"a": "b"});
+        let status = |active: u8, suspended: &str| {
+            json!({"startTime": "2026-01-01T00:00:00Z", "active": active,
+                "conditions": [{"type": "Suspended", "status": suspended}]})
+        };
+        for (suspend, status, allowed) in [
+            (true, json!({}), true),
+            (true, status(0, "True"), true),
+            (true, status(1, "True"), false),
+            (true, status(0, "False"), false),
+            (false, json!({}), false),
+        ] {
+            let mut old = base();
+            old["spec"]["suspend"] = suspend.into();
+            old["status"] = status;
+            assert_eq!(compare_jobs(&new, &old).is_empty(), allowed, "{old}");
+        }
     }
 
     #[test]

@@ -122,7 +122,10 @@ fn secret(object: &Value) -> Causes {
             need(&mut out, "username");
             need(&mut out, "password");
         }
-        "kubernetes.io/ssh-auth" => need(&mut out, "ssh-privatekey"),
+        // Here alone, an empty one is as good as none.
+        "kubernetes.io/ssh-auth" if text(&data["ssh-privatekey"]).is_empty() => {
+            out.push(Cause::required("data[ssh-privatekey]", ""));
+        }
         "kubernetes.io/tls" => {
             need(&mut out, "tls.crt");
             need(&mut out, "tls.key");

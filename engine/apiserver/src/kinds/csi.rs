@@ -72,9 +72,7 @@ pub static ATTRIBUTES: Checked = Checked::new(attributes).once().comparing(|new,
 });
 
 pub fn driver_name(out: &mut Causes, value: &Value, path: &str) {
-    if !require(out, value, path) {
-        return;
-    }
+    require(out, value, path);
     let name = text(value);
     if name.len() > DRIVER_NAME_MAX_BYTES {
         out.push(Cause::too_long(path, DRIVER_NAME_MAX_BYTES));
@@ -260,7 +258,13 @@ mod tests {
                         "spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
                     ],
                 ),
-                (json!({"spec": {"attacher": ""}}), &["spec.attacher: Required value"]),
+                (
+                    json!({"spec": {"attacher": ""}}),
+                    &[
+                        "spec.attacher: Required value",
+                        "spec.attacher: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    ],
+                ),
                 (
                     json!({"spec": {"attacher": "d".repeat(64)}}),
                     &["spec.attacher: Too long: may not be more than 63 bytes"],

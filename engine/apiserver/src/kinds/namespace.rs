@@ -5,13 +5,17 @@
 
 use serde_json::{Value, json};
 
+use super::checks::{Causes, add, indexed, text};
 use crate::{
+    metadata::qualified_name_problems,
     object,
-    status::Status,
+    status::{Cause, Status},
     strategy::{Context, NameRule, Strategy},
 };
 
 const FINALIZER: &str = "kubernetes";
+const FINALIZERS: &str = "spec.finalizers";
+const STANDARD: [&str; 3] = [FINALIZER, "orphan", "foregroundDeletion"];
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 pub struct Namespace;
@@ -48,6 +52,39 @@ impl Strategy for Namespace {
         Ok(())
     }
 
+    fn validate(&self, _context: Context<'_>, namespace: &Value) -> Causes {
+        let mut out = Vec::new();
+        for name in object::strings(&namespace["spec"]["finalizers"]) {
+            finalizer(&mut out, name, FINALIZERS);
+        }
+        out
+    }
+
+    fn validate_update(&self, context: Context<'_>, namespace: &Value, _old: &Value) -> Causes {
+        let mut out = Vec::new();
+        match context.subresource {
+            "finalize" => {
+                for (at, name) in indexed(&namespace["spec"]["finalizers"], FINALIZERS) {
+                    finalizer(&mut out, text(name), &at);
+                }
+            }
+            "status" => {
+                let (phase, is_or_not) = match namespace["metadata"]["deletionTimestamp"].is_null() {
+                    true => ("Active", "is"),
+                    false => ("Terminating", "is not"),
+                };
+                let given = &namespace["status"]["phase"];
+                if *given != phase {
+                    let why = format!("may only be '{phase}' if `deletionTimestamp` {is_or_not} empty");
+                    // So upstream writes the field.
+                    out.push(Cause::invalid("status.Phase", text(given), &why));
+                }
+            }
+            _ => {}
+        }
+        out
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }
@@ -60,6 +97,14 @@ impl Strategy for Namespace {
 
     fn is_held(&self, namespace: &Value) -> bool {
         !object::strings(&namespace["spec"]["finalizers"]).is_empty()
+    }
+}
+
+fn finalizer(out: &mut Causes, name: &str, path: &str) {
+    add(out, path, name, qualified_name_problems(name));
+    if !name.contains('/') && !STANDARD.contains(&name) {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        out.push(Cause::invalid(path, name, why));
     }
 }
 

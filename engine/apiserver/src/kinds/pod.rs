@@ -5,12 +5,14 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    checked::news,
     checks::{Causes, add, indexed, is_set, needed, same, text},
     pod_spec, pod_warnings,
 };
 use crate::{
+    metadata::subdomain_problems,
     object,
-    status::{Cause, Status},
+    status::{Cause, Status, quote},
     strategy::{Context, Strategy},
 };
 
@@ -19,6 +21,7 @@ pub struct Pod;
 impl Strategy for Pod {
     fn prepare_create(&self, _context: Context<'_>, pod: &mut Value) -> Result<(), Status> {
         pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(pod)});
+        pod_spec::label_keys::merge(pod);
         // Schedulers leave such a pod alone: nobody else would say why it waits.
         if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
             pod["status"]["conditions"] = json!([{
@@ -41,12 +44,20 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, _context: Context<'_>, pod: &Value) -> Causes {
-        validate(pod)
+        let mut out = validate(pod);
+        if is_set(&pod["spec"]["ephemeralContainers"]) {
+            out.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+        }
+        out
     }
 
     fn validate_update(&self, context: Context<'_>, pod: &Value, old: &Value) -> Causes {
         match context.subresource {
-            "" => pod_spec::validate_update(&pod["spec"], &old["spec"]),
+            "" => {
+                let mut out = news(validate(pod), || validate(old));
+                out.extend(pod_spec::validate_update(&pod["spec"], &old["spec"]));
+                out
+            }
             "ephemeralcontainers" => ephemeral_containers(&pod["spec"], &old["spec"]),
             "resize" => pod_spec::validate(&pod["spec"], "spec"),
             _ => Vec::new(),
@@ -76,16 +87,34 @@ impl Strategy for Pod {
     }
 }
 
+/// What of several pods of a workload is to be deleted first.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// As Go reads a number of 32 bits that has one way to be written.
+fn is_cost(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text == "0" || (digits.starts_with(|c: char| ('1'..='9').contains(&c)) && text.parse::<i32>().is_ok())
+}
+
 fn validate(pod: &Value) -> Causes {
-    let spec = &pod["spec"];
-    let mut out = pod_spec::validate(spec, "spec");
-    if is_set(&spec["ephemeralContainers"]) {
-        out.push(Cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    let (spec, mut out) = (&pod["spec"], Vec::new());
+    if let Some(cost) = pod["metadata"]["annotations"][DELETION_COST].as_str().filter(|own| !is_cost(own)) {
+        let at = format!("metadata.annotations[{DELETION_COST}]");
+        out.push(Cause::invalid(at, cost, "must be a 32bit integer"));
     }
+    out.extend(pod_spec::validate(spec, "spec"));
     // In a template, whoever makes pods of it may fill it in.
     for (at, volume) in indexed(&spec["volumes"], "spec.volumes") {
         if volume["image"].is_object() {
             needed(&mut out, &volume["image"], &format!("{at}.image"), "reference");
+        }
+        let (name, pod) = (text(&volume["name"]), object::name(pod));
+        if volume["ephemeral"].is_object() && !name.is_empty() && !pod.is_empty() {
+            let claim = format!("{pod}-{name}");
+            for problem in subdomain_problems(&claim) {
+                let why = format!("PVC name {}: {problem}", quote(&claim));
+                out.push(Cause::invalid(format!("{at}.name"), name, &why));
+            }
         }
     }
     for list in ["containers", "initContainers"] {
@@ -115,11 +144,11 @@ fn ephemeral_containers(spec: &Value, old: &Value) -> Causes {
         match now {
             None => out.push(Cause::forbidden(
                 field,
-                &format!("existing ephemeral containers {} may not be removed\n", crate::status::quote(name)),
+                &format!("existing ephemeral containers {} may not be removed\n", quote(name)),
             )),
             Some(now) if !same(now, before) => out.push(Cause::forbidden(
                 field,
-                &format!("existing ephemeral containers {} may not be changed\n", crate::status::quote(name)),
+                &format!("existing ephemeral containers {} may not be changed\n", quote(name)),
             )),
             Some(_) => {}
         }

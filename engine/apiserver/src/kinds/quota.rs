@@ -157,7 +157,7 @@ fn selector(out: &mut Causes, spec: &Value) {
         let (scope, operator) = (text(&one["scopeName"]), text(&one["operator"]));
         let takes_values = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
         if scope_allows(scope, "").is_some() && !takes_values && operator != "Exists" {
-            let why = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+            let why = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
             out.push(Cause::invalid(format!("{AT}.operator"), operator, why));
         }
         let values = format!("{AT}.values");

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, add, immutable, indexed, is_set, items, label, label_selector, nanos, one_of, require, same,
-        subdomain, text,
+        Causes, IMMUTABLE, add, immutable, indexed, is_set, items, label, label_selector, nanos, one_of,
+        require, same, subdomain, text,
     },
     csi::driver_name,
     pod_spec::{needed_of_source, node_selector},
@@ -73,14 +73,45 @@ fn compare_volumes(new: &Value, old: &Value) -> Causes {
         out.push(Cause::forbidden("spec.persistentvolumesource", why));
     }
     immutable(&mut out, &spec["volumeMode"], &before["volumeMode"], "volumeMode");
-    if !before["nodeAffinity"].is_null() {
-        immutable(&mut out, &spec["nodeAffinity"], &before["nodeAffinity"], "nodeAffinity");
+    let affinity = &spec["nodeAffinity"];
+    if !before["nodeAffinity"].is_null() && !same(affinity, &newer_labels(&before["nodeAffinity"], affinity))
+    {
+        let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
+        out.push(Cause::invalid("nodeAffinity", affinity.clone(), &why));
     }
     if !before["volumeAttributesClassName"].is_null() && spec["volumeAttributesClassName"].is_null() {
         let why = "update from non-nil value to nil is forbidden";
         out.push(Cause::forbidden("spec.volumeAttributesClassName", why));
     }
     out
+}
+
+/// (What a label was called, what it is called now)
+const RENAMED: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
+
+/// `old` with the labels' new names where `new` has them.
+fn newer_labels(old: &Value, new: &Value) -> Value {
+    let mut old = old.clone();
+    let terms = old.pointer_mut("/required/nodeSelectorTerms").and_then(Value::as_array_mut);
+    for (position, term) in terms.into_iter().flatten().enumerate() {
+        let new = &new["required"]["nodeSelectorTerms"][position];
+        for field in ["matchExpressions", "matchFields"] {
+            let expressions = term.get_mut(field).and_then(Value::as_array_mut);
+            for (position, own) in expressions.into_iter().flatten().enumerate() {
+                let key = new[field][position]["key"].clone();
+                if RENAMED.iter().any(|(before, now)| own["key"] == *before && key == *now) {
+                    own["key"] = key;
+                }
+            }
+        }
+    }
+    old
 }
 
 /// Volumes and claims begin as `Pending`.

@@ -47,6 +47,14 @@ pub static DAEMON_SET: Checked = Checked::new(daemon_set)
 pub static STATEFUL_SET: Checked = Checked::new(stateful_set)
     .warning(|set, _| pod_warnings::of_stateful_set(&set["spec"]))
     .comparing(compare_stateful_sets)
+    .preparing(|set, old, _| {
+        // Comes with the feature gate MaxUnavailableStatefulSet, which 1.36 leaves off.
+        const ROLLING: &str = "/spec/updateStrategy/rollingUpdate";
+        let in_use = |old: &Value| old.pointer(ROLLING).is_some_and(|own| !own["maxUnavailable"].is_null());
+        if let Some(own) = set.pointer_mut(ROLLING).filter(|_| !old.is_some_and(in_use)) {
+            remove(own, "maxUnavailable");
+        }
+    })
     .named(NameRule::Label)
     .checking_status(|new, old| {
         let parts = ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];

@@ -34,7 +34,9 @@ const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protob
 pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Response, Status> {
     let headers = request.headers();
     let as_protobuf = only_protobuf(headers);
-    if as_protobuf && segments != ["v2"] {
+    // The index is JSON for everybody.
+    let served = if as_protobuf { segments == ["v2"] } else { takes_json(headers) };
+    if !served && segments != ["v3"] {
         return Err(Status::not_acceptable(&["application/json"]));
     }
     let hash = state.resources.openapi_hash();
@@ -59,7 +61,7 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
             .ok_or_else(Status::unknown_path)?,
         _ => return Err(Status::unknown_path()),
     };
-    let (media_type, bytes) = if as_protobuf {
+    let (media_type, bytes) = if as_protobuf && segments == ["v2"] {
         (PROTOBUF, protobuf::encode(&document))
     } else {
         ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?)
@@ -131,6 +133,13 @@ fn only_protobuf(headers: &HeaderMap) -> bool {
     let clauses = clauses(headers);
     let is_protobuf = |media_type: &str| [PROTOBUF, PROTOBUF_WITH_AT].contains(&media_type);
     !clauses.is_empty() && clauses.iter().all(|clause| is_protobuf(clause.media_type))
+}
+
+/// Those who ask for the third version in protobuf alone are told so: client-go could not read JSON instead.
+fn takes_json(headers: &HeaderMap) -> bool {
+    let clauses = clauses(headers);
+    let is_json = |media_type: &str| matches!(media_type, "application/json" | "application/*" | "*/*");
+    clauses.is_empty() || clauses.iter().any(|clause| is_json(clause.media_type))
 }
 
 fn tagged(mut response: Response, etag: &str) -> Response {

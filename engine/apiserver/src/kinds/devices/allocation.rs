@@ -9,11 +9,9 @@ use serde_json::Value;
 use super::{
     super::{
         checks::{Causes, immutable, indexed, is_set, items, one_of, require, text},
-        conditions,
-        csi::driver_name,
-        ip,
+        conditions, ip,
     },
-    LIST_MAX, configurations, node_selector,
+    LIST_MAX, configurations, driver, node_selector,
     parts::{binding_conditions, bounded, pool_name, raw_object, set, toleration, uid, word},
     reference, references,
 };
@@ -107,7 +105,7 @@ fn result(out: &mut Causes, allocation: &Value, requests: &Value) {
 }
 
 fn named(out: &mut Causes, device: &Value, path: &str) {
-    driver_name(out, &device["driver"], &format!("{path}.driver"));
+    driver(out, &device["driver"], &format!("{path}.driver"));
     pool_name(out, &device["pool"], &format!("{path}.pool"));
     word(out, &device["device"], &format!("{path}.device"));
 }

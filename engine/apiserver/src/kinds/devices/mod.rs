@@ -74,6 +74,13 @@ pub static CLAIM_TEMPLATE: Checked = Checked::new(|own| {
 pub static CLASS: Checked = Checked::new(class);
 pub static SLICE: Checked = Checked::new(slice::check).preparing(slice::prepare).comparing(slice::compare);
 
+/// Unlike with CSI, nothing more is said of one that is absent.
+fn driver(out: &mut Causes, value: &Value, path: &str) {
+    if require(out, value, path) {
+        driver_name(out, value, path);
+    }
+}
+
 fn same_spec(new: &Value, old: &Value) -> Causes {
     let mut out = Vec::new();
     immutable(&mut out, &new["spec"], &old["spec"], "spec");
@@ -142,7 +149,7 @@ fn configurations(
         if opaque.is_null() {
             return out.push(Cause::required(at, ""));
         }
-        driver_name(out, &opaque["driver"], &format!("{at}.driver"));
+        driver(out, &opaque["driver"], &format!("{at}.driver"));
         raw_object(out, &opaque["parameters"], &format!("{at}.parameters"));
     });
 }

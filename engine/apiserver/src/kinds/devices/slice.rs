@@ -3,11 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    super::{
-        checks::{Causes, add, immutable, is_set, items, require, text},
-        csi::driver_name,
-    },
-    capacity, node_selector,
+    super::checks::{Causes, add, immutable, is_set, items, require, text},
+    capacity, driver, node_selector,
     parts::{binding_conditions, bounded, counters, map, pool_name, qualified, set, taint, word},
 };
 use crate::{metadata::subdomain_problems, object, status::Cause, strategy::Context};
@@ -48,7 +45,7 @@ pub fn compare(new: &Value, old: &Value) -> Causes {
 
 pub fn check(slice: &Value) -> Causes {
     let (spec, mut out) = (&slice["spec"], Vec::new());
-    driver_name(&mut out, &spec["driver"], "spec.driver");
+    driver(&mut out, &spec["driver"], "spec.driver");
     let pool = &spec["pool"];
     pool_name(&mut out, &pool["name"], "spec.pool.name");
     let number = |field: &str| pool[field].as_i64().unwrap_or_default();

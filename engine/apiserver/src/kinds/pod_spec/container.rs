@@ -9,7 +9,7 @@ use super::{
         Causes, add, indexed, is_set, items, label, one_of, port_name_problems, port_number, require, text,
     },
     environment, handlers,
-    resources::validate_resources,
+    resources::{claims, validate_resources},
     security,
     volumes::Volumes,
 };
@@ -19,19 +19,24 @@ pub fn validate_all(out: &mut Causes, spec: &Value, path: &str, volumes: &Volume
     if items(&spec["containers"]).is_empty() {
         out.push(Cause::required(format!("{path}.containers"), ""));
     }
-    let mut names = BTreeSet::new();
+    let (mut names, grace) = (BTreeSet::new(), spec["terminationGracePeriodSeconds"].as_i64());
     for (at, container) in indexed(&spec["containers"], &format!("{path}.containers")) {
         validate(out, container, &at, &mut names, volumes, spec);
-        handlers::validate_all(out, container, &at);
+        handlers::validate_all(out, container, &at, grace);
+        restarts(out, container, &at);
     }
     let mut host_ports = BTreeSet::new();
     for (at, container) in indexed(&spec["containers"], &format!("{path}.containers")) {
         host_port_conflicts(out, container, &at, &mut host_ports);
     }
+    let first = format!("{path}.initContainers[0]");
     for (at, container) in indexed(&spec["initContainers"], &format!("{path}.initContainers")) {
         validate(out, container, &at, &mut names, volumes, spec);
+        restarts(out, container, &at);
+        // They run one by one; upstream calls each the first.
+        host_port_conflicts(out, container, &first, &mut BTreeSet::new());
         if container["restartPolicy"] == "Always" {
-            handlers::validate_all(out, container, &at);
+            handlers::validate_all(out, container, &at, grace);
             continue;
         }
         for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
@@ -94,9 +99,48 @@ fn validate<'a>(
         &["Always", "IfNotPresent", "Never"],
     );
     validate_resources(out, &container["resources"], &format!("{path}.resources"));
+    let at = format!("{path}.resources.claims");
+    claims(out, &container["resources"]["claims"], &spec["resourceClaims"], &at);
     resize_policies(out, container, &format!("{path}.resizePolicy"), spec["restartPolicy"] == "Never");
     let own_users = spec["hostUsers"] == false;
     security::container(out, &container["securityContext"], &format!("{path}.securityContext"), own_users);
+}
+
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
+
+/// What a container does at its end, when that is not what its pod says.
+fn restarts(out: &mut Causes, container: &Value, path: &str) {
+    let (policy, rules) = (&container["restartPolicy"], &container["restartPolicyRules"]);
+    let at = format!("{path}.restartPolicy");
+    if policy.is_null() && is_set(rules) {
+        out.push(Cause::required(at.as_str(), "must specify restartPolicy when restart rules are used"));
+    }
+    one_of(out, policy, &at, &["Always", "Never", "OnFailure"]);
+    let at = format!("{path}.restartPolicyRules");
+    if items(rules).len() > RESTART_RULES_MAX {
+        out.push(Cause::too_many(at.as_str(), items(rules).len(), RESTART_RULES_MAX));
+    }
+    for (at, rule) in indexed(rules, &at) {
+        let (action, codes) = (text(&rule["action"]), &rule["exitCodes"]);
+        let actions = ["Restart", "RestartAllContainers"];
+        if !actions.contains(&action) {
+            out.push(Cause::not_supported(format!("{at}.action"), action, &actions));
+        }
+        let at = format!("{at}.exitCodes");
+        if codes.is_null() {
+            out.push(Cause::required(at, "must be specified"));
+            continue;
+        }
+        let operator = text(&codes["operator"]);
+        if !matches!(operator, "In" | "NotIn") {
+            out.push(Cause::not_supported(format!("{at}.operator"), operator, &["In", "NotIn"]));
+        }
+        let count = items(&codes["values"]).len();
+        if count > EXIT_CODES_MAX {
+            out.push(Cause::too_many(format!("{at}.values"), count, EXIT_CODES_MAX));
+        }
+    }
 }
 
 fn ports(out: &mut Causes, ports: &Value, path: &str, on_host: bool) {
@@ -140,8 +184,12 @@ fn host_port_conflicts(out: &mut Causes, container: &Value, path: &str, taken: &
 }
 
 fn mounts(out: &mut Causes, container: &Value, path: &str, volumes: &Volumes) {
-    let mut points = BTreeSet::new();
-    for (at, mount) in indexed(&container["volumeMounts"], &format!("{path}.volumeMounts")) {
+    let (mut points, all) = (BTreeSet::new(), format!("{path}.volumeMounts"));
+    let is_device = |field: &str, value: &str| {
+        !value.is_empty()
+            && items(&container["volumeDevices"]).iter().any(|device| text(&device[field]) == value)
+    };
+    for (at, mount) in indexed(&container["volumeMounts"], &all) {
         let name = text(&mount["name"]);
         if require(out, &mount["name"], &format!("{at}.name")) && !volumes.contains(name) {
             out.push(Cause::not_found(format!("{at}.name"), name));
@@ -150,19 +198,44 @@ fn mounts(out: &mut Causes, container: &Value, path: &str, volumes: &Volumes) {
         if require(out, &mount["mountPath"], &format!("{at}.mountPath")) && !points.insert(point) {
             out.push(Cause::invalid(format!("{at}.mountPath"), point, "must be unique"));
         }
+        if is_device("name", name) {
+            let why = "must not already exist in volumeDevices";
+            out.push(Cause::invalid(format!("{at}.name"), name, why));
+        }
+        if is_device("devicePath", point) {
+            let why = "must not already exist as a path in volumeDevices";
+            out.push(Cause::invalid(format!("{at}.mountPath"), point, why));
+        }
+        // From here on, upstream leaves out which mount it is, but for what excludes each other.
         for field in ["subPath", "subPathExpr"] {
-            below(out, &mount[field], &format!("{at}.{field}"));
+            below(out, &mount[field], &format!("{all}.{field}"));
         }
         if is_set(&mount["subPath"]) && is_set(&mount["subPathExpr"]) {
             let why = "subPathExpr and subPath are mutually exclusive";
             out.push(Cause::invalid(format!("{at}.subPathExpr"), mount["subPathExpr"].clone(), why));
         }
-        one_of(
-            out,
-            &mount["mountPropagation"],
-            &format!("{at}.mountPropagation"),
-            &["Bidirectional", "HostToContainer", "None"],
-        );
+        let (propagation, at) = (&mount["mountPropagation"], format!("{all}.mountPropagation"));
+        one_of(out, propagation, &at, &["Bidirectional", "HostToContainer", "None"]);
+        if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
+            let why = "Bidirectional mount propagation is available only to privileged containers";
+            out.push(Cause::forbidden(at, why));
+        }
+        recursive(out, mount, &format!("{all}.recursiveReadOnly"));
+    }
+}
+
+fn recursive(out: &mut Causes, mount: &Value, path: &str) {
+    let (read_only, propagation) = (&mount["recursiveReadOnly"], &mount["mountPropagation"]);
+    one_of(out, read_only, path, &["Disabled", "Enabled", "IfPossible"]);
+    if !matches!(text(read_only), "Enabled" | "IfPossible") {
+        return;
+    }
+    if mount["readOnly"] != true {
+        out.push(Cause::forbidden(path, "may only be specified when readOnly is true"));
+    }
+    if !propagation.is_null() && propagation != "None" {
+        let why = "may only be specified when mountPropagation is None or not specified";
+        out.push(Cause::forbidden(path, why));
     }
 }
 

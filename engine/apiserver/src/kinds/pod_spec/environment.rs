@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, add, indexed, is_set, key_problems, needed, require, text};
-use crate::{metadata::qualified_name_problems, status::Cause};
+use super::super::checks::{Causes, add, indexed, is_set, key_problems, require, subdomain, text};
+use crate::{
+    metadata::{qualified_name_problems, subdomain_problems},
+    status::Cause,
+};
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 const NO_SOURCE: &str =
@@ -58,16 +61,23 @@ pub fn validate(out: &mut Causes, container: &Value, path: &str) {
         }
         divisor(out, &variable["valueFrom"]["resourceFieldRef"], &format!("{at}.valueFrom.resourceFieldRef"));
     }
-    for (at, source) in indexed(&container["envFrom"], &format!("{path}.envFrom")) {
+    let all = format!("{path}.envFrom");
+    for (at, source) in indexed(&container["envFrom"], &all) {
         if is_set(&source["prefix"]) {
             name(out, source, &at, "prefix");
         }
         let given: Vec<&str> =
             ["configMapRef", "secretRef"].into_iter().filter(|kind| source[*kind].is_object()).collect();
-        match given[..] {
-            [] => out.push(Cause::invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")),
-            [kind] => needed(out, &source[kind], &format!("{at}.{kind}"), "name"),
-            _ => out.push(Cause::invalid(at, "", MORE_THAN_ONE)),
+        for kind in &given {
+            let (name, at) = (&source[*kind]["name"], format!("{at}.{kind}.name"));
+            require(out, name, &at);
+            subdomain(out, name, &at);
+        }
+        // Upstream leaves out which of them it is.
+        match given.len() {
+            0 => out.push(Cause::invalid(&*all, "", "must specify one of: `configMapRef` or `secretRef`")),
+            1 => {}
+            _ => out.push(Cause::invalid(&*all, "", MORE_THAN_ONE)),
         }
     }
 }
@@ -98,7 +108,8 @@ fn source(out: &mut Causes, variable: &Value, path: &str) {
             "fieldRef" => field(out, own, &at, &FIELDS),
             "resourceFieldRef" => resource(out, &own["resource"], &format!("{at}.resource")),
             "configMapKeyRef" | "secretKeyRef" => {
-                require(out, &own["name"], &format!("{at}.name"));
+                let name = text(&own["name"]);
+                add(out, &format!("{at}.name"), name, subdomain_problems(name));
                 if require(out, &own["key"], &format!("{at}.key")) {
                     add(out, &format!("{at}.key"), text(&own["key"]), key_problems(text(&own["key"])));
                 }

@@ -9,7 +9,8 @@ const HEADER: &str = "a valid HTTP header must consist of alphanumeric character
 const NUMBERS: [&str; 5] =
     ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
 
-pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
+/// `grace`: the seconds that the pod has to end, when that is known.
+pub fn validate_all(out: &mut Causes, container: &Value, path: &str, grace: Option<i64>) {
     for hook in ["postStart", "preStop"] {
         let own = &container["lifecycle"][hook];
         if !own.is_null() {
@@ -18,6 +19,7 @@ pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
                 own,
                 &format!("{path}.lifecycle.{hook}"),
                 &["exec", "httpGet", "tcpSocket", "sleep"],
+                grace,
             );
         }
     }
@@ -27,7 +29,7 @@ pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
             continue;
         }
         let at = format!("{path}.{field}");
-        handler(out, probe, &at, &["exec", "httpGet", "tcpSocket", "grpc"]);
+        handler(out, probe, &at, &["exec", "httpGet", "tcpSocket", "grpc"], grace);
         non_negative(out, probe, &at, &NUMBERS);
         if let Some(seconds) = probe["terminationGracePeriodSeconds"].as_i64() {
             let at = format!("{at}.terminationGracePeriodSeconds");
@@ -43,7 +45,7 @@ pub fn validate_all(out: &mut Causes, container: &Value, path: &str) {
     }
 }
 
-fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
+fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str], grace: Option<i64>) {
     let mut given = kinds.iter().filter(|kind| parent[**kind].is_object());
     let Some(first) = given.next() else {
         return out.push(Cause::required(path, "must specify a handler type"));
@@ -66,12 +68,11 @@ fn handler(out: &mut Causes, parent: &Value, path: &str, kinds: &[&str]) {
         }
         "tcpSocket" | "grpc" => port_or_name(out, &own["port"], &format!("{at}.port")),
         _ => {
-            if let Some(seconds) = own["seconds"].as_i64().filter(|seconds| *seconds < 0) {
-                out.push(Cause::invalid(
-                    format!("{at}.seconds"),
-                    seconds,
-                    "must be greater than or equal to 0",
-                ));
+            let seconds = own["seconds"].as_i64().unwrap_or_default();
+            if let Some(grace) = grace.filter(|grace| !(0..=*grace).contains(&seconds)) {
+                let why =
+                    format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                out.push(Cause::invalid(at, seconds, &why));
             }
         }
     }

@@ -7,7 +7,9 @@ mod container;
 mod dns;
 mod environment;
 mod handlers;
+pub mod label_keys;
 mod placement;
+mod pod_resources;
 mod resources;
 mod security;
 mod update;
@@ -33,6 +35,7 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
     let volumes = volumes::validate(&mut out, &spec["volumes"], &format!("{path}.volumes"));
     claims::validate(&mut out, &spec["resourceClaims"], &format!("{path}.resourceClaims"));
     container::validate_all(&mut out, spec, path, &volumes);
+    pod_resources::validate(&mut out, spec, &format!("{path}.resources"));
     one_of(&mut out, &spec["restartPolicy"], &format!("{path}.restartPolicy"), &RESTART_POLICIES);
     dns::validate(&mut out, spec, path);
     out.extend(validate_labels(&spec["nodeSelector"], &format!("{path}.nodeSelector")));
@@ -52,6 +55,8 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
         &format!("{path}.preemptionPolicy"),
         &["PreemptLowerPriority", "Never"],
     );
+    let overhead = serde_json::json!({"limits": spec["overhead"]});
+    validate_resources(&mut out, &overhead, &format!("{path}.overhead"));
     security::operating_system(&mut out, spec, path);
     out
 }

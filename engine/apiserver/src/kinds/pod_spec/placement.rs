@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::{
     super::checks::{Causes, add, indexed, is_set, items, one_of, text},
+    label_keys::{names_itself, names_twice},
     selector,
 };
 use crate::{
-    metadata::{label_value_problems, qualified_name_problems, subdomain_problems},
+    metadata::{label_problems, label_value_problems, qualified_name_problems, subdomain_problems},
     status::Cause,
 };
 
@@ -123,15 +124,41 @@ fn node_requirement(out: &mut Causes, expression: &Value, path: &str) {
 fn pod_term(out: &mut Causes, term: &Value, path: &str) {
     selector(out, &term["labelSelector"], &format!("{path}.labelSelector"));
     selector(out, &term["namespaceSelector"], &format!("{path}.namespaceSelector"));
+    for name in items(&term["namespaces"]) {
+        add(out, &format!("{path}.namespace"), text(name), label_problems(text(name)));
+    }
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let at = format!("{path}.{field}");
+        if is_set(&term[field]) && term["labelSelector"].is_null() {
+            out.push(Cause::forbidden(at, "must not be specified when labelSelector is not set"));
+            continue;
+        }
+        for (at, key) in indexed(&term[field], &at) {
+            add(out, &at, text(key), qualified_name_problems(text(key)));
+        }
+    }
+    for (at, key) in indexed(&term["matchLabelKeys"], path) {
+        if names_twice(&term["labelSelector"], text(key)) {
+            // Upstream leaves out the field.
+            out.push(Cause::invalid(at, key.clone(), "exists in both matchLabelKeys and labelSelector"));
+        }
+    }
+    for (at, key) in indexed(&term["matchLabelKeys"], &format!("{path}.matchLabelKeys")) {
+        if items(&term["mismatchLabelKeys"]).contains(key) {
+            let why = "exists in both matchLabelKeys and mismatchLabelKeys";
+            out.push(Cause::invalid(at, key.clone(), why));
+        }
+    }
     topology_key(out, term, path);
 }
 
 fn topology_key(out: &mut Causes, term: &Value, path: &str) {
     let at = format!("{path}.topologyKey");
-    match text(&term["topologyKey"]) {
-        "" => out.push(Cause::required(at, "can not be empty")),
-        key => add(out, &at, key, qualified_name_problems(key)),
+    let key = text(&term["topologyKey"]);
+    if key.is_empty() {
+        out.push(Cause::required(at.as_str(), "can not be empty"));
     }
+    add(out, &at, key, qualified_name_problems(key));
 }
 
 fn gates(out: &mut Causes, spec: &Value, path: &str) {
@@ -203,8 +230,7 @@ fn matched_keys(out: &mut Causes, constraint: &Value, path: &str) {
     for (at, key) in indexed(keys, path) {
         let key = text(key);
         add(out, &at, key, qualified_name_problems(key));
-        let expressions = items(&selector["matchExpressions"]);
-        if !selector["matchLabels"][key].is_null() || expressions.iter().any(|own| text(&own["key"]) == key) {
+        if names_itself(selector, key) {
             out.push(Cause::invalid(at, key, "exists in both matchLabelKeys and labelSelector"));
         }
     }
@@ -228,11 +254,14 @@ pub fn tolerations(out: &mut Causes, tolerations: &Value, path: &str) {
         match operator {
             "" | "Equal" => {
                 let value = text(&toleration["value"]);
-                add(out, &format!("{at}.operator"), value, label_value_problems(value));
+                let problems = label_value_problems(value);
+                if !problems.is_empty() {
+                    out.push(Cause::invalid(format!("{at}.operator"), value, &problems.join(";")));
+                }
             }
             "Exists" if is_set(&toleration["value"]) => {
                 let why = "value must be empty when `operator` is 'Exists'";
-                out.push(Cause::invalid(format!("{at}.operator"), toleration.clone(), why));
+                out.push(Cause::invalid(format!("{at}.operator"), toleration["value"].clone(), why));
             }
             "Exists" => {}
             other => out.push(Cause::not_supported(format!("{at}.operator"), other, &["Equal", "Exists"])),

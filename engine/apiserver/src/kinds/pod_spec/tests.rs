@@ -66,8 +66,8 @@ fn a_pod_spec_gets_the_stock_causes() {
         (
             json!({"volumes": [{"name": "v", "downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "status.phase"}}, {"path": "b", "fieldRef": {"fieldPath": "metadata.labels['-']"}}, {"path": "c", "fieldRef": {"fieldPath": "metadata.annotations['A']"}}]}}]}),
             &[
-                "spec.volumes[0].downwardAPI.items[0].fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.annotations\", \"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
-                "spec.volumes[0].downwardAPI.items[1].fieldRef: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                "spec.volumes[0].downwardAPI.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.annotations\", \"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"",
+                "spec.volumes[0].downwardAPI.fieldRef: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
             ],
         ),
         (
@@ -140,6 +140,8 @@ fn a_pod_spec_gets_the_stock_causes() {
             json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}}),
             &[
                 "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
+                "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid value: \"\": name part must be non-empty",
+                "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
             ],
         ),
         (
@@ -259,4 +261,225 @@ fn only_some_fields_of_a_pod_change() {
         "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
     ));
     assert!(text.ends_with("changed: spec.nodeName"), "{text}");
+}
+
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+/// Some of upstream's paths leave out an index; they are part of the text that clients see.
+#[test]
+fn containers_get_the_stock_causes_with_upstreams_paths() {
+    let base = json!({
+        "terminationGracePeriodSeconds": 30,
+        "containers": [{"name": "a", "image": "i"}],
+        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "persistentVolumeClaim": {"claimName": "c"}}]
+    });
+    let mount = |extra: Value| {
+        let mut mount = json!({"name": "v", "mountPath": "/v"});
+        coracle_schema::json_merge_patch(&mut mount, &extra);
+        with(json!({"volumeMounts": [mount]}))
+    };
+    let rules =
+        |policy: Value, rule: Value| with(json!({"restartPolicy": policy, "restartPolicyRules": [rule]}));
+    let no_name = |kind: &str| {
+        format!("spec.containers[0].env[0].valueFrom.{kind}.name: Invalid value: \"\": {SUBDOMAIN}")
+    };
+    let (map, secret) = (no_name("configMapKeyRef"), no_name("secretKeyRef"));
+    let cases: &[(Value, &[&str])] = &[
+        (with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 0}}}})), &[]),
+        (
+            with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
+            &[
+                "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+            ],
+        ),
+        (with(json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "k"}}}]})), &[&map]),
+        (with(json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"key": "k"}}}]})), &[&secret]),
+        (
+            with(json!({"envFrom": [{"prefix": "P"}]})),
+            &[
+                "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+            ],
+        ),
+        (
+            with(json!({"envFrom": [{"configMapRef": {"name": ""}}]})),
+            &["spec.containers[0].envFrom[0].configMapRef.name: Required value"],
+        ),
+        (
+            mount(json!({"subPath": "/a"})),
+            &["spec.containers[0].volumeMounts.subPath: Invalid value: \"/a\": must be a relative path"],
+        ),
+        (
+            mount(json!({"mountPropagation": "Bidirectional"})),
+            &[
+                "spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers",
+            ],
+        ),
+        (
+            mount(json!({"recursiveReadOnly": "Enabled"})),
+            &[
+                "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true",
+            ],
+        ),
+        (
+            with(
+                json!({"volumeMounts": [{"name": "v", "mountPath": "/d"}], "volumeDevices": [{"name": "c", "devicePath": "/d"}]}),
+            ),
+            &[
+                "spec.containers[0].volumeMounts[0].mountPath: Invalid value: \"/d\": must not already exist as a path in volumeDevices",
+                "spec.containers[0].volumeDevices[0].devicePath: Invalid value: \"/d\": must not already exist as a path in volumeMounts",
+            ],
+        ),
+        (
+            rules(
+                json!("Never"),
+                json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}),
+            ),
+            &[],
+        ),
+        (
+            rules(Value::Null, json!({"action": "Restart", "exitCodes": {"operator": "In"}})),
+            &[
+                "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+            ],
+        ),
+        (
+            rules(json!("Never"), json!({"action": "Restart"})),
+            &["spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified"],
+        ),
+        (
+            rules(json!("Never"), json!({"action": "DoNotRestart", "exitCodes": {"operator": "Equals"}})),
+            &[
+                "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"DoNotRestart\": supported values: \"Restart\", \"RestartAllContainers\"",
+                "spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Equals\": supported values: \"In\", \"NotIn\"",
+            ],
+        ),
+        (
+            with(json!({"resources": {"claims": [{"name": "x"}]}})),
+            &[
+                "spec.containers[0].resources.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims which is empty",
+            ],
+        ),
+        (
+            with(json!({"resources": {"limits": {"hugepages-2Mi": "3Mi"}}})),
+            &[
+                "spec.containers[0].resources.limits[hugepages-2Mi]: Invalid value: \"3Mi\": 3Mi is not positive integer multiple of hugepages-2Mi",
+                "spec.containers[0].resources: Forbidden: HugePages require cpu or memory",
+            ],
+        ),
+    ];
+    assert_cases(base, |spec| validate(spec, "spec"), cases);
+}
+
+#[test]
+fn volumes_get_the_stock_causes_with_upstreams_paths() {
+    let volume = |source: Value| {
+        let mut volume = json!({"name": "v"});
+        coracle_schema::json_merge_patch(&mut volume, &source);
+        json!({"volumes": [volume]})
+    };
+    let projected = |sources: Value| volume(json!({"projected": {"sources": sources}}));
+    let file = |map: &str| json!({"configMap": {"name": map, "items": [{"key": "k", "path": "p"}]}});
+    let no_driver = format!("spec.volumes[0].csi.driver: Invalid value: \"\": {SUBDOMAIN}");
+    let cases: &[(Value, &[&str])] = &[
+        (projected(json!([{}])), &[]),
+        (
+            projected(json!([{"secret": {"name": "s"}, "configMap": {"name": "c"}}])),
+            &[
+                "spec.volumes[0].projected.sources[0]: Forbidden: may not specify more than 1 volume type per source",
+            ],
+        ),
+        (
+            projected(json!([file("a"), file("b")])),
+            &["spec.volumes[0].projected: Invalid value: \"b\": conflicting duplicate paths"],
+        ),
+        (
+            projected(
+                json!([{"serviceAccountToken": {"path": "../t", "expirationSeconds": 5_000_000_000_i64}}]),
+            ),
+            &[
+                "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 5000000000: may not specify a duration larger than 2^32 seconds",
+                "spec.volumes[0].projected.path: Invalid value: \"../t\": must not contain '..'",
+            ],
+        ),
+        (volume(json!({"csi": {}})), &["spec.volumes[0].csi.driver: Required value", &no_driver]),
+        (
+            volume(json!({"nfs": {"server": "s"}})),
+            &[
+                "spec.volumes[0].nfs.path: Required value",
+                "spec.volumes[0].nfs.path: Invalid value: \"\": must be an absolute path",
+            ],
+        ),
+        (
+            volume(
+                json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}}),
+            ),
+            &["spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value"],
+        ),
+    ];
+    assert_cases(json!({"containers": [{"name": "a", "image": "i"}]}), |spec| validate(spec, "spec"), cases);
+}
+
+#[test]
+fn pods_get_the_stock_causes_for_what_they_ask_for_as_a_whole() {
+    let cases: &[(Value, &[&str])] = &[
+        (
+            json!({"resources": {"requests": {"cpu": "1"}}}),
+            &[
+                "spec.resources.requests[cpu]: Invalid value: \"1\": must be greater than or equal to aggregate container requests of 2",
+            ],
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": "3"}}}),
+            &[
+                "spec.resources.containers[0][cpu].limits: Invalid value: \"4\": must be less than or equal to pod limits of 3",
+            ],
+        ),
+        (
+            json!({"resources": {"requests": {"pods": "1"}, "claims": [{"name": "a"}]}}),
+            &[
+                "spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level",
+                "spec.resources.requests[pods]: Unsupported value: \"pods\": supported values: \"cpu\", \"hugepages-\", \"memory\"",
+            ],
+        ),
+        (
+            json!({"overhead": {"cpu": "-1"}}),
+            &["spec.overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
+        ),
+    ];
+    let asking = json!({"containers": [{"name": "a", "image": "i", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "4"}}}]});
+    assert_cases(asking, |spec| validate(spec, "spec"), cases);
+}
+
+#[test]
+fn a_gated_pod_only_gets_choosier() {
+    let term = |expressions: Value| json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": expressions}]}}}});
+    let mut old = json!({
+        "containers": [{"name": "a", "image": "i"}],
+        "schedulingGates": [{"name": "g"}],
+        "nodeSelector": {"a": "b"}
+    });
+    coracle_schema::json_merge_patch(&mut old, &term(json!([{"key": "k", "operator": "Exists"}])));
+    let cases: &[(Value, &[&str])] = &[
+        (json!({"nodeSelector": {"c": "d"}, "schedulingGates": []}), &[]),
+        (term(json!([{"key": "k", "operator": "Exists"}, {"key": "l", "operator": "Exists"}])), &[]),
+        (
+            json!({"nodeSelector": {"a": "c"}}),
+            &[
+                "spec.nodeSelector: Invalid value: {\"a\":\"c\"}: only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+            ],
+        ),
+        (
+            term(json!([])),
+            &[
+                "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]: Invalid value: {\"matchExpressions\":[]}: only additions are allowed (no mutations or deletions)",
+            ],
+        ),
+        (
+            json!({"schedulingGates": [{"name": "g"}, {"name": "h"}]}),
+            &[
+                "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'",
+            ],
+        ),
+    ];
+    assert_cases(old.clone(), |new| validate_update(new, &old), cases);
 }

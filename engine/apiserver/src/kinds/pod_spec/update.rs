@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, indexed, items, require, same, text};
+use super::super::checks::{Causes, indexed, is_set, items, same, text};
 use crate::{object::remove, status::Cause};
 
 const REFUSED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -21,22 +21,21 @@ pub fn validate_update(spec: &Value, old: &Value) -> Causes {
             ));
             return out;
         }
-        for (at, container) in indexed(&spec[list], &format!("spec.{list}")) {
-            require(&mut out, &container["image"], &format!("{at}.image"));
-        }
     }
-    deadline(&mut out, spec, old);
-    tolerations(&mut out, spec, old);
-    for gate in items(&spec["schedulingGates"]) {
-        if !items(&old["schedulingGates"]).contains(gate) {
-            let why = format!("{GATES_ONLY_GO} '{}'", text(&gate["name"]));
-            out.push(Cause::forbidden("spec.schedulingGates", &why));
-        }
-    }
-    if !out.is_empty() {
+    if deadline(&mut out, spec, old) {
         return out;
     }
+    tolerations(&mut out, spec, old);
+    for (at, gate) in indexed(&spec["schedulingGates"], "spec.schedulingGates") {
+        if !items(&old["schedulingGates"]).contains(gate) {
+            let why = format!("{GATES_ONLY_GO} '{}'", text(&gate["name"]));
+            out.push(Cause::forbidden(format!("{at}.name"), &why));
+        }
+    }
     let gated = !items(&old["schedulingGates"]).is_empty();
+    if gated {
+        narrower(&mut out, spec, old);
+    }
     let changed = changed_fields(&fixed(spec, spec, gated), &fixed(old, spec, gated));
     if !changed.is_empty() {
         out.push(Cause::forbidden("spec", &format!("{REFUSED}\nchanged: {}", changed.join(", "))));
@@ -44,17 +43,20 @@ pub fn validate_update(spec: &Value, old: &Value) -> Causes {
     out
 }
 
-fn deadline(out: &mut Causes, spec: &Value, old: &Value) {
+/// True when nothing else is to be looked at.
+fn deadline(out: &mut Causes, spec: &Value, old: &Value) -> bool {
     let at = "spec.activeDeadlineSeconds";
     match (spec["activeDeadlineSeconds"].as_i64(), old["activeDeadlineSeconds"].as_i64()) {
         (Some(new), Some(before)) if new > before => {
             out.push(Cause::invalid(at, new, "must be less than or equal to previous value"));
+            return true;
         }
         (None, Some(_)) => {
             out.push(Cause::invalid(at, Value::Null, "must not update from a positive integer to nil value"));
         }
         _ => {}
     }
+    false
 }
 
 fn tolerations(out: &mut Causes, spec: &Value, old: &Value) {
@@ -86,11 +88,46 @@ fn fixed(spec: &Value, new: &Value, gated: bool) -> Value {
         fixed["terminationGracePeriodSeconds"] = 1.into();
     }
     if gated {
-        for field in ["nodeSelector", "affinity"] {
-            remove(&mut fixed, field);
+        remove(&mut fixed, "nodeSelector");
+        let affinity = &mut fixed["affinity"];
+        remove(affinity, "nodeAffinity");
+        if !is_set(affinity) {
+            remove(&mut fixed, "affinity");
         }
     }
     fixed
+}
+
+/// Where a gated pod may go only becomes less: more labels asked for, more of each required term, all else as before.
+fn narrower(out: &mut Causes, spec: &Value, old: &Value) {
+    let kept = old["nodeSelector"].as_object().into_iter().flatten();
+    if kept.into_iter().any(|(key, value)| spec["nodeSelector"][key] != *value) {
+        let why = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        out.push(Cause::invalid("spec.nodeSelector", spec["nodeSelector"].clone(), why));
+    }
+    const AT: &str = "spec.affinity.nodeAffinity";
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let [new, old] = [spec, old].map(|spec| &spec["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]);
+    let (new, old) = (items(new), items(old));
+    if old.is_empty() {
+        return;
+    }
+    let at = format!("{AT}.{REQUIRED}.nodeSelectorTerms");
+    if new.len() != old.len() {
+        let shown = Value::from(new.to_vec());
+        let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return out.push(Cause::invalid(at, shown, why));
+    }
+    let begins = |new: &Value, old: &Value| items(new).starts_with(items(old));
+    for (position, (new, old)) in new.iter().zip(old).enumerate() {
+        let empty = !is_set(&old["matchExpressions"]) && !is_set(&old["matchFields"]);
+        let grown =
+            ["matchExpressions", "matchFields"].iter().all(|field| begins(&new[*field], &old[*field]));
+        if !same(new, old) && (empty || !grown) {
+            let why = "only additions are allowed (no mutations or deletions)";
+            out.push(Cause::invalid(format!("{at}[{position}]"), new.clone(), why));
+        }
+    }
 }
 
 fn changed_fields(new: &Value, old: &Value) -> Vec<String> {

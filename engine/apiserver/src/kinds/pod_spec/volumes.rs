@@ -5,11 +5,17 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    super::checks::{Causes, indexed, label, nanos, needed, one_of, require, text},
+    super::{
+        checks::{
+            Causes, annotations, indexed, items, label, nanos, needed, one_of, require, subdomain, text,
+        },
+        csi::driver_name,
+        storage::claim_spec,
+    },
     container::below,
     environment,
 };
-use crate::status::Cause;
+use crate::{metadata::validate_labels, status::Cause};
 
 pub type Volumes = BTreeSet<String>;
 
@@ -74,6 +80,21 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
             mode(out, &source["defaultMode"], &format!("{path}.defaultMode"));
             downward_items(out, source, path);
         }
+        "csi" => {
+            driver_name(out, &source["driver"], &format!("{path}.driver"));
+            let secret = &source["nodePublishSecretRef"];
+            if !secret.is_null()
+                && require(out, &secret["name"], &format!("{path}.nodePublishSecretRef.name"))
+            {
+                subdomain(out, &secret["name"], &format!("{path}.name"));
+            }
+        }
+        "ephemeral" if source["volumeClaimTemplate"].is_object() => {
+            let (claim, at) = (&source["volumeClaimTemplate"], format!("{path}.volumeClaimTemplate"));
+            annotations(out, &claim["metadata"]["annotations"], &format!("{at}.metadata.annotations"));
+            out.extend(validate_labels(&claim["metadata"]["labels"], &format!("{at}.metadata.labels")));
+            claim_spec(out, &claim["spec"], &format!("{at}.spec"));
+        }
         "projected" => projected(out, source, path),
         "image" => one_of(
             out,
@@ -86,10 +107,9 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
 }
 
 /// What a source cannot be without, in volumes of pods and in PersistentVolumes.
-const NEEDED: [(&str, &[&str]); 19] = [
+const NEEDED: [(&str, &[&str]); 18] = [
     ("persistentVolumeClaim", &["claimName"]),
     ("ephemeral", &["volumeClaimTemplate"]),
-    ("csi", &["driver"]),
     ("nfs", &["server", "path"]),
     ("local", &["path"]),
     ("gcePersistentDisk", &["pdName"]),
@@ -114,7 +134,7 @@ pub fn needed_of_source(out: &mut Causes, kind: &str, source: &Value, path: &str
         needed(out, source, path, field);
     }
     let place = text(&source["path"]);
-    if kind == "nfs" && !place.is_empty() && !place.starts_with('/') {
+    if kind == "nfs" && !place.starts_with('/') {
         out.push(Cause::invalid(format!("{path}.path"), place, "must be an absolute path"));
     }
     if kind == "local" && place.split('/').any(|part| part == "..") {
@@ -147,13 +167,14 @@ fn keys(out: &mut Causes, source: &Value, path: &str) {
     }
 }
 
-fn downward_items(out: &mut Causes, source: &Value, path: &str) {
-    for (at, item) in indexed(&source["items"], &format!("{path}.items")) {
+fn downward_items(out: &mut Causes, source: &Value, at: &str) {
+    // Upstream leaves out which of them it is.
+    for item in items(&source["items"]) {
         relative(out, &item["path"], &format!("{at}.path"));
         match (item["fieldRef"].is_object(), item["resourceFieldRef"].is_object()) {
             (true, true) => {
                 let why = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                out.push(Cause::invalid(at.as_str(), "resource", why));
+                out.push(Cause::invalid(at, "resource", why));
             }
             (true, false) => {
                 environment::field(out, &item["fieldRef"], &format!("{at}.fieldRef"), &FIELDS);
@@ -164,7 +185,7 @@ fn downward_items(out: &mut Causes, source: &Value, path: &str) {
                 environment::resource(out, &own["resource"], &format!("{at}.resourceFieldRef.resource"));
             }
             (false, false) => {
-                out.push(Cause::required(at.as_str(), "one of fieldRef and resourceFieldRef is required"));
+                out.push(Cause::required(at, "one of fieldRef and resourceFieldRef is required"));
             }
         }
         environment::divisor(out, &item["resourceFieldRef"], &format!("{at}.resourceFieldRef"));
@@ -174,11 +195,18 @@ fn downward_items(out: &mut Causes, source: &Value, path: &str) {
 
 fn projected(out: &mut Causes, source: &Value, path: &str) {
     mode(out, &source["defaultMode"], &format!("{path}.defaultMode"));
+    let mut places = BTreeSet::new();
     for (at, part) in indexed(&source["sources"], &format!("{path}.sources")) {
         let given: Vec<(&String, &Value)> =
             part.as_object().into_iter().flatten().filter(|(_, own)| own.is_object()).collect();
-        for (kind, own) in given.iter().take(1) {
+        for (kind, own) in &given {
             let at = format!("{at}.{kind}");
+            for place in items(&own["items"]).iter().map(|item| text(&item["path"])) {
+                if !place.is_empty() && !places.insert(place) {
+                    let shown = if *kind == "downwardAPI" { place } else { text(&own["name"]) };
+                    out.push(Cause::invalid(path, shown, "conflicting duplicate paths"));
+                }
+            }
             match kind.as_str() {
                 "secret" | "configMap" => {
                     require(out, &own["name"], &format!("{at}.name"));
@@ -187,25 +215,24 @@ fn projected(out: &mut Causes, source: &Value, path: &str) {
                 "downwardAPI" => downward_items(out, own, &at),
                 "serviceAccountToken" => {
                     let seconds = own["expirationSeconds"].as_i64();
-                    if let Some(seconds) = seconds.filter(|seconds| *seconds < 600) {
-                        let why = "may not specify a duration less than 10 minutes";
+                    let why = match seconds {
+                        Some(..600) => "may not specify a duration less than 10 minutes",
+                        Some(seconds) if seconds > 1 << 32 => {
+                            "may not specify a duration larger than 2^32 seconds"
+                        }
+                        _ => "",
+                    };
+                    if !why.is_empty() {
                         out.push(Cause::invalid(format!("{at}.expirationSeconds"), seconds, why));
                     }
-                    relative(out, &own["path"], &format!("{at}.path"));
+                    // Upstream leaves out which source it is.
+                    relative(out, &own["path"], &format!("{path}.path"));
                 }
                 _ => {}
             }
         }
-        match given.len() {
-            0 => {
-                let why = "must specify one of `configMap`, `downwardAPI`, `secret`, `serviceAccountToken`, `clusterTrustBundle` or `podCertificate`";
-                out.push(Cause::required(at, why));
-            }
-            1 => {}
-            _ => out.push(Cause::forbidden(
-                format!("{at}.{}", given[1].0),
-                "may not specify more than 1 volume type",
-            )),
+        if given.len() > 1 {
+            out.push(Cause::forbidden(at, "may not specify more than 1 volume type per source"));
         }
     }
 }
