@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::{Operation, Request};
 use crate::{
-    conversion,
     object::{self, strings},
     registry::Served,
     selector::LabelSelector,
@@ -180,16 +179,6 @@ pub fn name<'a>(request: &'a Request<'_>, object: Option<&'a Value>) -> &'a str 
         "" => object.map(object::name).unwrap_or_default(),
         name => name,
     }
-}
-
-/// The object of a request in another version of its resource.
-pub fn convert(from: &Served, to: &Served, object: &Value) -> Value {
-    let mut object = object.clone();
-    if from.api.gvk != to.api.gvk {
-        conversion::to_storage(from, &mut object);
-        conversion::from_storage(to, &mut object);
-    }
-    object
 }
 
 impl Operation {

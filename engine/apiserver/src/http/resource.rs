@@ -45,7 +45,7 @@ pub async fn serve(
     let deprecation = deprecation(&info);
     let mut response = route(state, user, info, request).await?;
     if let Some(text) = deprecation {
-        warn(&mut response, text);
+        warn(&mut response, &[text.into()]);
     }
     Ok(response)
 }
@@ -287,7 +287,7 @@ async fn delete(
     } else {
         respond(&target.served, accepted, StatusCode::OK, answer)?
     };
-    warnings.iter().for_each(|text| warn(&mut response, text));
+    warn(&mut response, &warnings);
     Ok(response)
 }
 
@@ -308,16 +308,34 @@ async fn delete_collection(
 pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
     let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = respond(served, accepted, code, outcome.answer)?;
-    for warning in outcome.warnings {
-        warn(&mut response, &warning);
-    }
+    warn(&mut response, &outcome.warnings);
     Ok(response)
 }
 
-pub fn warn(response: &mut Response, text: &str) {
-    let text = format!("299 - {}", crate::status::quote(text));
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().append(header::WARNING, value);
+/// More characters of warnings than this are not sent: each is cut then, and the last ones are left out.
+const MAX_WARNINGS: usize = 4096;
+const MAX_CUT_WARNING: usize = 256;
+
+/// As `Warning` headers. A text of several lines fits into none.
+/// Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
+pub fn warn(response: &mut Response, texts: &[String]) {
+    let length = |text: &String| text.chars().count();
+    let max =
+        if texts.iter().map(length).sum::<usize>() > MAX_WARNINGS { MAX_CUT_WARNING } else { MAX_WARNINGS };
+    let mut written = 0;
+    for (at, text) in texts.iter().enumerate() {
+        if written >= MAX_WARNINGS {
+            return;
+        }
+        if text.is_empty() || text.contains(char::is_control) || texts[..at].contains(text) {
+            continue;
+        }
+        let text: String = text.chars().take(max).collect();
+        written += length(&text);
+        let header = format!("299 - {}", crate::status::quote(&text));
+        if let Ok(value) = HeaderValue::from_bytes(header.as_bytes()) {
+            response.headers_mut().append(header::WARNING, value);
+        }
     }
 }
 

@@ -11,12 +11,19 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::{Outbound, Peer, Trust};
-use crate::{status::quote, types::body_from};
+use crate::{object::strings, status::quote, types::body_from};
 
 /// An answer holds an object or a patch of one; of a list's conversion, many.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// How much of an answer that is none is quoted.
 const MAX_QUOTED_BYTES: usize = 2048;
+
+/// The first version of a review that a webhook accepts and that this server speaks.
+pub fn review_version(accepted: &Value) -> Option<&'static str> {
+    strings(accepted)
+        .into_iter()
+        .find_map(|own| ["v1", "v1beta1"].into_iter().find(|version| *version == own))
+}
 
 /// A `clientConfig`: where a webhook is and whom to believe.
 #[derive(Clone, Debug)]
