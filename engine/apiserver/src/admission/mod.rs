@@ -172,6 +172,7 @@ const MUTATING: &[(Plugin, Mutator)] = &[
 const VALIDATING: &[(Option<Plugin>, Validator)] = &[
     (Some(Plugin::NamespaceLifecycle), namespace_lifecycle::validate),
     (Some(Plugin::LimitRanger), limit_range::validate),
+    (Some(Plugin::Priority), priority::validate),
     (Some(Plugin::NodeRestriction), node_restriction::validate),
     (Some(Plugin::CertificateApproval), certificates::approval),
     (Some(Plugin::CertificateSigning), certificates::signing),

@@ -26,13 +26,13 @@ const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "
 
 /// Kinds that are to be left, with the text that tells so at every use.
 /// Source: https://kubernetes.io/docs/reference/using-api/deprecation-policy/
-fn deprecation(info: &RequestInfo) -> Option<&'static str> {
+fn deprecation<'a>(info: &RequestInfo, served: Option<&'a Served>) -> Option<&'a str> {
     match (&*info.group, &*info.resource) {
         ("", "endpoints") => {
             Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         }
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-        _ => None,
+        _ => served?.custom.as_ref()?.deprecation.as_deref(),
     }
 }
 
@@ -42,21 +42,29 @@ pub async fn serve(
     info: RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let deprecation = deprecation(&info);
-    let mut response = route(state, user, info, request).await?;
-    if let Some(text) = deprecation {
-        warn(&mut response, &[text.into()]);
+    let served = state.resources.get(&info.group, &info.version, &info.resource);
+    let deprecation = deprecation(&info, served.as_deref()).map(String::from);
+    let answer = route(state, user, info, served, request).await;
+    let Some(text) = deprecation else { return answer };
+    match answer {
+        Ok(mut response) => {
+            warn(&mut response, &[text]);
+            Ok(response)
+        }
+        Err(mut status) => {
+            status.warnings.insert(0, text);
+            Err(status)
+        }
     }
-    Ok(response)
 }
 
 async fn route(
     state: Arc<State>,
     user: UserInfo,
     info: RequestInfo,
+    served: Option<Arc<Served>>,
     request: Request,
 ) -> Result<Response, Status> {
-    let served = state.resources.get(&info.group, &info.version, &info.resource);
     let served = served.ok_or_else(Status::unknown_path)?;
     if !info.namespace.is_empty() && !served.api.namespaced && info.resource != "namespaces" {
         return Err(Status::unknown_path());

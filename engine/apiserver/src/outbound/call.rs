@@ -93,7 +93,7 @@ impl Outbound {
 }
 
 fn read_answer(code: StatusCode, bytes: &Bytes) -> Result<Value, String> {
-    let value: Result<Value, _> = serde_json::from_slice(bytes);
+    let value = coracle_schema::parse_json(bytes).map(|(value, _)| value);
     if code.is_success() {
         return match value {
             Ok(value) if value.is_object() => Ok(value),

@@ -155,9 +155,9 @@ async fn a_conversion_that_fails_or_overreaches_is_refused() {
 }
 
 /// `spec` of a policy about sites as `version` has them.
-fn about(version: &str, mut spec: Value) -> Value {
+fn about(version: &str, operations: &[&str], mut spec: Value) -> Value {
     spec["matchConstraints"] = json!({"resourceRules": [{
-        "operations": ["CREATE", "UPDATE", "DELETE"], "apiGroups": ["example.com"], "apiVersions": [version],
+        "operations": operations, "apiGroups": ["example.com"], "apiVersions": [version],
         "resources": ["sites"],
     }]});
     spec
@@ -177,6 +177,7 @@ async fn policies_and_webhooks_see_the_version_that_they_name() {
     let (harness, backend) = start().await;
     let spec = about(
         "v2",
+        &["CREATE"],
         json!({
             "mutations": [{"patchType": "ApplyConfiguration",
                 "applyConfiguration": {"expression": "Object{port: object.port + '0'}"}}],
@@ -186,6 +187,7 @@ async fn policies_and_webhooks_see_the_version_that_they_name() {
     bound(&harness, "mutating", "ports", spec, json!({})).await;
     let spec = about(
         "v2",
+        &["CREATE", "DELETE"],
         json!({"validations": [{"expression": "request.operation == 'DELETE' ? oldObject.host != 'kept' : object.host != 'bad'",
             "messageExpression": "request.kind.version"}]}),
     );
@@ -212,6 +214,23 @@ async fn policies_and_webhooks_see_the_version_that_they_name() {
         .expect(201);
     harness.post(&path("v1"), site("c", "c:1")).await.expect(201);
     assert_eq!(harness.post(&path("v1"), site("d", "asked:1")).await.code, 500);
+}
+
+#[tokio::test]
+async fn every_use_of_a_deprecated_version_is_told() {
+    let harness = Harness::start().await;
+    let backend = Backend::start(&["localhost"], None, convert).await;
+    let mut definition = definition(&backend, "v1");
+    definition["spec"]["versions"][1]["deprecated"] = true.into();
+    crate::create(&harness, definition, "Established=True").await;
+    let text = "299 - \"example.com/v2 Site is deprecated\"";
+    for (version, name, code, expected) in
+        [("v1", "", 200, None), ("v2", "", 200, Some(text)), ("v2", "/none", 404, Some(text))]
+    {
+        let answer = harness.get(&format!("{}{name}", path(version))).await;
+        let told = answer.headers.get("warning").map(|text| text.to_str().expect("text"));
+        assert_eq!((answer.code, told), (code, expected), "{version}{name}");
+    }
 }
 
 #[tokio::test]

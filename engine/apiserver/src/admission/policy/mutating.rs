@@ -5,13 +5,14 @@
 //! Source: https://github.com/kubernetes/apiserver/tree/master/pkg/admission/plugin/policy/mutating
 
 use coracle_expressions::{BUDGET, MATCH_CONDITIONS_BUDGET};
-use coracle_schema::{FieldIssue, PatchError, Schema, json_patch};
+use coracle_schema::{FieldIssue, PatchError, Schema, Syntax, json_patch};
 use serde_json::Value;
 
 use super::{Invocation, compiled::Mutation, invocations, not_shown};
 use crate::{
     admission::{Operation, Request, conditions::evaluate, facts::Facts, scaled::take},
     conversion,
+    decode::strict_error,
     object::meta_str,
     registry::Served,
     status::{Cause, Status},
@@ -51,7 +52,8 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value, round: &mut Round
         invocations(request, Some(object), "mutatingadmissionpolicies", "mutatingadmissionpolicybindings");
     let mut failures = Vec::new();
     for invocation in &all {
-        let failed = run(request, invocation, object, round).await?;
+        // Boxed: requests that no policy is about do not carry it.
+        let failed = Box::pin(run(request, invocation, object, round)).await?;
         if !invocation.policy.ignores_failure {
             failures
                 .extend(failed.into_iter().map(|failure| (text(invocation, &failure.why), failure.unusable)));
@@ -117,7 +119,7 @@ async fn run(
     let mut changed = None;
     let schema = facts.object().and_then(|object| schema(request, matched, object));
     for mutation in &policy.mutations {
-        match apply(invocation, mutation, params, &facts, schema.as_ref()) {
+        match apply(invocation, mutation, params, &facts, schema.as_ref())? {
             Ok(next) => {
                 facts.change(next.clone());
                 changed = Some(next);
@@ -131,7 +133,7 @@ async fn run(
         let changed = conversion::between(matched, &request.target.served, &changed)
             .await
             .map_err(|status| Status::internal(format!("failed to convert object: {}", status.message)))?;
-        take(request, object, changed);
+        take(request, object, changed)?;
     }
     Ok(failures)
 }
@@ -145,27 +147,34 @@ fn schema(request: &Request<'_>, matched: &Served, object: &Value) -> Option<Sch
     request.state.schema.schema(&part.gvk)
 }
 
-/// The object after a mutation, in the version that the policy names. Err: why there is none.
+/// The object after a mutation, in the version that the policy names. Inner Err: why there is none; the failure policy
+/// decides. What a JSON patch makes of an object must be one of its kind, whatever the failure policy.
 fn apply(
     invocation: &Invocation,
     mutation: &Mutation,
     params: Option<&Value>,
     facts: &Facts<'_>,
     schema: Option<&Schema>,
-) -> Result<Value, String> {
+) -> Result<Result<Value, String>, Status> {
     let activation = facts.activation(params, &invocation.policy.variables, BUDGET);
-    let value = evaluate(&activation, &mutation.source, &mutation.program).map_err(|(why, _)| why)?.to_json();
-    let (Some(change), Some(current)) = (value, facts.object()) else {
-        return Err(format!("expression '{}' gives nothing that can be applied", mutation.source));
+    let value = match evaluate(&activation, &mutation.source, &mutation.program) {
+        Ok(value) => value.to_json(),
+        Err((why, _)) => return Ok(Err(why)),
     };
-    let mut changed =
-        if mutation.is_patch { patch(current, &change)? } else { merge(schema, current, change)? };
-    if let Some(schema) = schema {
-        // Fields that the type does not have go, as a typed object would lose them.
-        let _ = schema.prune(&mut changed);
-        schema.default(&mut changed);
+    let (Some(change), Some(current)) = (value, facts.object()) else {
+        return Ok(Err(format!("expression '{}' gives nothing that can be applied", mutation.source)));
+    };
+    let changed = if mutation.is_patch { patch(current, &change) } else { merge(schema, current, change) };
+    let (mut changed, schema) = match (changed, schema) {
+        (Ok(changed), Some(schema)) => (changed, schema),
+        (changed, _) => return Ok(changed),
+    };
+    let unknown = schema.prune(&mut changed).map_err(Status::internal)?;
+    if let (Some(error), false) = (strict_error(&Syntax::default(), &unknown, false), schema.is_custom()) {
+        return Err(Status::internal(error));
     }
-    Ok(changed)
+    schema.default(&mut changed);
+    Ok(Ok(changed))
 }
 
 fn patch(current: &Value, operations: &Value) -> Result<Value, String> {

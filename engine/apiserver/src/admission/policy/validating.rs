@@ -55,7 +55,7 @@ pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(
     for invocation in
         invocations(request, object, "validatingadmissionpolicies", "validatingadmissionpolicybindings")
     {
-        for denial in judge(request, object, &invocation, &mut notes).await? {
+        for denial in Box::pin(judge(request, object, &invocation, &mut notes)).await? {
             let refuses = carry_out(request, &invocation, &denial);
             if refuses && first.is_none() {
                 first = Some((text(&invocation, &denial), denial.reason));

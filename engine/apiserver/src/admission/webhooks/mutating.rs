@@ -148,7 +148,7 @@ async fn ask(
         schema.default(&mut next);
     }
     let before = object.clone();
-    take(request, object, next);
+    take(request, object, next)?;
     asked.changed = *object != before;
     asked.patch = Some(patch);
     Ok(true)
