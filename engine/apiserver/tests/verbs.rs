@@ -507,7 +507,10 @@ async fn tables_and_metadata_only_forms_are_given_on_request() {
         let list =
             harness.ask_with("GET", &format!("{MAPS}?includeObject={include}"), &table, "").await.expect(200);
         assert_eq!(list["rows"][0]["object"]["kind"], kind);
+        assert!(list["rows"][0].get("object").is_some(), "{include}");
     }
+    let yaml = harness.ask_with("GET", MAPS, &[("accept", "application/yaml")], "").await;
+    assert!(yaml.code == 200 && !yaml.text.contains("kind: ConfigMap\n"), "{}", yaml.text);
 }
 
 #[tokio::test]

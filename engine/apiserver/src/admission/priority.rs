@@ -51,7 +51,8 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
     let Some(class) = object.filter(|class| class["globalDefault"] == true) else { return Ok(()) };
     match default_class(request).as_ref().map(object::name) {
         Some(other) if request.operation == Operation::Create || other != object::name(class) => {
-            let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
             Err(request.forbid(class, why))
         }
         _ => Ok(()),

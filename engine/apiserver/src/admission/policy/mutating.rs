@@ -193,6 +193,9 @@ fn merge(schema: Option<&Schema>, current: &Value, mut configuration: Value) -> 
             fields.insert(field.into(), current[field].clone());
         }
     }
+    if let Some(why) = schema.type_problem(&configuration) {
+        return Err(format!("error applying patch: failed to convert patch object to typed object: {why}"));
+    }
     let issues = schema.prune(&mut configuration).map_err(|error| {
         format!("error applying patch: failed to convert patch object to typed object: {error}")
     })?;
