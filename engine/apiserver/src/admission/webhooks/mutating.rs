@@ -87,7 +87,8 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value, round: &mut Round
             round.asked.push(id);
         }
     }
-    if !round.is_second && !(round.asked.is_empty() && round.again.is_empty()) {
+    let may_ask_again = !round.asked.is_empty() || !round.again.is_empty();
+    if may_ask_again && !round.is_second {
         round.left = object.clone();
     }
     Ok(())
