@@ -9,17 +9,21 @@ pub enum FieldIssue {
     Unknown { path: String },
     /// `duplicate field "spec.foo"`
     Duplicate { path: String },
+    /// Of the operations of a JSON patch: `json patch unknown field "[0].foo"`
+    OfPatch(Box<FieldIssue>),
 }
 
 impl FieldIssue {
     pub fn path(&self) -> &str {
-        let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self;
-        path
+        match self {
+            FieldIssue::Unknown { path } | FieldIssue::Duplicate { path } => path,
+            FieldIssue::OfPatch(issue) => issue.path(),
+        }
     }
 
     /// Puts an outer path before the issue's own: issues are found deep inside and carried outwards.
     pub(crate) fn prefix(&mut self, outer: fmt::Arguments<'_>) {
-        let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self;
+        let (FieldIssue::Unknown { path } | FieldIssue::Duplicate { path }) = self else { return };
         *path = if path.starts_with('[') { format!("{outer}{path}") } else { format!("{outer}.{path}") };
     }
 }
@@ -29,6 +33,7 @@ impl fmt::Display for FieldIssue {
         match self {
             FieldIssue::Unknown { path } => write!(f, "unknown field \"{path}\""),
             FieldIssue::Duplicate { path } => write!(f, "duplicate field \"{path}\""),
+            FieldIssue::OfPatch(issue) => write!(f, "json patch {issue}"),
         }
     }
 }
@@ -48,7 +53,10 @@ pub enum DecodeError {
 pub enum PatchError {
     #[error("{0}")]
     Invalid(String),
-    /// A JSON patch `test` failed or a path is missing: 422 on the stock server.
+    /// A path of a JSON patch is missing: 422 on the stock server.
     #[error("{0}")]
     NotApplicable(String),
+    /// A `test` of a JSON patch failed: 422 as well, but policies pass over the patch.
+    #[error("{0}")]
+    TestFailed(String),
 }

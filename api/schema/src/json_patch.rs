@@ -109,7 +109,7 @@ fn apply(target: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Res
         "test" => match lookup(target, path) {
             Some(found) if equal(found, &value()) => Ok(()),
             None if value().is_null() => Ok(()),
-            _ => not_applicable(format!("testing value {path} failed: test failed")),
+            _ => Err(PatchError::TestFailed(format!("testing value {path} failed: test failed"))),
         },
         other => not_applicable(format!("Unexpected kind: {other}")),
     }

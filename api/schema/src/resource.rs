@@ -13,6 +13,11 @@ impl GroupVersionKind {
     pub fn new(group: &str, version: &str, kind: &str) -> GroupVersionKind {
         GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
     }
+
+    /// As a stock server prints it: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
+    pub fn printed(&self) -> String {
+        format!("{}/{}, Kind={}", self.group, self.version, self.kind)
+    }
 }
 
 /// One served resource version, e.g. `apps/v1` `deployments`. Discovery documents are written from it.

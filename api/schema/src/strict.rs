@@ -10,6 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 use std::fmt::{self, Write};
 
 use crate::error::FieldIssue;
+use serde_json::Value;
 
 /// As many as the stock server keeps.
 const ISSUES_MAX: usize = 100;
@@ -20,6 +21,8 @@ pub struct Syntax {
     /// Every key in the order of the text, where one comes again. Empty for YAML.
     keys: Vec<Key>,
     lines: Vec<String>,
+    /// What is odd about the operations of a JSON patch.
+    operations: Vec<FieldIssue>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,12 +48,12 @@ impl Syntax {
             // It was read before.
             let _ = KeyWalk { keys: &mut keys, path: &mut path }.deserialize(&mut text);
         }
-        Syntax { form: Form::Json, keys, lines: Vec::new() }
+        Syntax { keys, ..Syntax::default() }
     }
 
     pub(crate) fn yaml(bytes: &[u8], again: bool) -> Syntax {
         let lines = if again { doubled_lines(bytes) } else { Vec::new() };
-        Syntax { form: Form::Yaml, keys: Vec::new(), lines }
+        Syntax { form: Form::Yaml, lines, ..Syntax::default() }
     }
 
     /// Nothing comes again.
@@ -68,6 +71,20 @@ impl Syntax {
         Syntax { form: Form::Patch, ..self }
     }
 
+    /// Of a text that is a JSON patch: what its operations say beside what is understood is told, the patched object's
+    /// own oddities after it.
+    pub fn of_json_patch(self, patch: &Value) -> Syntax {
+        let operations = patch.as_array().into_iter().flatten().enumerate();
+        let unknown = operations.flat_map(|(at, operation)| {
+            let keys = operation.as_object().into_iter().flat_map(serde_json::Map::keys);
+            let unknown = keys.filter(|key| !matches!(key.as_str(), "op" | "path" | "from" | "value"));
+            unknown.map(move |key| FieldIssue::Unknown { path: format!("[{at}].{key}") })
+        });
+        let issues = self.issues(unknown.collect(), false);
+        let operations = issues.into_iter().map(|issue| FieldIssue::OfPatch(Box::new(issue))).collect();
+        Syntax { form: Form::Patch, operations, ..Syntax::default() }
+    }
+
     /// `line 3: key "a" already set in map`
     pub fn lines(&self) -> &[String] {
         &self.lines
@@ -78,7 +95,7 @@ impl Syntax {
         if !is_custom && self.form != Form::Json {
             unknown.sort_by(|a, b| steps(a.path()).cmp(&steps(b.path())));
         }
-        let mut out = Vec::new();
+        let mut out = self.operations.clone();
         let is_typed = !is_custom && self.form == Form::Json;
         let paths: BTreeSet<&str> = unknown.iter().filter(|_| is_typed).map(FieldIssue::path).collect();
         let (mut said, mut hidden) = (BTreeSet::new(), None::<&str>);

@@ -189,14 +189,20 @@ pub fn validate_labels(labels: &Value, field: &str) -> Vec<Cause> {
 }
 
 fn labels_and_annotations(object: &Value) -> Vec<Cause> {
-    let mut found = validate_labels(&object["metadata"]["labels"], "metadata.labels");
-    let mut total_bytes = 0;
-    for (key, value) in object["metadata"]["annotations"].as_object().into_iter().flatten() {
-        found.extend(causes("metadata.annotations", key, qualified_name_problems(&key.to_lowercase())));
+    let metadata = &object["metadata"];
+    let mut found = validate_labels(&metadata["labels"], "metadata.labels");
+    found.extend(validate_annotations(&metadata["annotations"], "metadata.annotations"));
+    found
+}
+
+pub fn validate_annotations(annotations: &Value, field: &str) -> Vec<Cause> {
+    let (mut found, mut total_bytes) = (Vec::new(), 0);
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        found.extend(causes(field, key, qualified_name_problems(&key.to_lowercase())));
         total_bytes += key.len() + value.as_str().unwrap_or_default().len();
     }
     if total_bytes > ANNOTATIONS_MAX_BYTES {
-        found.push(Cause::too_long("metadata.annotations", ANNOTATIONS_MAX_BYTES));
+        found.push(Cause::too_long(field, ANNOTATIONS_MAX_BYTES));
     }
     found
 }

@@ -292,9 +292,7 @@ impl Status {
             // Stock servers name no scheme here unless basic auth exists; clients do not need one.
             response.headers_mut().remove(header::WWW_AUTHENTICATE);
         }
-        for warning in &self.warnings {
-            crate::http::resource::warn(&mut response, warning);
-        }
+        resource::warn(&mut response, &self.warnings);
         if let Some(seconds) =
             self.details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0)
         {

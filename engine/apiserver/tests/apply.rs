@@ -74,12 +74,41 @@ async fn what_is_not_an_apply_is_refused_with_the_stock_text() {
             "fieldManager=me",
             map("{}").replace(" data:", " date:"),
             500,
-            "failed to create typed patch object (default/a; v1, Kind=ConfigMap): .date: field not declared in schema",
+            "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .date: field not declared in schema",
+        ),
+        (
+            "fieldManager=me",
+            map("{k: 5}"),
+            500,
+            "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .data.k: expected string, got &value.valueUnstructured{Value:5}",
         ),
     ];
     for (query, body, code, text) in rows {
         let answer = apply(&harness, &one, query, &body).await;
         assert_eq!((answer.code, answer.message().as_str()), (code, text));
+    }
+    let containers = |inner: &str| {
+        format!(
+            "{{apiVersion: apps/v1, kind: Deployment, spec: {{template: {{spec: {{containers: {inner}}}}}}}}}"
+        )
+    };
+    let at = "failed to create typed patch object (default/d; apps/v1, Kind=Deployment): .spec.template.spec.containers";
+    for (inner, why) in [
+        ("{a: b}", ": expected list, got &{map[a:b]}"),
+        ("[{name: c, env: x}]", "[name=\"c\"].env: expected list, got &{x}"),
+        ("[{name: c, tty: 1, args: [1]}]", "[name=\"c\"].tty: expected boolean, got &{1}"),
+        (
+            "[{name: c, args: [a, true]}]",
+            "[name=\"c\"].args[1]: expected string, got &value.valueUnstructured{Value:true}",
+        ),
+        (
+            "[{name: c, ports: [{containerPort: \"80\"}]}]",
+            "[name=\"c\"].ports[containerPort=\"80\",protocol=\"TCP\"].containerPort: expected numeric (int or float), got string",
+        ),
+    ] {
+        let answer =
+            apply(&harness, &format!("{DEPLOYMENTS}/d"), "fieldManager=me", &containers(inner)).await;
+        assert_eq!((answer.code, answer.message()), (500, format!("{at}{why}")));
     }
     let forced = harness.ask("PATCH", &format!("{one}?force=true"), json!({})).await;
     assert!(forced.message().contains("may not be specified for non-apply patch"), "{}", forced.text);
@@ -120,4 +149,24 @@ async fn every_write_is_tracked_and_can_be_reset() {
     assert!(
         entries(&harness.ask("PATCH", &one, json!({"spec": {"paused": true}})).await.expect(200)).is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_kubectl_noted_on_the_clients_side_follows_what_it_applies_on_the_servers() {
+    let harness = Harness::start().await;
+    const NOTE: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let noted = json!({"metadata": {"name": "a", "annotations": {NOTE: "{}"}}, "data": {"k": "v"}});
+    harness.post(maps, noted).await.expect(201);
+    let config = "{kind: ConfigMap, apiVersion: v1, metadata: {name: a}, data: {x: \"<1>\", k: v}}";
+    let one = format!("{maps}/a");
+    let other = apply(&harness, &one, "fieldManager=other", config).await.expect(200);
+    assert_eq!(other["metadata"]["annotations"][NOTE], "{}");
+    let applied = apply(&harness, &one, "fieldManager=kubectl", config).await.expect(200);
+    let expected = "{\"apiVersion\":\"v1\",\"data\":{\"k\":\"v\",\"x\":\"\\u003c1\\u003e\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}\n";
+    assert_eq!(applied["metadata"]["annotations"][NOTE], expected);
+    // Where nothing was noted, nothing is.
+    let fresh = config.replace("name: a", "name: b");
+    let fresh = apply(&harness, &format!("{maps}/b"), "fieldManager=kubectl", &fresh).await.expect(201);
+    assert_eq!(fresh["metadata"].get("annotations"), None);
 }

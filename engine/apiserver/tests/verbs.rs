@@ -206,6 +206,9 @@ async fn doubled_fields_are_refused_or_warned_about_as_their_text_is_read() {
     let json = r#"{"foo": 1, "metadata": {"name": "a", "name": "d"}}"#;
     let patch = r#"{"data": {"a": "b", "a": "c"}}"#;
     let apply = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\n\"name\": \"d\",\n\"name\": \"d\"}}";
+    let operations = r#"[{"op": "add", "path": "/odd", "value": {"foo": 1}},
+        {"op": "add", "path": "/data", "foo": {"a": 1, "a": 2}, "value": {"a": "b"}, "op": "add"}]"#;
+    let odd = ["unknown field \"[1].foo\"", "duplicate field \"[1].op\""];
     let head = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: ";
     let line = "line 5: key \"name\" already set in map";
     let doubled = "duplicate field \"metadata.name\"";
@@ -234,6 +237,18 @@ async fn doubled_fields_are_refused_or_warned_about_as_their_text_is_read() {
             patch,
             "strict decoding error: duplicate field \"data.a\"".to_owned(),
             vec!["duplicate field \"data.a\""],
+        ),
+        (
+            "PATCH",
+            one.as_str(),
+            "application/json-patch+json",
+            operations,
+            format!("strict decoding error: json patch {}, json patch {}, unknown field \"odd\"", odd[0], odd[1]),
+            vec![
+                "json patch unknown field \"[1].foo\"",
+                "json patch duplicate field \"[1].op\"",
+                "unknown field \"odd\"",
+            ],
         ),
         (
             "PATCH",
@@ -492,7 +507,10 @@ async fn tables_and_metadata_only_forms_are_given_on_request() {
         let list =
             harness.ask_with("GET", &format!("{MAPS}?includeObject={include}"), &table, "").await.expect(200);
         assert_eq!(list["rows"][0]["object"]["kind"], kind);
+        assert!(list["rows"][0].get("object").is_some(), "{include}");
     }
+    let yaml = harness.ask_with("GET", MAPS, &[("accept", "application/yaml")], "").await;
+    assert!(yaml.code == 200 && !yaml.text.contains("kind: ConfigMap\n"), "{}", yaml.text);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod operation;
 mod place;
 mod remove;
 mod set;
+mod typed;
 
 pub use managers::{Author, Manager, Managers, Operation};
 pub use operation::{ApplyError, Conflict, conflict_message};

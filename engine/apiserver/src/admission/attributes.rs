@@ -6,8 +6,8 @@
 use coracle_schema::GroupVersionKind;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, Request, rules};
-use crate::{registry::Served, types::UserInfo};
+use super::{Asked, Operation, Request, rules};
+use crate::{options::FieldValidation, registry::Served, types::UserInfo};
 
 /// `matched` is the resource in the version of the rule that led here.
 pub fn describe(request: &Request<'_>, matched: &Served, object: Option<&Value>) -> Map<String, Value> {
@@ -69,8 +69,34 @@ fn options(request: &Request<'_>) -> Option<Value> {
         Operation::Connect => return None,
     };
     let mut out = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    let mut put = |field: &str, value: Value| {
+        if !value.is_null() && value != "" {
+            out[field] = value;
+        }
+    };
     if request.dry_run {
-        out["dryRun"] = json!(["All"]);
+        put("dryRun", json!(["All"]));
+    }
+    match request.asked {
+        Asked::Write(options) => {
+            put("fieldManager", options.field_manager.as_str().into());
+            // What is not said is `Warn`.
+            if options.field_validation != FieldValidation::Warn {
+                put("fieldValidation", format!("{:?}", options.field_validation).into());
+            }
+        }
+        Asked::Delete(options) => {
+            put("gracePeriodSeconds", options.grace_period_seconds.into());
+            put("orphanDependents", options.orphan_dependents.into());
+            put("propagationPolicy", options.propagation.map(|own| format!("{own:?}")).into());
+            let preconditions = [("uid", &options.uid), ("resourceVersion", &options.resource_version)];
+            let given = preconditions.into_iter().filter_map(|(field, own)| Some((field, own.as_deref()?)));
+            let given: Map<String, Value> = given.map(|(field, own)| (field.into(), own.into())).collect();
+            if !given.is_empty() {
+                put("preconditions", given.into());
+            }
+        }
+        Asked::Plain(_) => {}
     }
     Some(out)
 }

@@ -9,7 +9,10 @@ use super::{
     Request,
     facts::{Facts, Known, environment},
 };
-use crate::{registry::Served, status::Cause};
+use crate::{
+    registry::Served,
+    status::{Cause, Status},
+};
 
 #[derive(Debug, Default)]
 pub struct Conditions {
@@ -61,19 +64,19 @@ impl Conditions {
         self.all.is_empty()
     }
 
-    /// For webhooks: whether the request, in the version of `matched`, is one that they are about. Err: what went wrong,
-    /// where the failure policy is to fail.
-    pub fn hold_for(
+    /// For webhooks: whether the request, in the version of `matched`, is one that they are about. Inner Err: what went
+    /// wrong, where the failure policy is to fail.
+    pub async fn hold_for(
         &self,
         request: &Request<'_>,
         matched: &Served,
         object: Option<&Value>,
-    ) -> Result<bool, String> {
+    ) -> Result<Result<bool, String>, Status> {
         if self.all.is_empty() {
-            return Ok(true);
+            return Ok(Ok(true));
         }
-        let facts = Facts::new(request, matched, object).map_err(|status| status.message)?;
-        self.hold(&facts.activation(None, &[], MATCH_CONDITIONS_BUDGET))
+        let facts = Facts::new(request, matched, object).await?;
+        Ok(self.hold(&facts.activation(None, &[], MATCH_CONDITIONS_BUDGET)))
     }
 
     /// One that is false decides, whatever went wrong with others.

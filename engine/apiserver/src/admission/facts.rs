@@ -11,9 +11,10 @@ use coracle_expressions::{
 use coracle_store::{Key, Resource};
 use serde_json::Value;
 
-use super::{Operation, Request, attributes, rules};
+use super::{Operation, Request, attributes, rules, scaled::seen};
 use crate::{
     authz::Attributes,
+    conversion,
     registry::Served,
     status::{GroupResource, Status},
     types::{State, UserInfo},
@@ -114,7 +115,7 @@ fn namespace_type() -> Type {
     Type::object("kubernetes.Namespace", [("metadata", metadata), ("spec", spec), ("status", status)])
 }
 
-/// Of one request, in the version that a rule names.
+/// Of one request, in the version that a rule names. The object may be changed between two looks at it.
 pub struct Facts<'a> {
     object: Option<Cow<'a, Value>>,
     old: Option<Cow<'a, Value>>,
@@ -125,17 +126,20 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// `object` is in the version of the request; absent for deletions.
-    pub fn new(
+    /// `object` is in the version of the request; absent for deletions. Where another version is named, whoever converts
+    /// the resource is asked.
+    pub async fn new(
         request: &Request<'a>,
         matched: &Served,
         object: Option<&'a Value>,
     ) -> Result<Facts<'a>, Status> {
         let target = request.target;
         let own = &target.served;
-        let convert = |object: &'a Value| match own.api.gvk == matched.api.gvk {
-            true => Cow::Borrowed(object),
-            false => Cow::Owned(rules::convert(own, matched, object)),
+        let convert = async |object: Option<&'a Value>| match object.map(|object| seen(request, object)) {
+            Some(object) if own.api.gvk != matched.api.gvk => {
+                conversion::between(own, matched, &object).await.map(|object| Some(Cow::Owned(object)))
+            }
+            object => Ok(object),
         };
         let verb = match request.operation {
             Operation::Create => "create",
@@ -153,8 +157,8 @@ impl<'a> Facts<'a> {
             path: None,
         };
         Ok(Facts {
-            object: object.map(convert),
-            old: request.old.map(convert),
+            object: convert(object).await?,
+            old: convert(request.old).await?,
             request: Value::Object(attributes::describe(request, matched, object)),
             namespace: namespace(request)?,
             authority: Asker { state: request.state, user: request.user },
@@ -164,6 +168,10 @@ impl<'a> Facts<'a> {
 
     pub fn object(&self) -> Option<&Value> {
         self.object.as_deref()
+    }
+
+    pub fn change(&mut self, object: Value) {
+        self.object = Some(Cow::Owned(object));
     }
 
     /// For expressions of [`environment`].

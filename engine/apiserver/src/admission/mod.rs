@@ -20,6 +20,7 @@ mod priority;
 mod resource_quota;
 pub mod rules;
 mod runtime_class;
+mod scaled;
 mod service_account;
 mod storage_class;
 mod storage_protection;
@@ -38,6 +39,7 @@ use crate::{
     audit,
     metrics::{Clock, Step},
     object,
+    options::{DeleteOptions, WriteOptions},
     status::Status,
     types::{State, UserInfo},
     verbs::Target,
@@ -52,6 +54,25 @@ pub enum Operation {
     Connect,
 }
 
+/// The options of a request.
+#[derive(Clone, Copy)]
+pub enum Asked<'a> {
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
+    /// Nothing but whether it is a dry run.
+    Plain(bool),
+}
+
+impl Asked<'_> {
+    fn dry_run(self) -> bool {
+        match self {
+            Asked::Write(options) => options.dry_run,
+            Asked::Delete(options) => options.dry_run,
+            Asked::Plain(dry_run) => dry_run,
+        }
+    }
+}
+
 /// What a plugin sees.
 pub struct Request<'a> {
     pub state: &'a State,
@@ -61,6 +82,7 @@ pub struct Request<'a> {
     /// The stored object that is updated or deleted.
     pub old: Option<&'a Value>,
     pub dry_run: bool,
+    asked: Asked<'a>,
     warnings: Mutex<Vec<String>>,
     /// What is held for the object until it is known whether it was written.
     reservations: Mutex<Vec<resource_quota::Reservation>>,
@@ -73,7 +95,7 @@ impl<'a> Request<'a> {
         target: &'a Target,
         operation: Operation,
         old: Option<&'a Value>,
-        dry_run: bool,
+        asked: Asked<'a>,
     ) -> Request<'a> {
         Request {
             state,
@@ -81,7 +103,8 @@ impl<'a> Request<'a> {
             target,
             operation,
             old,
-            dry_run,
+            dry_run: asked.dry_run(),
+            asked,
             warnings: Mutex::default(),
             reservations: Mutex::default(),
         }
@@ -93,9 +116,19 @@ impl<'a> Request<'a> {
         &*api.gvk.group == group && &*api.plural == plural && self.target.subresource.is_empty()
     }
 
-    /// Adds a text for a `Warning` header of the answer.
+    /// Adds a text for a `Warning` header of the answer. What is said again (a webhook is asked twice, another name is
+    /// generated) is told once.
     pub fn warn(&self, text: impl Into<String>) {
-        self.warnings.lock().push(text.into());
+        let (text, mut warnings) = (text.into(), self.warnings.lock());
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// An error of the request: its client hears the warnings all the same.
+    pub fn refused(&self, mut status: Status) -> Status {
+        status.warnings.append(&mut self.warnings.lock());
+        status
     }
 
     /// The refusal of the request by a plugin. While the name is still to be generated, its start stands for it.
@@ -139,6 +172,7 @@ const MUTATING: &[(Plugin, Mutator)] = &[
 const VALIDATING: &[(Option<Plugin>, Validator)] = &[
     (Some(Plugin::NamespaceLifecycle), namespace_lifecycle::validate),
     (Some(Plugin::LimitRanger), limit_range::validate),
+    (Some(Plugin::Priority), priority::validate),
     (Some(Plugin::NodeRestriction), node_restriction::validate),
     (Some(Plugin::CertificateApproval), certificates::approval),
     (Some(Plugin::CertificateSigning), certificates::signing),
@@ -156,29 +190,31 @@ pub async fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), Sta
     let mut clock = Clock::start(request, Step::Admit);
     let outcome = mutators(request, object, &mut clock).await;
     clock.end(outcome.is_err());
-    outcome.map_err(|status| status.with_warnings(request.take_warnings()))
+    outcome.map_err(|status| request.refused(status))
 }
 
 async fn mutators(request: &Request<'_>, object: &mut Value, clock: &mut Clock<'_>) -> Result<(), Status> {
     const WEBHOOKS: Option<Plugin> = Some(Plugin::MutatingAdmissionWebhook);
+    const POLICIES: Option<Plugin> = Some(Plugin::MutatingAdmissionPolicy);
     let waited = service_account::wait_for_default(request, object).await;
     clock.lap(None, waited)?;
-    own_mutators(request, object, clock)?;
-    let asked = webhooks::mutate(request, object, None).await;
-    if let Some(first) = clock.lap(WEBHOOKS, asked)? {
-        // A webhook changed the object: what this server adds may be another now.
-        own_mutators(request, object, clock)?;
-        let asked = webhooks::mutate(request, object, Some(first)).await;
-        clock.lap(WEBHOOKS, asked)?;
+    let mut policies = policy::mutating::Round::default();
+    let mut asked = webhooks::Round::default();
+    loop {
+        for (plugin, admit) in MUTATING {
+            clock.lap(Some(*plugin), admit(request, object))?;
+        }
+        let changed = policy::mutating::mutate(request, object, &mut policies).await;
+        clock.lap(POLICIES, changed)?;
+        let changed = webhooks::mutate(request, object, &mut asked).await;
+        clock.lap(WEBHOOKS, changed)?;
+        if asked.is_second || !(policies.ran || asked.changed) {
+            return Ok(());
+        }
+        // Others changed the object: what this server adds may be another now. Once: there is no third round.
+        policies.is_second = true;
+        asked.is_second = true;
     }
-    Ok(())
-}
-
-fn own_mutators(request: &Request<'_>, object: &mut Value, clock: &mut Clock<'_>) -> Result<(), Status> {
-    for (plugin, admit) in MUTATING {
-        clock.lap(Some(*plugin), admit(request, object))?;
-    }
-    clock.lap(Some(Plugin::MutatingAdmissionPolicy), policy::mutating::mutate(request, object))
 }
 
 /// `object` is absent for deletions.
@@ -186,7 +222,7 @@ pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(
     let mut clock = Clock::start(request, Step::Validate);
     let outcome = validators(request, object, &mut clock).await;
     clock.end(outcome.is_err());
-    outcome.map_err(|status| status.with_warnings(request.take_warnings()))
+    outcome.map_err(|status| request.refused(status))
 }
 
 async fn validators(
@@ -197,7 +233,8 @@ async fn validators(
     for (plugin, validate) in VALIDATING {
         clock.lap(*plugin, validate(request, object))?;
     }
-    clock.lap(Some(Plugin::ValidatingAdmissionPolicy), policy::validating::validate(request, object))?;
+    let judged = policy::validating::validate(request, object).await;
+    clock.lap(Some(Plugin::ValidatingAdmissionPolicy), judged)?;
     let asked = webhooks::validate(request, object).await;
     clock.lap(Some(Plugin::ValidatingAdmissionWebhook), asked)?;
     // Last: what is charged is written next.

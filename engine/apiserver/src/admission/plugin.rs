@@ -78,8 +78,8 @@ impl Plugin {
             Plugin::CertificateApproval
             | Plugin::CertificateSigning
             | Plugin::PersistentVolumeClaimResize => &[Update],
-            Plugin::MutatingAdmissionPolicy
-            | Plugin::MutatingAdmissionWebhook
+            Plugin::MutatingAdmissionPolicy => &[Create, Update, Connect],
+            Plugin::MutatingAdmissionWebhook
             | Plugin::ValidatingAdmissionPolicy
             | Plugin::ValidatingAdmissionWebhook => &[Create, Update, Delete, Connect],
         };

@@ -1,11 +1,11 @@
-//! Priority: a pod's `priorityClassName` becomes `priority` and `preemptionPolicy`.
+//! Priority: a pod's `priorityClassName` becomes `priority` and `preemptionPolicy`; one class at most is the default.
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/priority/admission.go
 
 use serde_json::Value;
 
 use super::{Operation, Request};
-use crate::{registry::store_resource, status::Status};
+use crate::{object, registry::store_resource, status::Status};
 
 pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     if request.operation != Operation::Create || !request.is("", "pods") || !pod["spec"].is_object() {
@@ -41,6 +41,22 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     spec["priority"] = value.into();
     spec["preemptionPolicy"] = policy.into();
     Ok(())
+}
+
+pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
+    let writes = matches!(request.operation, Operation::Create | Operation::Update);
+    if !writes || !request.is("scheduling.k8s.io", "priorityclasses") {
+        return Ok(());
+    }
+    let Some(class) = object.filter(|class| class["globalDefault"] == true) else { return Ok(()) };
+    match default_class(request).as_ref().map(object::name) {
+        Some(other) if request.operation == Operation::Create || other != object::name(class) => {
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(request.forbid(class, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn named(request: &Request<'_>, pod: &Value, name: &str) -> Result<Value, Status> {

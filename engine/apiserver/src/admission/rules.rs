@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::{Operation, Request};
 use crate::{
-    conversion,
     object::{self, strings},
     registry::Served,
     selector::LabelSelector,
@@ -94,8 +93,7 @@ impl Matcher {
         if self.is_exempt(request) {
             return Ok(None);
         }
-        let named = |served: &Served| self.rules.iter().any(|rule| rule.matches(request, object, served));
-        let Some(served) = self.version(request, named) else { return Ok(None) };
+        let Some(served) = self.version(request, object, &self.rules) else { return Ok(None) };
         let selected = !self.excludes(request, object)
             && self.selects_object(request, object)
             && self.selects_namespace(request, object)?;
@@ -104,10 +102,7 @@ impl Matcher {
 
     /// As [`Matcher::matches`], for a binding: no rules are no restriction.
     pub fn narrows(&self, request: &Request<'_>, object: Option<&Value>) -> Result<bool, Status> {
-        let named = |served: &Served| {
-            self.rules.is_empty() || self.rules.iter().any(|rule| rule.matches(request, object, served))
-        };
-        Ok(self.version(request, named).is_some()
+        Ok((self.rules.is_empty() || self.version(request, object, &self.rules).is_some())
             && !self.excludes(request, object)
             && self.selects_object(request, object)
             && self.selects_namespace(request, object)?)
@@ -118,12 +113,13 @@ impl Matcher {
         &*api.gvk.group == "admissionregistration.k8s.io" && EXEMPT.contains(&&*api.plural)
     }
 
-    fn version(&self, request: &Request<'_>, fits: impl Fn(&Served) -> bool) -> Option<Arc<Served>> {
+    /// Of several rules for other versions than the request's, the first one decides.
+    fn version(&self, request: &Request<'_>, object: Option<&Value>, rules: &[Rule]) -> Option<Arc<Served>> {
         let own = &request.target.served;
-        if fits(own) {
+        if rules.iter().any(|rule| rule.matches(request, object, own)) {
             return Some(own.clone());
         }
-        if self.exact {
+        if self.exact || rules.is_empty() {
             return None;
         }
         let subresource = request.target.subresource.as_str();
@@ -133,12 +129,13 @@ impl Matcher {
                 && other.api.gvk != own.api.gvk
                 && (subresource.is_empty() || other.subresource(subresource).is_some())
         };
-        others.iter().filter(is_other).find(|other| fits(other)).cloned()
+        let others: Vec<_> = others.iter().filter(is_other).collect();
+        let fitting = |rule: &Rule| others.iter().find(|other| rule.matches(request, object, other));
+        rules.iter().find_map(fitting).map(|other| Arc::clone(other))
     }
 
     fn excludes(&self, request: &Request<'_>, object: Option<&Value>) -> bool {
-        let named = |served: &Served| self.excluded.iter().any(|rule| rule.matches(request, object, served));
-        !self.excluded.is_empty() && self.version(request, named).is_some()
+        self.version(request, object, &self.excluded).is_some()
     }
 
     fn selects_object(&self, request: &Request<'_>, object: Option<&Value>) -> bool {
@@ -180,16 +177,6 @@ pub fn name<'a>(request: &'a Request<'_>, object: Option<&'a Value>) -> &'a str 
         "" => object.map(object::name).unwrap_or_default(),
         name => name,
     }
-}
-
-/// The object of a request in another version of its resource.
-pub fn convert(from: &Served, to: &Served, object: &Value) -> Value {
-    let mut object = object.clone();
-    if from.api.gvk != to.api.gvk {
-        conversion::to_storage(from, &mut object);
-        conversion::from_storage(to, &mut object);
-    }
-    object
 }
 
 impl Operation {

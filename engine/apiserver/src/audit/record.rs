@@ -76,6 +76,11 @@ impl Record {
     /// The first value of a key stays.
     pub fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let key = key.into();
+        // It repeats parts of the body.
+        let is_patch = key.starts_with("patch.webhook.admission.k8s.io/");
+        if is_patch && self.level < Level::Request {
+            return;
+        }
         if self.annotations.iter().all(|(known, _)| *known != key) {
             self.annotations.push((key, value.into()));
         }

@@ -9,19 +9,19 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    metadata::validate_labels,
-    object::strings,
-    outbound::{Hook, Outbound},
+    metadata::{validate_annotations, validate_labels},
+    outbound::{Hook, Outbound, review_version},
     status::{Status, quote},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-const REVIEW: (&str, &str) = ("apiextensions.k8s.io/v1", "ConversionReview");
+const KIND: &str = "ConversionReview";
 
 /// Who converts the objects of a definition.
 pub struct Conversion {
     hook: Hook,
-    speaks_v1: bool,
+    /// The first of `conversionReviewVersions` that this server knows.
+    version: Option<&'static str>,
     outbound: Arc<Outbound>,
 }
 
@@ -35,7 +35,7 @@ impl Conversion {
         let webhook = &conversion["webhook"];
         Some(Arc::new(Conversion {
             hook: Hook::of(&webhook["clientConfig"]),
-            speaks_v1: strings(&webhook["conversionReviewVersions"]).contains(&"v1"),
+            version: review_version(&webhook["conversionReviewVersions"]),
             outbound: outbound.clone(),
         }))
     }
@@ -50,40 +50,43 @@ impl Conversion {
             first["kind"].as_str().unwrap_or_default()
         );
         let failed = |why: String| Status::new(500, "", format!("{who} {why}"));
-        let converted = self.ask(&others, wanted).await.map_err(|why| failed(format!("failed: {why}")))?;
+        let version = self.version;
+        let version =
+            version.ok_or_else(|| Status::new(500, "", "no supported conversion review versions"))?;
+        let converted =
+            self.ask(version, &others, wanted).await.map_err(|why| failed(format!("failed: {why}")))?;
         if converted.len() != others.len() {
             let (got, expected) = (converted.len(), others.len());
             return Err(failed(format!("returned {got} objects, expected {expected}")));
         }
-        let mut converted = converted.into_iter().enumerate();
+        let mut converted = converted.into_iter();
         let mut out = Vec::with_capacity(objects.len());
         for object in objects {
             let next = if object["apiVersion"] == wanted { None } else { converted.next() };
             out.push(match next {
                 None => object,
-                Some((at, next)) => accept(&object, next, wanted, at).map_err(&failed)?,
+                Some(next) => accept(&object, next, wanted).map_err(&failed)?,
             });
         }
         Ok(out)
     }
 
-    async fn ask(&self, objects: &[&Value], wanted: &str) -> Result<Vec<Value>, String> {
-        if !self.speaks_v1 {
-            return Err("it accepts no known version of ConversionReview (v1)".into());
-        }
+    async fn ask(&self, version: &str, objects: &[&Value], wanted: &str) -> Result<Vec<Value>, String> {
+        let review_version = format!("apiextensions.k8s.io/{version}");
         let uid = uuid::Uuid::new_v4().to_string();
         let question = json!({
-            "kind": REVIEW.1,
-            "apiVersion": REVIEW.0,
+            "kind": KIND,
+            "apiVersion": review_version,
             "request": {"uid": uid, "desiredAPIVersion": wanted, "objects": objects},
         });
         let mut review = self.outbound.post(&self.hook, TIMEOUT, &question).await?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        if review["apiVersion"] != REVIEW.0 || review["kind"] != REVIEW.1 {
+        // The older version never looked at who answers what.
+        let is_strict = version == "v1";
+        if is_strict && (review["apiVersion"] != review_version || review["kind"] != KIND) {
             let (version, kind) = (text(&review["apiVersion"]), text(&review["kind"]));
             return Err(format!(
-                "expected webhook response of {}, Kind={}, got {version}, Kind={kind}",
-                REVIEW.0, REVIEW.1
+                "expected webhook response of {review_version}, Kind={KIND}, got {version}, Kind={kind}"
             ));
         }
         let response = &mut review["response"];
@@ -91,7 +94,7 @@ impl Conversion {
             return Err("no response provided".into());
         }
         let own = text(&response["uid"]);
-        if own != uid {
+        if is_strict && own != uid {
             return Err(format!("expected response.uid={}, got {}", quote(&uid), quote(&own)));
         }
         let status = text(&response["result"]["status"]);
@@ -110,54 +113,92 @@ impl Conversion {
 }
 
 /// The converted object with the metadata of the original one, or what is wrong with it.
-fn accept(original: &Value, mut converted: Value, wanted: &str, at: usize) -> Result<Value, String> {
-    let invalid = |why: String| format!("returned invalid converted object at index {at}: {why}");
+fn accept(original: &Value, mut converted: Value, wanted: &str) -> Result<Value, String> {
     let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
-    let version = text(&converted, "apiVersion");
-    if version != wanted {
-        return Err(invalid(format!("invalid groupVersion (expected {wanted}, received {version})")));
+    let kind = text(original, "kind");
+    for (what, expected, received) in [
+        ("groupVersion", wanted, text(&converted, "apiVersion")),
+        ("kind", kind.as_str(), text(&converted, "kind")),
+    ] {
+        if expected != received {
+            return Err(format!(
+                "returned invalid object at index 0: invalid {what} (expected {expected}, received {received})"
+            ));
+        }
     }
     let same = |what: &str, own: String, other: String| {
         if own == other {
             Ok(())
         } else {
-            Err(invalid(format!("must have the same {what}: {own} != {other}")))
+            Err(format!("returned invalid object: must have the same {what}: {own} != {other}"))
         }
     };
-    same("kind", text(original, "kind"), text(&converted, "kind"))?;
     for (what, field) in [("name", "name"), ("namespace", "namespace"), ("UID", "uid")] {
         same(what, text(&original["metadata"], field), text(&converted["metadata"], field))?;
     }
     let metadata = metadata(&original["metadata"], &converted["metadata"])
-        .map_err(|why| format!("returned invalid metadata in object at index {at}: {why}"))?;
+        .map_err(|why| format!("returned invalid metadata: {why}"))?;
     converted["metadata"] = metadata.into();
     Ok(converted)
 }
 
 fn metadata(original: &Value, converted: &Value) -> Result<Map<String, Value>, String> {
-    let Some(given) = converted.as_object() else {
-        return Err("missing metadata in converted object".into());
+    let given = match converted {
+        Value::Object(given) => given,
+        Value::Null => return Err("missing metadata in converted object".into()),
+        other => return Err(format!("invalid metadata of type {} in converted object", go_type(other))),
     };
     let mut out = original.as_object().cloned().unwrap_or_default();
     for field in ["labels", "annotations"] {
-        match given.get(field) {
-            None | Some(Value::Null) => drop(out.shift_remove(field)),
-            Some(Value::Object(entries)) if entries.values().all(Value::is_string) => {
-                let mut causes = Vec::new();
-                if field == "labels" {
-                    causes = validate_labels(&given[field], "metadata.labels");
-                }
-                if let Some(cause) = causes.first() {
-                    return Err(format!("invalid metadata.{field} in converted object: {cause}"));
-                }
-                out.insert(field.into(), given[field].clone());
+        let entries = match given.get(field) {
+            None | Some(Value::Null) => {
+                out.shift_remove(field);
+                continue;
             }
-            Some(_) => {
-                return Err(format!("invalid metadata.{field} in converted object: not a map of strings"));
+            Some(Value::Object(entries)) => entries,
+            Some(other) => {
+                return Err(format!(
+                    "invalid metadata.{field} of type {} in converted object",
+                    go_type(other)
+                ));
+            }
+        };
+        if let Some((key, value)) = entries.iter().find(|(_, value)| !value.is_string()) {
+            let kind = go_type(value);
+            return Err(format!(
+                "metadata.{field}[{key}] must be a string, but is {kind} in converted object"
+            ));
+        }
+        // What the webhook left as it was is not judged.
+        let causes = match (out.get(field) == Some(&given[field]), field) {
+            (true, _) => Vec::new(),
+            (false, "labels") => validate_labels(&given[field], "metadata.labels"),
+            (false, _) => validate_annotations(&given[field], "metadata.annotation"),
+        };
+        match &causes[..] {
+            [] => {}
+            [one] => return Err(one.to_string()),
+            all => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                return Err(format!("[{}]", all.join(", ")));
             }
         }
+        out.insert(field.into(), given[field].clone());
     }
     Ok(out)
+}
+
+/// Of decoded JSON, as Go prints it.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }
 
 #[cfg(test)]
@@ -172,24 +213,24 @@ mod tests {
             |metadata: Value| json!({"kind": "A", "apiVersion": "x/v2", "metadata": metadata, "spec": 1});
         let good = with(json!({"name": "n", "uid": "u", "annotations": {"k": "v"}, "finalizers": []}));
         assert_eq!(
-            accept(&original, good, "x/v2", 0).expect("accepted"),
+            accept(&original, good, "x/v2").expect("accepted"),
             with(json!({"name": "n", "uid": "u", "finalizers": ["f"], "annotations": {"k": "v"}}))
         );
         for (object, why) in [
             (
                 with(json!({"name": "m", "uid": "u"})),
-                "returned invalid converted object at index 0: must have the same name: n != m",
+                "returned invalid object: must have the same name: n != m",
             ),
             (
                 json!({"kind": "A", "apiVersion": "x/v3", "metadata": {}}),
-                "returned invalid converted object at index 0: invalid groupVersion (expected x/v2, received x/v3)",
+                "returned invalid object at index 0: invalid groupVersion (expected x/v2, received x/v3)",
             ),
             (
                 with(json!({"name": "n", "uid": "u", "labels": {"a": 1}})),
-                "returned invalid metadata in object at index 0: invalid metadata.labels in converted object: not a map of strings",
+                "returned invalid metadata: metadata.labels[a] must be a string, but is int64 in converted object",
             ),
         ] {
-            assert_eq!(accept(&original, object, "x/v2", 0).expect_err("refused"), why);
+            assert_eq!(accept(&original, object, "x/v2").expect_err("refused"), why);
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Custom {
     pub conversion: Option<Arc<Conversion>>,
     /// Objects may be stored in an older version.
     pub mixed: bool,
+    /// What every use of the version is told: it is to be left.
+    pub deprecation: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -82,6 +82,10 @@ fn one(
         has_status,
         conversion,
         terminating: is_deleting(definition),
+        deprecation: (version["deprecated"] == true).then(|| match version["deprecationWarning"].as_str() {
+            Some(text) => text.to_owned(),
+            None => format!("{group}/{} {kind} is deprecated", gvk.version),
+        }),
         mixed: stored.iter().any(|version| **version != *storage.version),
     };
     Some(Served {

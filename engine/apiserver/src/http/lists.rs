@@ -101,7 +101,15 @@ fn as_protobuf(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Resu
 fn as_yaml(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Result<Response, Status> {
     let presenter = Presenter::new(served, accepted);
     let (mut list, field) = frame(&presenter, listed.metadata());
-    let item = |object: &Arc<Object>| verbs::decode_as(served, object).map(|value| presenter.item(value));
-    list[field] = listed.objects.iter().map(item).collect::<Result<Value, _>>()?;
+    let item = |object: &Arc<Object>| {
+        let mut item = presenter.item(verbs::decode_as(served, object)?);
+        // What the list says of all.
+        if presenter.form == Form::Object && served.custom.is_none() {
+            crate::object::remove(&mut item, "kind");
+            crate::object::remove(&mut item, "apiVersion");
+        }
+        Ok(item)
+    };
+    list[field] = listed.objects.iter().map(item).collect::<Result<Value, Status>>()?;
     resource::encode(accepted.encoding, StatusCode::OK, &list)
 }

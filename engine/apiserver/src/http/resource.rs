@@ -26,13 +26,13 @@ const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "
 
 /// Kinds that are to be left, with the text that tells so at every use.
 /// Source: https://kubernetes.io/docs/reference/using-api/deprecation-policy/
-fn deprecation(info: &RequestInfo) -> Option<&'static str> {
+fn deprecation<'a>(info: &RequestInfo, served: Option<&'a Served>) -> Option<&'a str> {
     match (&*info.group, &*info.resource) {
         ("", "endpoints") => {
             Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         }
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-        _ => None,
+        _ => served?.custom.as_ref()?.deprecation.as_deref(),
     }
 }
 
@@ -42,21 +42,29 @@ pub async fn serve(
     info: RequestInfo,
     request: Request,
 ) -> Result<Response, Status> {
-    let deprecation = deprecation(&info);
-    let mut response = route(state, user, info, request).await?;
-    if let Some(text) = deprecation {
-        warn(&mut response, text);
+    let served = state.resources.get(&info.group, &info.version, &info.resource);
+    let deprecation = deprecation(&info, served.as_deref()).map(String::from);
+    let answer = route(state, user, info, served, request).await;
+    let Some(text) = deprecation else { return answer };
+    match answer {
+        Ok(mut response) => {
+            warn(&mut response, &[text]);
+            Ok(response)
+        }
+        Err(mut status) => {
+            status.warnings.insert(0, text);
+            Err(status)
+        }
     }
-    Ok(response)
 }
 
 async fn route(
     state: Arc<State>,
     user: UserInfo,
     info: RequestInfo,
+    served: Option<Arc<Served>>,
     request: Request,
 ) -> Result<Response, Status> {
-    let served = state.resources.get(&info.group, &info.version, &info.resource);
     let served = served.ok_or_else(Status::unknown_path)?;
     if !info.namespace.is_empty() && !served.api.namespaced && info.resource != "namespaces" {
         return Err(Status::unknown_path());
@@ -288,7 +296,7 @@ async fn delete(
     } else {
         respond(&target.served, accepted, StatusCode::OK, answer)?
     };
-    warnings.iter().for_each(|text| warn(&mut response, text));
+    warn(&mut response, &warnings);
     Ok(response)
 }
 
@@ -309,16 +317,34 @@ async fn delete_collection(
 pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
     let code = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = respond(served, accepted, code, outcome.answer)?;
-    for warning in outcome.warnings {
-        warn(&mut response, &warning);
-    }
+    warn(&mut response, &outcome.warnings);
     Ok(response)
 }
 
-pub fn warn(response: &mut Response, text: &str) {
-    let text = format!("299 - {}", crate::status::quote(text));
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().append(header::WARNING, value);
+/// More characters of warnings than this are not sent: each is cut then, and the last ones are left out.
+const MAX_WARNINGS: usize = 4096;
+const MAX_CUT_WARNING: usize = 256;
+
+/// As `Warning` headers. A text of several lines fits into none.
+/// Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
+pub fn warn(response: &mut Response, texts: &[String]) {
+    let length = |text: &String| text.chars().count();
+    let max =
+        if texts.iter().map(length).sum::<usize>() > MAX_WARNINGS { MAX_CUT_WARNING } else { MAX_WARNINGS };
+    let mut written = 0;
+    for (at, text) in texts.iter().enumerate() {
+        if written >= MAX_WARNINGS {
+            return;
+        }
+        if text.is_empty() || text.contains(char::is_control) || texts[..at].contains(text) {
+            continue;
+        }
+        let text: String = text.chars().take(max).collect();
+        written += length(&text);
+        let header = format!("299 - {}", crate::status::quote(&text));
+        if let Ok(value) = HeaderValue::from_bytes(header.as_bytes()) {
+            response.headers_mut().append(header::WARNING, value);
+        }
     }
 }
 

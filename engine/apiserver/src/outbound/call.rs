@@ -11,12 +11,19 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::{Outbound, Peer, Trust};
-use crate::{status::quote, types::body_from};
+use crate::{object::strings, status::quote, types::body_from};
 
 /// An answer holds an object or a patch of one; of a list's conversion, many.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// How much of an answer that is none is quoted.
 const MAX_QUOTED_BYTES: usize = 2048;
+
+/// The first version of a review that a webhook accepts and that this server speaks.
+pub fn review_version(accepted: &Value) -> Option<&'static str> {
+    strings(accepted)
+        .into_iter()
+        .find_map(|own| ["v1", "v1beta1"].into_iter().find(|version| *version == own))
+}
 
 /// A `clientConfig`: where a webhook is and whom to believe.
 #[derive(Clone, Debug)]
@@ -86,7 +93,7 @@ impl Outbound {
 }
 
 fn read_answer(code: StatusCode, bytes: &Bytes) -> Result<Value, String> {
-    let value: Result<Value, _> = serde_json::from_slice(bytes);
+    let value = coracle_schema::parse_json(bytes).map(|(value, _)| value);
     if code.is_success() {
         return match value {
             Ok(value) if value.is_object() => Ok(value),

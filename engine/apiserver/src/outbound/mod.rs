@@ -28,7 +28,7 @@ use tokio_rustls::TlsConnector;
 use self::connect::{Connector, DialError, Names};
 use crate::types::Body;
 
-pub use call::{Hook, go_error};
+pub use call::{Hook, go_error, review_version};
 pub use tls::{ClientIdentity, Trust, bundle_problem};
 
 /// A connection that waits for longer is closed.

@@ -7,7 +7,7 @@ use http::Uri;
 use serde_json::{Value, json};
 
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Asked, Operation},
     registry::api_version,
     request_info::{RequestInfo, query_pairs},
     status::Status,
@@ -25,7 +25,8 @@ pub async fn admit(
     uri: &Uri,
 ) -> Result<Vec<String>, Status> {
     let asked = options(kind, info, uri);
-    let attributes = admission::Request::new(state, user, target, Operation::Connect, None, false);
+    let attributes =
+        admission::Request::new(state, user, target, Operation::Connect, None, Asked::Plain(false));
     let mut admitted = asked.clone();
     admission::mutate(&attributes, &mut admitted).await?;
     if admitted != asked {
@@ -47,7 +48,8 @@ pub async fn admit_posted(
     object: &mut Value,
     dry_run: bool,
 ) -> Result<(), Status> {
-    let request = admission::Request::new(state, user, target, Operation::Create, None, dry_run);
+    let request =
+        admission::Request::new(state, user, target, Operation::Create, None, Asked::Plain(dry_run));
     admission::mutate(&request, object).await?;
     admission::validate(&request, Some(object)).await
 }

@@ -45,7 +45,7 @@ pub async fn serve(
         let uri = request.uri().clone();
         let warnings = connect::admit(state, user, &target, &subresource.gvk, info, &uri).await?;
         let mut response = opened(state, user, info, &target, request).await?;
-        warnings.iter().for_each(|text| resource::warn(&mut response, text));
+        resource::warn(&mut response, &warnings);
         return Ok(response);
     }
     match &*info.subresource {

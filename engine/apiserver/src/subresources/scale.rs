@@ -17,7 +17,7 @@ use crate::{
     status::{Cause, GroupResource, Status},
     types::{Request, Response, State, UserInfo},
     verbs::{
-        self, Target,
+        self, Outcome, Target,
         patch::{self, PatchType},
         update::{Changed, check_name, modify},
     },
@@ -65,7 +65,7 @@ async fn update(
     let scale = decoded.value;
     check_name(&scale, &target.name)?;
     let outcome = modify(state, user, target, &options, |workload| apply(target, workload, &scale)).await?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?))
+    respond(target, encoding, outcome)
 }
 
 async fn patched(
@@ -90,7 +90,7 @@ async fn patched(
             "spec": {"replicas": change["spec"]["replicas"]},
         });
         let outcome = verbs::apply::apply(state, user, target, config, syntax.lines(), &options).await?;
-        return resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?));
+        return respond(target, encoding, outcome);
     }
     let outcome = modify(state, user, target, &options, |workload| {
         let mut scale = scale_of(target, workload);
@@ -100,7 +100,14 @@ async fn patched(
         apply(target, workload, &scale)
     })
     .await?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(target, &outcome.answer.into_value()?))
+    respond(target, encoding, outcome)
+}
+
+fn respond(target: &Target, encoding: Encoding, outcome: Outcome) -> Result<Response, Status> {
+    let workload = outcome.answer.into_value()?;
+    let mut response = resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))?;
+    resource::warn(&mut response, &outcome.warnings);
+    Ok(response)
 }
 
 fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, Status> {

@@ -151,7 +151,8 @@ pub fn row(served: &Served, object: &Value, include: IncludeObject, now: Timesta
     };
     let mut row = json!({"cells": cells});
     match include {
-        IncludeObject::None => {}
+        // As Go writes an extension that holds nothing.
+        IncludeObject::None => row["object"] = Value::Null,
         IncludeObject::Metadata => row["object"] = partial_metadata(object),
         IncludeObject::Object => row["object"] = object.clone(),
     }

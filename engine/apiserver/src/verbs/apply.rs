@@ -15,7 +15,9 @@ use super::{
 use crate::{
     authz::Attributes,
     decode::{Decoded, yaml_error},
-    managed_fields, object,
+    managed_fields,
+    metadata::validate_annotations,
+    object,
     options::FieldValidation,
     status::{Cause, Status, StatusDetails},
     types::{State, UserInfo},
@@ -120,19 +122,7 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
             served.api_version()
         )));
     }
-    let untyped = |why: String| {
-        Status::new(
-            500,
-            "",
-            format!(
-                "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
-                target.namespace,
-                target.name,
-                served.api_version(),
-                served.api.gvk.kind
-            ),
-        )
-    };
+    let untyped = |why: String| untyped(target, &why);
     if config["kind"] != *served.api.gvk.kind {
         return Err(Status::bad_request(format!(
             "the kind of the applied object ({}) is not the expected one ({})",
@@ -146,6 +136,9 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
             "the name of the object ({name}) does not match the name on the URL ({})",
             target.name
         )));
+    }
+    if let Some(why) = schema.type_problem(&config) {
+        return Err(untyped(why));
     }
     let issues = schema.prune(&mut config).map_err(|error| untyped(error.to_string()))?;
     if let Some(coracle_schema::FieldIssue::Unknown { path }) = issues.first() {
@@ -164,6 +157,13 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
 
 const ENTRIES: &str = "managedFields";
 
+/// What was sent is no configuration of the type.
+fn untyped(target: &Target, why: &str) -> Status {
+    let (namespace, name, kind) = (&target.namespace, &target.name, target.served.api.gvk.printed());
+    let text = format!("failed to create typed patch object ({namespace}/{name}; {kind}): {why}");
+    Status::new(500, "", text)
+}
+
 fn merge(
     target: &Target,
     user: &UserInfo,
@@ -180,15 +180,9 @@ fn merge(
         api_version: &api_version,
         subresource: &target.subresource,
     };
-    schema.apply(live, config, managers, author, options.force, &object::now()).map_err(|error| match error {
-        ApplyError::Invalid(text) => Status::new(
-            500,
-            "",
-            format!(
-                "failed to create typed patch object ({}/{}; {api_version}, Kind={}): {text}",
-                target.namespace, target.name, target.served.api.gvk.kind
-            ),
-        ),
+    let merged = schema.apply(live, config, managers, author, options.force, &object::now());
+    let (mut value, managers) = merged.map_err(|error| match error {
+        ApplyError::Invalid(text) => untyped(target, &text),
         ApplyError::Conflicts(conflicts) => {
             let causes = conflicts
                 .iter()
@@ -201,5 +195,34 @@ fn merge(
             Status::new(409, "Conflict", conflict_message(&conflicts))
                 .with_details(StatusDetails { causes, ..StatusDetails::default() })
         }
-    })
+    })?;
+    if author.manager == "kubectl" {
+        renew_last_applied(&mut value, config);
+    }
+    Ok((value, managers))
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Who applies with kubectl from the server's side may go back: what kubectl noted on the client's side stays true. Only
+/// where it noted something.
+/// Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/util/managedfields/internal/lastappliedupdater.go
+fn renew_last_applied(value: &mut Value, config: &Value) {
+    fn annotations(object: &mut Value) -> Option<&mut Map<String, Value>> {
+        object.pointer_mut("/metadata/annotations")?.as_object_mut()
+    }
+    let noted = annotations(value).and_then(|all| all.get_mut(LAST_APPLIED));
+    let Some(noted) = noted.filter(|noted| **noted != "") else { return };
+    let mut config = config.clone();
+    if let Some(own) = annotations(&mut config) {
+        own.shift_remove(LAST_APPLIED);
+    }
+    config.sort_all_objects();
+    // As Go writes JSON.
+    let text = format!("{config}\n").replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+    *noted = text.into();
+    let too_long = !validate_annotations(&value["metadata"]["annotations"], "").is_empty();
+    if too_long && let Some(all) = annotations(value) {
+        all.shift_remove(LAST_APPLIED);
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{Answer, CreateOptions, Outcome, Target, commit_failed, durability};
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Asked, Operation},
     conversion, decode,
     decode::Decoded,
     managed_fields, metadata, names, object,
@@ -44,7 +44,11 @@ pub(super) async fn create_managed(
     let served = &target.served;
     let mut decoded = decoded.into();
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
-    let warnings = decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)?;
+    let request =
+        admission::Request::new(state, user, target, Operation::Create, None, Asked::Write(options));
+    for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
+        request.warn(text);
+    }
     let mut value = decoded.value;
     match_namespace(target, &mut value)?;
     if !object::meta_str(&value, "resourceVersion").is_empty() {
@@ -55,7 +59,6 @@ pub(super) async fn create_managed(
         Some(managers) => managed_fields::put(&mut value, &managers),
         None => managed_fields::created(target, user, options, &mut value),
     }
-    let request = admission::Request::new(state, user, target, Operation::Create, None, options.dry_run);
     admission::mutate(&request, &mut value).await?;
     // After the mutating plugins, as on a stock server: the refusals of one controller's pods read alike.
     let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
@@ -70,14 +73,17 @@ pub(super) async fn create_managed(
         let result = create_once(&request, value, options).await;
         match result {
             Err(Failure::Exists(_)) if generated && attempt < GENERATE_NAME_ATTEMPTS => {}
-            Err(Failure::Exists(name)) if generated => {
-                return Err(Status::generate_name_conflict(served.group_resource(), &name));
+            Err(failure) => {
+                return Err(request.refused(match failure {
+                    Failure::Exists(name) if generated => {
+                        Status::generate_name_conflict(served.group_resource(), &name)
+                    }
+                    Failure::Exists(name) => Status::already_exists(served.group_resource(), &name),
+                    Failure::Status(status) => status,
+                }));
             }
-            Err(Failure::Exists(name)) => return Err(Status::already_exists(served.group_resource(), &name)),
-            Err(Failure::Status(status)) => return Err(status),
-            Ok((answer, more)) => {
-                let warnings = warnings.into_iter().chain(more).collect();
-                return Ok(Outcome { answer, warnings, created: true });
+            Ok(answer) => {
+                return Ok(Outcome { answer, warnings: request.take_warnings(), created: true });
             }
         }
     }
@@ -99,7 +105,7 @@ async fn create_once(
     request: &admission::Request<'_>,
     mut value: Value,
     options: &CreateOptions,
-) -> Result<(Answer, Vec<String>), Failure> {
+) -> Result<Answer, Failure> {
     let (state, target) = (request.state, request.target);
     let served = &target.served;
     let strategy = served.strategy;
@@ -113,19 +119,20 @@ async fn create_once(
         if !causes.is_empty() {
             return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
+        for text in strategy.warnings(context, &value, None) {
+            request.warn(text);
+        }
         admission::validate(request, Some(&value)).await?;
-        let warnings =
-            || strategy.warnings(context, &value, None).into_iter().chain(request.take_warnings()).collect();
         let stored = conversion::stored(served, &value).await?;
         if options.dry_run {
             let key = served.key(&target.namespace, object::name(&value));
             if state.reader.get(&key).is_some() {
                 return Err(Failure::Exists(object::name(&value).into()));
             }
-            return Ok((Answer::Value(value.clone()), warnings()));
+            return Ok(Answer::Value(value.clone()));
         }
         let committed = commit(state, target, &stored).await?;
-        Ok((super::answer(served, committed).await?, warnings()))
+        Ok(super::answer(served, committed).await?)
     }
     .await;
     request.settle();

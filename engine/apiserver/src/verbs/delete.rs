@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, DeleteOptions, Target, commit_failed, durability};
 use crate::{
-    admission::{self, Operation},
-    object,
+    admission::{self, Asked, Operation},
+    conversion, object,
     options::{ListOptions, Propagation},
     status::Status,
     types::{State, UserInfo},
@@ -45,8 +45,20 @@ pub async fn delete(
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         preconditions(target, &current, options)?;
         let old = super::decode(&current)?;
-        let request =
-            admission::Request::new(state, user, target, Operation::Delete, Some(&old), options.dry_run);
+        // Admission sees the version of the request; what cannot be shown is not deleted either.
+        let shown = match conversion::waits(&target.served) || target.served.needs_conversion() {
+            true => Some(super::answer(&target.served, current.clone()).await?.into_value()?),
+            false => None,
+        };
+        let seen = shown.as_ref().unwrap_or(&old);
+        let request = admission::Request::new(
+            state,
+            user,
+            target,
+            Operation::Delete,
+            Some(seen),
+            Asked::Delete(options),
+        );
         admission::mutate(&request, &mut Value::Null).await?;
         admission::validate(&request, None).await?;
         let warnings = request.take_warnings();

@@ -64,7 +64,10 @@ pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<(Value, Syntax), Stat
             );
             Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: {text}")))
         }
-        (PatchType::Json, Value::Array(_)) => Ok((patch, Syntax::default().of_patch())),
+        (PatchType::Json, Value::Array(_)) => {
+            let syntax = syntax.of_json_patch(&patch);
+            Ok((patch, syntax))
+        }
         (PatchType::Merge | PatchType::Strategic, Value::Object(_)) => Ok((patch, syntax.of_patch())),
         (PatchType::Json, _) => Err(Status::bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
@@ -93,7 +96,7 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
     result.map_err(|error| match error {
         PatchError::Invalid(text) => Status::bad_request(text),
         // Clients compare the stock text whole: the cause stands in the log.
-        PatchError::NotApplicable(text) => {
+        PatchError::NotApplicable(text) | PatchError::TestFailed(text) => {
             tracing::debug!(text, "patch does not apply");
             Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
         }

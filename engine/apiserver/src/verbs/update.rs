@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Answer, Outcome, Target, WriteOptions, commit_failed, durability};
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Asked, Operation},
     conversion, decode,
     decode::Decoded,
     managed_fields, metadata, object,
@@ -156,7 +156,11 @@ async fn modify_once(
     let strategy = served.strategy;
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
     let context = target.context(state, user, options.dry_run);
-    let mut warnings = decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)?;
+    let request =
+        admission::Request::new(state, user, target, Operation::Update, Some(&old), Asked::Write(options));
+    for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
+        request.warn(text);
+    }
     let mut value = decoded.value;
     super::create::match_namespace(target, &mut value)?;
     let uid = object::meta_str(&value, "uid");
@@ -171,8 +175,6 @@ async fn modify_once(
     if !applied {
         managed_fields::updated(target, user, options, &mut value, &old);
     }
-    let request =
-        admission::Request::new(state, user, target, Operation::Update, Some(&old), options.dry_run);
     admission::mutate(&request, &mut value).await?;
     keep(target, &mut value, &old);
     strategy.prepare_update(context, &mut value, &old)?;
@@ -183,9 +185,10 @@ async fn modify_once(
         if !causes.is_empty() {
             return Err(Status::invalid(served.group_kind(), &target.name, causes).into());
         }
+        for text in strategy.warnings(context, &value, Some(&old)) {
+            request.warn(text);
+        }
         admission::validate(&request, Some(&value)).await?;
-        warnings.extend(strategy.warnings(context, &value, Some(&old)));
-        warnings.extend(request.take_warnings());
         let answer = if options.dry_run {
             Answer::Value(value.clone())
         } else {
@@ -193,9 +196,13 @@ async fn modify_once(
             let committed = commit(state, served, current, &old, &value, stored).await?;
             super::answer(served, committed).await?
         };
-        Ok(Outcome { answer, warnings, created: false })
+        Ok(Outcome { answer, warnings: request.take_warnings(), created: false })
     }
-    .await;
+    .await
+    .map_err(|failure| match failure {
+        Failure::Status(status) => Failure::Status(request.refused(status)),
+        Failure::Conflict => Failure::Conflict,
+    });
     request.settle();
     if options.dry_run || outcome.is_err() {
         strategy.release(context, &value, Some(&old));

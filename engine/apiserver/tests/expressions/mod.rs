@@ -233,8 +233,9 @@ async fn mutations_apply_configurations_and_patches_in_order() {
     constraints["resourceRules"][0]["operations"] = json!(["CREATE"]);
     mutating(&harness, "changes", constraints, mutations).await;
     let made = harness.post(DEPLOYMENTS, deployment(1)).await.expect(201);
-    assert_eq!(made["metadata"]["annotations"], json!({"mutated-by": "policy", "example.com/count": "2"}));
-    assert_eq!(made["spec"]["replicas"], 2);
+    assert_eq!(made["metadata"]["annotations"], json!({"mutated-by": "policy", "example.com/count": "3"}));
+    // A policy that wants to run again does, also when nobody else changed the object.
+    assert_eq!(made["spec"]["replicas"], 3);
     let containers = made["spec"]["template"]["spec"]["containers"].as_array().expect("containers");
     let names: Vec<&str> = containers.iter().filter_map(|it| it["name"].as_str()).collect();
     assert_eq!(names, ["c", "side"]);
@@ -246,6 +247,29 @@ async fn mutations_apply_configurations_and_patches_in_order() {
         refused.message(),
         "policy 'broken' with binding 'broken-binding' denied request: expression 'Object{data: Object.data{k: object.data.missing}}' resulted in error: no such key: missing"
     );
+    for (name, operation, why) in [
+        (
+            "kind",
+            "op: 'replace', path: '/kind', value: 'Secret'",
+            "failed to convert object: converting (v1, Kind=Secret) to (v1, Kind=ConfigMap): unknown conversion",
+        ),
+        ("field", "op: 'add', path: '/odd', value: 1", "strict decoding error: unknown field \"odd\""),
+        (
+            "type",
+            "op: 'add', path: '/data/x', value: 1",
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+    ] {
+        let patch = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": format!("[JSONPatch{{{operation}}}]")}}]);
+        mutating(&harness, name, rules("", "configmaps"), patch).await;
+        let map = map("a", json!({"missing": "y"}));
+        let refused = harness.post(MAPS, map).await;
+        assert_eq!((refused.code, refused.message()), (500, format!("Internal error occurred: {why}")));
+        harness
+            .ask("DELETE", &format!("{GROUP}/mutatingadmissionpolicies/{name}"), Value::Null)
+            .await
+            .expect(200);
+    }
     let wrong =
         json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', nope: 1}]"}}]);
     let policy = json!({"metadata": {"name": "wrong"}, "spec": {

@@ -143,7 +143,7 @@ async fn a_conversion_that_fails_or_overreaches_is_refused() {
         ("cannot", "conversion webhook for example.com/v1, Kind=Site failed: cannot convert this one"),
         (
             "steals",
-            "conversion webhook for example.com/v1, Kind=Site returned invalid converted object at index 0: must have the same name: steals != other",
+            "conversion webhook for example.com/v1, Kind=Site returned invalid object: must have the same name: steals != other",
         ),
     ] {
         let mut bad = site(annotation, "a:1");
@@ -152,4 +152,95 @@ async fn a_conversion_that_fails_or_overreaches_is_refused() {
         let refused = harness.get(&format!("{}/{annotation}", path("v2"))).await;
         assert_eq!((refused.code, refused.message()), (500, why.to_owned()));
     }
+}
+
+/// `spec` of a policy about sites as `version` has them.
+fn about(version: &str, operations: &[&str], mut spec: Value) -> Value {
+    spec["matchConstraints"] = json!({"resourceRules": [{
+        "operations": operations, "apiGroups": ["example.com"], "apiVersions": [version],
+        "resources": ["sites"],
+    }]});
+    spec
+}
+
+async fn bound(harness: &Harness, kind: &str, name: &str, spec: Value, binding: Value) {
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"metadata": {"name": name}, "spec": spec});
+    harness.post(&format!("{group}/{kind}admissionpolicies"), policy).await.expect(201);
+    let mut binding = json!({"metadata": {"name": name}, "spec": binding});
+    binding["spec"]["policyName"] = name.into();
+    harness.post(&format!("{group}/{kind}admissionpolicybindings"), binding).await.expect(201);
+}
+
+#[tokio::test]
+async fn policies_and_webhooks_see_the_version_that_they_name() {
+    let (harness, backend) = start().await;
+    let spec = about(
+        "v2",
+        &["CREATE"],
+        json!({
+            "mutations": [{"patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression": "Object{port: object.port + '0'}"}}],
+            "reinvocationPolicy": "Never", "failurePolicy": "Fail",
+        }),
+    );
+    bound(&harness, "mutating", "ports", spec, json!({})).await;
+    let spec = about(
+        "v2",
+        &["CREATE", "DELETE"],
+        json!({"validations": [{"expression": "request.operation == 'DELETE' ? oldObject.host != 'kept' : object.host != 'bad'",
+            "messageExpression": "request.kind.version"}]}),
+    );
+    bound(&harness, "validating", "hosts", spec, json!({"validationActions": ["Deny"]})).await;
+    let made = harness.post(&path("v1"), site("a", "a:1")).await.expect(201);
+    assert_eq!((&made["apiVersion"], &made["hostPort"]), (&json!("example.com/v1"), &json!("a:10")));
+    let refused = harness.post(&path("v1"), site("b", "bad:1")).await;
+    assert!(refused.code == 422 && refused.message().ends_with("denied request: v2"), "{}", refused.text);
+    harness.post(&path("v1"), site("kept", "kept:1")).await.expect(201);
+    for version in ["v1", "v2"] {
+        let one = format!("{}/kept", path(version));
+        assert_eq!(harness.ask("DELETE", &one, Value::Null).await.code, 422, "{version}");
+    }
+    // A condition of a webhook is put to the version that its rule names.
+    let hook = json!({"metadata": {"name": "h"}, "webhooks": [{
+        "name": "h.example.com", "clientConfig": {"url": "https://localhost:1/x", "caBundle": backend.ca},
+        "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": [{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v2"], "resources": ["sites"]}],
+        "matchConditions": [{"name": "c", "expression": "object.host == 'asked'"}],
+    }]});
+    harness
+        .post("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", hook)
+        .await
+        .expect(201);
+    harness.post(&path("v1"), site("c", "c:1")).await.expect(201);
+    assert_eq!(harness.post(&path("v1"), site("d", "asked:1")).await.code, 500);
+}
+
+#[tokio::test]
+async fn every_use_of_a_deprecated_version_is_told() {
+    let harness = Harness::start().await;
+    let backend = Backend::start(&["localhost"], None, convert).await;
+    let mut definition = definition(&backend, "v1");
+    definition["spec"]["versions"][1]["deprecated"] = true.into();
+    crate::create(&harness, definition, "Established=True").await;
+    let text = "299 - \"example.com/v2 Site is deprecated\"";
+    for (version, name, code, expected) in
+        [("v1", "", 200, None), ("v2", "", 200, Some(text)), ("v2", "/none", 404, Some(text))]
+    {
+        let answer = harness.get(&format!("{}{name}", path(version))).await;
+        let told = answer.headers.get("warning").map(|text| text.to_str().expect("text"));
+        assert_eq!((answer.code, told), (code, expected), "{version}{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_converted_is_not_deleted_either() {
+    let (harness, _backend) = start().await;
+    let mut bad = site("cannot", "a:1");
+    bad["metadata"]["annotations"] = json!({"cannot": ""});
+    harness.post(&path("v1"), bad).await.expect(201);
+    let refused = harness.ask("DELETE", &format!("{}/cannot", path("v2")), Value::Null).await;
+    assert_eq!(refused.code, 500, "{}", refused.text);
+    harness.get(&format!("{}/cannot", path("v1"))).await.expect(200);
+    harness.ask("DELETE", &format!("{}/cannot", path("v1")), Value::Null).await.expect(200);
 }

@@ -40,6 +40,7 @@ fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<byte
             request,
             &json!([{"op": "add", "path": "/odd", "value": 1}, {"op": "add", "path": "/data/count", "value": "1"}]),
         ),
+        "/old" => old_answer(request),
         "/wrong" => json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}),
         "/broken" => return reply(500, &json!("out of order")),
         _ => return None,
@@ -348,4 +349,63 @@ async fn a_token_is_made_only_when_webhooks_admit_it() {
     let refused = harness.post(&path, request).await;
     assert_eq!(refused.code, 403, "{}", refused.text);
     assert!(refused.message().contains("not today"), "{}", refused.text);
+}
+
+/// A webhook that was written for `v1beta1` answers without uid and patchType.
+fn old_answer(request: &Received) -> Value {
+    let patch = STANDARD.encode(json!([{"op": "add", "path": "/data/old", "value": "1"}]).to_string());
+    assert_eq!(request.json()["apiVersion"], "admission.k8s.io/v1beta1");
+    json!({"response": {"allowed": true, "patch": patch}})
+}
+
+#[tokio::test]
+async fn webhooks_of_the_older_review_version_are_asked_in_it() {
+    let (harness, backend) = start().await;
+    let old = json!({"admissionReviewVersions": ["v0", "v1beta1", "v1"]});
+    register(&harness, MUTATING, "a", &[webhook("old.a.io", backend.client("/old"), old)]).await;
+    let made = harness.post(MAPS, map("x")).await.expect(201);
+    assert_eq!(made["data"]["old"], "1");
+}
+
+fn appending(reinvocation: &str) -> Value {
+    json!({
+        "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": ["configmaps"]}]},
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression":
+            "[JSONPatch{op: 'replace', path: '/data/k', value: object.data.k + '+'}]"}}],
+        "failurePolicy": "Fail", "reinvocationPolicy": reinvocation,
+    })
+}
+
+#[tokio::test]
+async fn policies_run_again_only_when_they_want_to() {
+    let (harness, backend) = start().await;
+    register(&harness, MUTATING, "a", &[webhook("first.a.io", backend.client("/first"), json!({}))]).await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let binding = json!({"metadata": {"name": "p"}, "spec": {"policyName": "p"}});
+    harness.post(&format!("{group}/mutatingadmissionpolicybindings"), binding).await.expect(201);
+    let policies = format!("{group}/mutatingadmissionpolicies");
+    for (reinvocation, expected) in [("Never", "v+"), ("IfNeeded", "v++")] {
+        let policy = json!({"metadata": {"name": "p"}, "spec": appending(reinvocation)});
+        harness.post(&policies, policy).await.expect(201);
+        let made = harness.post(&format!("{MAPS}?dryRun=All"), map("x")).await.expect(201);
+        assert_eq!(made["data"], json!({"k": expected, "first": "1"}), "{reinvocation}");
+        harness.ask("DELETE", &format!("{policies}/p"), Value::Null).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_warnings_of_the_whole_request() {
+    let (harness, backend) = start().await;
+    let hooks = [
+        webhook("no.a.io", backend.client("/deny"), json!({})),
+        webhook("yes.a.io", backend.client("/allow"), json!({})),
+    ];
+    register(&harness, VALIDATING, "a", &hooks).await;
+    let mut odd = map("x");
+    odd["odd"] = 1.into();
+    let refused = harness.post(MAPS, odd).await;
+    let warnings: Vec<&str> =
+        refused.headers.get_all("warning").into_iter().map(|value| value.to_str().expect("text")).collect();
+    assert_eq!(warnings, ["299 - \"unknown field \\\"odd\\\"\"", "299 - \"look out\""], "{}", refused.text);
 }

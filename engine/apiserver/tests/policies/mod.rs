@@ -262,3 +262,23 @@ async fn claims_get_the_default_class_and_a_guard_and_grow_only_when_bound() {
     harness.ask("PATCH", "/apis/storage.k8s.io/v1/storageclasses/fast", allow).await.expect(200);
     harness.ask("PATCH", &path, grow).await.expect(200);
 }
+
+#[tokio::test]
+async fn one_priority_class_is_the_default() {
+    let harness = Harness::start().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class =
+        |name: &str, default: bool| json!({"metadata": {"name": name}, "value": 1, "globalDefault": default});
+    harness.post(classes, class("first", true)).await.expect(201);
+    harness.post(classes, class("second", false)).await.expect(201);
+    let mark = json!({"globalDefault": true, "description": "d"});
+    harness.ask("PATCH", &format!("{classes}/first"), mark.clone()).await.expect(200);
+    let why = "PriorityClass first is already marked as default. Only one default can exist";
+    for (name, refused) in [
+        ("third", harness.post(classes, class("third", true)).await),
+        ("second", harness.ask("PATCH", &format!("{classes}/second"), mark).await),
+    ] {
+        let expected = format!("priorityclasses.scheduling.k8s.io \"{name}\" is forbidden: {why}");
+        assert_eq!((refused.code, refused.message()), (403, expected));
+    }
+}

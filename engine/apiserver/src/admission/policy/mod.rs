@@ -18,11 +18,12 @@ use coracle_kinds::Kind;
 use coracle_store::{Scope, Snapshot};
 use serde_json::Value;
 
-use super::{Request, rules::Matcher};
+use super::{Request, rules::Matcher, scaled::is_step};
 use crate::{
     kinds::Checked,
     object::strings,
     registry::{Served, store_resource},
+    status::Status,
 };
 pub use compiled::Policy;
 
@@ -82,7 +83,7 @@ fn invocations(
     let snapshot = request.state.reader.snapshot();
     let bindings: Vec<Arc<Binding>> = all(&snapshot, bindings);
     let mut out = Vec::new();
-    if bindings.is_empty() {
+    if bindings.is_empty() || is_step(request) {
         return out;
     }
     for policy in all::<Policy>(&snapshot, policies) {
@@ -127,6 +128,11 @@ fn invocations(
         }
     }
     out
+}
+
+/// Why a request is not in the version that a policy names.
+fn not_shown(status: &Status) -> String {
+    format!("failed to configure policy: failed to convert object version: {}", status.message)
 }
 
 fn all<T: Kind>(snapshot: &Snapshot, plural: &str) -> Vec<Arc<T>> {

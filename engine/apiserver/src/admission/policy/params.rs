@@ -20,7 +20,8 @@ pub fn collect(
     };
     let served = request.state.resources.find_kind(version, kind);
     let served = served.ok_or_else(|| {
-        format!("failed to find resource referenced by paramKind: '{version}, Kind={kind}'")
+        let slash = if version.contains('/') { "" } else { "/" };
+        format!("failed to find resource referenced by paramKind: '{slash}{version}, Kind={kind}'")
     })?;
     let asked = reference["namespace"].as_str().unwrap_or_default();
     let own = request.target.namespace.as_str();

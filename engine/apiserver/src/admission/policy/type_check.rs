@@ -50,7 +50,7 @@ fn warnings(policy: &Value, context: Context<'_>) -> Vec<Value> {
         .filter_map(|served| {
             let ty = of_kind(served)?;
             let gvk = &served.api.gvk;
-            let shown = format!("{}, Kind={}", served.api_version(), gvk.kind);
+            let shown = gvk.printed();
             Some((shown, [true, false].map(|authorizer| known(spec, &ty, params.as_ref(), authorizer))))
         })
         .collect();

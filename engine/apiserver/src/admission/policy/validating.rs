@@ -6,7 +6,7 @@
 use coracle_expressions::{Activation, BUDGET, MATCH_CONDITIONS_BUDGET, Program, Value as Cel};
 use serde_json::{Value, json};
 
-use super::{Invocation, invocations};
+use super::{Invocation, invocations, not_shown};
 use crate::{
     admission::{Request, conditions::evaluate, facts::Facts, policy::compiled::Policy},
     status::{Cause, Status},
@@ -35,17 +35,35 @@ impl Denial {
     }
 }
 
-pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
+/// Audit annotations: what several bindings or params say under one key stands in one value.
+#[derive(Default)]
+struct Notes(Vec<(String, Vec<String>)>);
+
+impl Notes {
+    fn add(&mut self, key: String, value: String) {
+        match self.0.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, values)) if values.contains(&value) => {}
+            Some((_, values)) => values.push(value),
+            None => self.0.push((key, vec![value])),
+        }
+    }
+}
+
+pub async fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
     let mut first: Option<(String, Option<String>)> = None;
+    let mut notes = Notes::default();
     for invocation in
         invocations(request, object, "validatingadmissionpolicies", "validatingadmissionpolicybindings")
     {
-        for denial in judge(request, object, &invocation)? {
+        for denial in Box::pin(judge(request, object, &invocation, &mut notes)).await? {
             let refuses = carry_out(request, &invocation, &denial);
             if refuses && first.is_none() {
                 first = Some((text(&invocation, &denial), denial.reason));
             }
         }
+    }
+    for (key, values) in notes.0 {
+        request.annotate(&key, values.join(", "));
     }
     match first {
         None => Ok(()),
@@ -99,10 +117,11 @@ fn carry_out(request: &Request<'_>, invocation: &Invocation, denial: &Denial) ->
 }
 
 /// What an invocation has against the request.
-fn judge(
+async fn judge(
     request: &Request<'_>,
     object: Option<&Value>,
     invocation: &Invocation,
+    notes: &mut Notes,
 ) -> Result<Vec<Denial>, Status> {
     let policy = &invocation.policy;
     let fail = |denial: Denial| if policy.ignores_failure { Vec::new() } else { vec![denial] };
@@ -110,7 +129,10 @@ fn judge(
         Ok(params) => params.as_ref(),
         Err(why) => return Ok(fail(Denial::always(why.clone()))),
     };
-    let facts = Facts::new(request, &invocation.matched, object)?;
+    let facts = match Facts::new(request, &invocation.matched, object).await {
+        Ok(facts) => facts,
+        Err(status) => return Ok(fail(Denial::always(not_shown(&status)))),
+    };
     let conditions = facts.activation(params, &[], MATCH_CONDITIONS_BUDGET);
     match policy.conditions.hold(&conditions) {
         Ok(true) => {}
@@ -119,8 +141,7 @@ fn judge(
     }
     let activation = facts.activation(params, &policy.variables, BUDGET);
     let mut denials = validations(policy, &activation);
-    let notes = facts.activation(params, &policy.variables, BUDGET);
-    denials.extend(annotations(request, policy, &notes));
+    denials.extend(annotations(policy, &facts.activation(params, &policy.variables, BUDGET), notes));
     Ok(denials)
 }
 
@@ -158,7 +179,7 @@ fn message<'a>(activation: &Activation<'a>, program: &'a Program) -> Option<Stri
     (!text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n')).then(|| text.to_owned())
 }
 
-fn annotations<'a>(request: &Request<'_>, policy: &'a Policy, activation: &Activation<'a>) -> Vec<Denial> {
+fn annotations<'a>(policy: &'a Policy, activation: &Activation<'a>, notes: &mut Notes) -> Vec<Denial> {
     let mut denials = Vec::new();
     for annotation in &policy.annotations {
         match evaluate(activation, &annotation.source, &annotation.program) {
@@ -169,7 +190,7 @@ fn annotations<'a>(request: &Request<'_>, policy: &'a Policy, activation: &Activ
                     (0..=MAX_ANNOTATION_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
                 text.truncate(end.unwrap_or_default());
                 if !text.is_empty() {
-                    request.annotate(&format!("{}/{}", policy.name, annotation.key), text);
+                    notes.add(format!("{}/{}", policy.name, annotation.key), text);
                 }
             }
             Err((why, _)) if !policy.ignores_failure => denials.push(Denial::always(why)),

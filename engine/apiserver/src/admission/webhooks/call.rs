@@ -1,6 +1,6 @@
 //! One webhook asked about one request.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use serde_json::Value;
 
@@ -9,12 +9,11 @@ use super::{
     review::{self, Answer},
 };
 use crate::{
-    admission::{Operation, Request},
+    admission::{Request, scaled::seen},
     conversion,
     metrics::Step,
     registry::Served,
     status::{Status, quote},
-    subresources::scale,
 };
 
 /// Why a webhook does not let a request pass.
@@ -31,28 +30,9 @@ impl From<Status> for Refusal {
     }
 }
 
-/// The object as the request's path shows it: `/scale` of a workload is a Scale.
-pub fn seen<'a>(request: &Request<'_>, object: &'a Value) -> Cow<'a, Value> {
-    match request.target.subresource.as_str() {
-        "scale" => Cow::Owned(scale::scale_of(request.target, object)),
-        _ => Cow::Borrowed(object),
-    }
-}
-
-/// Takes over what a webhook made of what it saw.
-pub fn take(request: &Request<'_>, object: &mut Value, seen: Value) {
-    match request.target.subresource.as_str() {
-        "scale" => {
-            let replicas = seen["spec"]["replicas"].as_i64().unwrap_or_default();
-            scale::set_replicas(request.target, object, replicas);
-        }
-        _ => *object = seen,
-    }
-}
-
-/// Binding a pod changes it, but what is asked for is a Binding: that was judged before.
-pub fn is_step(request: &Request<'_>) -> bool {
-    request.operation == Operation::Update && request.target.subresource == "binding"
+/// The request is not in a version that a webhook wants.
+fn unconvertible(status: Status) -> Status {
+    Status::internal(status.message)
 }
 
 impl Webhook {
@@ -66,6 +46,8 @@ impl Webhook {
         let holds = self
             .match_conditions
             .hold_for(request, &matched, object)
+            .await
+            .map_err(unconvertible)?
             .map_err(|why| request.forbid(object.or(request.old).unwrap_or(&Value::Null), why))?;
         Ok(holds.then_some(matched))
     }
@@ -82,23 +64,26 @@ impl Webhook {
             let why = format!("admission webhook {} does not support dry run", quote(&self.name));
             return Err(Status::bad_request(why).into());
         }
-        if !self.speaks_v1 {
-            return Err(Refusal::Failed(
-                "webhook does not accept known AdmissionReview versions (v1)".into(),
-            ));
-        }
+        let version = self.review_version.ok_or_else(|| {
+            Refusal::Failed(
+                "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+                    .into(),
+            )
+        })?;
         let shown = async |object: Option<&Value>| match object {
             Some(object) => {
-                conversion::between(&request.target.served, matched, &seen(request, object)).await.map(Some)
+                let shown =
+                    conversion::between(&request.target.served, matched, &seen(request, object)).await;
+                shown.map(Some).map_err(unconvertible)
             }
             None => Ok(None),
         };
         let (new, old) = (shown(object).await?, shown(request.old).await?);
         let uid = uuid::Uuid::new_v4().to_string();
-        let question = review::question(request, matched, &uid, new.as_ref(), old.as_ref());
+        let question = review::question(version, request, matched, &uid, new.as_ref(), old.as_ref());
         let review = request.state.outbound.post(&self.hook, self.timeout, &question).await;
         let review = review.map_err(|why| Refusal::Failed(format!("failed to call webhook: {why}")))?;
-        let answer = review::answer(&review, &uid, mutating)
+        let answer = review::answer(&review, version, &uid, mutating)
             .map_err(|why| Refusal::Failed(format!("received invalid webhook response: {why}")))?;
         for warning in &answer.warnings {
             request.warn(warning.as_str());

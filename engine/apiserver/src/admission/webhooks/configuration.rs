@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::{
     admission::{conditions::Conditions, rules::Matcher},
-    object::{self, strings},
-    outbound::Hook,
+    object,
+    outbound::{Hook, review_version},
     registry::store_resource,
 };
 
@@ -35,8 +35,8 @@ pub struct Webhook {
     pub dry_run: bool,
     /// `reinvocationPolicy: IfNeeded`
     pub reinvoked: bool,
-    /// `admissionReviewVersions` holds `v1`.
-    pub speaks_v1: bool,
+    /// The first of `admissionReviewVersions` that this server knows.
+    pub review_version: Option<&'static str>,
     pub match_conditions: Conditions,
 }
 
@@ -60,7 +60,7 @@ impl Webhook {
             fails_open: webhook["failurePolicy"] == "Ignore",
             dry_run: matches!(webhook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")),
             reinvoked: webhook["reinvocationPolicy"] == "IfNeeded",
-            speaks_v1: strings(&webhook["admissionReviewVersions"]).contains(&"v1"),
+            review_version: review_version(&webhook["admissionReviewVersions"]),
             match_conditions: Conditions::of_webhook(webhook, "").0,
         }
     }

@@ -13,5 +13,5 @@ mod mutating;
 mod review;
 mod validating;
 
-pub use mutating::mutate;
+pub use mutating::{Round, mutate};
 pub use validating::validate;

@@ -1,17 +1,21 @@
 //! Mutating webhooks, one after the other; again those that asked for it when a later one changed the object.
 //!
+//! Kept true: what was asked, and what it changed, stands in the request's audit annotations.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/mutating/dispatcher.go
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    call::{Refusal, is_step, seen, take},
+    call::Refusal,
     configuration::{MUTATING, Webhook, all},
 };
 use crate::{
-    admission::{Operation, Request},
+    admission::{
+        Operation, Request,
+        scaled::{is_step, seen, take},
+    },
     audit, conversion,
     metrics::Step,
     status::{Status, quote},
@@ -20,6 +24,9 @@ use crate::{
 /// What the first round leaves for the second.
 #[derive(Default)]
 pub struct Round {
+    pub is_second: bool,
+    /// A webhook changed the object.
+    pub changed: bool,
     /// Webhooks to ask again if the object changes after them.
     asked: Vec<(String, String)>,
     /// Webhooks that a second round asks.
@@ -28,70 +35,101 @@ pub struct Round {
     left: Value,
 }
 
-impl Round {
-    fn changed(&mut self) {
-        self.again.append(&mut self.asked);
-    }
+/// A webhook that was asked.
+struct Asked {
+    /// `round_0_index_2`, in audit annotations.
+    place: String,
+    reached: bool,
+    patch: Option<Value>,
+    changed: bool,
 }
 
-/// Returns what a second round has to do; none when there is nothing to do again. `first` is what this round leaves.
-pub async fn mutate(
-    request: &Request<'_>,
-    object: &mut Value,
-    first: Option<Round>,
-) -> Result<Option<Round>, Status> {
+pub async fn mutate(request: &Request<'_>, object: &mut Value, round: &mut Round) -> Result<(), Status> {
     let configurations = all(&request.state.reader, &MUTATING);
     if configurations.is_empty() || is_step(request) {
-        return Ok(None);
+        return Ok(());
     }
-    let mut round = Round::default();
-    let again = first.map(|mut first| {
-        // The plugins of this server changed it again: all that may be asked again are.
-        if first.left != *object {
-            first.changed();
-        }
-        first.again
-    });
-    let mut changed = false;
-    for webhook in configurations.iter().flat_map(|configuration| &configuration.webhooks) {
+    // The plugins of this server changed it again: all that may be asked again are.
+    if round.is_second && round.left != *object {
+        round.again.append(&mut round.asked);
+    }
+    if round.is_second && round.again.is_empty() {
+        return Ok(());
+    }
+    let webhooks = configurations.iter().flat_map(|configuration| &configuration.webhooks);
+    for (at, webhook) in webhooks.enumerate() {
         let id = (webhook.configuration.clone(), webhook.name.clone());
-        if again.as_ref().is_some_and(|again| !again.contains(&id)) {
+        if round.is_second && !round.again.contains(&id) {
             continue;
         }
-        let outcome = ask(webhook, request, object).await;
+        let place = format!("round_{}_index_{at}", u8::from(round.is_second));
+        let mut asked = Asked { place, reached: false, patch: None, changed: false };
+        let outcome = ask(webhook, request, object, &mut asked).await;
+        if asked.reached {
+            asked.annotate(request, webhook);
+        }
         match outcome {
-            Ok(None) => continue,
-            Ok(Some(false)) => {}
-            Ok(Some(true)) => {
-                round.changed();
-                changed = true;
+            Ok(false) => continue,
+            Ok(true) if asked.changed => {
+                round.again.append(&mut round.asked);
+                round.changed = true;
             }
-            Err(refusal) => webhook.judge(refusal)?,
+            Ok(true) => {}
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Failed(_)) && webhook.fails_open {
+                    let key = format!("failed-open.mutation.webhook.admission.k8s.io/{}", asked.place);
+                    request.annotate(&key, webhook.name.as_str());
+                }
+                webhook.judge(refusal)?;
+            }
         }
         if webhook.reinvoked {
             round.asked.push(id);
         }
     }
-    if !changed {
-        return Ok(None);
+    let may_ask_again = !round.asked.is_empty() || !round.again.is_empty();
+    if may_ask_again && !round.is_second {
+        round.left = object.clone();
     }
-    round.left = object.clone();
-    Ok(Some(round))
+    Ok(())
 }
 
-/// Whether the webhook was asked, and whether it changed the object.
-async fn ask(webhook: &Webhook, request: &Request<'_>, object: &mut Value) -> Result<Option<bool>, Refusal> {
+impl Asked {
+    fn annotate(&self, request: &Request<'_>, webhook: &Webhook) {
+        let mut value = json!({
+            "configuration": webhook.configuration, "webhook": webhook.name, "mutated": self.changed,
+        });
+        let key = |of: &str| format!("{of}.webhook.admission.k8s.io/{}", self.place);
+        request.annotate(&key("mutation"), value.to_string());
+        if let (Some(patch), Some(fields)) = (&self.patch, value.as_object_mut()) {
+            fields.shift_remove("mutated");
+            fields.insert("patch".into(), patch.clone());
+            fields.insert("patchType".into(), "JSONPatch".into());
+            request.annotate(&key("patch"), value.to_string());
+        }
+    }
+}
+
+/// Whether the webhook was asked.
+async fn ask(
+    webhook: &Webhook,
+    request: &Request<'_>,
+    object: &mut Value,
+    asked: &mut Asked,
+) -> Result<bool, Refusal> {
     let gone = request.operation == Operation::Delete;
     let shown = (!gone).then_some(&*object);
-    let Some(matched) = webhook.wants(request, shown).await? else { return Ok(None) };
+    let Some(matched) = webhook.wants(request, shown).await? else { return Ok(false) };
+    asked.reached = true;
     let began = Instant::now();
     let answer = webhook.ask_timed(request, &matched, shown, Step::Admit).await;
     audit::waited(began.elapsed());
-    let answer = answer?;
-    let Some(patch) = answer.patch else { return Ok(Some(false)) };
-    let patch: Value = serde_json::from_slice(&patch).map_err(Status::internal)?;
+    let Some(patch) = answer?.patch else { return Ok(true) };
+    let patch: Value = serde_json::from_slice(&patch).map_err(|error| {
+        Refusal::Failed(format!("received undecodable patch in webhook response: {error}"))
+    })?;
     if patch.as_array().is_some_and(Vec::is_empty) {
-        return Ok(Some(false));
+        return Ok(true);
     }
     if gone {
         let why = format!(
@@ -111,6 +149,8 @@ async fn ask(webhook: &Webhook, request: &Request<'_>, object: &mut Value) -> Re
         schema.default(&mut next);
     }
     let before = object.clone();
-    take(request, object, next);
-    Ok(Some(*object != before))
+    take(request, object, next)?;
+    asked.changed = *object != before;
+    asked.patch = Some(patch);
+    Ok(true)
 }

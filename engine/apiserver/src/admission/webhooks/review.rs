@@ -1,4 +1,5 @@
-//! AdmissionReview of `admission.k8s.io/v1`: the question, and what counts as an answer.
+//! AdmissionReview of `admission.k8s.io/v1` and `v1beta1`: the question, and what counts as an answer. The older version
+//! is as forgiving as it always was: neither its kind nor its uid nor the type of a patch is looked at.
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/request/admissionreview.go and
 //! https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/errors/statuserror.go
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub fn question(
+    version: &str,
     request: &Request<'_>,
     matched: &Served,
     uid: &str,
@@ -24,7 +26,7 @@ pub fn question(
     fields.extend(attributes::describe(request, matched, object));
     fields.insert("object".into(), object.cloned().unwrap_or_default());
     fields.insert("oldObject".into(), old.cloned().unwrap_or_default());
-    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": fields})
+    json!({"kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{version}"), "request": fields})
 }
 
 /// A sound answer.
@@ -40,11 +42,32 @@ pub struct Answer {
 }
 
 /// What is wrong with an answer is said as upstream says it.
-pub fn answer(review: &Value, uid: &str, mutating: bool) -> Result<Answer, String> {
+pub fn answer(review: &Value, version: &str, uid: &str, mutating: bool) -> Result<Answer, String> {
     let response = &review["response"];
     if !response.is_object() {
         return Err("webhook response was absent".into());
     }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut encoded = response["patch"].as_str().filter(|patch| !patch.is_empty());
+    if version == "v1" {
+        check(review, uid, encoded.is_some(), mutating)?;
+    } else if !mutating {
+        encoded = None;
+    }
+    let patch = encoded.map(|encoded| STANDARD.decode(encoded)).transpose();
+    let annotations = response["auditAnnotations"].as_object().into_iter().flatten();
+    Ok(Answer {
+        allowed: response["allowed"] == true,
+        result: response["status"].clone(),
+        patch: patch.map_err(|error| format!("illegal base64 data in response.patch: {error}"))?,
+        warnings: response["warnings"].as_array().into_iter().flatten().map(text).collect(),
+        audit_annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
+    })
+}
+
+/// What `v1` insists on.
+fn check(review: &Value, uid: &str, has_patch: bool, mutating: bool) -> Result<(), String> {
+    let response = &review["response"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let own = text(&response["uid"]);
     if own != uid {
@@ -57,34 +80,17 @@ pub fn answer(review: &Value, uid: &str, mutating: bool) -> Result<Answer, Strin
             "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {version}, Kind={kind}"
         ));
     }
-    let encoded = response["patch"].as_str().filter(|patch| !patch.is_empty());
-    let patch_type = response["patchType"].as_str();
-    match (mutating, encoded, patch_type) {
-        (true, Some(_), None) => {
-            return Err("webhook returned response.patch but not response.patchType".into());
+    match (mutating, has_patch, response["patchType"].as_str()) {
+        (true, true, None) => Err("webhook returned response.patch but not response.patchType".into()),
+        (true, false, Some(_)) => Err("webhook returned response.patchType but not response.patch".into()),
+        (true, true, Some("")) => Err("webhook returned invalid response.patchType of \"\"".into()),
+        (true, true, Some(other)) if other != "JSONPatch" => {
+            Err(format!("unsupported patch type {}", quote(other)))
         }
-        (true, None, Some(_)) => {
-            return Err("webhook returned response.patchType but not response.patch".into());
-        }
-        (true, Some(_), Some("")) => {
-            return Err("webhook returned invalid response.patchType of \"\"".into());
-        }
-        (true, Some(_), Some(other)) if other != "JSONPatch" => {
-            return Err(format!("unsupported patch type {}", quote(other)));
-        }
-        (false, Some(_), _) => return Err("validating webhook may not return response.patch".into()),
-        (false, None, Some(_)) => return Err("validating webhook may not return response.patchType".into()),
-        _ => {}
+        (false, true, _) => Err("validating webhook may not return response.patch".into()),
+        (false, false, Some(_)) => Err("validating webhook may not return response.patchType".into()),
+        _ => Ok(()),
     }
-    let patch = encoded.map(|encoded| STANDARD.decode(encoded)).transpose();
-    let annotations = response["auditAnnotations"].as_object().into_iter().flatten();
-    Ok(Answer {
-        allowed: response["allowed"] == true,
-        result: response["status"].clone(),
-        patch: patch.map_err(|error| format!("illegal base64 data in response.patch: {error}"))?,
-        warnings: response["warnings"].as_array().into_iter().flatten().map(text).collect(),
-        audit_annotations: annotations.map(|(key, value)| (key.clone(), text(value))).collect(),
-    })
 }
 
 /// How the client learns of a refusal.
@@ -157,7 +163,7 @@ mod tests {
             coracle_schema::json_merge_patch(&mut own, &patch);
             own
         };
-        let read = answer(&good, "u", true).expect("sound");
+        let read = answer(&good, "v1", "u", true).expect("sound");
         assert_eq!((read.allowed, read.patch.as_deref(), read.warnings.len()), (true, Some(&b"[]"[..]), 1));
         for (patch, mutating, why) in [
             (json!({"response": null}), true, "webhook response was absent"),
@@ -175,7 +181,10 @@ mod tests {
             (json!({"response": {"patchType": "Merge"}}), true, "unsupported patch type \"Merge\""),
             (json!({}), false, "validating webhook may not return response.patch"),
         ] {
-            assert_eq!(answer(&with(patch), "u", mutating).expect_err("refused"), why);
+            assert_eq!(answer(&with(patch.clone()), "v1", "u", mutating).expect_err("refused"), why);
+            if patch["response"] != Value::Null || patch == json!({}) {
+                assert!(answer(&with(patch), "v1beta1", "u", mutating).is_ok());
+            }
         }
     }
 }
