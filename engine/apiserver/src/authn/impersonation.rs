@@ -48,7 +48,7 @@ pub fn impersonate(
         let meanwhile = Attributes { verb: format!("impersonate-on:{mode}:{}", asked.verb), ..asked.clone() };
         let allowed = require(&meanwhile).and_then(|()| {
             sane(requester, &wanted, mode)?;
-            all(&require, needs(&wanted, mode))
+            all(require, needs(&wanted, mode))
         });
         match allowed {
             Ok(()) => {
