@@ -44,11 +44,12 @@ fn issuer(change: impl FnOnce(&mut IssuerConfig)) -> Issuer {
     issuer
 }
 
+type Change = fn(&mut IssuerConfig);
+
 #[tokio::test]
 async fn a_token_becomes_a_user_by_its_claims() {
-    let named = async |change: fn(&mut IssuerConfig), now| {
-        issuer(change).user(TOKEN, now).await.map_err(|error| error.to_string())
-    };
+    let named =
+        async |change: Change, now| issuer(change).user(TOKEN, now).await.map_err(|error| error.to_string());
     let user = named(|_| (), 1500).await.unwrap();
     assert_eq!(user.name, "https://issuer.test#42");
     assert_eq!(user.groups, ["oidc:devs", "oidc:ops", "system:authenticated"]);
@@ -58,7 +59,7 @@ async fn a_token_becomes_a_user_by_its_claims() {
         "jane@example.com"
     );
     let no = |why: &str| Err(format!("oidc: {why}"));
-    let cases: &[(fn(&mut IssuerConfig), i64, &str)] = &[
+    let cases: &[(Change, i64, &str)] = &[
         (|_| (), 2000, "verify token: oidc: token is expired (Token Expiry: 1970-01-01 00:33:20 +0000 UTC)"),
         (
             |_| (),
