@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{audit, authn::IssuerConfig};
+use crate::{
+    audit,
+    authn::{Anonymous, IssuerConfig},
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,7 +37,8 @@ pub struct Protection {
     /// Requests that are not long-running end after this time, or earlier if they ask for it.
     pub request_timeout: Duration,
     /// Whose tokens are taken beside our own.
-    pub oidc: Option<IssuerConfig>,
+    pub issuers: Vec<IssuerConfig>,
+    pub anonymous: Anonymous,
 }
 
 impl Default for Protection {
@@ -45,7 +49,8 @@ impl Default for Protection {
             max_in_flight: 400,
             max_mutating_in_flight: 200,
             request_timeout: Duration::from_secs(60),
-            oidc: None,
+            issuers: Vec::new(),
+            anonymous: Anonymous::Everywhere,
         }
     }
 }

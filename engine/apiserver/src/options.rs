@@ -68,6 +68,8 @@ pub struct WriteOptions {
     pub user_agent: String,
     /// Patches may be forced over conflicts (server-side apply only).
     pub force: bool,
+    /// The request is a patch of any form.
+    pub patches: bool,
 }
 
 pub type CreateOptions = WriteOptions;
@@ -97,7 +99,8 @@ impl WriteOptions {
         }
         refuse(kind, causes)?;
         let user_agent = String::new();
-        Ok(WriteOptions { dry_run, field_validation, field_manager, user_agent, force: query.flag("force") })
+        let force = query.flag("force");
+        Ok(WriteOptions { dry_run, field_validation, field_manager, user_agent, force, patches: false })
     }
 }
 
@@ -113,7 +116,7 @@ impl WriteOptions {
             causes.push(Cause::forbidden("force", "may not be specified for non-apply patch"));
         }
         refuse("PatchOptions", causes)?;
-        Ok(options)
+        Ok(WriteOptions { patches: true, ..options })
     }
 
     /// Named by the program that sends the request, unless it names a manager.

@@ -181,7 +181,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let protection = &config.protection;
     Ok(State {
         metrics: metrics::Metrics::default(),
-        issuer: protection.oidc.clone().map(authn::Issuer::new).transpose()?,
+        issuers: authn::open_issuers(&protection.issuers, tokens.issuer())?,
         audit: audit::Audit::open(&protection.audit)?,
         flow: flow::FlowControl::new(protection.max_in_flight + protection.max_mutating_in_flight),
         authorizer: authz::Authorizer::new(reader.clone()),

@@ -22,9 +22,13 @@ pub struct Context<'a> {
     pub user: &'a UserInfo,
     /// The resource in the version of the request.
     pub served: &'a Served,
+    /// Empty for cluster-scoped objects.
+    pub namespace: &'a str,
     /// The request's subresource, e.g. `status`; empty for the object itself.
     pub subresource: &'a str,
     pub dry_run: bool,
+    /// The request is a patch, not an update.
+    pub patches: bool,
 }
 
 pub trait Strategy: Send + Sync {

@@ -88,7 +88,7 @@ pub struct State {
     pub pki: pki::Pki,
     pub tokens: authn::Tokens,
     /// Of tokens from outside.
-    pub issuer: Option<authn::Issuer>,
+    pub issuers: Vec<authn::Issuer>,
     pub authorizer: authz::Authorizer,
     pub metrics: crate::metrics::Metrics,
     pub audit: crate::audit::Audit,

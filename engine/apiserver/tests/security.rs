@@ -83,6 +83,28 @@ async fn a_service_account_token_may_what_is_bound_and_dies_with_its_account() {
 }
 
 #[tokio::test]
+async fn a_token_request_is_for_the_account_that_it_names() {
+    let harness = Harness::start().await;
+    let account = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let ask = async |metadata: Value, bound: Value| {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "metadata": metadata, "spec": {"boundObjectRef": bound}});
+        harness.post(&format!("{ACCOUNTS}/app/token"), request).await
+    };
+    let made = ask(json!({}), Value::Null).await.expect(201);
+    assert_eq!(made["metadata"]["uid"], account["metadata"]["uid"]);
+    let uid = account["metadata"]["uid"].as_str().expect("uid");
+    for (metadata, bound, code, text) in [
+        (json!({"name": "x"}), Value::Null, 422, "TokenRequest.authentication.k8s.io \"app\" is invalid: metadata.name: Invalid value: \"x\": must match the service account name if specified".to_owned()),
+        (json!({"uid": "x"}), Value::Null, 409, format!("Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"app\": the UID in the token request (x) does not match the UID of the service account ({uid})")),
+        (json!({}), json!({"apiVersion": "v1", "kind": "Service", "name": "x"}), 400, "cannot bind token to object of type /v1, Kind=Service".to_owned()),
+    ] {
+        let refused = ask(metadata, bound).await;
+        assert_eq!((refused.code, refused.message()), (code, text));
+    }
+}
+
+#[tokio::test]
 async fn a_token_of_a_secret_is_good_while_the_secret_holds_it() {
     let harness = Harness::start().await;
     let account = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
@@ -192,6 +214,15 @@ async fn access_reviews_answer_for_oneself_and_for_others() {
     let neither =
         harness.post(&format!("{group}/subjectaccessreviews"), json!({"spec": {"user": "jane"}})).await;
     assert_eq!(neither.code, 422, "{}", neither.text);
+    let selector = json!({"rawSelector": "a=b", "requirements": [{"key": "a", "operator": "Exists"}]});
+    let attributes =
+        json!({"verb": "list", "resource": "pods", "fieldSelector": selector, "labelSelector": {}});
+    let review = json!({"spec": {"resourceAttributes": attributes}});
+    let refused = harness.post(&format!("{group}/selfsubjectaccessreviews"), review).await;
+    assert_eq!(
+        refused.message(),
+        "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: [spec.resourceAttributes.fieldSelector.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements, spec.resourceAttributes.labelSelector.requirements: Required value: when spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required]"
+    );
 }
 
 #[tokio::test]
@@ -205,7 +236,7 @@ async fn nobody_becomes_or_grants_more_than_allowed() {
     let refused = ask(&harness, "GET", PODS, &headers, Value::Null).await;
     assert_eq!(
         refused.message(),
-        "users \"jane\" is forbidden: User \"system:serviceaccount:default:app\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
+        "pods is forbidden: User \"system:serviceaccount:default:app\" cannot impersonate-on:user-info:list resource \"pods\" in API group \"\" in the namespace \"default\""
     );
     let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
     for (resource, code) in [("configmaps", 201), ("nodes", 403)] {
@@ -217,6 +248,106 @@ async fn nobody_becomes_or_grants_more_than_allowed() {
         if code == 403 {
             assert!(made.message().contains("is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\"]}"), "{}", made.text);
         }
+    }
+}
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// A ClusterRole of these rules (group, resource, verb), for the User or `NAMESPACE/NAME` of a service account; in the
+/// whole cluster when no namespace is given.
+async fn grant(harness: &Harness, name: &str, namespace: &str, subject: Value, rules: &[[&str; 3]]) {
+    let rule = |[group, resource, verb]: &[&str; 3]| json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]});
+    let rules: Vec<Value> = rules.iter().map(rule).collect();
+    harness
+        .post(&format!("{RBAC}/clusterroles"), json!({"metadata": {"name": name}, "rules": rules}))
+        .await
+        .expect(201);
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name});
+    let binding = json!({"metadata": {"name": name}, "roleRef": role, "subjects": [subject]});
+    let path = match namespace {
+        "" => format!("{RBAC}/clusterrolebindings"),
+        namespace => format!("{RBAC}/namespaces/{namespace}/rolebindings"),
+    };
+    harness.post(&path, binding).await.expect(201);
+}
+
+#[tokio::test]
+async fn impersonation_may_be_limited_to_what_is_done_meanwhile() {
+    const AUTHENTICATION: &str = "authentication.k8s.io";
+    let harness = Harness::start().await;
+    let user = |name: &str| json!({"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"});
+    bind(&harness, "admin", user("jane")).await;
+    let token = token(&harness, json!({})).await;
+    let app = json!({"kind": "ServiceAccount", "name": "app", "namespace": "default"});
+    let identity = [[AUTHENTICATION, "users", "impersonate:user-info"]];
+    grant(&harness, "identity", "", app.clone(), &identity).await;
+    grant(&harness, "action", "default", app, &[["", "pods", "impersonate-on:user-info:list"]]).await;
+    let bearer = format!("Bearer {token}");
+    let as_jane = async |method: &str, path: &str, group: Option<&str>| {
+        let mut headers = vec![("authorization", bearer.as_str()), ("impersonate-user", "jane")];
+        headers.extend(group.map(|group| ("impersonate-group", group)));
+        let answer = ask(&harness, method, path, &headers, json!({})).await;
+        (answer.code, answer.json()["message"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(as_jane("GET", PODS, None).await, (200, String::new()));
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let (code, text) = as_jane("GET", maps, None).await;
+    assert_eq!(code, 403);
+    assert!(text.contains("cannot impersonate-on:user-info:list resource \"configmaps\""), "{text}");
+    let (code, text) = as_jane("GET", PODS, Some("devs")).await;
+    assert_eq!(code, 403);
+    assert!(
+        text.contains(
+            "cannot impersonate:user-info resource \"groups\" in API group \"authentication.k8s.io\""
+        ),
+        "{text}"
+    );
+    let (_, text) = as_jane("GET", PODS, Some("system:masters")).await;
+    assert!(text.ends_with("impersonating the system:masters group is not allowed"), "{text}");
+}
+
+#[tokio::test]
+async fn the_status_of_a_claim_is_written_by_those_whom_its_parts_belong_to() {
+    const GROUP: &str = "resource.k8s.io";
+    let harness = Harness::start().await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let requests = json!([{"name": "r", "exactly": {"deviceClassName": "c"}}]);
+    let claim = json!({"metadata": {"name": "claim"}, "spec": {"devices": {"requests": requests}}});
+    harness.post(claims, claim).await.expect(201);
+    let user = |name: &str| json!({"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"});
+    for (name, right) in [
+        ("nobody", [GROUP, "resourceclaims/status", "patch"]),
+        ("scheduler", [GROUP, "resourceclaims/binding", "patch"]),
+        ("driver", [GROUP, "resourceclaims/driver", "arbitrary-node:patch"]),
+    ] {
+        grant(&harness, name, "", user(name), &[[GROUP, "resourceclaims/status", "patch"], right]).await;
+    }
+    let device = json!({"driver": "d.example.com", "pool": "p", "device": "x"});
+    let mut result = device.clone();
+    result["request"] = "r".into();
+    let allocation = json!({"status": {"allocation": {"devices": {"results": [result]}}}});
+    let said = json!({"status": {"devices": [device]}});
+    let binding = "status: Forbidden: changing status.allocation or status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: resourceclaims.resource.k8s.io is forbidden: User \"NAME\" cannot patch resource \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope";
+    let driver = "status.devices: Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:patch]\" permission: resourceclaims.resource.k8s.io \"d.example.com\" is forbidden: User \"NAME\" cannot arbitrary-node:patch resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"default\"";
+    for (name, patch, why) in [
+        ("nobody", &allocation, binding),
+        ("driver", &allocation, binding),
+        ("scheduler", &allocation, ""),
+        ("nobody", &said, driver),
+        ("scheduler", &said, driver),
+        ("driver", &said, ""),
+    ] {
+        let headers = [("impersonate-user", name), ("content-type", "application/merge-patch+json")];
+        let answer =
+            harness.ask_with("PATCH", &format!("{claims}/claim/status"), &headers, patch.to_string()).await;
+        let (code, expected) = match why {
+            "" => (200, String::new()),
+            why => (
+                422,
+                format!("ResourceClaim.resource.k8s.io \"claim\" is invalid: {}", why.replace("NAME", name)),
+            ),
+        };
+        assert_eq!((answer.code, answer.message()), (code, expected), "{name}");
     }
 }
 
@@ -591,6 +722,25 @@ async fn a_server_without_free_seats_says_so_and_requests_may_not_ask_nonsense()
 }
 
 #[tokio::test]
+async fn a_list_holds_its_seat_until_it_is_read() {
+    let harness = Harness::start().await;
+    bind(&harness, "view", json!({"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}))
+        .await;
+    let executing = async || {
+        let page = harness.get("/metrics").await.text;
+        let series = "apiserver_flowcontrol_current_executing_requests{flow_schema=\"global-default\"";
+        let line = page.lines().find(|line| line.starts_with(series)).unwrap_or_default().to_owned();
+        line.rsplit(' ').next().unwrap_or_default().to_owned()
+    };
+    let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };
+    let request = http::Request::builder().uri(PODS).body(Full::new(Bytes::new())).expect("request");
+    let response = harness.send(Some(jane), request).await;
+    assert_eq!((response.status().as_u16(), executing().await.as_str()), (200, "1"));
+    assert_eq!(answer(response).await.json()["kind"], "PodList");
+    assert_eq!(executing().await, "0");
+}
+
+#[tokio::test]
 async fn a_bootstrap_token_introduces_a_new_node_until_it_is_deleted() {
     let harness = Harness::start().await;
     let secrets = "/api/v1/namespaces/kube-system/secrets";
@@ -675,9 +825,21 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
     let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
     harness.post("/api/v1/nodes", node("n2", json!({}))).await.expect(201);
     let pod = |name: &str, node: &str| {
-        let spec = json!({"nodeName": node, "serviceAccountName": "app", "containers": [{"name": "c", "image": "i"}]});
+        let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "claim"}}]);
+        let containers = json!([{"name": "c", "image": "i"}]);
+        let spec = json!({"nodeName": node, "serviceAccountName": "app", "containers": containers, "volumes": volumes});
         json!({"metadata": {"name": name}, "spec": spec})
     };
+    let driver =
+        json!({"metadata": {"name": "d.example.com"}, "spec": {"tokenRequests": [{"audience": "driver"}]}});
+    harness.post("/apis/storage.k8s.io/v1/csidrivers", driver).await.expect(201);
+    let size = json!({"storage": "1Gi"});
+    let volume = json!({"metadata": {"name": "volume"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "capacity": size, "csi": {"driver": "d.example.com", "volumeHandle": "h"}}});
+    harness.post("/api/v1/persistentvolumes", volume).await.expect(201);
+    let claim = json!({"metadata": {"name": "claim"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "volumeName": "volume"}});
+    harness.post("/api/v1/namespaces/default/persistentvolumeclaims", claim).await.expect(201);
     let mut uids = Vec::new();
     for (name, node) in [("own", "n1"), ("other", "n2")] {
         let made = harness.post(PODS, pod(name, node)).await.expect(201);
@@ -703,6 +865,8 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
     let plain = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
     let mut odd = bound("own", &uids[0]);
     odd["spec"]["audiences"] = json!(["vault"]);
+    let mut of_driver = bound("own", &uids[0]);
+    of_driver["spec"]["audiences"] = json!(["driver"]);
     for (method, path, body, code, message) in [
         (
             "POST",
@@ -760,14 +924,21 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
             403,
             "node requested token bound to a pod scheduled on a different node",
         ),
-        ("POST", &token, odd, 403, "audience \"vault\" not found in pod spec volume"),
+        (
+            "POST",
+            &token,
+            odd,
+            403,
+            "serviceaccounts \"app\" is forbidden: audience \"vault\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience",
+        ),
+        ("POST", &token, of_driver, 201, ""),
         ("POST", &token, bound("own", &uids[0]), 201, ""),
         (
             "POST",
             "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
             json!({"metadata": {"name": "n2"}}),
             403,
-            "can only access node lease with the same name as the requesting node",
+            "leases.coordination.k8s.io \"n2\" is forbidden: can only access node lease with the same name as the requesting node",
         ),
         (
             "POST",

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     num::{NonZeroU16, NonZeroU32, NonZeroU64},
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use coracle_apiserver::{
     Protection,
     audit::{self, LogConfig},
-    authn::IssuerConfig,
+    authn::{self, Anonymous, IssuerConfig, Mapping, Rule},
 };
 use coracle_runtime::images::RegistryConfig;
 
@@ -124,25 +124,53 @@ impl UpOptions {
     }
 }
 
-/// None without an issuer.
-fn oidc(values: &Values) -> Result<Option<IssuerConfig>> {
-    let Some(url) = values.text("oidc-issuer-url") else { return Ok(None) };
+/// Whose tokens are taken, and who may ask without one.
+fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Anonymous)> {
+    let flags = values.text("oidc-issuer-url").map(|url| oidc(values, url)).transpose()?;
+    match values.text("authentication-config") {
+        Some(_) if flags.is_some() => {
+            bail!("settings `authentication-config` and `oidc-issuer-url` exclude each other")
+        }
+        Some(path) => Ok(authn::read_configuration(Path::new(path))?),
+        None => Ok((flags.into_iter().collect(), Anonymous::Everywhere)),
+    }
+}
+
+fn oidc(values: &Values, url: &str) -> Result<IssuerConfig> {
     let text = |key| values.text(key).unwrap_or_default().to_string();
-    let pair = |pair: String| match pair.split_once('=') {
-        Some((claim, value)) => Ok((claim.to_string(), value.to_string())),
+    let Some(audience) = values.text("oidc-client-id") else {
+        bail!("setting `oidc-issuer-url` needs `oidc-client-id`");
+    };
+    let rule = |pair: String| match pair.split_once('=') {
+        Some((claim, value)) => {
+            Ok(Rule { claim: claim.into(), required_value: value.into(), ..Rule::default() })
+        }
         None => bail!("setting `oidc-required-claims` has `{pair}`, expected CLAIM=VALUE"),
     };
-    Ok(Some(IssuerConfig {
+    let mapping =
+        |claim: String, prefix: String| Mapping { claim, prefix: Some(prefix), ..Mapping::default() };
+    let username = text("oidc-username-claim");
+    let prefix = match text("oidc-username-prefix").as_str() {
+        "-" => String::new(),
+        "" if username == "email" => String::new(),
+        "" => format!("{url}#"),
+        prefix => prefix.to_string(),
+    };
+    let authorities = match values.text("oidc-ca-file") {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("read setting `oidc-ca-file` from `{path}`"))?,
+        None => String::new(),
+    };
+    Ok(IssuerConfig {
         url: url.to_string(),
-        client_id: text("oidc-client-id"),
-        username_claim: text("oidc-username-claim"),
-        username_prefix: text("oidc-username-prefix"),
-        groups_claim: text("oidc-groups-claim"),
-        groups_prefix: text("oidc-groups-prefix"),
-        required_claims: values.list("oidc-required-claims").into_iter().map(pair).collect::<Result<_>>()?,
+        audiences: vec![audience.to_string()],
+        authorities,
+        username: mapping(username, prefix),
+        groups: mapping(text("oidc-groups-claim"), text("oidc-groups-prefix")),
+        claim_rules: values.list("oidc-required-claims").into_iter().map(rule).collect::<Result<_>>()?,
         signing_algs: values.list("oidc-signing-algs"),
-        ca_file: values.text("oidc-ca-file").map(PathBuf::from),
-    }))
+        ..IssuerConfig::default()
+    })
 }
 
 fn protection(values: &Values) -> Result<Protection> {
@@ -162,11 +190,13 @@ fn protection(values: &Values) -> Result<Protection> {
         }),
     };
     let policy_file = values.text("audit-policy-file").map(PathBuf::from);
+    let (issuers, anonymous) = authentication(values)?;
     Ok(Protection {
         audit: audit::Config { policy_file, log },
         max_in_flight: required(values, "max-requests-inflight")?,
         max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
-        oidc: oidc(values)?,
+        issuers,
+        anonymous,
         request_timeout: Duration::from_secs(required::<NonZeroU64>(values, "request-timeout")?.get()),
     })
 }

@@ -193,6 +193,13 @@ pub const SETTINGS: &[Setting] = &[
         "Writing API requests at a time",
     ),
     setting(
+        "authentication-config",
+        "FILE",
+        Some(""),
+        Scope::Up,
+        "AuthenticationConfiguration (apiserver.config.k8s.io/v1): issuers whose tokens are taken, in place of oidc-*",
+    ),
+    setting(
         "oidc-issuer-url",
         "URL",
         Some(""),
@@ -223,7 +230,7 @@ pub const SETTINGS: &[Setting] = &[
         "LIST",
         Some("RS256"),
         Scope::Up,
-        "Signatures that are taken: RS256, RS384, RS512, ES256, ES384",
+        "Signatures that are taken: RS, PS and ES with 256 or 384, RS512, PS512",
     )
     .list(),
     setting(

@@ -2,7 +2,7 @@
 //!
 //! Kept true: with its credential alone, a node draws no work to itself (labels, taints) and takes no identity that is
 //! not its pods' (tokens, references of mirror pods).
-//! Reads:     the pod that a request names; the Node that a mirror pod says it belongs to.
+//! Reads:     the pod that a request names, its volumes and their CSI drivers; the Node that a mirror pod says it belongs to.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction and
 //!         https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/noderestriction/admission.go
 
@@ -47,12 +47,23 @@ fn node<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     request.user.in_group("system:nodes").then(|| request.user.name.strip_prefix(PREFIX)).flatten()
 }
 
-fn forbidden(request: &Request<'_>, why: impl std::fmt::Display) -> Result<(), Status> {
-    Err(Status::forbidden(request.target.served.group_resource(), &request.target.name, why))
+/// A request of a kubelet.
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    /// The node whose kubelet asks.
+    node: &'a str,
+    object: Option<&'a Value>,
+}
+
+impl Asked<'_> {
+    fn forbid(&self, why: impl std::fmt::Display) -> Result<(), Status> {
+        Err(self.request.forbid(self.object.unwrap_or(&Value::Null), why))
+    }
 }
 
 pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
     let Some(node) = node(request) else { return Ok(()) };
+    let asked = &Asked { request, node, object };
     let api = &request.target.served.api;
     let part = request.target.subresource.as_str();
     let name = match request.target.name.as_str() {
@@ -61,42 +72,40 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
     };
     let only_own = |what: &str| match name == node {
         true => Ok(()),
-        false => {
-            forbidden(request, format!("can only access {what} with the same name as the requesting node"))
-        }
+        false => asked.forbid(format!("can only access {what} with the same name as the requesting node")),
     };
     match (&*api.gvk.group, &*api.plural, part) {
-        ("", "nodes", _) => own_node(request, node, name, object),
-        ("", "pods", "") => pod(request, node, object),
-        ("", "pods", "status") => pod_status(request, node, object),
+        ("", "nodes", _) => own_node(asked, name),
+        ("", "pods", "") => pod(asked),
+        ("", "pods", "status") => pod_status(asked),
         ("", "pods", "eviction") => match find_pod(request, name)?["spec"]["nodeName"] == node {
             true => Ok(()),
-            false => forbidden(
-                request,
-                format!("node {node} can only evict pods with spec.nodeName set to itself"),
-            ),
+            false => {
+                asked.forbid(format!("node {node} can only evict pods with spec.nodeName set to itself"))
+            }
         },
-        ("", "pods", other) => forbidden(
-            request,
-            format!("unexpected pod subresource {}, only 'status' and 'eviction' are allowed", quote(other)),
-        ),
-        ("", "persistentvolumeclaims", "status") => claim_status(request, node, object),
-        ("", "persistentvolumeclaims", _) => forbidden(request, "may only update PVC status"),
-        ("", "serviceaccounts", "token") => token(request, node, object),
+        ("", "pods", other) => asked.forbid(format!(
+            "unexpected pod subresource {}, only 'status' and 'eviction' are allowed",
+            quote(other)
+        )),
+        ("", "persistentvolumeclaims", "status") => claim_status(asked),
+        ("", "persistentvolumeclaims", _) => asked.forbid("may only update PVC status"),
+        ("", "serviceaccounts", "token") => token(asked),
         ("coordination.k8s.io", "leases", _) if request.target.namespace != "kube-node-lease" => {
-            forbidden(request, "can only access leases in the \"kube-node-lease\" system namespace")
+            asked.forbid("can only access leases in the \"kube-node-lease\" system namespace")
         }
         ("coordination.k8s.io", "leases", _) => only_own("node lease"),
         ("storage.k8s.io", "csinodes", _) => only_own("CSINode"),
-        ("resource.k8s.io", "resourceslices", _) => slice(request, node, object),
+        ("resource.k8s.io", "resourceslices", _) => slice(asked),
         _ => Ok(()),
     }
 }
 
-fn own_node(request: &Request<'_>, node: &str, name: &str, object: Option<&Value>) -> Result<(), Status> {
+fn own_node(asked: &Asked<'_>, name: &str) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     if name != node {
         let why = format!("node {} is not allowed to modify node {}", quote(node), quote(name));
-        return forbidden(request, why);
+        return asked.forbid(why);
     }
     let Some(object) = object else { return Ok(()) };
     let labels = |of: &Value| of["metadata"]["labels"].clone();
@@ -107,16 +116,16 @@ fn own_node(request: &Request<'_>, node: &str, name: &str, object: Option<&Value
             labels => {
                 let why =
                     format!("node {} is not allowed to set the following labels: {labels}", quote(node));
-                forbidden(request, why)
+                asked.forbid(why)
             }
         };
     };
     if !crate::kinds::checks::same(&object["spec"]["taints"], &old["spec"]["taints"]) {
-        return forbidden(request, format!("node {} is not allowed to modify taints", quote(node)));
+        return asked.forbid(format!("node {} is not allowed to modify taints", quote(node)));
     }
     match forbidden_labels(&labels(object), &labels(old)).as_str() {
         "" => Ok(()),
-        labels => forbidden(request, format!("is not allowed to modify labels: {labels}")),
+        labels => asked.forbid(format!("is not allowed to modify labels: {labels}")),
     }
 }
 
@@ -143,29 +152,26 @@ fn find_pod(request: &Request<'_>, name: &str) -> Result<Value, Status> {
     verbs::decode(&*pod.ok_or_else(|| Status::not_found(GroupResource::new("", "pods"), name))?)
 }
 
-fn pod(request: &Request<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+fn pod(asked: &Asked<'_>) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     match (request.operation, object) {
         (Operation::Create, Some(pod)) => {
             let uid = find(&request.state.reader, "nodes", "", node).map(|node| node.meta.uid.to_string());
-            mirror_pod::problem(pod, node, uid.as_deref()).map_or(Ok(()), |why| forbidden(request, why))
+            mirror_pod::problem(pod, node, uid.as_deref()).map_or(Ok(()), |why| asked.forbid(why))
         }
         (Operation::Delete, _) if request.old.is_some_and(|pod| pod["spec"]["nodeName"] == node) => Ok(()),
-        (Operation::Delete, _) => forbidden(
-            request,
-            format!("node {} can only delete pods with spec.nodeName set to itself", quote(node)),
-        ),
-        (operation, _) => forbidden(
-            request,
-            format!(
-                "unexpected operation {}, node {} can only create and delete mirror pods",
-                quote(operation.as_str()),
-                quote(node)
-            ),
-        ),
+        (Operation::Delete, _) => asked
+            .forbid(format!("node {} can only delete pods with spec.nodeName set to itself", quote(node))),
+        (operation, _) => asked.forbid(format!(
+            "unexpected operation {}, node {} can only create and delete mirror pods",
+            quote(operation.as_str()),
+            quote(node)
+        )),
     }
 }
 
-fn pod_status(request: &Request<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+fn pod_status(asked: &Asked<'_>) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     let (Some(pod), Some(old)) = (object, request.old) else { return Ok(()) };
     let name = quote(node);
     let same = |path: &str| {
@@ -175,18 +181,19 @@ fn pod_status(request: &Request<'_>, node: &str, object: Option<&Value>) -> Resu
     };
     if old["spec"]["nodeName"] != node {
         let why = "can only update pod status for pods with spec.nodeName set to itself";
-        return forbidden(request, format!("node {name} {why}"));
+        return asked.forbid(format!("node {name} {why}"));
     }
     if !same("/metadata/labels") {
-        return forbidden(request, format!("node {name} cannot update labels through pod status"));
+        return asked.forbid(format!("node {name} cannot update labels through pod status"));
     }
     if !same("/status/resourceClaimStatuses") {
-        return forbidden(request, format!("node {name} cannot update resource claim statues"));
+        return asked.forbid(format!("node {name} cannot update resource claim statues"));
     }
     Ok(())
 }
 
-fn claim_status(request: &Request<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+fn claim_status(asked: &Asked<'_>) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     let (Some(claim), Some(old)) = (object, request.old) else { return Ok(()) };
     let rest = |claim: &Value| {
         let mut claim = claim.clone();
@@ -202,69 +209,93 @@ fn claim_status(request: &Request<'_>, node: &str, object: Option<&Value>) -> Re
         return Ok(());
     }
     let why = "is not allowed to update fields other than status.capacity and status.conditions";
-    forbidden(request, format!("node {} {why}", quote(node)))
+    asked.forbid(format!("node {} {why}", quote(node)))
 }
 
 /// A kubelet gets tokens for the pods that it runs, and for what these ask for.
-fn token(request: &Request<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+fn token(asked: &Asked<'_>) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     let Some(object) = object else { return Ok(()) };
     let bound = &object["spec"]["boundObjectRef"];
     let text = |field: &str| bound[field].as_str().unwrap_or_default();
     if (text("apiVersion"), text("kind")) != ("v1", "Pod") || text("name").is_empty() {
-        return forbidden(request, "node requested token not bound to a pod");
+        return asked.forbid("node requested token not bound to a pod");
     }
     if text("uid").is_empty() {
-        return forbidden(request, "node requested token with a pod binding without a uid");
+        return asked.forbid("node requested token with a pod binding without a uid");
     }
     let pod = find_pod(request, text("name"))?;
     if object::meta_str(&pod, "uid") != text("uid") {
         let uid = text("uid");
         let why = "does not match the UID in record. The object might have been deleted and then recreated";
-        return forbidden(request, format!("the UID in the bound object reference ({uid}) {why}"));
+        return asked.forbid(format!("the UID in the bound object reference ({uid}) {why}"));
     }
     if pod["spec"]["nodeName"] != node {
-        return forbidden(request, "node requested token bound to a pod scheduled on a different node");
+        return asked.forbid("node requested token bound to a pod scheduled on a different node");
     }
-    let asked = object::strings(&object["spec"]["audiences"]);
-    match asked[..] {
-        [] => audience(request, &pod, ""),
-        [one] => audience(request, &pod, one),
-        _ => forbidden(request, "node may only request 0 or 1 audiences"),
-    }
-}
-
-fn audience(request: &Request<'_>, pod: &Value, wanted: &str) -> Result<(), Status> {
-    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
-    let mut sources =
-        volumes.flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
-    let names = |source: &Value| {
-        let token = &source["serviceAccountToken"];
-        token.is_object() && token["audience"].as_str().unwrap_or_default() == wanted
+    let audiences = object::strings(&object["spec"]["audiences"]);
+    let wanted = match audiences[..] {
+        [] => "",
+        [one] => one,
+        _ => return asked.forbid("node may only request 0 or 1 audiences"),
     };
     let right = Attributes {
         verb: "request-serviceaccounts-token-audience".into(),
-        group: String::new(),
-        version: String::new(),
         resource: wanted.into(),
-        subresource: String::new(),
         namespace: request.target.namespace.clone(),
         name: request.target.name.clone(),
-        path: None,
+        ..Attributes::default()
     };
-    if sources.any(names) || request.state.authorizer.authorize(request.user, &right).allowed {
+    if asks_for(request, &pod, wanted) || request.state.authorizer.authorize(request.user, &right).allowed {
         return Ok(());
     }
-    forbidden(request, format!("audience {} not found in pod spec volume", quote(wanted)))
+    let (audience, user) = (quote(wanted), &request.user.name);
+    asked.forbid(format!(
+        "audience {audience} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+    ))
 }
 
-fn slice(request: &Request<'_>, node: &str, object: Option<&Value>) -> Result<(), Status> {
+/// Whether a volume of the pod needs tokens for this audience: one of its own, or one of a CSI driver that wants them.
+fn asks_for(request: &Request<'_>, pod: &Value, audience: &str) -> bool {
+    let get = |resource: &str, namespace: &str, name: &str| {
+        verbs::decode(&*find(&request.state.reader, resource, namespace, name)?).ok()
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let of_claim = |name: &str| -> Option<String> {
+        let claim = get("persistentvolumeclaims", &request.target.namespace, name)?;
+        let volume = get("persistentvolumes", "", claim["spec"]["volumeName"].as_str()?)?;
+        text(&volume["spec"]["csi"]["driver"])
+    };
+    let driver = |volume: &Value| -> Option<String> {
+        if volume["ephemeral"].is_object() {
+            return of_claim(&format!("{}-{}", object::name(pod), volume["name"].as_str()?));
+        }
+        match volume["persistentVolumeClaim"]["claimName"].as_str() {
+            Some(claim) => of_claim(claim),
+            None => text(&volume["csi"]["driver"]),
+        }
+    };
+    let named = |list: &Value, of: &dyn Fn(&Value) -> &Value| {
+        let mut all = list.as_array().into_iter().flatten().map(of);
+        all.any(|one| one.is_object() && one["audience"].as_str().unwrap_or_default() == audience)
+    };
+    pod["spec"]["volumes"].as_array().into_iter().flatten().any(|volume| {
+        named(&volume["projected"]["sources"], &|source| &source["serviceAccountToken"])
+            || driver(volume)
+                .and_then(|driver| get("csidrivers.storage.k8s.io", "", &driver))
+                .is_some_and(|driver| named(&driver["spec"]["tokenRequests"], &|one| one))
+    })
+}
+
+fn slice(asked: &Asked<'_>) -> Result<(), Status> {
+    let &Asked { request, node, object } = asked;
     let of = |object: Option<&Value>| object.is_none_or(|slice| slice["spec"]["nodeName"] == node);
     match request.operation {
         Operation::Create if !of(object) => {
-            forbidden(request, "can only create ResourceSlice with the same NodeName as the requesting node")
+            asked.forbid("can only create ResourceSlice with the same NodeName as the requesting node")
         }
         Operation::Delete if !of(request.old) => {
-            forbidden(request, "can only delete ResourceSlice with the same NodeName as the requesting node")
+            asked.forbid("can only delete ResourceSlice with the same NodeName as the requesting node")
         }
         _ => Ok(()),
     }

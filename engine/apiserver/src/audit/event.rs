@@ -26,6 +26,8 @@ pub struct Event<'a> {
     pub user: User<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated_user: Option<User<'a>>,
+    #[serde(skip_serializing_if = "AuthenticationMetadata::is_empty")]
+    pub authentication_metadata: AuthenticationMetadata<'a>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[_]>::is_empty")]
     pub source_ips: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -55,6 +57,19 @@ pub struct User<'a> {
     groups: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     extra: &'a BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationMetadata<'a> {
+    /// `impersonate:MODE`
+    pub impersonation_constraint: &'a str,
+}
+
+impl AuthenticationMetadata<'_> {
+    fn is_empty(&self) -> bool {
+        self.impersonation_constraint.is_empty()
+    }
 }
 
 impl<'a> User<'a> {

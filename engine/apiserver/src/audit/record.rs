@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::{
     Audit, Level, Stage,
-    event::{self, Event, Named, ObjectRef, User},
+    event::{self, AuthenticationMetadata, Event, Named, ObjectRef, User},
     policy::Decision,
 };
 use crate::{
+    authn::Impersonated,
     decode::{self, Format},
     request_info::RequestInfo,
     status::Status,
@@ -42,6 +43,8 @@ pub struct Record {
     info: RequestInfo,
     user: UserInfo,
     impersonated: Option<UserInfo>,
+    /// The verb that allowed it, when it was a constrained one.
+    constraint: String,
     source_ips: Vec<String>,
     user_agent: String,
     received: Timestamp,
@@ -61,6 +64,7 @@ impl Record {
             info: subject.info.clone(),
             user: subject.user.cloned().unwrap_or_default(),
             impersonated: None,
+            constraint: String::new(),
             source_ips: source_ips(subject),
             user_agent: agent.unwrap_or_default().chars().take(1024).collect(),
             received: subject.received,
@@ -69,8 +73,9 @@ impl Record {
         }
     }
 
-    pub fn impersonates(&mut self, user: &UserInfo) {
-        self.impersonated = Some(user.clone());
+    pub fn impersonates(&mut self, other: &Impersonated) {
+        self.impersonated = Some(other.user.clone());
+        self.constraint = other.constraint.clone();
     }
 
     /// The first value of a key stays.
@@ -151,6 +156,7 @@ impl Record {
             verb: &self.info.verb,
             user: User::of(&self.user),
             impersonated_user: self.impersonated.as_ref().map(User::of),
+            authentication_metadata: AuthenticationMetadata { impersonation_constraint: &self.constraint },
             source_ips: &self.source_ips,
             user_agent: &self.user_agent,
             object_ref: self.info.is_resource.then(|| ObjectRef::new(&self.info, &asked, &answered)),

@@ -1,4 +1,4 @@
-//! A client certificate as a user: the common name is the name, each organization a group.
+//! A client certificate as a user: the common name is the name, each organization a group; there may be a uid.
 //!
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates
 
@@ -12,6 +12,9 @@ use super::{
     cache::{Cache, sha256},
 };
 use crate::{pki::Pki, types::UserInfo};
+
+/// The attribute of a subject that is the user's uid, at most once.
+const UID: &str = "1.3.6.1.4.1.57683.2";
 
 /// Certificates that were verified, with their users.
 #[derive(Default)]
@@ -37,7 +40,13 @@ impl Certificates {
 fn read(der: &CertificateDer<'_>) -> Option<Known> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok().filter(|name| !name.is_empty())?;
+    // The last one, as signers judge it.
+    let name = subject.iter_common_name().last()?.as_str().ok().filter(|name| !name.is_empty())?;
+    let mut uids = subject.iter_attributes().filter(|part| part.attr_type().to_id_string() == UID);
+    let uid = uids.next().map_or(Some(""), |uid| uid.as_str().ok())?;
+    if uids.next().is_some() {
+        return None;
+    }
     let mut groups: Vec<String> =
         subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
     groups.push(AUTHENTICATED.into());
@@ -46,6 +55,6 @@ fn read(der: &CertificateDer<'_>) -> Option<Known> {
         "authentication.kubernetes.io/credential-id".to_owned(),
         vec![format!("X509SHA256={fingerprint}")],
     )];
-    let user = UserInfo { name: name.into(), uid: String::new(), groups, extra: extra.into() };
+    let user = UserInfo { name: name.into(), uid: uid.into(), groups, extra: extra.into() };
     Some(Known { user, not_after: certificate.validity().not_after.timestamp().max(0) as u64 })
 }

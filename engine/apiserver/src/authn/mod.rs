@@ -22,8 +22,11 @@ use coracle_client::Identity;
 use http::{header, request::Parts};
 use rustls::pki_types::CertificateDer;
 
-pub use self::impersonation::impersonate;
-pub use self::issuer::{Issuer, IssuerConfig, IssuerError};
+pub use self::impersonation::{Impersonated, impersonate};
+pub use self::issuer::{
+    Anonymous, Issuer, IssuerConfig, IssuerError, Mapping, Rule, open as open_issuers,
+    read as read_configuration,
+};
 use self::tokens::Proved;
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
 pub(crate) use self::tokens::{find, unix_now};
@@ -58,6 +61,7 @@ pub async fn requester(
             }
         },
         None if peer.is_some() => Err(Status::unauthorized()),
+        None if !state.config.protection.anonymous.may_ask(parts.uri.path()) => Err(Status::unauthorized()),
         None => Ok(UserInfo::anonymous()),
     }
 }
@@ -78,7 +82,10 @@ pub async fn review(state: &State, token: &str, audiences: &[String]) -> Result<
         let user = bootstrap_token::user(&state.reader, id, secret).ok_or(TokenError::Invalid)?;
         return for_api(user);
     }
-    if let Some(issuer) = state.issuer.as_ref().filter(|issuer| issuer.names(token)) {
+    if !state.issuers.is_empty()
+        && let Some(named) = issuer::named(token)
+        && let Some(issuer) = state.issuers.iter().find(|issuer| issuer.url() == named)
+    {
         return for_api(issuer.user(token, unix_now()).await?);
     }
     match &*state.tokens.prove(token)? {

@@ -1,7 +1,7 @@
 use http::HeaderMap;
 
 use super::{
-    impersonation::requested,
+    impersonation::{complete, needs, wanted},
     tokens::{Existing, Lookup},
     *,
 };
@@ -153,25 +153,52 @@ fn impersonation_asks_for_each_part_and_completes_the_groups() {
         }
         map
     };
-    assert_eq!(requested(&headers(&[])), Ok(None));
-    assert_eq!(requested(&headers(&[("impersonate-group", "a")])).unwrap_err().code, 500);
-    for (pairs, groups, needs) in [
-        (&[("impersonate-user", "jane")][..], &["system:authenticated"][..], &["users jane"][..]),
+    assert_eq!(wanted(&headers(&[])), Ok(None));
+    let nobody = wanted(&headers(&[("impersonate-group", "a")])).unwrap_err();
+    let text = "requested &user.DefaultInfo{Name:\"\", UID:\"\", Groups:[]string{\"a\"}, Extra:map[string][]string(nil)} without impersonating a user name";
+    assert_eq!((nobody.code, nobody.message.as_str()), (400, text));
+    for (pairs, mode, groups, needed) in [
+        (
+            &[("impersonate-user", "jane")][..],
+            "impersonate",
+            &["system:authenticated"][..],
+            &["impersonate users jane"][..],
+        ),
         (
             &[("impersonate-user", "jane"), ("impersonate-group", "a"), ("impersonate-group", "b")],
+            "user-info",
             &["a", "b", "system:authenticated"],
-            &["users jane", "groups a", "groups b"],
+            &[
+                "impersonate:user-info users.authentication.k8s.io jane",
+                "impersonate:user-info groups.authentication.k8s.io a",
+                "impersonate:user-info groups.authentication.k8s.io b",
+            ],
         ),
         (
             &[("impersonate-user", "system:serviceaccount:dev:app"), ("impersonate-extra-scopes", "x")],
+            "impersonate",
             &["system:serviceaccounts", "system:serviceaccounts:dev", "system:authenticated"],
-            &["serviceaccounts app", "userextras x"],
+            &["impersonate serviceaccounts app", "impersonate userextras.authentication.k8s.io x"],
+        ),
+        (
+            &[("impersonate-user", "system:node:n")],
+            "arbitrary-node",
+            &["system:nodes", "system:authenticated"],
+            &["impersonate:arbitrary-node nodes.authentication.k8s.io n"],
+        ),
+        (
+            &[("impersonate-user", "system:node:n")],
+            "impersonate",
+            &["system:authenticated"],
+            &["impersonate users system:node:n"],
         ),
     ] {
-        let (user, needed) = requested(&headers(pairs)).unwrap().unwrap();
-        let needed: Vec<String> =
-            needed.iter().map(|need| format!("{} {}", need.resource, need.name)).collect();
-        assert_eq!(user.groups, groups);
-        assert_eq!(needed, needs);
+        let user = wanted(&headers(pairs)).unwrap().unwrap();
+        let asked = needs(&user, mode).into_iter().map(|need| {
+            let group = if need.group.is_empty() { String::new() } else { format!(".{}", need.group) };
+            format!("{} {}{group} {}", need.verb, need.resource, need.name)
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), needed);
+        assert_eq!(complete(user, mode != "impersonate").groups, groups);
     }
 }

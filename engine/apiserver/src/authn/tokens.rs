@@ -98,6 +98,8 @@ pub enum Proved {
 
 pub struct Issued {
     pub token: String,
+    /// As the user's `credential-id` will have it.
+    pub id: String,
     /// Seconds since the epoch.
     pub expires: i64,
 }
@@ -151,7 +153,7 @@ impl Tokens {
             nbf: now,
         };
         let token = self.sign(&claims)?;
-        Ok(Issued { token, expires })
+        Ok(Issued { token, id: format!("JTI={}", claims.jti), expires })
     }
 
     /// A token without an end, good as long as the Secret `secret` holds it.

@@ -2,10 +2,11 @@
 //!
 //! Kept true: a decision is made on one snapshot of the store, so a binding that was acknowledged counts at once. There
 //!            is no index to refresh: the store keeps each role decoded, and a pass over the bindings takes microseconds.
-//! Reads:     Roles, RoleBindings, ClusterRoles, ClusterRoleBindings. Writes: nothing.
+//! Reads:     Roles, RoleBindings, ClusterRoles, ClusterRoleBindings; Pods, for nodes. Writes: nothing.
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/rbac/
 
 mod escalation;
+pub mod node;
 mod resolve;
 pub mod rules;
 mod source;
@@ -18,7 +19,10 @@ use coracle_store::Reader;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 pub use self::escalation::validate as validate_escalation;
-use self::{resolve::visit_rules, source::StoreSource};
+use self::{
+    resolve::{Grant, visit_rules},
+    source::StoreSource,
+};
 use crate::{
     status::{GroupResource, Status},
     types::UserInfo,
@@ -94,8 +98,15 @@ fn decide(source: &dyn source::Source, user: &UserInfo, attributes: &Attributes)
     }
     let mut decision = Decision::default();
     let mut errors = Vec::new();
+    let mut refused = None;
     visit_rules(source, user, &attributes.namespace, &mut |grant, found| match found {
         Ok(rule) if rules::allows(rule, attributes) => {
+            if let Grant::Node(node) = grant {
+                refused = node::refusal(source, node, attributes);
+                if refused.is_some() {
+                    return ControlFlow::Continue(());
+                }
+            }
             decision = Decision { allowed: true, reason: format!("RBAC: allowed by {grant}") };
             ControlFlow::Break(())
         }
@@ -107,7 +118,7 @@ fn decide(source: &dyn source::Source, user: &UserInfo, attributes: &Attributes)
     });
     if !decision.allowed {
         decision.reason = match &errors[..] {
-            [] => String::new(),
+            [] => refused.unwrap_or_default(),
             [error] => format!("RBAC: {error}"),
             errors => format!("RBAC: [{}]", errors.join(", ")),
         };

@@ -7,14 +7,15 @@ use k8s_openapi::api::rbac::v1::{PolicyRule, Subject};
 use super::source::{Binding, Source};
 use crate::types::UserInfo;
 
-/// Every node of this group may do what the ClusterRole of this name says, without a binding. (The stock node authorizer
-/// restricts a node to its own pods' objects; there is one node here.)
+/// Every node of this group may do what the ClusterRole of this name says, without a binding, as far as
+/// [`super::node`] does not refuse it.
 const NODES: (&str, &str) = ("system:nodes", "system:node");
 
 /// How a rule came to hold; displayed as the stock server explains it.
 pub enum Grant<'a> {
     Binding(&'a Binding, &'a Subject),
-    Node,
+    /// By its name.
+    Node(&'a str),
 }
 
 /// Takes a rule, or what could not be resolved; breaks when it has seen enough.
@@ -32,9 +33,9 @@ fn try_visit(
     namespace: &str,
     visit: &mut Visit<'_>,
 ) -> ControlFlow<()> {
-    if user.name.starts_with("system:node:") && user.in_group(NODES.0) {
+    if let Some(node) = user.name.strip_prefix("system:node:").filter(|_| user.in_group(NODES.0)) {
         for rule in source.role(None, NODES.1).iter().flat_map(|role| role.rules()) {
-            visit(&Grant::Node, Ok(rule))?;
+            visit(&Grant::Node(node), Ok(rule))?;
         }
     }
     let places = [None, Some(namespace).filter(|namespace| !namespace.is_empty())];

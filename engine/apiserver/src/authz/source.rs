@@ -7,6 +7,7 @@ use coracle_store::{Key, Object, Reader, Resource, Scope, Snapshot};
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
+use serde_json::Value;
 
 /// A binding of either kind.
 pub enum Binding {
@@ -52,6 +53,8 @@ pub trait Source {
     fn bindings<'a>(&'a self, namespace: Option<&str>) -> Box<dyn Iterator<Item = Binding> + 'a>;
     /// A ClusterRole, or a Role of the namespace.
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules>;
+    /// Those of a namespace.
+    fn pods<'a>(&'a self, namespace: &str) -> Box<dyn Iterator<Item = Value> + 'a>;
 }
 
 pub struct StoreSource {
@@ -104,6 +107,12 @@ impl Source for SnapshotSource<'_> {
                 decode(object).map(Binding::Cluster)
             }
         }))
+    }
+
+    fn pods<'a>(&'a self, namespace: &str) -> Box<dyn Iterator<Item = Value> + 'a> {
+        let resource = Resource("pods".into());
+        let scope = Scope { resource, namespace: Some(namespace.into()), name: None };
+        Box::new(self.snapshot.list(&scope).filter_map(|pod| serde_json::from_slice(&pod.json).ok()))
     }
 
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules> {

@@ -30,6 +30,13 @@ impl Source for Listed {
         }))
     }
 
+    fn pods<'a>(&'a self, namespace: &str) -> Box<dyn Iterator<Item = Value> + 'a> {
+        let namespace = namespace.to_owned();
+        let own =
+            move |object: &&Value| object["kind"] == "Pod" && object["metadata"]["namespace"] == *namespace;
+        Box::new(self.0.iter().filter(own).cloned())
+    }
+
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules> {
         let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
         let found = self.0.iter().find(|object| {
@@ -253,4 +260,45 @@ fn nobody_grants_more_than_they_have() {
     assert_eq!(check(&source, &jane, "rolebindings", &view, None), Ok(()));
     assert_eq!(check(&source, &jane, "rolebindings", &all, None).unwrap_err().code, 403);
     assert_eq!(check(&source, &jane, "rolebindings", &gone, None).unwrap_err().code, 404);
+}
+
+#[test]
+fn a_node_reads_what_its_pods_name_one_at_a_time() {
+    let rules = json!([{"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims", "services"], "verbs": ["get", "list", "watch"]}]);
+    let volumes = json!([
+        {"name": "a", "secret": {"secretName": "files"}},
+        {"name": "b", "projected": {"sources": [{"configMap": {"name": "settings"}}]}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}},
+    ]);
+    let env = json!([{"name": "X", "valueFrom": {"secretKeyRef": {"name": "password", "key": "k"}}}]);
+    let spec = json!({"nodeName": "n", "imagePullSecrets": [{"name": "registry"}], "volumes": volumes, "containers": [{"name": "c", "env": env}]});
+    let source = Listed(vec![
+        json!({"kind": "ClusterRole", "metadata": {"name": "system:node"}, "rules": rules}),
+        json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev"}, "spec": spec}),
+    ]);
+    let none = |node: &str| format!("no relationship found between node '{node}' and this object");
+    for (node, asked, refusal) in [
+        ("n", "get - secrets dev files", String::new()),
+        ("n", "get - secrets dev registry", String::new()),
+        ("n", "watch - secrets dev password", String::new()),
+        ("n", "list - configmaps dev settings", String::new()),
+        ("n", "get - persistentvolumeclaims dev data", String::new()),
+        ("n", "get - persistentvolumeclaims dev p-scratch", String::new()),
+        ("n", "list - services", String::new()),
+        ("n", "get - secrets dev settings", none("n")),
+        ("n", "get - secrets prod files", none("n")),
+        ("m", "get - secrets dev files", none("m")),
+        ("n", "list - secrets dev", "No Object name found".into()),
+        ("n", "list - secrets", "can only read namespaced object of this type".into()),
+    ] {
+        let decision =
+            decide(&source, &user(&format!("system:node:{node}"), &["system:nodes"]), &asks(asked));
+        let expected = if refusal.is_empty() {
+            (true, "RBAC: allowed by ClusterRole \"system:node\" of every node".to_owned())
+        } else {
+            (false, refusal)
+        };
+        assert_eq!((decision.allowed, decision.reason), expected, "{node} {asked}");
+    }
 }

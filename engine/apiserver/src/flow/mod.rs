@@ -9,6 +9,7 @@
 mod config;
 mod controller;
 mod dispatch;
+mod held;
 mod level;
 mod metrics;
 mod schema;
@@ -25,11 +26,14 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
-pub use self::controller::{pass, run};
 use self::{
     config::Compiled,
     dispatch::{Arrival, Seat, Shared},
     schema::Schema,
+};
+pub use self::{
+    controller::{pass, run},
+    held::held,
 };
 use crate::{
     metrics::Page,

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use super::{deadline, reads};
 use crate::{
     audit::{Notes, Record, Stage, Subject},
+    authn::Impersonated,
     authz::Decision,
     flow::Mark,
     metrics::{Labels, Series},
@@ -127,9 +128,9 @@ impl Call {
         }
     }
 
-    pub fn impersonates(&mut self, user: &UserInfo) {
+    pub fn impersonates(&mut self, other: &Impersonated) {
         if let Some(record) = &mut self.record {
-            record.impersonates(user);
+            record.impersonates(other);
         }
     }
 

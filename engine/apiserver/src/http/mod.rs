@@ -121,20 +121,21 @@ async fn dispatch(
     let requester = authn::requester(&state, &parts, peer.as_ref().map(|peer| &peer.0)).await;
     call.asked(requester.as_ref().ok(), &info, &parts);
     let mut user = requester?;
-    if let Some(other) = authn::impersonate(&state.authorizer, &user, &parts.headers)? {
+    let attributes = attributes(&info);
+    if let Some(other) = authn::impersonate(&state.authorizer, &user, &attributes, &parts.headers)? {
         call.impersonates(&other);
-        user = other;
+        user = other.user;
     }
     if call.wants_body() {
         let bytes = body::collect(body).await?;
         call.body(parts.headers.get(http::header::CONTENT_TYPE), &bytes);
         body = body_from(bytes);
     }
-    // Held until the handler is done; a stream goes on without a seat.
-    let _seat = if deadline::is_long_running(&info) && info.verb != "watch" {
+    // Held until the answer is sent; a stream goes on without a seat.
+    let timeout = state.config.protection.request_timeout;
+    let seat = if deadline::is_long_running(&info) && info.verb != "watch" {
         None
     } else {
-        let timeout = state.config.protection.request_timeout;
         let count = || state.objects_of(&info, parts.uri.query());
         match state.flow.admit(&user, &info, timeout, count).await {
             None => None,
@@ -147,7 +148,6 @@ async fn dispatch(
             }
         }
     };
-    let attributes = attributes(&info);
     let decision = state.authorizer.authorize(&user, &attributes);
     call.authorized(&decision);
     if !decision.allowed {
@@ -155,14 +155,15 @@ async fn dispatch(
     }
     let remote = state.aggregator.route(parts.uri.path());
     let request = Request::from_parts(parts, body);
-    if let Some(remote) = remote {
-        return Ok(aggregation::serve(&state, &user, &remote, request).await);
-    }
-    if info.is_resource {
-        resource::serve(state, user, info, request).await
+    let seat_goes_on = info.verb != "watch";
+    let response = if let Some(remote) = remote {
+        aggregation::serve(&state, &user, &remote, request).await
+    } else if info.is_resource {
+        resource::serve(state, user, info, request).await?
     } else {
-        nonresource::serve(&state, &user, &info, request).await
-    }
+        nonresource::serve(&state, &user, &info, request).await?
+    };
+    Ok(flow::held(response, seat.filter(|_| seat_goes_on), timeout))
 }
 
 pub fn attributes(info: &RequestInfo) -> Attributes {

@@ -1,12 +1,25 @@
 //! PKCS#10 certificate requests: what they ask for, and the certificates that our authority makes of them.
 //!
-//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/certificates/authority/policies.go
+//! Kept true: a certificate has the request's subject and key byte for byte. `rcgen` keeps one value of each attribute of
+//!            a subject, takes the kind of a key from the request's signature, and knows few extensions; so it makes the
+//!            certificate for a key of ours, and both are put in.
+//! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/certificates/authority/policies.go and
+//!         https://www.rfc-editor.org/rfc/rfc5280#section-4.1
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rcgen::{
+    CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SigningKey,
+};
 use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
+use x509_parser::{
+    extensions::{GeneralName, ParsedExtension},
+    prelude::{FromDer, X509Certificate, X509CertificationRequest},
+};
 
 use super::Authority;
 
@@ -42,15 +55,23 @@ fn der(pem: &[u8]) -> Result<CertificateSigningRequestDer<'static>, RequestError
     CertificateSigningRequestDer::from_pem_slice(pem).map_err(|_| RequestError::Pem)
 }
 
+fn malformed(error: impl std::fmt::Display) -> RequestError {
+    RequestError::Malformed(error.to_string())
+}
+
+fn parsed(der: &[u8]) -> Result<X509CertificationRequest<'_>, RequestError> {
+    let (_, request) = X509CertificationRequest::from_der(der).map_err(malformed)?;
+    request.verify_signature().map_err(malformed)?;
+    Ok(request)
+}
+
 /// Reads a request and checks its signature.
 pub fn inspect(pem: &[u8]) -> Result<Requested, RequestError> {
     let der = der(pem)?;
-    let malformed = |error: &dyn std::fmt::Display| RequestError::Malformed(error.to_string());
-    let params = CertificateSigningRequestParams::from_der(&der).map_err(|error| malformed(&error))?.params;
-    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|error| malformed(&error))?;
+    let request = parsed(&der)?;
     let subject = &request.certification_request_info.subject;
-    let count =
-        |fits: fn(&SanType) -> bool| params.subject_alt_names.iter().filter(|name| fits(name)).count();
+    let names = names(&request);
+    let count = |fits: fn(&SanType) -> bool| names.iter().filter(|name| fits(name)).count();
     Ok(Requested {
         common_name: subject
             .iter_common_name()
@@ -68,6 +89,29 @@ pub fn inspect(pem: &[u8]) -> Result<Requested, RequestError> {
         emails: count(|name| matches!(name, SanType::Rfc822Name(_))),
         uris: count(|name| matches!(name, SanType::URI(_))),
     })
+}
+
+/// The names beside the subject that certificates may have; others are passed over.
+fn names(request: &X509CertificationRequest<'_>) -> Vec<SanType> {
+    let name = |name: &GeneralName<'_>| {
+        Some(match name {
+            GeneralName::DNSName(name) => SanType::DnsName((*name).try_into().ok()?),
+            GeneralName::RFC822Name(name) => SanType::Rfc822Name((*name).try_into().ok()?),
+            GeneralName::URI(name) => SanType::URI((*name).try_into().ok()?),
+            GeneralName::IPAddress(bytes) => SanType::IpAddress(match bytes.len() {
+                4 => IpAddr::from(<[u8; 4]>::try_from(*bytes).ok()?),
+                _ => IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?),
+            }),
+            _ => return None,
+        })
+    };
+    let mut names = Vec::new();
+    for extension in request.requested_extensions().into_iter().flatten() {
+        if let ParsedExtension::SubjectAlternativeName(list) = extension {
+            names.extend(list.general_names.iter().filter_map(name));
+        }
+    }
+    names
 }
 
 /// Why a PEM chain of certificates is none.
@@ -94,11 +138,10 @@ impl Authority {
         usages: &[String],
         validity: Duration,
     ) -> Result<String, RequestError> {
-        let mut request = CertificateSigningRequestParams::from_der(&der(request)?)
-            .map_err(|error| RequestError::Malformed(error.to_string()))?;
-        let params = &mut request.params;
-        params.key_usages = Vec::new();
-        params.extended_key_usages = Vec::new();
+        let der = der(request)?;
+        let request = parsed(&der)?;
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names(&request);
         for usage in usages {
             match (key_usage(usage), extended_usage(usage)) {
                 (Some(usage), _) if params.key_usages.contains(&usage) => {}
@@ -112,10 +155,68 @@ impl Authority {
         let now = rcgen::date_time_ymd(1970, 1, 1) + since_epoch;
         params.not_before = now - BACKDATE;
         params.not_after = if validity < SHORT { now + validity } else { now - BACKDATE + validity };
-        params.is_ca = IsCa::ExplicitNoCa;
+        params.is_ca = IsCa::NoCa;
+        // Basic constraints, of which all are the default: no authority.
+        let mut no_authority = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![SEQUENCE, 0]);
+        no_authority.set_criticality(true);
+        params.custom_extensions.push(no_authority);
         params.use_authority_key_identifier_extension = true;
-        request.signed_by(self.issuer()).map(|certificate| certificate.pem()).map_err(RequestError::Sign)
+        let key = self.issuer().key();
+        let made = params.signed_by(key, self.issuer()).map_err(RequestError::Sign)?;
+        let info = &request.certification_request_info;
+        let whole = replaced(made.der(), &[info.subject.as_raw(), info.subject_pki.raw], key)?;
+        Ok(pem("CERTIFICATE", &whole))
     }
+}
+
+const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 3;
+
+/// The certificate with another subject and key, which stand beside each other, signed again.
+fn replaced(der: &[u8], subject_and_key: &[&[u8]], key: &impl SigningKey) -> Result<Vec<u8>, RequestError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(malformed)?;
+    let body: &[u8] = certificate.tbs_certificate.as_ref();
+    let subject = certificate.tbs_certificate.subject.as_raw();
+    let spki = certificate.tbs_certificate.subject_pki.raw;
+    let at = |part: &[u8]| part.as_ptr() as usize - body.as_ptr() as usize;
+    let mut parts = vec![&body[head(body)..at(subject)]];
+    parts.extend(subject_and_key);
+    parts.push(&body[at(spki) + spki.len()..]);
+    let body_now = wrapped(SEQUENCE, &parts);
+    let rest = &der[head(der) + body.len()..];
+    let algorithm = &rest[..head(rest) + usize::from(rest[1])];
+    let signature = key.sign(&body_now).map_err(RequestError::Sign)?;
+    Ok(wrapped(SEQUENCE, &[&body_now, algorithm, &wrapped(BIT_STRING, &[&[0], &signature])]))
+}
+
+/// How long tag and length of an encoded value are.
+fn head(der: &[u8]) -> usize {
+    2 + if der[1] < 0x80 { 0 } else { usize::from(der[1] & 0x7f) }
+}
+
+/// A value of these parts.
+fn wrapped(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let mut out = vec![tag];
+    if content.len() < 0x80 {
+        out.push(content.len() as u8);
+    } else {
+        out.push(0x80 | length.len() as u8);
+        out.extend_from_slice(length);
+    }
+    out.extend(content);
+    out
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
 }
 
 pub const USAGES: [&str; 23] = [
@@ -189,4 +290,43 @@ pub fn new_request(common_name: &str, organizations: &[&str]) -> Result<(String,
     }
     let key = rcgen::KeyPair::generate()?;
     Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By OpenSSL, of a P-384 key: subject `O=devs, O=ops, CN=first, CN=ursula`; alternative names `DNS:a.b`,
+    /// `IP:10.0.0.9` and one of a kind of its own; an extension of a kind of its own.
+    const REQUEST: &[u8] = include_bytes!("request.pem");
+
+    #[test]
+    fn a_certificate_has_subject_names_and_key_of_its_request() {
+        let asked = inspect(REQUEST).expect("reads");
+        let expected = Requested {
+            common_name: "ursula".into(),
+            organizations: vec!["devs".into(), "ops".into()],
+            dns_names: 1,
+            ip_addresses: 1,
+            ..Requested::default()
+        };
+        assert_eq!(asked, expected);
+        let dir = tempfile::tempdir().expect("directory");
+        let authority = Authority::open(dir.path()).expect("opens");
+        let usages = ["digital signature".to_owned(), "client auth".to_owned()];
+        let hour = Duration::from_secs(3600);
+        let made = authority.sign_request(REQUEST, &usages, hour).expect("signs");
+        let (_, made) = x509_parser::pem::parse_x509_pem(made.as_bytes()).expect("PEM");
+        let made = made.parse_x509().expect("certificate");
+        let (_, own) = X509Certificate::from_der(authority.der()).expect("certificate");
+        made.verify_signature(Some(own.public_key())).expect("signed by the authority");
+        let der = der(REQUEST).expect("PEM");
+        let request = parsed(&der).expect("request");
+        let info = &request.certification_request_info;
+        assert_eq!(made.subject().as_raw(), info.subject.as_raw());
+        assert_eq!(made.public_key().raw, info.subject_pki.raw);
+        assert!(!made.is_ca() && made.validity().is_valid());
+        let names = made.subject_alternative_name().expect("well-formed").expect("there");
+        assert_eq!(names.value.general_names.len(), 2);
+    }
 }

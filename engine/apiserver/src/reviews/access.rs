@@ -85,6 +85,9 @@ fn attributes(object: &Value, kind: &str, mut causes: Vec<Cause>) -> Result<Attr
         )),
         _ => {}
     }
+    for field in ["fieldSelector", "labelSelector"] {
+        selector(&mut causes, &resource[field], &format!("spec.resourceAttributes.{field}"));
+    }
     if !causes.is_empty() {
         return Err(Status::invalid(GroupResource::new(GROUP, kind), "", causes));
     }
@@ -102,6 +105,20 @@ fn attributes(object: &Value, kind: &str, mut causes: Vec<Cause>) -> Result<Attr
         name: text(resource, "name").into(),
         path: None,
     })
+}
+
+/// RBAC looks at no selectors; still they are written in one way.
+fn selector(causes: &mut Vec<Cause>, selector: &Value, path: &str) {
+    let raw = text(selector, "rawSelector");
+    let listed = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());
+    if !raw.is_empty() && listed {
+        let why = "may not specified at the same time as requirements";
+        causes.push(Cause::invalid(format!("{path}.rawSelector"), raw, why));
+    }
+    if selector.is_object() && raw.is_empty() && !listed {
+        let why = format!("when {path} is specified, requirements or rawSelector is required");
+        causes.push(Cause::required(format!("{path}.requirements"), &why));
+    }
 }
 
 fn decide(authorizer: &Authorizer, user: &UserInfo, attributes: &Attributes, object: Value) -> Value {

@@ -10,32 +10,50 @@ use serde_json::{Value, json};
 
 use super::{answered, text, texts};
 use crate::{
+    audit,
     authn::{Bound, ObjectRef, find, unix_now},
+    object,
     status::{Cause, GroupResource, Status},
     types::State,
 };
 
+const KIND: GroupResource<'static> =
+    GroupResource { group: "authentication.k8s.io", resource: "TokenRequest" };
 const DEFAULT_SECONDS: i64 = 3600;
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
 
 pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> Result<Value, Status> {
+    let named = object::name(&object);
+    if !named.is_empty() && named != name {
+        let why = "must match the service account name if specified";
+        return Err(Status::invalid(KIND, name, vec![Cause::invalid("metadata.name", named, why)]));
+    }
     let of = GroupResource::new("", "serviceaccounts");
     let account =
         find(&state.reader, of.resource, namespace, name).ok_or_else(|| Status::not_found(of, name))?;
+    let (uid, wanted) = (&*account.meta.uid, object::meta_str(&object, "uid"));
+    if !wanted.is_empty() && wanted != uid {
+        let why = format!(
+            "the UID in the token request ({wanted}) does not match the UID of the service account ({uid})"
+        );
+        return Err(Status::conflict(KIND, name, why));
+    }
     let seconds = seconds(&object)?;
     let mut audiences = texts(&object["spec"], "audiences");
     if audiences.is_empty() {
         audiences.push(state.tokens.issuer().to_owned());
     }
-    let account = reference(&account);
-    let bound = Bound { namespace: namespace.to_owned(), serviceaccount: account, ..Bound::default() };
+    let serviceaccount = reference(&account);
+    let bound = Bound { namespace: namespace.to_owned(), serviceaccount, ..Bound::default() };
     let bound = bind(&state.reader, bound, &object["spec"]["boundObjectRef"])?;
     let now = unix_now();
     let issued = state.tokens.issue(bound, &audiences, seconds, now).map_err(Status::internal)?;
+    audit::note("authentication.kubernetes.io/issued-credential-id", issued.id);
 
     object["metadata"]["name"] = name.into();
     object["metadata"]["namespace"] = namespace.into();
+    object["metadata"]["uid"] = uid.into();
     object["metadata"]["creationTimestamp"] = rfc3339(now).into();
     object["spec"]["audiences"] = json!(audiences);
     object["spec"]["expirationSeconds"] = seconds.into();
@@ -49,8 +67,7 @@ pub(super) fn seconds(object: &Value) -> Result<i64, Status> {
         MIN_SECONDS..=MAX_SECONDS => return Ok(seconds),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
-    let kind = GroupResource::new("authentication.k8s.io", "TokenRequest");
-    Err(Status::invalid(kind, "", vec![Cause::invalid("spec.expirationSeconds", seconds, why)]))
+    Err(Status::invalid(KIND, "", vec![Cause::invalid("spec.expirationSeconds", seconds, why)]))
 }
 
 fn rfc3339(seconds: i64) -> String {
@@ -101,8 +118,9 @@ fn bind(reader: &Reader, mut bound: Bound, wanted: &Value) -> Result<Bound, Stat
         ("v1" | "", "Secret") => bound.secret = Some(reference(&*get("secrets", &namespace)?)),
         ("v1" | "", "Node") => bound.node = Some(reference(&*get("nodes", "")?)),
         (version, kind) => {
+            let slash = if version.contains('/') { "" } else { "/" };
             return Err(Status::bad_request(format!(
-                "cannot bind token to object of type {version}, Kind={kind}"
+                "cannot bind token to object of type {slash}{version}, Kind={kind}"
             )));
         }
     }

@@ -109,7 +109,7 @@ async fn create_once(
     let (state, target) = (request.state, request.target);
     let served = &target.served;
     let strategy = served.strategy;
-    let context = target.context(state, request.user, options.dry_run);
+    let context = target.context(state, request.user, options);
     stamp(&mut value);
     strategy.prepare_create(context, &mut value)?;
     // From here on what the strategy reserved goes back unless the commit happens.

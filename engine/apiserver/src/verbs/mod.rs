@@ -70,8 +70,18 @@ impl Target {
         Status::not_found(self.served.group_resource(), &self.name)
     }
 
-    fn context<'a>(&'a self, state: &'a State, user: &'a UserInfo, dry_run: bool) -> Context<'a> {
-        Context { state, user, served: &self.served, subresource: &self.subresource, dry_run }
+    fn context<'a>(&'a self, state: &'a State, user: &'a UserInfo, options: &WriteOptions) -> Context<'a> {
+        let WriteOptions { dry_run, patches, .. } = *options;
+        let subresource = &self.subresource;
+        Context {
+            state,
+            user,
+            served: &self.served,
+            namespace: &self.namespace,
+            subresource,
+            dry_run,
+            patches,
+        }
     }
 }
 

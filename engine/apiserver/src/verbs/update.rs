@@ -155,7 +155,7 @@ async fn modify_once(
     let served = &target.served;
     let strategy = served.strategy;
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
-    let context = target.context(state, user, options.dry_run);
+    let context = target.context(state, user, options);
     let request =
         admission::Request::new(state, user, target, Operation::Update, Some(&old), Asked::Write(options));
     for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {

@@ -48,9 +48,11 @@ impl Controller for CleaningController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let Some(request) = get(&self.reader, key)? else { return Ok(Requeue::OnChange) };
-        let Some(since) = since(&request) else { return Ok(Requeue::OnChange) };
+        let (Some(since), Some(lifetime)) = (since(&request), plan::lifetime(&request)) else {
+            return Ok(Requeue::OnChange);
+        };
         let age = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
-        if let Some(left) = plan::lifetime(&request).checked_sub(age).filter(|left| !left.is_zero()) {
+        if let Some(left) = lifetime.checked_sub(age).filter(|left| !left.is_zero()) {
             return Ok(Requeue::After(left));
         }
         let requests: Api<CertificateSigningRequest> = Api::all(self.client.clone());

@@ -134,10 +134,15 @@ pub fn validity(seconds: Option<i32>) -> Duration {
     }
 }
 
-/// How long a request stays as it is: undecided or unsigned ones a day, finished ones an hour.
-pub fn lifetime(request: &CertificateSigningRequest) -> Duration {
+/// How long a request stays as it is: undecided ones a day, finished ones an hour. `None`: approved ones wait for their
+/// signer, however long it takes.
+pub fn lifetime(request: &CertificateSigningRequest) -> Option<Duration> {
+    let conditions = request.status.as_ref().and_then(|status| status.conditions.as_ref());
     let is_over = has(request, "Denied") || has(request, "Failed");
-    if is_over || (has(request, "Approved") && is_issued(request)) { HOUR } else { DAY }
+    if is_over || (has(request, "Approved") && is_issued(request)) {
+        return Some(HOUR);
+    }
+    conditions.is_none_or(Vec::is_empty).then_some(DAY)
 }
 
 #[cfg(test)]
@@ -221,6 +226,24 @@ mod tests {
         };
         assert_eq!(ways(&by_other), ["nodeclient"]);
         assert!(ways(&spec(CLIENT, &client)).is_empty());
+    }
+
+    #[test]
+    fn requests_go_when_they_are_finished_or_nobody_decides() {
+        let condition = |kind: &&str| super::super::condition(kind, "", "");
+        for (conditions, certificate, expected) in [
+            (&[][..], false, Some(DAY)),
+            (&["Denied"], false, Some(HOUR)),
+            (&["Approved", "Failed"], false, Some(HOUR)),
+            (&["Approved"], true, Some(HOUR)),
+            (&["Approved"], false, None),
+        ] {
+            let mut request = CertificateSigningRequest::default();
+            let status = request.status.get_or_insert_default();
+            status.conditions = Some(conditions.iter().map(condition).collect());
+            status.certificate = certificate.then(|| k8s_openapi::ByteString(b"x".to_vec()));
+            assert_eq!(lifetime(&request), expected, "{conditions:?}");
+        }
     }
 
     #[test]

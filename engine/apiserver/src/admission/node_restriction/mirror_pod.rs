@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::status::quote;
+use crate::{authz::node::REFERENCES, status::quote};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -52,24 +52,13 @@ fn owner_problem(pod: &Value, node: &str, uid: Option<&str>) -> Option<String> {
     }
 }
 
-/// The fields whose presence, anywhere in the pod's spec, names another object.
-const REFERENCES: [(&str, &[&str]); 3] = [
-    (
-        "secrets",
-        &["secretName", "secretRef", "secretKeyRef", "imagePullSecrets", "nodePublishSecretRef", "secret"],
-    ),
-    ("configmaps", &["configMap", "configMapRef", "configMapKeyRef"]),
-    ("clustertrustbundles", &["clusterTrustBundle"]),
-];
-
 fn reference_problem(pod: &Value, name: &str) -> Option<String> {
     let spec = &pod["spec"];
     if spec["serviceAccountName"].as_str().is_some_and(|account| !account.is_empty()) {
         return Some(format!("node {name} can not create pods that reference a service account"));
     }
-    let refused = REFERENCES.iter().find(|(_, fields)| mentions(spec, fields)).map(|(what, _)| *what);
-    let claims = mentions(spec, &["persistentVolumeClaim"]).then_some("persistentvolumeclaims");
-    refused.or(claims).map(|what| format!("node {name} can not create pods that reference {what}"))
+    let refused = REFERENCES.iter().find(|(_, fields)| mentions(spec, fields));
+    refused.map(|(what, _)| format!("node {name} can not create pods that reference {what}"))
 }
 
 fn mentions(value: &Value, fields: &[&str]) -> bool {

@@ -11,63 +11,224 @@ use crate::authn::jwt::Signer;
 const TOKEN: &str = "eyJhbGciOiAiUlMyNTYiLCAia2lkIjogInIifQ.eyJpc3MiOiAiaHR0cHM6Ly9pc3N1ZXIudGVzdCIsICJhdWQiOiBbIm90aGVyIiwgImNvcmFjbGUiXSwgInN1YiI6ICI0MiIsICJlbWFpbCI6ICJqYW5lQGV4YW1wbGUuY29tIiwgImVtYWlsX3ZlcmlmaWVkIjogdHJ1ZSwgImdyb3VwcyI6IFsiZGV2cyIsICJvcHMiXSwgImV4cCI6IDIwMDAsICJuYmYiOiAxMDAwLCAiaGQiOiAiZXhhbXBsZS5jb20ifQ.O0htTQLrzsob3eSMhLuKZJE4ysOsgvvYl8A0aNcFZOnS6xs-3ortS6ZA8Yy0StIjBNPFg5hbl3CGT3-9bD6y0gEv2eaKOLuxQJLUbx7saqo58Wr2ZJ8-enYjapK_JIvAoxcDuL3zTUAgdtJMPpiOgMXtyZVhhxTc-Fo4bvUPzAoDOekhHAk9pmPL5gt6jOoYN76f74pBGBnpTL6dtx7QzYrv0rkPJBY3R1D6XJEqd7ipA6qNjVjywjCZBn6axHuQCa8b0CsmEsaxufUmcHYP_tMSULcTJ0_Nw6y0NnKwC01EaN6I-vzsU_UZIwmARAihND_MWJi8WfnEa8P-bIo53g";
 const MODULUS: &str = "rn30rwHBWxDzvuY5R5FDmm77JmkcJ0_ZJWXcmLFVgmXE2Vnr0g6kS2Dv_XbzQI0HX1adsS1hQsY31lM26HDDxJOYK_l5FzJtJcJ1Q3_22rn-ZCdOHa61E0vz3PXTp135tf2XHEVSvOgl_PwH3werxTRcbWCcgetmo7sf_qKBax98URLRTOH9kureU5VtKBDScojtjr7lvd7fEhxBv0QfnhJUuj3LjvUl-MITT2l4PhmhIqoX51eV82bF0o2ovu5cRS1E5bD4192V2ryKX6DNC0yShqK6cz9TOie84a8_x4iKcDOjMu8gwKnYV0U0qJrB41lERS7rgBxBtWmLy_EKOw";
 
+fn claim(name: &str, prefix: &str) -> Mapping {
+    Mapping { claim: name.into(), prefix: Some(prefix.into()), ..Mapping::default() }
+}
+
+fn expression(text: &str) -> Mapping {
+    Mapping { expression: text.into(), ..Mapping::default() }
+}
+
+fn rule(text: &str) -> Rule {
+    Rule { expression: text.into(), message: "no".into(), ..Rule::default() }
+}
+
+fn opened(config: IssuerConfig) -> Result<Issuer, String> {
+    let opened = open(&[config], "https://kubernetes.default.svc.cluster.local");
+    opened.map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+}
+
 fn issuer(change: impl FnOnce(&mut IssuerConfig)) -> Issuer {
     let mut config = IssuerConfig {
         url: "https://issuer.test".into(),
-        client_id: "coracle".into(),
-        username_claim: "sub".into(),
-        groups_claim: "groups".into(),
-        groups_prefix: "oidc:".into(),
+        audiences: vec!["coracle".into()],
+        username: claim("sub", "https://issuer.test#"),
+        groups: claim("groups", "oidc:"),
         signing_algs: vec!["RS256".into(), "ES256".into()],
         ..IssuerConfig::default()
     };
     change(&mut config);
-    let issuer = Issuer::new(config).unwrap();
+    let issuer = opened(config).unwrap();
     let jwk = json!({"kty": "RSA", "use": "sig", "kid": "r", "n": MODULUS, "e": "AQAB"});
     *issuer.keys.write() = Arc::new(vec![key(&jwk).unwrap()]);
     issuer
 }
 
+type Change = fn(&mut IssuerConfig);
+
 #[tokio::test]
 async fn a_token_becomes_a_user_by_its_claims() {
-    let named = async |change: fn(&mut IssuerConfig), now| {
-        issuer(change).user(TOKEN, now).await.map_err(|error| error.to_string())
-    };
+    let named =
+        async |change: Change, now| issuer(change).user(TOKEN, now).await.map_err(|error| error.to_string());
     let user = named(|_| (), 1500).await.unwrap();
     assert_eq!(user.name, "https://issuer.test#42");
     assert_eq!(user.groups, ["oidc:devs", "oidc:ops", "system:authenticated"]);
-    assert_eq!(named(|config| config.username_prefix = "-".into(), 1500).await.unwrap().name, "42");
+    assert_eq!(named(|config| config.username = claim("sub", ""), 1500).await.unwrap().name, "42");
     assert_eq!(
-        named(|config| config.username_claim = "email".into(), 1500).await.unwrap().name,
+        named(|config| config.username = claim("email", ""), 1500).await.unwrap().name,
         "jane@example.com"
     );
     let no = |why: &str| Err(format!("oidc: {why}"));
-    assert_eq!(named(|_| (), 2000).await, no("token is expired"));
-    assert_eq!(named(|_| (), 999).await, no("token is not valid yet"));
-    assert_eq!(
-        named(|config| config.client_id = "x".into(), 1500).await,
-        no("token is for another audience")
-    );
-    assert_eq!(
-        named(|config| config.signing_algs = vec!["ES256".into()], 1500).await,
-        no("signed with an algorithm that is not allowed")
-    );
-    let wrong = |config: &mut IssuerConfig| drop(config.required_claims.insert("hd".into(), "x".into()));
-    assert_eq!(named(wrong, 1500).await, no("a required claim is absent or different"));
-    let right =
-        |config: &mut IssuerConfig| drop(config.required_claims.insert("hd".into(), "example.com".into()));
-    assert!(named(right, 1500).await.is_ok());
+    let cases: &[(Change, i64, &str)] = &[
+        (|_| (), 2000, "verify token: oidc: token is expired (Token Expiry: 1970-01-01 00:33:20 +0000 UTC)"),
+        (
+            |_| (),
+            939,
+            "verify token: oidc: current time 1970-01-01 00:15:39 +0000 UTC before the nbf (not before) time: 1970-01-01 00:16:40 +0000 UTC",
+        ),
+        (
+            |config| config.audiences = vec!["x".into()],
+            1500,
+            "verify token: oidc: expected audience \"x\" got [\"other\" \"coracle\"]",
+        ),
+        (
+            |config| config.signing_algs = vec!["ES256".into()],
+            1500,
+            "verify token: oidc: id token signed with unsupported algorithm, expected [\"ES256\"] got \"RS256\"",
+        ),
+        (
+            |config| config.username = claim("groups", ""),
+            1500,
+            "parse username claims \"groups\": json: cannot unmarshal array into Go value of type string",
+        ),
+        (|config| config.username = claim("x", ""), 1500, "parse username claims \"x\": claim not present"),
+        (
+            |config| config.groups = claim("exp", ""),
+            1500,
+            "parse groups claim \"exp\": json: cannot unmarshal number into Go value of type string",
+        ),
+        (
+            |config| {
+                let wrong = Rule { claim: "sub".into(), required_value: "x".into(), ..Rule::default() };
+                config.claim_rules = vec![wrong];
+            },
+            1500,
+            "required claim sub value does not match. Got = 42, want = x",
+        ),
+        (
+            |config| config.claim_rules = vec![rule("claims.sub == '7'")],
+            1500,
+            "error evaluating claim validation expression: validation expression 'claims.sub == '7'' failed: no",
+        ),
+        (
+            |config| config.user_rules = vec![rule("!user.groups.exists(group, group.startsWith('oidc:'))")],
+            1500,
+            "error evaluating user info validation rule: validation expression '!user.groups.exists(group, group.startsWith('oidc:'))' failed: no",
+        ),
+        (
+            |config| config.username = expression("''"),
+            1500,
+            "empty username via CEL expression is not allowed",
+        ),
+        (
+            |config| config.uid = expression("claims.groups"),
+            1500,
+            "error evaluating uid claim expression: uid claim expression must return a string",
+        ),
+    ];
+    for (change, now, why) in cases {
+        assert_eq!(named(*change, *now).await, no(why));
+    }
+    assert!(named(|_| (), 940).await.is_ok(), "clocks may differ by a minute");
     let forged = TOKEN.replace('.', ".e30").replacen(".e30", ".", 1);
     assert!(issuer(|_| ()).user(&forged, 1500).await.is_err());
-    assert!(issuer(|_| ()).names(TOKEN) && !issuer(|config| config.url = "https://x".into()).names(TOKEN));
+    assert_eq!(super::named(TOKEN).as_deref(), Some("https://issuer.test"));
+}
+
+#[tokio::test]
+async fn expressions_make_users_of_claims() {
+    let user = issuer(|config| {
+        config.username = expression("claims.email.split('@')[0]");
+        config.groups = expression("claims.groups.map(group, 'g:' + group)");
+        config.uid = expression("claims.sub");
+        config.extra = vec![
+            ("example.com/kind".into(), "has(claims.kind) ? claims.kind : 'person'".into()),
+            ("example.com/none".into(), "''".into()),
+        ];
+        config.claim_rules = vec![rule("claims.email_verified")];
+        config.user_rules =
+            vec![rule("user.username != 'root' && user.extra['example.com/kind'] == ['person']")];
+    });
+    let user = user.user(TOKEN, 1500).await.unwrap();
+    assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", "42"));
+    assert_eq!(user.groups, ["g:devs", "g:ops", "system:authenticated"]);
+    assert_eq!(user.extra, [("example.com/kind".to_owned(), vec!["person".to_owned()])].into());
+}
+
+#[test]
+fn a_configuration_is_read_strictly_and_checked_as_a_whole() {
+    let file = |jwt: Value| json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [jwt]});
+    let parse = |file: &Value| config::parse(file.to_string().as_bytes());
+    let good = json!({
+        "issuer": {"url": "https://i.test", "audiences": ["a", "b"], "audienceMatchPolicy": "MatchAny"},
+        "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+    });
+    let (issuers, anonymous) = parse(&file(good.clone())).unwrap();
+    assert_eq!(anonymous, Anonymous::Everywhere);
+    assert!(opened(issuers[0].clone()).is_ok());
+    for (change, expected) in [
+        (json!({"issuer": {"ur": "x"}}), "unknown field or wrong type: \"jwt[].issuer.ur\""),
+        (
+            json!({"claimMappings": {"username": {"claim": 1}}}),
+            "unknown field or wrong type: \"jwt[].claimMappings.username.claim\"",
+        ),
+    ] {
+        let mut jwt = good.clone();
+        coracle_schema::json_merge_patch(&mut jwt, &change);
+        assert_eq!(parse(&file(jwt)).unwrap_err(), expected);
+    }
+    for (change, expected) in [
+        (
+            json!({"issuer": {"url": "http://i.test"}}),
+            "jwt[0].issuer.url: Invalid value: \"http://i.test\": URL scheme must be https",
+        ),
+        (
+            json!({"issuer": {"url": "https://kubernetes.default.svc.cluster.local"}}),
+            "jwt[0].issuer.url: Invalid value: \"https://kubernetes.default.svc.cluster.local\": URL must not overlap with disallowed issuers: [https://kubernetes.default.svc.cluster.local]",
+        ),
+        (
+            json!({"issuer": {"audiences": []}}),
+            "jwt[0].issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required",
+        ),
+        (
+            json!({"issuer": {"audienceMatchPolicy": null}}),
+            "jwt[0].issuer.audienceMatchPolicy: Invalid value: \"\": audienceMatchPolicy must be MatchAny for multiple audiences",
+        ),
+        (
+            json!({"issuer": {"certificateAuthority": "x"}}),
+            "jwt[0].issuer.certificateAuthority: Invalid value: \"<omitted>\": data does not contain any valid RSA or ECDSA certificates",
+        ),
+        (
+            json!({"claimMappings": {"username": {"prefix": null}}}),
+            "jwt[0].claimMappings.username.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing",
+        ),
+        (
+            json!({"claimMappings": {"username": {"claim": null, "prefix": null, "expression": "claims.email"}}}),
+            "jwt[0].claimMappings.username.expression: Invalid value: \"claims.email\": claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression",
+        ),
+        (
+            json!({"claimMappings": {"extra": [{"key": "x.k8s.io/a", "valueExpression": "'x'"}]}}),
+            "jwt[0].claimMappings.extra[0].key: Invalid value: \"x.k8s.io/a\": k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use",
+        ),
+        (
+            json!({"claimValidationRules": [{"claim": "a"}, {"claim": "a"}]}),
+            "jwt[0].claimValidationRules[1].claim: Duplicate value: \"a\"",
+        ),
+        (
+            json!({"userValidationRules": [{"expression": "user.username"}]}),
+            "jwt[0].userValidationRules[0].expression: Invalid value: \"user.username\": must evaluate to bool",
+        ),
+    ] {
+        let mut jwt = good.clone();
+        coracle_schema::json_merge_patch(&mut jwt, &change);
+        let (issuers, _) = parse(&file(jwt)).unwrap();
+        let error = opened(issuers[0].clone()).err();
+        assert_eq!(error.as_deref(), Some(&*format!("authentication configuration is invalid: {expected}")));
+    }
+    let anonymous = |value: Value| {
+        let mut file = file(good.clone());
+        file["anonymous"] = value;
+        parse(&file).map(|(_, anonymous)| anonymous)
+    };
+    assert_eq!(anonymous(json!({"enabled": false})), Ok(Anonymous::At(Vec::new())));
+    let healthy = anonymous(json!({"enabled": true, "conditions": [{"path": "/livez"}]})).unwrap();
+    assert!(healthy.may_ask("/livez") && !healthy.may_ask("/livez/ping"));
+    assert!(anonymous(json!({"enabled": false, "conditions": [{"path": "/livez"}]})).is_err());
 }
 
 #[tokio::test]
 async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let ca = dir.path().join("ca.pem");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    std::fs::write(&ca, made.cert.pem()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -106,12 +267,11 @@ async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
             });
         }
     });
-    let issuer = Issuer::new(IssuerConfig {
+    let issuer = opened(IssuerConfig {
         url: url.clone(),
-        client_id: "coracle".into(),
-        username_claim: "sub".into(),
-        signing_algs: vec!["ES256".into()],
-        ca_file: Some(ca),
+        audiences: vec!["coracle".into()],
+        username: claim("sub", &format!("{url}#")),
+        authorities: made.cert.pem(),
         ..IssuerConfig::default()
     })
     .unwrap();

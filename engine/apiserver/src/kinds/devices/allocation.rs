@@ -22,7 +22,7 @@ const CONDITIONS_MAX: usize = 8;
 const ADDRESSES_MAX: usize = 16;
 
 /// As messages show it: `driver/pool/device`, and the share of it when it is shared.
-fn device_id(device: &Value) -> String {
+pub fn device_id(device: &Value) -> String {
     let parts = ["driver", "pool", "device", "shareID"].map(|field| text(&device[field]));
     parts.join("/").trim_end_matches('/').to_owned()
 }

@@ -7,6 +7,7 @@
 mod allocation;
 mod capacity;
 mod parts;
+mod rights;
 mod slice;
 #[cfg(test)]
 mod tests;
@@ -51,14 +52,14 @@ pub static CLAIM: Checked = Checked::new(|claim| devices(&claim["spec"]["devices
             let results = items(&claim["status"]["allocation"]["devices"]["results"]);
             results.iter().position(|result| result["adminAccess"] == true)
         };
-        match old {
-            None => admin(claim, &claim["spec"]["devices"], context),
-            Some(old) if granted(old).is_some() => Vec::new(),
-            Some(_) => {
-                let at = |at| format!("status.allocation.devices.results[{at}].adminAccess");
-                granted(claim).and_then(|own| not_for_admins(claim, at(own), context)).into_iter().collect()
-            }
+        let Some(old) = old else { return admin(claim, &claim["spec"]["devices"], context) };
+        let mut out = Vec::new();
+        if granted(old).is_none() {
+            let at = |at| format!("status.allocation.devices.results[{at}].adminAccess");
+            out.extend(granted(claim).and_then(|own| not_for_admins(claim, at(own), context)));
         }
+        out.extend(rights::missing(claim, old, context));
+        out
     });
 pub static CLAIM_TEMPLATE: Checked = Checked::new(|own| {
     let inner = &own["spec"]["metadata"];
