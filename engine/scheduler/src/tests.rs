@@ -248,7 +248,7 @@ fn nobody_of_equal_priority_takes_the_place_that_was_made_for_a_pod() {
     let waiting = |name: &str, priority: i32| pod(name, json!({ "priority": priority }));
     let mut nominated = (*waiting("nominated", 5)).clone();
     nominated.status.get_or_insert_default().nominated_node_name = Some("n1".into());
-    let mut pods = vec![waiting("older", 5), Arc::new(nominated), waiting("high", 9)];
+    let mut pods = [waiting("older", 5), Arc::new(nominated), waiting("high", 9)];
     pods.sort_by_key(|pod| crate::run::turn(pod));
     let names: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
     assert_eq!(names, ["high", "nominated", "older"]);
