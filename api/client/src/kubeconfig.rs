@@ -8,14 +8,33 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 pub enum KubeconfigError {
     #[error("read kubeconfig `{}`", path.display())]
     Read { path: PathBuf, source: kube::config::KubeconfigError },
+    #[error("read kubeconfig `{}`", path.display())]
+    Malformed { path: PathBuf, source: MalformedKubeconfig },
     #[error("make a client from kubeconfig `{}`", path.display())]
     Client { path: PathBuf, source: Box<kube::Error> },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MalformedKubeconfig {
+    #[error(transparent)]
+    Yaml(#[from] serde_saphyr::Error),
+    #[error(transparent)]
+    Shape(#[from] serde_json::Error),
+}
+
+/// By way of a JSON value: read straight from YAML, these types are a megabyte of the binary.
+pub fn parse_kubeconfig(text: &str) -> Result<Kubeconfig, MalformedKubeconfig> {
+    let value: serde_json::Value = serde_saphyr::from_str(text)?;
+    Ok(serde_json::from_value(value)?)
 }
 
 /// A client of the kubeconfig's current context.
 pub async fn from_kubeconfig(path: &Path) -> Result<kube::Client, KubeconfigError> {
     let read = |source| KubeconfigError::Read { path: path.to_owned(), source };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(read)?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| read(kube::config::KubeconfigError::ReadConfig(source, path.to_owned())))?;
+    let kubeconfig = parse_kubeconfig(&text)
+        .map_err(|source| KubeconfigError::Malformed { path: path.to_owned(), source })?;
     let config =
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(read)?;
     kube::Client::try_from(config)

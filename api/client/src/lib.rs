@@ -12,7 +12,7 @@ mod status;
 pub use api::Api;
 pub use events::{EventRecorder, EventType};
 pub use in_process::in_process;
-pub use kubeconfig::{KubeconfigError, from_kubeconfig};
+pub use kubeconfig::{KubeconfigError, MalformedKubeconfig, from_kubeconfig, parse_kubeconfig};
 pub use reference::{api_message, is_namespace_terminating, is_reason, object_reference};
 pub use status::{merge_difference, patch_status};
 

@@ -42,7 +42,7 @@ fn server_of(options: &DataOptions) -> Result<String> {
     let path = options.kubeconfig();
     let read = || -> Result<Option<String>> {
         let text = std::fs::read_to_string(&path)?;
-        let config: kube::config::Kubeconfig = serde_saphyr::from_str(&text)?;
+        let config = coracle_client::parse_kubeconfig(&text)?;
         Ok(config.clusters.first().and_then(|named| named.cluster.as_ref()?.server.clone()))
     };
     read()

@@ -81,7 +81,8 @@ async fn load(client: &kube::Client) -> Result<metrics::Load> {
 pub async fn admin_config(options: &DataOptions) -> Result<kube::Config> {
     let path = options.kubeconfig();
     let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
-    let kubeconfig = serde_saphyr::from_str(&text).with_context(|| format!("read `{}`", path.display()))?;
+    let kubeconfig =
+        coracle_client::parse_kubeconfig(&text).with_context(|| format!("read `{}`", path.display()))?;
     kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("use `{}`", path.display()))

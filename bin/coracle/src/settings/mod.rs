@@ -110,8 +110,12 @@ fn read_file(path: &Path) -> Result<BTreeMap<&'static str, Vec<String>>> {
 }
 
 fn parse_file(text: &str) -> Result<BTreeMap<&'static str, Vec<String>>> {
-    let parsed: Option<BTreeMap<String, serde_json::Value>> = serde_saphyr::from_str(text)?;
-    let pairs = parsed.unwrap_or_default().into_iter();
+    let pairs = match serde_saphyr::from_str(text)? {
+        serde_json::Value::Null => serde_json::Map::new(),
+        serde_json::Value::Object(pairs) => pairs,
+        other => bail!("expected keys with values, not `{other}`"),
+    }
+    .into_iter();
     pairs
         .map(|(key, value)| {
             let setting = known(&key)?;

@@ -4,7 +4,6 @@ use std::{os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::{Context, Result};
 use coracle_apiserver::ApiServer;
-use kube::config::Kubeconfig;
 
 /// One for this start; when the disk does not take it, that of an earlier start stays: the cluster is up all the same.
 pub fn write(path: &Path, api: &ApiServer) -> Result<()> {
@@ -33,7 +32,7 @@ fn replace(path: &Path, text: &str) -> Result<()> {
 
 /// What `kubectl config set-context --current --namespace=…` left in the file.
 fn chosen_namespace(text: &str) -> Option<String> {
-    let config: Kubeconfig = serde_saphyr::from_str(text).ok()?;
+    let config = coracle_client::parse_kubeconfig(text).ok()?;
     let current = config.current_context?;
     let named = config.contexts.into_iter().find(|named| named.name == current)?;
     named.context?.namespace

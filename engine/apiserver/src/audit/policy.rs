@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
+use crate::decode::yaml_error;
 
 const BUILTIN: &str = include_str!("policy.yaml");
 
@@ -108,7 +109,12 @@ impl Policy {
 
     pub(super) fn parse(text: &str, path: &str) -> Result<Policy, PolicyError> {
         let malformed = |why: String| PolicyError::Malformed { path: path.to_owned(), why };
-        let policy: Policy = serde_saphyr::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let (value, syntax) =
+            coracle_schema::parse_yaml(text.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        if let Some(why) = yaml_error(syntax.lines()) {
+            return Err(malformed(why));
+        }
+        let policy: Policy = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
         if (policy.api_version.as_str(), policy.kind.as_str()) != ("audit.k8s.io/v1", "Policy") {
             let Policy { api_version, kind, .. } = policy;
             return Err(PolicyError::Kind { path: path.to_owned(), api_version, kind });
