@@ -18,6 +18,7 @@ mod devices;
 mod endpoints;
 mod event;
 mod flow_control;
+pub mod gates;
 pub mod ip;
 mod job_policy;
 mod job_status;
