@@ -28,6 +28,7 @@ mod network;
 mod node;
 pub mod pod;
 pub mod pod_spec;
+mod pod_status;
 mod pod_warnings;
 mod policy;
 mod quota;
