@@ -20,6 +20,8 @@ pub struct RequestInfo {
     pub path: String,
     /// What follows the subresource (`proxy` paths).
     pub rest: String,
+    /// Of what is read or deleted many at a time.
+    pub field_selector: String,
 }
 
 const NAMESPACE_SUBRESOURCES: [&str; 2] = ["status", "finalize"];
@@ -101,8 +103,11 @@ impl RequestInfo {
         if watch_prefix && info.verb != "delete" {
             info.verb = "watch".into();
         }
-        if info.name.is_empty() && matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
-            info.name = name_of_field_selector(&query);
+        if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+            info.field_selector = query_value(&query, "fieldSelector").unwrap_or_default();
+            if info.name.is_empty() {
+                info.name = name_of(&info.field_selector);
+            }
         }
         info
     }
@@ -146,9 +151,8 @@ fn verb_of(method: &Method, name: &str, query: &[(String, String)]) -> String {
     .into()
 }
 
-fn name_of_field_selector(query: &[(String, String)]) -> String {
-    let selector = query_value(query, "fieldSelector").unwrap_or_default();
-    selector
+fn name_of(field_selector: &str) -> String {
+    field_selector
         .split(',')
         .find_map(|term| {
             term.strip_prefix("metadata.name=").map(|name| name.trim_start_matches('=').to_owned())

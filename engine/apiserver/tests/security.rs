@@ -452,10 +452,41 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     assert_eq!(store.reader().revision(), before);
 }
 
-/// The first line of the answer to a megabyte of headers.
-async fn answer_to_huge_headers(server: &ApiServer) -> String {
+#[tokio::test]
+async fn at_stop_requests_in_flight_end_well_and_connections_without_one_go_at_once() {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+    let harness = Harness::start().await;
+    let token = token(&harness, json!({})).await;
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(harness.server.clone().serve(stop.clone()));
+    // Accepted before the request comes, it never says anything.
+    let mut silent = tokio::net::TcpStream::connect(harness.server.address()).await.expect("connects");
+    let (read, mut write) = tokio::io::split(connect(&harness.server).await);
+    let body = r#"{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}"#;
+    let (begin, rest) = body.split_at(9);
+    let head = format!(
+        "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nhost: kubernetes\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{begin}",
+        body.len()
+    );
+    write.write_all(head.as_bytes()).await.expect("sent");
+    write.flush().await.expect("sent");
+    let in_flight = "apiserver_current_inflight_requests{request_kind=\"mutating\"} 1\n";
+    while !harness.get("/metrics").await.text.contains(in_flight) {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    assert_eq!(silent.read(&mut [0]).await.expect("an orderly end"), 0);
+    write.write_all(rest.as_bytes()).await.expect("sent");
+    write.flush().await.expect("sent");
+    let mut line = String::new();
+    tokio::io::BufReader::new(read).read_line(&mut line).await.expect("an answer");
+    assert_eq!(line, "HTTP/1.1 201 Created\r\n");
+    serving.await.expect("ends");
+}
+
+async fn connect(server: &ApiServer) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     use rustls::pki_types::pem::PemObject;
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
     let ca =
         rustls::pki_types::CertificateDer::from_pem_slice(server.ca_pem().as_bytes()).expect("authority");
@@ -470,8 +501,14 @@ async fn answer_to_huge_headers(server: &ApiServer) -> String {
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
     let stream = tokio::net::TcpStream::connect(server.address()).await.expect("connects");
     let name = rustls::pki_types::ServerName::try_from("kubernetes").expect("name");
-    let stream = connector.connect(name, stream).await.expect("handshake");
-    let (read, mut write) = tokio::io::split(stream);
+    connector.connect(name, stream).await.expect("handshake")
+}
+
+/// The first line of the answer to a megabyte of headers.
+async fn answer_to_huge_headers(server: &ApiServer) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+
+    let (read, mut write) = tokio::io::split(connect(server).await);
     let head = format!("GET /version HTTP/1.1\r\nhost: kubernetes\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
     // The server may close before it has read everything.
     let sending = tokio::spawn(async move { drop(write.write_all(head.as_bytes()).await) });

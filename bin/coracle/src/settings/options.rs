@@ -183,7 +183,7 @@ fn protection(values: &Values) -> Result<Protection> {
     let log = match path {
         None => None,
         Some(path) => Some(LogConfig {
-            path: std::path::absolute(path)?,
+            path: if path.as_os_str() == "-" { path } else { std::path::absolute(path)? },
             max_size_mib: required(values, "audit-log-maxsize")?,
             max_backups: required(values, "audit-log-maxbackup")?,
             max_age_days: required(values, "audit-log-maxage")?,

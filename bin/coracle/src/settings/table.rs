@@ -161,7 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         "FILE",
         None,
         Scope::Up,
-        "Where the audit log lies, or `off` [default: audit/audit.log in data-dir]",
+        "Where the audit log lies, `-`: standard output, or `off` [default: audit/audit.log in data-dir]",
     ),
     setting("audit-log-maxsize", "MIB", Some("20"), Scope::Up, "Size at which the audit log is rotated"),
     setting(

@@ -235,6 +235,7 @@ impl Authority for Asker<'_> {
             namespace: question.namespace,
             name: question.name,
             path: question.path,
+            ..Attributes::default()
         };
         let decision = self.state.authorizer.authorize(account.as_ref().unwrap_or(self.user), &attributes);
         Decision { allowed: decision.allowed, reason: decision.reason, error: None }

@@ -15,6 +15,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
 mod pod_security;
+pub use pod_security::TEMPLATES;
 pub mod policy;
 mod priority;
 mod resource_quota;

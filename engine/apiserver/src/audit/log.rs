@@ -29,6 +29,7 @@ const GATHER: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
+    /// `-`: standard output, without rotation.
     pub path: PathBuf,
     /// A file that is larger is rotated.
     pub max_size_mib: u64,
@@ -172,6 +173,9 @@ impl Rotated {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
+        }
+        if self.config.path == Path::new("-") {
+            return io::stdout().lock().write_all(bytes);
         }
         let limit = self.config.max_size_mib * 1024 * 1024;
         if self.open.is_none() {

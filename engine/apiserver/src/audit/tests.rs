@@ -113,6 +113,14 @@ fn a_full_file_is_rotated_and_the_oldest_goes() {
     assert_eq!(kept[2].0, "audit.log");
 }
 
+#[test]
+fn a_dash_is_standard_output_and_no_file() {
+    let mut log =
+        Rotated::new(LogConfig { path: "-".into(), max_size_mib: 1, max_backups: 1, max_age_days: 0 });
+    log.write(b"{}\n").expect("written");
+    assert!(!std::path::Path::new("-").exists());
+}
+
 #[tokio::test]
 async fn an_event_tells_who_did_what_and_how_it_ended() {
     let dir = tempfile::tempdir().expect("directory");

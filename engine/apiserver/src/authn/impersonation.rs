@@ -186,7 +186,7 @@ fn need(mode: &str, resource: &str, subresource: &str, namespace: &str, name: &s
         subresource: subresource.into(),
         namespace: namespace.into(),
         name: name.into(),
-        path: None,
+        ..Attributes::default()
     }
 }
 

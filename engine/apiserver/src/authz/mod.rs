@@ -43,6 +43,8 @@ pub struct Attributes {
     pub namespace: String,
     pub name: String,
     pub path: Option<String>,
+    /// What fields must equal for an object to be in the list or watch.
+    pub selected: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

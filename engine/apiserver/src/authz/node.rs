@@ -1,4 +1,5 @@
-//! What nodes read of what belongs to others: Secrets, ConfigMaps and claims that pods on them name, one at a time.
+//! What nodes read of what belongs to others: Secrets, ConfigMaps and claims that pods on them name, one at a time; of
+//! Nodes and Pods, their own.
 //!
 //! Reads:  Pods of the namespace.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/node/ and
@@ -22,12 +23,30 @@ pub const REFERENCES: [(&str, &[&str]); 4] = [
 
 /// Why the node may not do what its ClusterRole allows every node.
 pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<String> {
-    let reads = matches!(asked.verb.as_str(), "get" | "list" | "watch");
-    let core = asked.group.is_empty() && asked.subresource.is_empty() && asked.path.is_none();
-    let (_, fields) = REFERENCES.iter().find(|(resource, _)| *resource == asked.resource)?;
-    if !reads || !core {
+    if !asked.subresource.is_empty() || asked.path.is_some() {
         return None;
     }
+    let many = asked.verb != "get";
+    let selects =
+        |field: &str| many && asked.selected.iter().any(|(own, value)| own == field && value == node);
+    match (asked.group.as_str(), asked.resource.as_str(), asked.verb.as_str()) {
+        ("", "nodes", "get" | "list" | "watch") => return other_node(node, &asked.name),
+        ("", "pods", "list" | "watch") if selects("spec.nodeName") => return None,
+        ("", "pods", "list" | "watch") if asked.name.is_empty() => {
+            return Some("can only list/watch pods with spec.nodeName field selector".into());
+        }
+        ("", "pods", "get" | "list" | "watch") => {
+            let mut own = source.pods(&asked.namespace).filter(|pod| pod["spec"]["nodeName"] == node);
+            return unrelated(node, own.any(|pod| object::name(&pod) == asked.name));
+        }
+        ("resource.k8s.io", "resourceslices", "list" | "watch" | "deletecollection") => {
+            let why = "can only list/watch/deletecollection resourceslices with nodeName field selector";
+            return (!selects("nodeName")).then(|| why.into());
+        }
+        ("", _, "get" | "list" | "watch") => {}
+        _ => return None,
+    }
+    let (_, fields) = REFERENCES.iter().find(|(resource, _)| *resource == asked.resource)?;
     if asked.namespace.is_empty() {
         return Some("can only read namespaced object of this type".into());
     }
@@ -45,6 +64,19 @@ pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<St
                     asked.name == format!("{}-{volume}", object::name(&pod))
                 })
     });
+    unrelated(node, related)
+}
+
+/// By name alone: a kubelet looks for its Node before there is one.
+fn other_node(node: &str, name: &str) -> Option<String> {
+    match name {
+        "" => Some(format!("node '{node}' cannot read all nodes, only its own Node object")),
+        name if name == node => None,
+        name => Some(format!("node '{node}' cannot read '{name}', only its own Node object")),
+    }
+}
+
+fn unrelated(node: &str, related: bool) -> Option<String> {
     (!related).then(|| format!("no relationship found between node '{node}' and this object"))
 }
 

@@ -7,6 +7,7 @@ use super::{
     source::{Binding, Rules, Source},
     *,
 };
+use crate::selector::fields::equalities;
 
 /// Roles and bindings from JSON.
 struct Listed(Vec<Value>);
@@ -57,7 +58,7 @@ fn user(name: &str, groups: &[&str]) -> UserInfo {
     UserInfo { name: name.into(), groups, ..UserInfo::default() }
 }
 
-/// `verb group resource[/subresource] [namespace [name]]`, `-` for empty.
+/// `verb group resource[/subresource] [namespace [name [fieldSelector]]]`, `-` for empty.
 fn asks(text: &str) -> Attributes {
     let words: Vec<&str> = text.split(' ').map(|word| if word == "-" { "" } else { word }).collect();
     let word = |at: usize| words.get(at).copied().unwrap_or_default().to_owned();
@@ -73,7 +74,8 @@ fn asks(text: &str) -> Attributes {
         subresource: subresource.into(),
         namespace: word(3),
         name: word(4),
-        path: None,
+        selected: equalities(&word(5)),
+        ..Attributes::default()
     }
 }
 
@@ -264,7 +266,8 @@ fn nobody_grants_more_than_they_have() {
 
 #[test]
 fn a_node_reads_what_its_pods_name_one_at_a_time() {
-    let rules = json!([{"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims", "services"], "verbs": ["get", "list", "watch"]}]);
+    let rules = json!([{"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims", "services", "pods", "nodes", "nodes/status", "resourceslices"], "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]}]);
     let volumes = json!([
         {"name": "a", "secret": {"secretName": "files"}},
         {"name": "b", "projected": {"sources": [{"configMap": {"name": "settings"}}]}},
@@ -277,6 +280,7 @@ fn a_node_reads_what_its_pods_name_one_at_a_time() {
         json!({"kind": "ClusterRole", "metadata": {"name": "system:node"}, "rules": rules}),
         json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev"}, "spec": spec}),
     ]);
+    let pods = "can only list/watch pods with spec.nodeName field selector";
     let none = |node: &str| format!("no relationship found between node '{node}' and this object");
     for (node, asked, refusal) in [
         ("n", "get - secrets dev files", String::new()),
@@ -291,6 +295,27 @@ fn a_node_reads_what_its_pods_name_one_at_a_time() {
         ("m", "get - secrets dev files", none("m")),
         ("n", "list - secrets dev", "No Object name found".into()),
         ("n", "list - secrets", "can only read namespaced object of this type".into()),
+        ("n", "get - nodes - n", String::new()),
+        ("n", "watch - nodes - n metadata.name=n", String::new()),
+        ("n", "patch - nodes - m", String::new()),
+        ("n", "list - nodes", "node 'n' cannot read all nodes, only its own Node object".into()),
+        ("n", "get - nodes - m", "node 'n' cannot read 'm', only its own Node object".into()),
+        ("n", "list - pods - - spec.nodeName=n", String::new()),
+        ("n", "watch - pods dev - status.phase!=Failed,spec.nodeName==n", String::new()),
+        ("n", "get - pods dev p", String::new()),
+        ("n", "watch - pods dev p metadata.name=p", String::new()),
+        ("n", "get - pods prod p", none("n")),
+        ("m", "get - pods dev p", none("m")),
+        ("n", "list - pods - - spec.nodeName=m", pods.into()),
+        ("n", "list - pods - - spec.nodeName!=n", pods.into()),
+        ("n", "list - pods - - metadata.namespace!=x\\,spec.nodeName=n", pods.into()),
+        ("n", "list - pods dev", pods.into()),
+        ("n", "list resource.k8s.io resourceslices - - nodeName=n", String::new()),
+        (
+            "n",
+            "list resource.k8s.io resourceslices",
+            "can only list/watch/deletecollection resourceslices with nodeName field selector".into(),
+        ),
     ] {
         let decision =
             decide(&source, &user(&format!("system:node:{node}"), &["system:nodes"]), &asks(asked));

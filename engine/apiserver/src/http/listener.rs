@@ -35,7 +35,9 @@ const HEADERS: Duration = Duration::from_secs(30);
 const PING: Duration = Duration::from_secs(30);
 /// As on a stock server.
 const MAX_STREAMS: u32 = 250;
-const GRACE: Duration = Duration::from_secs(2);
+/// What requests in flight have left at stop: of the five seconds until the process must have ended, what the other roles
+/// and the store's last sync do not need.
+const GRACE: Duration = Duration::from_secs(4);
 /// After an error of accept (too many open files), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,7 +83,9 @@ async fn connection(
     _permit: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
-    let tls = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+    let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
+    let tls = match handshake {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             state.metrics.tls_handshake_errors.fetch_add(1, Relaxed);

@@ -27,6 +27,7 @@ use crate::{
     authz::{self, Attributes},
     flow, negotiate,
     request_info::RequestInfo,
+    selector::fields::equalities,
     status::Status,
     types::{Request, Response, State, body_from},
 };
@@ -176,6 +177,7 @@ pub fn attributes(info: &RequestInfo) -> Attributes {
         namespace: info.namespace.clone(),
         name: info.name.clone(),
         path: (!info.is_resource).then(|| info.path.clone()),
+        selected: equalities(&info.field_selector),
     }
 }
 

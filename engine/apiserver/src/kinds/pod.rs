@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     checked::news,
     checks::{Causes, add, indexed, is_set, needed, same, text},
-    pod_spec, pod_warnings,
+    pod_spec, pod_status, pod_warnings,
 };
 use crate::{
     metadata::subdomain_problems,
@@ -37,8 +37,8 @@ impl Strategy for Pod {
     }
 
     fn prepare_update(&self, context: Context<'_>, pod: &mut Value, old: &Value) -> Result<(), Status> {
-        if context.subresource == "status" && pod["status"]["qosClass"].is_null() {
-            pod["status"]["qosClass"] = old["status"]["qosClass"].clone();
+        if context.subresource == "status" {
+            pod_status::fill(pod, old);
         }
         Ok(())
     }
@@ -60,6 +60,7 @@ impl Strategy for Pod {
             }
             "ephemeralcontainers" => ephemeral_containers(&pod["spec"], &old["spec"]),
             "resize" => pod_spec::validate(&pod["spec"], "spec"),
+            "status" => pod_status::validate(pod, old),
             _ => Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, at_most_all, count_or_percent, counters, immutable, indexed, is_set, non_negative,
+        Causes, at_most_all, count_or_percent, counters, immutable, indexed, is_set, label, non_negative,
         not_decremented, one_of, percent, require, same, text, workload_selector,
     },
     pod_spec::{validate_running_template, validate_template},
@@ -293,6 +293,10 @@ fn stateful_set(object: &Value) -> Causes {
     non_negative(&mut out, spec, "spec", &["replicas", "minReadySeconds"]);
     non_negative(&mut out, &spec["ordinals"], "spec.ordinals", &["start"]);
     non_negative(&mut out, spec, "spec", &["revisionHistoryLimit"]);
+    // It becomes the subdomain of the pods.
+    if is_set(&spec["serviceName"]) {
+        label(&mut out, &spec["serviceName"], "spec.serviceName");
+    }
     let is_readable = workload_selector(&mut out, spec, "spec", "statefulset");
     for (at, claim) in indexed(&spec["volumeClaimTemplates"], "spec.volumeClaimTemplates") {
         storage::claim_spec(&mut out, &claim["spec"], &format!("{at}.spec"));
@@ -479,6 +483,11 @@ mod tests {
                     &[
                         "spec.updateStrategy: Invalid value: {\"Type\":\"Slow\",\"RollingUpdate\":null}: must be 'RollingUpdate' or 'OnDelete'",
                     ],
+                ),
+                (json!({"spec": {"serviceName": "web"}}), &[]),
+                (
+                    json!({"spec": {"serviceName": "a.b"}}),
+                    &["spec.serviceName: Invalid value: \"a.b\": must not contain dots"],
                 ),
                 (
                     json!({"spec": {"podManagementPolicy": "All"}}),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{answered, text, texts};
 use crate::{
     authz::{Attributes, Authorizer},
+    selector::fields::equalities,
     status::{Cause, GroupResource, Status},
     types::UserInfo,
 };
@@ -103,11 +104,23 @@ fn attributes(object: &Value, kind: &str, mut causes: Vec<Cause>) -> Result<Attr
         subresource: text(resource, "subresource").into(),
         namespace: text(resource, "namespace").into(),
         name: text(resource, "name").into(),
-        path: None,
+        selected: selected(&resource["fieldSelector"]),
+        ..Attributes::default()
     })
 }
 
-/// RBAC looks at no selectors; still they are written in one way.
+/// What a field selector in either form wants to be equal.
+fn selected(selector: &Value) -> Vec<(String, String)> {
+    let listed = selector["requirements"].as_array().into_iter().flatten();
+    let mut out = equalities(text(selector, "rawSelector"));
+    out.extend(listed.filter(|one| one["operator"] == "In").filter_map(|one| {
+        let [value] = one["values"].as_array()?.as_slice() else { return None };
+        Some((text(one, "key").to_owned(), value.as_str()?.to_owned()))
+    }));
+    out
+}
+
+/// RBAC looks at no selectors, and only those of fields decide about nodes; still they are written in one way.
 fn selector(causes: &mut Vec<Cause>, selector: &Value, path: &str) {
     let raw = text(selector, "rawSelector");
     let listed = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());

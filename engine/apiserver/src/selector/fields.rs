@@ -193,6 +193,15 @@ fn split_operator(term: &str) -> Option<(&str, bool, &str)> {
     }
 }
 
+/// What the selector wants to be equal, whatever it is for. What cannot be read wants nothing.
+pub fn equalities(text: &str) -> Vec<(String, String)> {
+    let terms = split_unescaped(text).into_iter().filter_map(split_operator);
+    terms
+        .filter(|(_, negated, _)| !negated)
+        .filter_map(|(label, _, value)| Some((label.to_owned(), unescape(value)?)))
+        .collect()
+}
+
 fn split_unescaped(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut escaped) = (0, false);

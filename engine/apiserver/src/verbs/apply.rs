@@ -103,7 +103,7 @@ fn may_create(state: &State, user: &UserInfo, target: &Target) -> Result<(), Sta
             subresource: String::new(),
             namespace: target.namespace.clone(),
             name: target.name.clone(),
-            path: None,
+            ..Attributes::default()
         },
     )
 }

@@ -14,6 +14,7 @@ use crate::{
     admission::{self, Asked, Operation},
     conversion, decode,
     decode::Decoded,
+    kinds::gates,
     managed_fields, metadata, names, object,
     status::Status,
     types::{State, UserInfo},
@@ -111,6 +112,8 @@ async fn create_once(
     let strategy = served.strategy;
     let context = target.context(state, request.user, options);
     stamp(&mut value);
+    let api = &served.api;
+    gates::drop_fields(&api.gvk.group, &api.plural, &mut value, None);
     strategy.prepare_create(context, &mut value)?;
     // From here on what the strategy reserved goes back unless the commit happens.
     let outcome = async {

@@ -15,6 +15,7 @@ use crate::{
     admission::{self, Asked, Operation},
     conversion, decode,
     decode::Decoded,
+    kinds::gates,
     managed_fields, metadata, object,
     options::parse_revision,
     registry::Served,
@@ -177,6 +178,7 @@ async fn modify_once(
     }
     admission::mutate(&request, &mut value).await?;
     keep(target, &mut value, &old);
+    gates::drop_fields(&served.api.gvk.group, &served.api.plural, &mut value, Some(&old));
     strategy.prepare_update(context, &mut value, &old)?;
     count_generation(target, &mut value, &old);
     let outcome = async {

@@ -244,6 +244,29 @@ fn volume_mounts(spec: &ContainerSpec) -> Vec<core::VolumeMountStatus> {
         .collect()
 }
 
+/// What ended and is not started again is shown as it ended, even when it runs once more (init containers, in a new
+/// sandbox): the API takes no such step back.
+fn keep_ended(
+    spec: &PodSpec,
+    specs: &[ContainerSpec],
+    statuses: &mut [core::ContainerStatus],
+    before: Option<&Vec<core::ContainerStatus>>,
+) {
+    let ended = |status: &core::ContainerStatus| Some(status.state.as_ref()?.terminated.as_ref()?.exit_code);
+    for status in statuses.iter_mut().filter(|status| ended(status).is_none()) {
+        let Some(old) = before.into_iter().flatten().find(|old| old.name == status.name) else { continue };
+        let Some(code) = ended(old) else { continue };
+        let again = spec.restart_policy.as_deref().is_none_or(|policy| policy == "Always")
+            || specs
+                .iter()
+                .filter(|own| own.name == status.name)
+                .any(|own| restart_wanted(spec, own, &Terminated { code, ..Terminated::default() }));
+        if !again {
+            status.state.clone_from(&old.state);
+        }
+    }
+}
+
 /// As Go writes durations: `10s`, `1m20s`, `5m0s`.
 pub fn duration(ms: Millis) -> String {
     let seconds = ms / 1000;
@@ -262,7 +285,7 @@ pub fn pod_status(
     let finished = has_finished(spec, observed);
     let writer = Writer { pod, spec, observed, now, finished };
     let reason = if writer.initialized() { "ContainerCreating" } else { "PodInitializing" };
-    let init: Vec<_> =
+    let mut init: Vec<_> =
         spec.init_containers.iter().flatten().map(|c| writer.container(c, true, "PodInitializing")).collect();
     let mut containers: Vec<_> = spec.containers.iter().map(|c| writer.container(c, false, reason)).collect();
     containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -270,6 +293,9 @@ pub fn pod_status(
     let mut conditions = writer.conditions(phase, &init, &containers);
     let old = before.conditions.as_deref().unwrap_or_default();
     conditions::keep_transition_times(&mut conditions, old, now);
+    let init_specs = spec.init_containers.as_deref().unwrap_or_default();
+    keep_ended(spec, init_specs, &mut init, before.init_container_statuses.as_ref());
+    keep_ended(spec, &spec.containers, &mut containers, before.container_statuses.as_ref());
     let own: Vec<&str> = OWN_CONDITIONS.to_vec();
     // The scheduler writes PodScheduled; others write theirs.
     let scheduled = old.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True");

@@ -184,6 +184,10 @@ pub fn of_projection(
     if let Some(source) = &source.downward_api {
         return inputs.downward(source.items.as_ref(), default_mode);
     }
+    // The API leaves nothing of a source whose feature is off.
+    if *source == VolumeProjection::default() {
+        return Ok(Payload::new());
+    }
     Err("this kind of projected source is not supported by this version yet".to_owned())
 }
 
@@ -226,6 +230,16 @@ mod tests {
             files(volume).unwrap(),
             [("d/x".to_owned(), b"1".to_vec(), 0o444), ("y".to_owned(), vec![0, 1], 0o600)]
         );
+    }
+
+    #[test]
+    fn a_projected_source_without_anything_has_no_files() {
+        let inputs = Inputs { pod: &Pod::default(), facts: &Facts::default(), sources: &Fixed };
+        let files = of_projection(&inputs, &VolumeProjection::default(), 0o644);
+        assert!(files.is_ok_and(|files| files.is_empty()));
+        let bundle =
+            VolumeProjection { cluster_trust_bundle: Some(Default::default()), ..Default::default() };
+        assert!(of_projection(&inputs, &bundle, 0o644).is_err());
     }
 
     #[test]

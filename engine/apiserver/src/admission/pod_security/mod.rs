@@ -26,7 +26,7 @@ use controls::Violation;
 use policy::{Level, Policy, Standard};
 
 /// Where workloads keep the template of their pods.
-const TEMPLATES: [(&str, &str, &str); 8] = [
+pub const TEMPLATES: [(&str, &str, &str); 8] = [
     ("", "podtemplates", "/template"),
     ("", "replicationcontrollers", "/spec/template"),
     ("apps", "daemonsets", "/spec/template"),

@@ -25,7 +25,7 @@ pub fn missing(new: &Value, old: &Value, context: Context<'_>) -> Causes {
             subresource: subresource.into(),
             namespace: namespace.into(),
             name: name.into(),
-            path: None,
+            ..Attributes::default()
         };
         context.state.authorizer.require(context.user, &right).err()
     };

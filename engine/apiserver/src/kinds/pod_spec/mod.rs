@@ -103,7 +103,9 @@ fn ip(out: &mut Causes, value: &Value, path: &str) {
 }
 
 fn names(out: &mut Causes, spec: &Value, path: &str) {
-    for field in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+    for field in
+        ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName", "hostnameOverride"]
+    {
         subdomain(out, &spec[field], &format!("{path}.{field}"));
     }
     for field in ["hostname", "subdomain"] {

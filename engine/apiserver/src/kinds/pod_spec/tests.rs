@@ -194,6 +194,8 @@ fn what_stock_refuses_in_a_pod_spec_is_refused() {
         (json!({"securityContext": {"seLinuxChangePolicy": "X"}}), &["spec.securityContext.seLinuxChangePolicy: Unsupported value: \"X\": supported values: \"Recursive\""]),
         (json!({"securityContext": {"appArmorProfile": {}}}), &["spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is set"]),
         (json!({"dnsConfig": {"searches": ["a b", ".", "_a.b_c.", "ok"]}}), &["spec.dnsConfig.searches[0]: Invalid value: \"a b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"]),
+        (json!({"hostnameOverride": "db.example.com"}), &[]),
+        (json!({"hostnameOverride": "a_b"}), &["spec.hostnameOverride: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"]),
         (json!({"dnsConfig": {"options": [{"value": "1"}]}}), &["spec.dnsConfig.options[0]: Required value: must not be empty"]),
         (json!({"os": {"name": "foo"}}), &["spec.os: Unsupported value: \"foo\": supported values: \"linux\", \"windows\""]),
         (json!({"os": {"name": "linux"}, "securityContext": {"windowsOptions": {}}}), &["spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod"]),

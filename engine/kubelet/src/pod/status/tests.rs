@@ -171,6 +171,28 @@ fn a_patch_names_only_what_changed() {
 }
 
 #[test]
+fn what_ended_for_good_is_not_shown_running_again() {
+    for (policy, code, shown) in [
+        ("Always", 0, "running"),
+        ("OnFailure", 0, "terminated"),
+        ("OnFailure", 1, "running"),
+        ("Never", 0, "terminated"),
+    ] {
+        let pod = pod(json!({"restartPolicy": policy,
+            "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
+        let facts = NodeFacts { host_ip: "192.0.2.1" };
+        let mut observed = Observed { start_time: Some(0), ..Observed::from_api(&pod) };
+        exit(&mut observed, "i", code);
+        let ended = pod_status(&pod, &observed, &facts, &PodStatus::default(), 2000);
+        run(&mut observed, "i");
+        let again = pod_status(&pod, &observed, &facts, &ended, 3000);
+        let status = serde_json::to_value(again).unwrap();
+        let state = status["initContainerStatuses"][0]["state"].as_object().unwrap();
+        assert_eq!(state.keys().collect::<Vec<_>>(), [shown], "{policy} {code}");
+    }
+}
+
+#[test]
 fn durations_are_written_as_go_writes_them() {
     assert_eq!([10_000, 80_000, 300_000].map(duration), ["10s", "1m20s", "5m0s"]);
 }
