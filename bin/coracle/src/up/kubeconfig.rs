@@ -57,7 +57,7 @@ mod tests {
     fn the_namespace_of_the_current_context_is_kept() {
         let context = |namespace| {
             format!(
-                "contexts:\n- name: other\n  context: {{cluster: c, namespace: no}}\n\
+                "contexts:\n- name: other\n  context: {{cluster: c, namespace: apart}}\n\
                  - name: coracle\n  context: {{cluster: c, user: u{namespace}}}\ncurrent-context: coracle\n"
             )
         };
