@@ -78,7 +78,8 @@ fn merge_object(shape: Option<Struct<'_>>, target: &mut Object, patch: &Object) 
             && let Some(Value::Array(items)) = target.get_mut(name)
         {
             let merge_key = shape.and_then(|shape| shape.field(name)).and_then(FieldRef::patch_merge_key);
-            set_order(items, &[], order, merge_key)?;
+            let known: Vec<Value> = items.iter().map(|item| key_of(item, merge_key)).collect();
+            set_order(items, &known, element_order(order)?, merge_key);
         }
     }
     Ok(())
@@ -154,13 +155,16 @@ fn merge_list(
     patch: &[Value],
     order: Option<&Value>,
 ) -> Result<(), PatchError> {
+    let known: Vec<Value> = target.iter().map(|item| key_of(item, field.patch_merge_key())).collect();
+    let order = order.map_or(Ok(patch), |order| element_order(order).map(Vec::as_slice))?;
     let Some(merge_key) = field.patch_merge_key() else {
         for value in patch {
             if !target.contains(value) {
                 target.push(value.clone());
             }
         }
-        return order.map_or(Ok(()), |order| set_order(target, patch, order, None));
+        set_order(target, &known, order, None);
+        return Ok(());
     };
     let element = match field.node().shape() {
         Shape::List(element) => element.as_struct(),
@@ -191,35 +195,38 @@ fn merge_list(
             _ => target.push(Value::Object(cleaned_object(item))),
         }
     }
-    order.map_or(Ok(()), |order| set_order(target, patch, order, Some(merge_key)))
+    set_order(target, &known, order, Some(merge_key));
+    Ok(())
 }
 
-/// Items that the patch names come in its order; the server's other items keep their place behind the item they followed.
-fn set_order(
-    target: &mut Vec<Value>,
-    _patch: &[Value],
-    order: &Value,
-    merge_key: Option<&str>,
-) -> Result<(), PatchError> {
-    let Value::Array(order) = order else { return invalid("setElementOrder must be a list") };
-    let key_of = |item: &Value| match merge_key {
-        Some(key) => item.get(key).cloned().unwrap_or(Value::Null),
-        None => item.clone(),
-    };
-    let rank = |item: &Value| order.iter().position(|wanted| key_of(wanted) == key_of(item));
-    let items = std::mem::take(target);
+/// Items that `order` names come in its order; the server's other items keep their place behind the item they followed.
+/// What the server did not have (`known`: the keys of what it had) comes before others of the server.
+/// Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/util/strategicpatch/patch.go (`normalizeElementOrder`)
+fn set_order(target: &mut Vec<Value>, known: &[Value], order: &[Value], merge_key: Option<&str>) {
+    let place = |item: &Value| known.iter().position(|own| *own == key_of(item, merge_key));
+    let rank = |item: &Value| order.iter().position(|own| key_of(own, merge_key) == key_of(item, merge_key));
     let (mut ordered, others): (Vec<_>, Vec<_>) =
-        items.into_iter().enumerate().partition(|(_, item)| rank(item).is_some());
-    ordered.sort_by_key(|(_, item)| rank(item));
+        std::mem::take(target).into_iter().partition(|item| rank(item).is_some());
+    ordered.sort_by_key(rank);
     let mut others = others.into_iter().peekable();
-    for (at, item) in ordered {
-        while let Some((_, other)) = others.next_if(|(other_at, _)| *other_at < at) {
+    for item in ordered {
+        while let Some(other) = others.next_if(|other| place(other) < place(&item)) {
             target.push(other);
         }
         target.push(item);
     }
-    target.extend(others.map(|(_, other)| other));
-    Ok(())
+    target.extend(others);
+}
+
+fn key_of(item: &Value, merge_key: Option<&str>) -> Value {
+    match merge_key {
+        Some(key) => item.get(key).cloned().unwrap_or(Value::Null),
+        None => item.clone(),
+    }
+}
+
+fn element_order(order: &Value) -> Result<&Vec<Value>, PatchError> {
+    order.as_array().ok_or_else(|| PatchError::Invalid("setElementOrder must be a list".into()))
 }
 
 fn retain_keys(target: &mut Object, patch: &Object, retained: &Value) -> Result<(), PatchError> {

@@ -66,6 +66,18 @@ fn patches_merge_as_the_table_says() {
             containers(json!([{"name": "b"}, {"name": "a", "image": "1"}, {"name": "x"}])),
         ),
         (
+            "what is new comes first",
+            containers(json!([{"name": "a"}, {"name": "b"}])),
+            containers(json!([{"name": "c"}, {"name": "b", "image": "1"}, {"name": "d"}])),
+            containers(json!([{"name": "c"}, {"name": "a"}, {"name": "b", "image": "1"}, {"name": "d"}])),
+        ),
+        (
+            "what is new comes first, also where the order is set",
+            containers(json!([{"name": "x"}])),
+            json!({"spec": {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "a"}]}}),
+            containers(json!([{"name": "a"}, {"name": "x"}])),
+        ),
+        (
             "an object is replaced",
             json!({"spec": {"securityContext": {"runAsUser": 1}}}),
             json!({"spec": {"securityContext": {"$patch": "replace", "runAsGroup": 2}}}),

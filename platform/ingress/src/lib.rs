@@ -4,7 +4,8 @@
 //! Secrets (of which certificates alone), and keeps one immutable [`table::Table`] that every request reads without waiting.
 //!
 //! Writes:    Ingress `status.loadBalancer`, Events about what of an Ingress has no effect.
-//! Invariant: a change of routes or endpoints never drops a request that is under way.
+//! Invariant: a change of routes or endpoints never drops a request that is under way; nothing is answered
+//!            before the routes are known: who comes earlier waits in the sockets' backlog.
 //! Source:    <https://kubernetes.io/docs/concepts/services-networking/ingress/>
 
 mod alarm;
@@ -101,13 +102,19 @@ impl Ingress {
             tasks.stopping.cancel();
         };
         let (http_port, https_port) = (self.http.1.port(), self.https.1.port());
-        let serving = async {
+        let known = CancellationToken::new();
+        let answering = async {
+            tokio::select! {
+                () = tasks.stopping.cancelled() => return,
+                () = known.cancelled() => {}
+            }
             tokio::join!(
-                stopped,
-                watch::run(&self.config, &self.client, &forwarder),
                 serve::plain(forwarder.clone(), self.http.0, http_port),
                 serve::tls(forwarder.clone(), self.https.0, https_port, self.acceptor),
             );
+        };
+        let serving = async {
+            tokio::join!(stopped, watch::run(&self.config, &self.client, &forwarder, &known), answering,);
             // HTTP/2 connections to backends end once nobody may use them again.
             forwarder.pool.retain(&Default::default());
             tasks.end(serve::DRAIN).await;

@@ -17,6 +17,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
@@ -29,7 +30,8 @@ use crate::{
     table::Table,
 };
 
-pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) {
+/// `known` is cancelled when the first table is in place.
+pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder, known: &CancellationToken) {
     let changed = Arc::new(Notify::new());
     let any = watcher::Config::default();
     // A certificate may be in a Secret of any type, but not of these, which may be many and large.
@@ -67,6 +69,7 @@ pub async fn run(config: &Config, client: &kube::Client, forwarder: &Forwarder) 
             let problems = std::mem::take(&mut table.problems);
             let addresses = table.addresses();
             forwarder.table.store(Arc::new(table));
+            known.cancel();
             forwarder.pool.retain(&addresses);
             debug!(ingresses = served.len(), "routes changed");
             tell.send_replace((served.clone(), problems));

@@ -26,6 +26,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     }
     stop_daemon(&options.pid_file())?;
     let _network = up::NetworkClaim::acquire()?;
+    up::run_owner::check(&options)?;
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;

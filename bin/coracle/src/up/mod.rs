@@ -10,6 +10,7 @@ mod kubeconfig;
 mod network_claim;
 mod node_adapters;
 pub mod pid_file;
+pub mod run_owner;
 mod tokens;
 mod traces;
 
@@ -52,6 +53,7 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
     let _network = NetworkClaim::acquire()?;
+    run_owner::claim(&options.data)?;
     coracle_backup::finish(&options.data.data_dir).context("finish a restore that was stopped")?;
     let mut stages = Stages::default();
     let store = open_store(&options.data).await?;

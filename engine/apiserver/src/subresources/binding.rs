@@ -117,5 +117,7 @@ fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<C
         others.filter(|condition| condition["type"] != "PodScheduled").cloned().collect();
     conditions.push(condition);
     pod["status"]["conditions"] = conditions.into();
+    // The place it was promised is of no more use (`ClearingNominatedNodeNameAfterBinding`).
+    object::remove(&mut pod["status"], "nominatedNodeName");
     Ok(Changed::Patched(pod.into()))
 }

@@ -16,9 +16,10 @@ use tokio::{
     sync::Notify,
 };
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DEADLINE, backends,
+    DEADLINE, backends, built,
     clients::{Client, eventually, get, request, send},
     proxy, site, slice,
 };
@@ -33,6 +34,22 @@ async fn connections_to_backends_are_used_again() {
         assert_eq!(get(proxy.http, "/").await.text(), "web");
     }
     assert_eq!(web.connections(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_before_the_routes_are_known_waits_for_them() {
+    let web = backends::named("web").await;
+    let (_api, ingress) = built(site(&[web.address], json!({}))).await;
+    let (http, _) = ingress.addresses();
+    let mut early = TcpStream::connect(http).await.unwrap();
+    early.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(ingress.run(stop.clone()));
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]

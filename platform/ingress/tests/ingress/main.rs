@@ -29,8 +29,8 @@ pub struct Proxy {
     pub running: JoinHandle<()>,
 }
 
-/// An ingress over `objects`, whose routes are in place: each Ingress among them has its status.
-pub async fn proxy(objects: Vec<Value>) -> Proxy {
+/// An ingress over `objects`: its sockets are bound.
+pub async fn built(objects: Vec<Value>) -> (Api, Ingress) {
     let api = Api::default();
     for object in objects {
         api.put(object);
@@ -44,6 +44,12 @@ pub async fn proxy(objects: Vec<Value>) -> Proxy {
         cluster_domain: "cluster.local".into(),
     };
     let ingress = Ingress::build(config, api.client()).await.unwrap();
+    (api, ingress)
+}
+
+/// An ingress over `objects`, whose routes are in place: each Ingress among them has its status.
+pub async fn proxy(objects: Vec<Value>) -> Proxy {
+    let (api, ingress) = built(objects).await;
     let (http, https) = ingress.addresses();
     let stop = CancellationToken::new();
     let running = tokio::spawn(ingress.run(stop.clone()));

@@ -1,0 +1,61 @@
+//! One data directory a run directory: the shims below the latter serve pods of the former, and another Coracle would
+//! take them for its own or end them.
+
+use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+
+use anyhow::{Context, Result, bail};
+
+use crate::settings::DataOptions;
+
+const NAME: &str = "data-dir";
+
+/// Fails while pods of other data are there.
+pub fn check(options: &DataOptions) -> Result<()> {
+    let Ok(owner) = fs::read(options.run_dir.join(NAME)) else { return Ok(()) };
+    let owner = Path::new(std::ffi::OsStr::from_bytes(&owner));
+    let has_pods = fs::read_dir(options.run_dir.join("pods")).is_ok_and(|mut pods| pods.next().is_some());
+    if owner == options.data_dir || !owner.exists() || !has_pods {
+        return Ok(());
+    }
+    let (run, owner) = (options.run_dir.display(), owner.display());
+    bail!(
+        "`{run}` holds pods of the Coracle with the data `{owner}`\n\
+         hint: `coracle down --data-dir {owner}` stops them; or choose another place with --run-dir"
+    )
+}
+
+/// Says whose pods are there from now on.
+pub fn claim(options: &DataOptions) -> Result<()> {
+    check(options)?;
+    let path = options.run_dir.join(NAME);
+    super::create_private_dir(&options.run_dir)?;
+    fs::write(&path, options.data_dir.as_os_str().as_bytes())
+        .with_context(|| format!("write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_other_data_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |data: &str| DataOptions {
+            data_dir: dir.path().join(data),
+            run_dir: dir.path().join("run"),
+            pod_log_dir: dir.path().join("logs"),
+            log: "warn".into(),
+        };
+        let (first, second) = (of("first"), of("second"));
+        claim(&first).unwrap();
+        claim(&second).unwrap();
+        fs::create_dir_all(&first.data_dir).unwrap();
+        claim(&first).unwrap();
+        fs::create_dir_all(dir.path().join("run/pods/uid")).unwrap();
+        claim(&first).unwrap();
+        let error = claim(&second).unwrap_err().to_string();
+        assert!(error.contains(&*first.data_dir.to_string_lossy()), "{error}");
+        fs::remove_dir(&first.data_dir).unwrap();
+        claim(&second).unwrap();
+    }
+}
