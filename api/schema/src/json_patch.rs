@@ -1,6 +1,7 @@
 //! JSON merge patch (RFC 7386) and JSON patch (RFC 6902).
 
 use crate::error::PatchError;
+use crate::go_type::json_type;
 use serde_json::{Map, Value};
 
 /// What the copies of one patch may add, as on a stock server: the limit of a request's body.
@@ -43,14 +44,7 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
 }
 
 fn undecodable<T>(value: &Value, into: &str) -> Result<T, PatchError> {
-    let kind = match value {
-        Value::Object(_) => "object",
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        Value::Null => "null",
-    };
+    let kind = json_type(value);
     Err(PatchError::Invalid(format!("error decoding patch: json: cannot unmarshal {kind} into Go {into}")))
 }
 

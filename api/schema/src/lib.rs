@@ -8,6 +8,7 @@ mod custom;
 mod default_rules;
 mod defaults;
 mod error;
+mod go_type;
 mod json_patch;
 mod kubernetes_time;
 mod node;
@@ -25,6 +26,7 @@ mod table;
 pub use apply::{ApplyError, Author, Conflict, FieldSet, Manager, Managers, Operation, conflict_message};
 pub use custom::{CustomSchema, FieldError, FieldErrorKind, check as check_custom_schema};
 pub use error::{DecodeError, FieldIssue, PatchError};
+pub use go_type::{go_type, json_type};
 pub use json_patch::{json_merge_patch, json_patch};
 pub use node::{FieldRef, Node, Shape, Struct};
 pub use openapi::{

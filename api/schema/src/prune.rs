@@ -4,6 +4,7 @@
 //! and fields are ordered as a stock server prints them. An object that is so already is not touched.
 
 use crate::error::{DecodeError, FieldIssue};
+use crate::go_type::json_type;
 use crate::table::{Field, Scalar, Table, Type, TypeId, flag};
 use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
@@ -31,14 +32,7 @@ pub(crate) fn prune(table: &Table, id: TypeId, object: &mut Value) -> Result<Iss
 
 impl Failure {
     fn mismatch(found: &Value, expected: String) -> Box<Failure> {
-        let found = match found {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
+        let found = json_type(found);
         Box::new(Failure::Type { found: found.to_string(), expected, owner: None, fields: Vec::new() })
     }
 

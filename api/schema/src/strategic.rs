@@ -78,7 +78,7 @@ fn merge_object(shape: Option<Struct<'_>>, target: &mut Object, patch: &Object) 
             && let Some(Value::Array(items)) = target.get_mut(name)
         {
             let merge_key = shape.and_then(|shape| shape.field(name)).and_then(FieldRef::patch_merge_key);
-            let known: Vec<Value> = items.iter().map(|item| key_of(item, merge_key)).collect();
+            let known: Vec<Value> = items.iter().map(|item| key_of(item, merge_key).clone()).collect();
             set_order(items, &known, element_order(order)?, merge_key);
         }
     }
@@ -155,7 +155,7 @@ fn merge_list(
     patch: &[Value],
     order: Option<&Value>,
 ) -> Result<(), PatchError> {
-    let known: Vec<Value> = target.iter().map(|item| key_of(item, field.patch_merge_key())).collect();
+    let known: Vec<Value> = target.iter().map(|item| key_of(item, field.patch_merge_key()).clone()).collect();
     let order = order.map_or(Ok(patch), |order| element_order(order).map(Vec::as_slice))?;
     let Some(merge_key) = field.patch_merge_key() else {
         for value in patch {
@@ -203,7 +203,7 @@ fn merge_list(
 /// What the server did not have (`known`: the keys of what it had) comes before others of the server.
 /// Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/util/strategicpatch/patch.go (`normalizeElementOrder`)
 fn set_order(target: &mut Vec<Value>, known: &[Value], order: &[Value], merge_key: Option<&str>) {
-    let place = |item: &Value| known.iter().position(|own| *own == key_of(item, merge_key));
+    let place = |item: &Value| known.iter().position(|own| own == key_of(item, merge_key));
     let rank = |item: &Value| order.iter().position(|own| key_of(own, merge_key) == key_of(item, merge_key));
     let (mut ordered, others): (Vec<_>, Vec<_>) =
         std::mem::take(target).into_iter().partition(|item| rank(item).is_some());
@@ -218,15 +218,12 @@ fn set_order(target: &mut Vec<Value>, known: &[Value], order: &[Value], merge_ke
     target.extend(others);
 }
 
-fn key_of(item: &Value, merge_key: Option<&str>) -> Value {
-    match merge_key {
-        Some(key) => item.get(key).cloned().unwrap_or(Value::Null),
-        None => item.clone(),
-    }
+fn key_of<'a>(item: &'a Value, merge_key: Option<&str>) -> &'a Value {
+    merge_key.map_or(item, |key| &item[key])
 }
 
 fn element_order(order: &Value) -> Result<&Vec<Value>, PatchError> {
-    order.as_array().ok_or_else(|| PatchError::Invalid("setElementOrder must be a list".into()))
+    order.as_array().map_or_else(|| invalid("setElementOrder must be a list"), Ok)
 }
 
 fn retain_keys(target: &mut Object, patch: &Object, retained: &Value) -> Result<(), PatchError> {

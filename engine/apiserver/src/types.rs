@@ -55,6 +55,14 @@ impl UserInfo {
         }
     }
 
+    /// Of the pod whose token was used.
+    pub fn node_name(&self) -> Option<&str> {
+        match self.extra.get("authentication.kubernetes.io/node-name").map(Vec::as_slice) {
+            Some([node]) => Some(node),
+            _ => None,
+        }
+    }
+
     pub fn in_group(&self, group: &str) -> bool {
         self.groups.iter().any(|own| own == group)
     }

@@ -6,6 +6,7 @@
 
 use super::place::Place;
 use super::set::{Entry, FieldSet};
+use crate::go_type::go_type;
 use crate::node::{FieldRef, Node, Shape, Struct};
 use crate::schema::Schema;
 use crate::table::Scalar;
@@ -139,18 +140,6 @@ fn mismatch(kind: Kind, value: &Value) -> Option<String> {
         (Kind::Scalar, _) => "any scalar",
     };
     Some(format!("expected {expected}, got &{{{}}}", printed(value)))
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Object(_) => "map[string]interface {}",
-        Value::Array(_) => "[]interface {}",
-        Value::String(_) => "string",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::Null => "<nil>",
-    }
 }
 
 /// As Go's `%v`; maps in the order of their keys.

@@ -110,8 +110,7 @@ fn applies(mode: &str, requester: &UserInfo, wanted: &UserInfo) -> bool {
     let (node, account) = (node(&wanted.name), service_account(&wanted.name));
     match mode {
         ASSOCIATED_NODE => {
-            let own = requester.extra.get("authentication.kubernetes.io/node-name").map(Vec::as_slice);
-            let is_own = matches!((own, node), (Some([own]), Some(node)) if own == node);
+            let is_own = node.is_some() && requester.node_name() == node;
             alone && is_own && service_account(&requester.name).is_some()
         }
         "arbitrary-node" => alone && node.is_some(),

@@ -29,6 +29,7 @@ pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<St
     let many = asked.verb != "get";
     let selects =
         |field: &str| many && asked.selected.iter().any(|(own, value)| own == field && value == node);
+    let own_pods = || source.pods(&asked.namespace).filter(|pod| pod["spec"]["nodeName"] == node);
     match (asked.group.as_str(), asked.resource.as_str(), asked.verb.as_str()) {
         ("", "nodes", "get" | "list" | "watch") => return other_node(node, &asked.name),
         ("", "pods", "list" | "watch") if selects("spec.nodeName") => return None,
@@ -36,7 +37,7 @@ pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<St
             return Some("can only list/watch pods with spec.nodeName field selector".into());
         }
         ("", "pods", "get" | "list" | "watch") => {
-            let mut own = source.pods(&asked.namespace).filter(|pod| pod["spec"]["nodeName"] == node);
+            let mut own = own_pods();
             return unrelated(node, own.any(|pod| object::name(&pod) == asked.name));
         }
         ("resource.k8s.io", "resourceslices", "list" | "watch" | "deletecollection") => {
@@ -53,7 +54,7 @@ pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<St
     if asked.name.is_empty() {
         return Some("No Object name found".into());
     }
-    let mut own = source.pods(&asked.namespace).filter(|pod| pod["spec"]["nodeName"] == node);
+    let mut own = own_pods();
     let related = own.any(|pod| {
         let claims = pod["spec"]["volumes"].as_array().into_iter().flatten();
         let mut ephemeral = claims.filter(|volume| volume["ephemeral"].is_object());

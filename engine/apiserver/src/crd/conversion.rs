@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use coracle_schema::go_type;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -186,19 +187,6 @@ fn metadata(original: &Value, converted: &Value) -> Result<Map<String, Value>, S
         out.insert(field.into(), given[field].clone());
     }
     Ok(out)
-}
-
-/// Of decoded JSON, as Go prints it.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 #[cfg(test)]

@@ -5,24 +5,21 @@
 
 use std::{
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, header, request::Parts};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::{deadline, reads};
+use super::{carrying, deadline, reads};
 use crate::{
     audit::{Notes, Record, Stage, Subject},
     authn::Impersonated,
@@ -31,7 +28,7 @@ use crate::{
     metrics::{Labels, Series},
     request_info::RequestInfo,
     status::Status,
-    types::{Body, BoxError, Request, Response, State, UserInfo, body_from},
+    types::{Request, Response, State, UserInfo, body_from},
 };
 
 const AUDIT_ID: &str = "audit-id";
@@ -203,7 +200,7 @@ impl Call {
             }
             *long.record.lock() = Some((record, failure.cloned()));
         }
-        response.map(|body| Watched { body, _long: long }.boxed_unsync())
+        carrying(response, long)
     }
 }
 
@@ -276,32 +273,6 @@ impl Drop for LongRunning {
         if let Some((mut record, failure)) = self.record.get_mut().take() {
             record.log(&self.state.audit, Stage::ResponseComplete, code, failure.as_ref(), None);
         }
-    }
-}
-
-/// A body that holds its long-running request.
-struct Watched {
-    body: Body,
-    _long: Arc<LongRunning>,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod body;
 pub mod call;
+mod carrying;
 pub mod deadline;
 mod indent;
 pub mod listener;
@@ -33,6 +34,7 @@ use crate::{
 };
 use body::Shared;
 use call::{Call, LONG_RUNNING};
+pub use carrying::carrying;
 
 /// The client certificate of the connection, put into the request's extensions by the listener.
 #[derive(Clone)]

@@ -4,6 +4,8 @@
 use coracle_store::{Durability, Key};
 use serde_json::Value;
 
+use crate::object;
+
 /// Of a create or a delete.
 pub fn of(key: &Key) -> Durability {
     match &*key.resource.0 {
@@ -24,19 +26,15 @@ pub fn of_update(key: &Key, old: &Value, new: &Value) -> Durability {
 /// A Node without the times at which it was heard, and without what every write changes.
 fn but_heartbeats(node: &Value) -> Value {
     let mut node = node.clone();
-    remove(Some(&mut node["metadata"]), "resourceVersion");
-    each(&mut node["metadata"]["managedFields"], "time");
-    each(&mut node["status"]["conditions"], "lastHeartbeatTime");
+    object::remove(&mut node["metadata"], "resourceVersion");
+    remove_each(&mut node["metadata"]["managedFields"], "time");
+    remove_each(&mut node["status"]["conditions"], "lastHeartbeatTime");
     node
 }
 
-fn each(items: &mut Value, field: &str) {
-    items.as_array_mut().into_iter().flatten().for_each(|item| remove(Some(item), field));
-}
-
-fn remove(object: Option<&mut Value>, field: &str) {
-    if let Some(fields) = object.and_then(Value::as_object_mut) {
-        fields.shift_remove(field);
+fn remove_each(items: &mut Value, field: &str) {
+    for item in items.as_array_mut().into_iter().flatten() {
+        object::remove(item, field);
     }
 }
 

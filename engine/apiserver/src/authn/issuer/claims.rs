@@ -270,13 +270,6 @@ fn list_claim<'a>(claims: &'a Value, claim: &str) -> Result<Vec<&'a str>, String
 
 /// As Go's JSON says it.
 fn unmarshal(value: &Value, wanted: &str) -> String {
-    let have = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let have = coracle_schema::json_type(value);
     format!("json: cannot unmarshal {have} into Go value of type {wanted}")
 }

@@ -10,7 +10,7 @@ use super::{
     super::checks::{Causes, items, same, text},
     allocation::device_id,
 };
-use crate::{authz::Attributes, status::Cause, strategy::Context, types::UserInfo};
+use crate::{authz::Attributes, status::Cause, strategy::Context};
 
 /// What the user lacks for the change from the status of `old` to that of `new`.
 pub fn missing(new: &Value, old: &Value, context: Context<'_>) -> Causes {
@@ -37,7 +37,10 @@ pub fn missing(new: &Value, old: &Value, context: Context<'_>) -> Causes {
         out.push(Cause::forbidden("status", &why));
     }
     let mut verbs = vec![format!("arbitrary-node:{verb}")];
-    if node(&status["allocation"]["nodeSelector"]).is_some_and(|node| runs_on(context.user, node)) {
+    let runs_on = |node| {
+        context.user.name.starts_with("system:serviceaccount:") && context.user.node_name() == Some(node)
+    };
+    if node(&status["allocation"]["nodeSelector"]).is_some_and(runs_on) {
         verbs.insert(0, format!("associated-node:{verb}"));
     }
     for driver in drivers(&status["devices"], &before["devices"]) {
@@ -72,10 +75,4 @@ fn node(selector: &Value) -> Option<&str> {
     let [value] = items(&field["values"]) else { return None };
     let named = field["key"] == "metadata.name" && field["operator"] == "In";
     value.as_str().filter(|_| named && items(&term["matchExpressions"]).is_empty())
-}
-
-/// Whether the user is a service account with a token of a pod on the node.
-fn runs_on(user: &UserInfo, node: &str) -> bool {
-    let own = user.extra.get("authentication.kubernetes.io/node-name").map(Vec::as_slice);
-    user.name.starts_with("system:serviceaccount:") && matches!(own, Some([own]) if own == node)
 }
