@@ -1,6 +1,6 @@
 //! `coracle doctor`: says what this machine lacks, and the command that adds it.
 
-use std::{net::TcpListener, path::Path, process::ExitCode};
+use std::{io::ErrorKind, net::TcpListener, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::ArgMatches;
@@ -177,6 +177,10 @@ fn disk(data_dir: &Path) -> Finding {
 fn free_port(port: u16) -> Finding {
     match TcpListener::bind(("0.0.0.0", port)) {
         Ok(_) => Ok(format!("{port} is free")),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err((
+            format!("{port}: only root may take it, or tell whether it is free"),
+            "sudo coracle doctor".into(),
+        )),
         Err(error) => {
             Err((format!("{port}: {error}"), format!("see who has it: ss -ltnp 'sport = :{port}'")))
         }

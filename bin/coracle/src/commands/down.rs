@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ArgMatches;
 use nix::{sys::signal::Signal, unistd::Pid};
 
@@ -21,9 +21,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
-    if !options.data_dir.exists() {
-        bail!("no data directory `{}`\nhint: name it with --data-dir", options.data_dir.display());
-    }
+    options.require_data_dir()?;
     stop_daemon(&options.pid_file())?;
     let _network = up::NetworkClaim::acquire()?;
     up::run_owner::check(&options)?;

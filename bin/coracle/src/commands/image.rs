@@ -12,9 +12,13 @@ use crate::{
 };
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
-    let import = Command::new("import")
-        .about("Import a docker or OCI archive (tar, tar.gz, tar.zst)")
-        .arg(Arg::new("archive").required(true).value_name("FILE").value_parser(value_parser!(PathBuf)));
+    let import = Command::new("import").about("Import a docker or OCI archive (tar, tar.gz, tar.zst)").arg(
+        Arg::new("archive")
+            .required(true)
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("The archive; - reads standard input"),
+    );
     let ls = Command::new("ls").about("List images");
     let rm = Command::new("rm")
         .about("Remove images by name or id")
@@ -31,7 +35,15 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&Values::resolve(matches)?)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    create_private_dir(&options.data_dir)?;
+    // What cannot succeed leaves no directory behind.
+    match name {
+        "import" => {
+            let archive = archive(matches);
+            std::fs::File::open(&archive).with_context(|| format!("open archive `{}`", archive.display()))?;
+            create_private_dir(&options.data_dir)?;
+        }
+        _ => options.require_data_dir()?,
+    }
     runtime.block_on(async {
         let images = ImageStore::open(options.images_dir(), RegistryConfig::default())
             .await
@@ -46,13 +58,18 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 async fn import(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
-    let archive = matches.get_one::<PathBuf>("archive").expect("required");
+    let archive = archive(matches);
     let imported =
         images.import(archive.clone()).await.with_context(|| format!("import `{}`", archive.display()))?;
     for image in imported {
         println!("{}", names(&image).join("\n"));
     }
     Ok(())
+}
+
+fn archive(matches: &ArgMatches) -> PathBuf {
+    let given = matches.get_one::<PathBuf>("archive").expect("required");
+    if given.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { given.clone() }
 }
 
 async fn list(images: &ImageStore) -> Result<()> {
@@ -72,12 +89,19 @@ async fn list(images: &ImageStore) -> Result<()> {
 }
 
 async fn remove(images: &ImageStore, options: &DataOptions, matches: &ArgMatches) -> Result<()> {
+    let mut failed = Vec::new();
     for name in matches.get_many::<String>("image").expect("required") {
-        refuse_last_name_of_used(images, options, name).await?;
-        images.remove(name).await.with_context(|| format!("remove image `{name}`"))?;
-        println!("{name}");
+        match remove_one(images, options, name).await {
+            Ok(()) => println!("{name}"),
+            Err(error) => failed.push(format!("{error:#}")),
+        }
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
+}
+
+async fn remove_one(images: &ImageStore, options: &DataOptions, name: &str) -> Result<()> {
+    refuse_last_name_of_used(images, options, name).await?;
+    images.remove(name).await.with_context(|| format!("remove image `{name}`"))
 }
 
 /// The layers go with an image's last name, and they are the root of its containers.

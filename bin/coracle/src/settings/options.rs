@@ -40,6 +40,14 @@ impl DataOptions {
         })
     }
 
+    /// For commands that need what is there already, and would leave an empty directory behind.
+    pub fn require_data_dir(&self) -> Result<()> {
+        if !self.data_dir.exists() {
+            bail!("no data directory `{}`\nhint: name it with --data-dir", self.data_dir.display());
+        }
+        Ok(())
+    }
+
     pub fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
     }
@@ -82,7 +90,10 @@ pub struct UpOptions {
 impl UpOptions {
     pub fn from_values(values: &Values) -> Result<UpOptions> {
         let service_cidr: ipnet::Ipv4Net = required(values, "service-cidr")?;
-        let cluster_dns: Ipv4Addr = required(values, "cluster-dns")?;
+        let cluster_dns = match values.parse("cluster-dns")? {
+            Some(address) => address,
+            None => tenth(service_cidr)?,
+        };
         if !service_cidr.contains(&cluster_dns) {
             bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
         }
@@ -218,6 +229,13 @@ where
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
 }
 
+/// Where stock clusters have their DNS as well.
+fn tenth(service_cidr: ipnet::Ipv4Net) -> Result<Ipv4Addr> {
+    service_cidr.hosts().nth(9).with_context(|| {
+        format!("setting `service-cidr` ({service_cidr}) has room for less than ten Services: take a /28 or larger")
+    })
+}
+
 /// As names of Services below it must be.
 fn domain(text: &str) -> Result<String> {
     if !is_dns_name(text) {
@@ -308,6 +326,12 @@ mod tests {
         for wrong in ["bad name!", "", "https://x", "a:6443"] {
             assert!(names(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_dns_has_the_tenth_address_of_a_range_that_has_one() {
+        assert_eq!(tenth("10.96.0.0/12".parse().unwrap()).unwrap(), Ipv4Addr::new(10, 96, 0, 10));
+        assert!(tenth("10.96.0.0/29".parse().unwrap()).is_err());
     }
 
     #[test]

@@ -112,9 +112,9 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "cluster-dns",
         "IP",
-        Some("10.43.0.10"),
+        None,
         Scope::Up,
-        "Address of the cluster's DNS, inside service-cidr",
+        "Address of the cluster's DNS, inside service-cidr [default: the tenth of service-cidr]",
     ),
     setting(
         "upstream-dns",

@@ -50,9 +50,12 @@ const KUBERNETES_VERSION: &str = concat!("v1.36.0+coracle.", env!("CARGO_PKG_VER
 pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     // Signals are caught before anything exists that a signal must clean up.
     let mut signals = Signals::new()?;
+    // Who is refused leaves no directory behind.
+    pid_file::check(&options.data.pid_file())?;
+    let _network = NetworkClaim::acquire()?;
+    run_owner::check(&options.data)?;
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
-    let _network = NetworkClaim::acquire()?;
     run_owner::claim(&options.data)?;
     coracle_backup::finish(&options.data.data_dir).context("finish a restore that was stopped")?;
     let mut stages = Stages::default();

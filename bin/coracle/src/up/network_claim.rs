@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::pid_file::once_free;
+
 const NAME: &str = "coracle-network";
 
 /// Held as long as this process writes rules and links.
@@ -25,8 +27,11 @@ impl NetworkClaim {
 }
 
 fn claim(name: &str) -> Result<NetworkClaim> {
-    let bound = SocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
-    match bound {
+    let bind = || SocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
+    let taken = |bound: &std::io::Result<_>| {
+        bound.as_ref().is_err_and(|error: &std::io::Error| error.kind() == ErrorKind::AddrInUse)
+    };
+    match once_free(bind, taken) {
         Ok(listener) => Ok(NetworkClaim(listener)),
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "another coracle runs in this machine's network, on other data\n\

@@ -5,6 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -23,12 +24,34 @@ impl PidFile {
                     .with_context(|| format!("write `{}`", path.display()))?;
                 Ok(PidFile(lock))
             }
-            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
-                "another coracle runs on `{}`\nhint: stop it with `coracle down`",
-                path.parent().unwrap_or(path).display()
-            ),
+            Err((_, nix::Error::EWOULDBLOCK)) => bail!(taken(path)),
             Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
         }
+    }
+}
+
+/// Fails while another `coracle up` holds the lock; makes nothing.
+pub fn check(path: &Path) -> Result<()> {
+    match once_free(|| running(path), |outcome| matches!(outcome, Ok(Some(_))))? {
+        Some(_) => bail!(taken(path)),
+        None => Ok(()),
+    }
+}
+
+fn taken(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(path).display();
+    format!("another coracle runs on `{dir}`\nhint: stop it with `coracle down`")
+}
+
+/// What a killed process held becomes free some milliseconds after its end: tries again while it is taken, for 1 s.
+pub fn once_free<T>(attempt: impl Fn() -> T, taken: impl Fn(&T) -> bool) -> T {
+    let started = Instant::now();
+    loop {
+        let outcome = attempt();
+        if !taken(&outcome) || started.elapsed() > Duration::from_secs(1) {
+            return outcome;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -75,7 +98,12 @@ mod tests {
         let held = PidFile::acquire(&path).unwrap();
         assert_eq!(running(&path).unwrap(), Some(std::process::id() as i32));
         assert!(PidFile::acquire(&path).is_err());
-        drop(held);
+        assert!(check(&path).is_err());
+        std::thread::scope(|scope| {
+            let checked = scope.spawn(|| check(&path));
+            drop(held);
+            checked.join().unwrap().unwrap();
+        });
         assert_eq!(running(&path).unwrap(), None);
     }
 
