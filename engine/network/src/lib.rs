@@ -42,6 +42,8 @@ pub enum NetworkError {
     Failed { action: &'static str, subject: String, source: std::io::Error },
     #[error("pod network `{0}` has no free address")]
     Exhausted(ipnet::Ipv4Net),
+    #[error("network `{network}` is not free: this machine has a route to `{route}` by `{link}`")]
+    Taken { network: ipnet::Ipv4Net, route: ipnet::Ipv4Net, link: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -62,6 +64,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Fails when pods or Services would get addresses of a network that this machine is in. Changes nothing.
+    pub fn check_free(config: &Config) -> Result<(), NetworkError> {
+        links::bridge::check_free(config)
+    }
+
     /// Removes what an earlier run left that no longer holds, keeps the links of pods that run.
     pub async fn build(config: Config, store: coracle_store::Reader) -> Result<Network, NetworkError> {
         let rules = Arc::new(Mutex::new(service::Rules::new(environment(&config))?));

@@ -106,6 +106,12 @@ where
     objects.into_iter().filter_map(|object| object.decode::<K>().ok())
 }
 
+/// The node that a pod was promised when others had to go for it.
+pub fn nominated(pod: &Pod) -> Option<&str> {
+    let node = pod.status.as_ref()?.nominated_node_name.as_deref();
+    node.filter(|node| !node.is_empty())
+}
+
 pub fn node_name(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
 }

@@ -25,21 +25,21 @@ pub enum Decision {
     },
     Wait {
         message: String,
+        /// Others are on their way out for this pod: its place stays its own.
+        keeps_place: bool,
     },
 }
 
 pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
     let total = cluster.nodes.len();
     if total == 0 {
-        return Decision::Wait { message: "no nodes available to schedule pods".to_owned() };
+        return wait("no nodes available to schedule pods".to_owned());
     }
     if let Err(reason) = filters::precondition(pod, cluster) {
         let preemption = not_helpful(total);
-        return Decision::Wait {
-            message: format!(
-                "0/{total} nodes are available: {reason}. no new claims to deallocate, {preemption}"
-            ),
-        };
+        return wait(format!(
+            "0/{total} nodes are available: {reason}. no new claims to deallocate, {preemption}"
+        ));
     }
     let mut feasible = Vec::new();
     let mut rejected = Vec::new();
@@ -65,9 +65,16 @@ pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
             } else {
                 format!("preemption: 0/{total} nodes are available: {}.", histogram(outcomes.iter()))
             };
-            Decision::Wait { message: format!("{why} no new claims to deallocate, {preemption}") }
+            Decision::Wait {
+                message: format!("{why} no new claims to deallocate, {preemption}"),
+                keeps_place: refusal.not_eligible,
+            }
         }
     }
+}
+
+fn wait(message: String) -> Decision {
+    Decision::Wait { message, keeps_place: false }
 }
 
 fn not_helpful(total: usize) -> String {

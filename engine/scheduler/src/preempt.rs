@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
-    cluster::{Cluster, NodeState, priority},
+    cluster::{Cluster, NodeState, nominated, priority},
     filters,
 };
 
@@ -45,8 +45,7 @@ pub fn find<'a>(
 
 /// The pods that had to go for this one are still on their way.
 fn waits_for_victims(pod: &Pod, cluster: &Cluster) -> bool {
-    let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
-    let node = cluster.nodes.iter().find(|node| Some(node.name()) == nominated);
+    let node = cluster.nodes.iter().find(|node| Some(node.name()) == nominated(pod));
     let leaving =
         |other: &Arc<Pod>| other.metadata.deletion_timestamp.is_some() && priority(other) < priority(pod);
     node.is_some_and(|node| node.pods.iter().any(leaving))

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Cluster, is_finished, node_name, priority},
+    cluster::{Cluster, is_finished, node_name, nominated, priority},
     decide::{Decision, decide},
     filters::claims_to_bind,
     queue::Queue,
@@ -127,7 +127,9 @@ impl Scheduler {
     async fn place(&mut self, key: &Key, pod: &Pod, cluster: &Cluster) -> Option<String> {
         let result = match decide(pod, cluster) {
             Decision::Bind { node } => return Some(node),
-            Decision::Wait { message } => self.writes.report(pod, "Unschedulable", &message).await,
+            Decision::Wait { message, keeps_place } => {
+                self.writes.report(pod, "Unschedulable", &message, keeps_place).await
+            }
             Decision::Preempt { node, victims, message } => {
                 self.preempt(pod, &node, &victims, &message).await
             }
@@ -159,7 +161,7 @@ impl Scheduler {
                 result => result?,
             }
         }
-        self.writes.report(pod, "Unschedulable", message).await
+        self.writes.report(pod, "Unschedulable", message, true).await
     }
 
     async fn bind_all(&mut self, bindings: Vec<(Key, Arc<Pod>, Arc<Pod>, Claims)>) {
@@ -226,9 +228,4 @@ fn reserve(pod: &Pod, cluster: &mut Cluster) {
     if let Some(node) = nominated(pod) {
         cluster.place(on_node(pod, node));
     }
-}
-
-fn nominated(pod: &Pod) -> Option<&str> {
-    let node = pod.status.as_ref()?.nominated_node_name.as_deref();
-    node.filter(|node| !node.is_empty())
 }

@@ -60,7 +60,7 @@ fn cluster(nodes: Vec<NodeState>, placed: &[Arc<Pod>]) -> Cluster {
 fn outcome(pod: &Pod, cluster: &Cluster) -> String {
     match decide(pod, cluster) {
         Decision::Bind { node } => node,
-        Decision::Wait { message } => message,
+        Decision::Wait { message, .. } => message,
         Decision::Preempt { node, victims, .. } => {
             let names: Vec<&str> = victims.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
             format!("preempts {} on {node}", names.join(" "))
@@ -252,6 +252,22 @@ fn nobody_of_equal_priority_takes_the_place_that_was_made_for_a_pod() {
     pods.sort_by_key(|pod| crate::run::turn(pod));
     let names: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
     assert_eq!(names, ["high", "nominated", "older"]);
+}
+
+#[test]
+fn a_promised_place_is_kept_only_while_others_leave_for_it() {
+    let leaving = with(wants("2", "1Gi"), json!({ "nodeName": "n1", "priority": 1 }));
+    let mut leaving = (*pod("a", leaving)).clone();
+    leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    let mut promised = (*pod("p", with(wants("2", "1Gi"), json!({ "priority": 5 })))).clone();
+    promised.status.get_or_insert_default().nominated_node_name = Some("n1".into());
+    let more_important = pod("b", with(wants("2", "1Gi"), json!({ "nodeName": "n1", "priority": 9 })));
+    for (there, expected) in [(Arc::new(leaving), true), (more_important, false)] {
+        match decide(&promised, &cluster(vec![node("n1", json!({}))], &[there])) {
+            Decision::Wait { keeps_place, message } => assert_eq!(keeps_place, expected, "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::cluster::nominated;
 
 /// The annotation that tells a provisioner where a claim's volume is needed.
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -69,14 +71,24 @@ impl Writes {
         Ok(())
     }
 
-    /// Says on the pod why it waits, and as an Event.
-    pub async fn report(&self, pod: &Pod, reason: &str, message: &str) -> Result<(), WriteError> {
+    /// Says on the pod why it waits, and as an Event. Unless it keeps its place, it is nominated for none any more.
+    pub async fn report(
+        &self,
+        pod: &Pod,
+        reason: &str,
+        message: &str,
+        keeps_place: bool,
+    ) -> Result<(), WriteError> {
         let about = object_reference(pod);
         self.events.event(&about, EventType::Warning, "FailedScheduling", message.to_owned());
-        let Some(condition) = changed_condition(pod, reason, message, Timestamp::now()) else {
-            return Ok(());
-        };
-        self.patch_status(pod, json!({ "conditions": [condition] })).await
+        let mut status = Map::new();
+        if let Some(condition) = changed_condition(pod, reason, message, Timestamp::now()) {
+            status.insert("conditions".to_owned(), json!([condition]));
+        }
+        if !keeps_place && nominated(pod).is_some() {
+            status.insert("nominatedNodeName".to_owned(), Value::Null);
+        }
+        if status.is_empty() { Ok(()) } else { self.patch_status(pod, Value::Object(status)).await }
     }
 
     pub async fn nominate(&self, pod: &Pod, node: &str) -> Result<(), WriteError> {

@@ -33,8 +33,8 @@ impl DataOptions {
         let path =
             |key| values.text(key).map(PathBuf::from).with_context(|| format!("setting `{key}` is empty"));
         Ok(DataOptions {
-            data_dir: std::path::absolute(path("data-dir")?)?,
-            run_dir: std::path::absolute(path("run-dir")?)?,
+            data_dir: one_spelling(&path("data-dir")?)?,
+            run_dir: one_spelling(&path("run-dir")?)?,
             pod_log_dir: std::path::absolute(path("pod-log-dir")?)?,
             log: values.text("log").unwrap_or("warn").to_string(),
         })
@@ -64,6 +64,17 @@ impl DataOptions {
     pub fn pid_file(&self) -> PathBuf {
         self.data_dir.join("coracle.pid")
     }
+}
+
+/// The path without links and dots, as far as it exists: who owns what is told by comparing paths.
+fn one_spelling(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).with_context(|| format!("find `{}`", path.display()))?;
+    for existing in path.ancestors() {
+        if let (Ok(known), Ok(rest)) = (existing.canonicalize(), path.strip_prefix(existing)) {
+            return Ok(known.join(rest));
+        }
+    }
+    Ok(path)
 }
 
 /// What `coracle up` runs with.
@@ -115,8 +126,8 @@ impl UpOptions {
                 None => node_address::detect()?,
             },
             node_name: match values.text("node-name") {
-                Some(name) => name.to_string(),
-                None => node_address::host_name()?,
+                Some(name) => node_name(name.to_owned())?,
+                None => node_name(node_address::host_name()?)?,
             },
             api_port: required::<NonZeroU16>(values, "api-port")?.get(),
             http_port: required::<NonZeroU16>(values, "http-port")?.get(),
@@ -236,6 +247,15 @@ fn tenth(service_cidr: ipnet::Ipv4Net) -> Result<Ipv4Addr> {
     })
 }
 
+fn node_name(name: String) -> Result<String> {
+    if !is_dns_name(&name) {
+        bail!(
+            "the node cannot be called `{name}`, expected a DNS name in lower case\nhint: --node-name names it"
+        );
+    }
+    Ok(name)
+}
+
 /// As names of Services below it must be.
 fn domain(text: &str) -> Result<String> {
     if !is_dns_name(text) {
@@ -307,6 +327,18 @@ mod tests {
             ("ghcr.io".to_string(), vec!["c".to_string()]),
         ];
         assert_eq!(mirrors(&pairs).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_directory_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(dir.join("data")).unwrap();
+        std::os::unix::fs::symlink("data", dir.join("link")).unwrap();
+        for spelling in ["data", "link", "data/../data", "./link/"] {
+            assert_eq!(one_spelling(&dir.join(spelling)).unwrap(), dir.join("data"), "{spelling}");
+        }
+        assert_eq!(one_spelling(&dir.join("link/new/one")).unwrap(), dir.join("data/new/one"));
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     pid_file::check(&options.data.pid_file())?;
     let _network = NetworkClaim::acquire()?;
     run_owner::check(&options.data)?;
+    Network::check_free(&network_config(&options)).context(
+        "check the networks of pods and Services\nhint: --pod-cidr and --service-cidr choose others",
+    )?;
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
     run_owner::claim(&options.data)?;

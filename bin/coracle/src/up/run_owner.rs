@@ -13,6 +13,7 @@ const NAME: &str = "data-dir";
 pub fn check(options: &DataOptions) -> Result<()> {
     let Ok(owner) = fs::read(options.run_dir.join(NAME)) else { return Ok(()) };
     let owner = Path::new(std::ffi::OsStr::from_bytes(&owner));
+    let owner = owner.canonicalize().unwrap_or_else(|_| owner.to_owned());
     let has_pods = fs::read_dir(options.run_dir.join("pods")).is_ok_and(|mut pods| pods.next().is_some());
     if owner == options.data_dir || !owner.exists() || !has_pods {
         return Ok(());

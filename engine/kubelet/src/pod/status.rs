@@ -301,7 +301,7 @@ pub fn pod_status(
     let scheduled = old.iter().find(|c| c.type_ == "PodScheduled" && c.status == "True");
     if let (Some(own), Some(theirs)) = (conditions.iter_mut().find(|c| c.type_ == "PodScheduled"), scheduled)
     {
-        own.clone_from(theirs);
+        *own = core::PodCondition { observed_generation: own.observed_generation, ..theirs.clone() };
     }
     conditions.extend(old.iter().filter(|c| !own.contains(&c.type_.as_str())).cloned());
     let host_network = spec.host_network == Some(true);

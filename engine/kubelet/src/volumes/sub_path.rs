@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
 
 use super::mounts;
 
@@ -37,7 +37,7 @@ pub fn open(volume: &Path, path: &str) -> io::Result<OwnedFd> {
         Err(nix::errno::Errno::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    let mode = Mode::from_bits_truncate(fs::metadata(volume)?.mode() & 0o777);
+    let mode = Mode::from_bits_truncate(fs::metadata(volume)?.mode() & 0o2777);
     let mut walked = PathBuf::new();
     for part in relative.components() {
         let parent = if walked.as_os_str().is_empty() { PathBuf::from(".") } else { walked.clone() };
@@ -47,7 +47,12 @@ pub fn open(volume: &Path, path: &str) -> io::Result<OwnedFd> {
             Err(nix::errno::Errno::ENOENT) => {
                 let parent = open_beneath(&root, &parent)?;
                 match mkdirat(&parent, part.as_os_str(), mode) {
-                    Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                    // Also what the process's umask takes from it.
+                    Ok(()) => {
+                        let only = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                        fchmod(openat(&parent, part.as_os_str(), only, Mode::empty())?, mode)?;
+                    }
+                    Err(nix::errno::Errno::EEXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -74,6 +79,8 @@ pub fn bind(volume: &Path, sub_path: &str, target: &Path) -> io::Result<PathBuf>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -97,5 +104,15 @@ mod tests {
             assert_eq!(open(&volume, path).is_ok(), fine, "{path}");
         }
         assert!(volume.join("made/new").is_dir());
+    }
+
+    #[test]
+    fn what_is_made_has_the_mode_of_the_volume() {
+        let volume = tempfile::tempdir().unwrap();
+        fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o2777)).unwrap();
+        open(volume.path(), "a/b").unwrap();
+        for made in ["a", "a/b"] {
+            assert_eq!(fs::metadata(volume.path().join(made)).unwrap().mode() & 0o7777, 0o2777, "{made}");
+        }
     }
 }

@@ -181,25 +181,54 @@ pub fn set_route(batch: &mut Batch, route: &Route) {
     });
 }
 
-/// Deletes the routes to nowhere that we made; the others go with their links.
-pub fn delete_unreachable_routes(socket: &Socket) -> Result<(), Refused> {
+/// What the kernel says of a route, in whichever table.
+pub struct Found {
+    pub to: Ipv4Net,
+    pub is_ours: bool,
+    /// To an address of this machine.
+    pub is_local: bool,
+    pub link: Option<u32>,
+    header: [u8; 12],
+}
+
+pub fn routes(socket: &Socket) -> Result<Vec<Found>, Refused> {
     let mut header = [0; 12];
     header[0] = libc::AF_INET as u8;
     let mut list = Batch::default();
     list.message(("list routes", ""), libc::RTM_GETROUTE, libc::NLM_F_DUMP, &header, |_| {});
+    Ok(socket.execute(&list)?.iter().filter_map(parse_route).collect())
+}
+
+fn parse_route(reply: &Reply) -> Option<Found> {
+    let header: [u8; 12] = reply.payload.get(..12)?.try_into().ok()?;
+    let attribute = |wanted| {
+        let found = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == wanted)?.1;
+        <[u8; 4]>::try_from(found).ok()
+    };
+    Some(Found {
+        to: Ipv4Net::new(attribute(libc::RTA_DST).unwrap_or_default().into(), header[1]).ok()?,
+        is_ours: header[5] == ROUTE_PROTOCOL,
+        is_local: header[7] == libc::RTN_LOCAL,
+        link: attribute(libc::RTA_OIF).map(u32::from_ne_bytes),
+        header,
+    })
+}
+
+/// Deletes the routes to nowhere that we made; the others go with their links.
+pub fn delete_unreachable_routes(socket: &Socket) -> Result<(), Refused> {
     let mut batch = Batch::default();
-    for reply in socket.execute(&list)? {
-        let Some(found) = reply.payload.get(..12) else { continue };
-        let Some(to) = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == libc::RTA_DST) else {
-            continue;
-        };
-        if found[5] == ROUTE_PROTOCOL && found[7] == libc::RTN_UNREACHABLE {
-            batch
-                .message(("delete route", "unreachable"), libc::RTM_DELROUTE, libc::NLM_F_ACK, found, |a| {
-                    a.bytes(libc::RTA_DST, to.1);
-                })
-                .tolerate(&[libc::ESRCH]);
-        }
+    for found in routes(socket)?.iter().filter(|it| it.is_ours && it.header[7] == libc::RTN_UNREACHABLE) {
+        batch
+            .message(
+                ("delete route", "unreachable"),
+                libc::RTM_DELROUTE,
+                libc::NLM_F_ACK,
+                &found.header,
+                |a| {
+                    a.bytes(libc::RTA_DST, &found.to.network().octets());
+                },
+            )
+            .tolerate(&[libc::ESRCH]);
     }
     socket.execute(&batch).map(drop)
 }

@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, path::Path};
 
 use super::host::{Machine, nft, on_node, uid};
 use crate::HostPort;
+use crate::Network;
 
 #[test]
 fn pods_reach_each_other_the_node_and_the_client() {
@@ -81,6 +82,21 @@ fn another_pod_network_replaces_the_first() {
         let routes = std::process::Command::new("ip").args(["route"]).output().unwrap();
         assert!(!String::from_utf8_lossy(&routes.stdout).contains("10.42."));
         assert!(super::host::ask((Ipv4Addr::new(10, 52, 0, 2), 8080)).is_ok());
+    });
+}
+
+#[test]
+fn a_network_that_the_machine_is_in_is_not_taken() {
+    on_node(|node| {
+        let (_a, _) = node.pod("a", 8080);
+        Network::check_free(&node.config).unwrap();
+        super::host::ip("link add elsewhere type veth peer name beyond");
+        super::host::ip("link set elsewhere up");
+        for (address, is_free) in [("10.44.0.1/16", true), ("10.42.7.1/24", false), ("10.43.5.5/16", false)] {
+            super::host::ip(&format!("addr add {address} dev elsewhere"));
+            assert_eq!(Network::check_free(&node.config).is_ok(), is_free, "{address}");
+            super::host::ip(&format!("addr del {address} dev elsewhere"));
+        }
     });
 }
 
