@@ -23,7 +23,10 @@ mod strategic;
 mod strict;
 mod table;
 
-pub use apply::{ApplyError, Author, Conflict, FieldSet, Manager, Managers, Operation, conflict_message};
+pub use apply::{
+    ApplyError, Author, Conflict, Converted, FieldSet, Manager, Managers, Operation, Versions, Write,
+    conflict_message,
+};
 pub use custom::{CustomSchema, FieldError, FieldErrorKind, check as check_custom_schema};
 pub use error::{DecodeError, FieldIssue, PatchError};
 pub use go_type::{go_type, json_type};

@@ -1,9 +1,14 @@
 //! Server-side apply without a server: live object, managers, configuration, and what comes of them.
 
 use coracle_schema::{
-    ApplyError, Author, GroupVersionKind, Managers, Operation, Registry, Schema, conflict_message, parse_yaml,
+    ApplyError, Author, Converted, GroupVersionKind, Managers, Operation, Registry, Schema, Versions, Write,
+    conflict_message, parse_yaml,
 };
 use serde_json::{Value, json};
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 const NOW: &str = "2026-01-02T03:04:05Z";
 
@@ -24,6 +29,30 @@ fn updater<'a>(manager: &'a str, api_version: &'a str) -> Author<'a> {
     Author { operation: Operation::Update, ..applier(manager, api_version) }
 }
 
+struct NoOthers;
+
+impl Versions for NoOthers {
+    fn schema(&self, _: &str) -> Option<Schema> {
+        None
+    }
+
+    fn convert<'a>(&'a self, _: &'a Value, api_version: &'a str) -> Converted<'a> {
+        unreachable!("there is no {api_version}")
+    }
+}
+
+fn write(author: Author<'_>) -> Write<'_> {
+    Write { author, now: NOW, versions: &NoOthers }
+}
+
+/// Nothing here waits for anyone.
+fn done<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("waits"),
+    }
+}
+
 /// Steps `MANAGER: CONFIG` (apply, forced with `!`) and `MANAGER=OBJECT` (update) on one object.
 struct Story {
     schema: Schema,
@@ -42,7 +71,7 @@ impl Story {
         self.schema.prune(&mut config).expect("fits");
         let author = applier(manager, self.api_version);
         let (live, managers) =
-            self.schema.apply(&self.live, &config, self.managers.clone(), author, force, NOW)?;
+            done(self.schema.apply(&self.live, &config, self.managers.clone(), write(author), force))?;
         (self.live, self.managers) = (live, managers);
         Ok(())
     }
@@ -56,7 +85,8 @@ impl Story {
         let new = yaml(object);
         let old = self.live.get("metadata").is_some().then_some(&self.live);
         let author = updater(manager, self.api_version);
-        self.managers = self.schema.managed_update(old, &new, self.managers.clone(), author, NOW);
+        let managers = self.schema.managed_update(old, &new, self.managers.clone(), write(author));
+        self.managers = done(managers).expect("no conversion");
         self.live = new;
         self
     }
@@ -295,7 +325,8 @@ fn items_without_keys_or_twice_the_same_are_refused() {
     ] {
         let config = yaml(&format!("{{metadata: {{name: p}}, spec: {{containers: [{containers}]}}}}"));
         let author = applier("me", "v1");
-        let refused = story.schema.apply(&story.live, &config, Managers::default(), author, false, NOW);
+        let refused =
+            done(story.schema.apply(&story.live, &config, Managers::default(), write(author), false));
         assert_eq!(refused.expect_err("refused").to_string(), text);
     }
     story.live = json!({});
@@ -333,14 +364,14 @@ status:
     };
     let (schema, old, new) = (schema("", "Pod"), pod("False"), pod("True"));
     let author = Author { subresource: "status", ..updater("kubelet", "v1") };
-    let managers =
-        schema.managed_update(None, &old, Managers::default(), updater("kube-controller-manager", "v1"), NOW);
+    let creator = write(updater("kube-controller-manager", "v1"));
+    let managers = done(schema.managed_update(None, &old, Managers::default(), creator)).expect("tracked");
     let entries = managers.to_value().expect("some");
     let rounds: u32 = 1000;
     let start = std::time::Instant::now();
     for _ in 0..rounds {
         let managers = Managers::read(&entries).expect("reads");
-        let after = schema.managed_update(Some(&old), &new, managers, author, NOW);
+        let after = done(schema.managed_update(Some(&old), &new, managers, write(author))).expect("tracked");
         assert_eq!(after.0.len(), 2);
         drop(after.to_value());
     }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     audit,
-    authn::{Anonymous, IssuerConfig},
+    authn::{Anonymous, ConfigurationFile, IssuerConfig},
 };
 
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Protection {
     /// Whose tokens are taken beside our own.
     pub issuers: Vec<IssuerConfig>,
     pub anonymous: Anonymous,
+    /// Where the two come from; looked at again and again.
+    pub authentication_file: Option<ConfigurationFile>,
 }
 
 impl Default for Protection {
@@ -51,6 +53,7 @@ impl Default for Protection {
             request_timeout: Duration::from_secs(60),
             issuers: Vec::new(),
             anonymous: Anonymous::Everywhere,
+            authentication_file: None,
         }
     }
 }

@@ -93,22 +93,27 @@ pub async fn stored<'a>(served: &Served, value: &'a Value) -> Result<Cow<'a, Val
 
 /// An object in another version of its resource. What is no object of the resource (Scale, options) stays as it is.
 pub async fn between(from: &Served, to: &Served, value: &Value) -> Result<Value, Status> {
-    let wanted = to.api_version();
-    if value["apiVersion"] == wanted || value["kind"] != *from.api.gvk.kind {
+    if value["apiVersion"] == to.api_version() || value["kind"] != *from.api.gvk.kind {
         return Ok(value.clone());
     }
-    if let Some(conversion) = webhook(to) {
-        let mut converted = conversion.convert(vec![value.clone()], &wanted).await?;
-        let mut value = converted.pop().ok_or_else(|| Status::internal("a converted object is missing"))?;
+    let mut value = bare(from, to, value.clone()).await?;
+    if waits(to) {
         shape(to, &mut value)?;
-        return Ok(value);
+    } else if let (Some(_), Some(schema)) = (&to.custom, &to.schema) {
+        schema.default(&mut value);
     }
-    let mut value = value.clone();
-    let storage = crate::registry::api_version(&from.storage.group, &from.storage.version);
-    if value["apiVersion"] != storage {
-        to_storage(from, &mut value);
+    Ok(value)
+}
+
+/// An object, or parts of one, in another version, neither pruned nor defaulted.
+pub async fn bare(from: &Served, to: &Served, mut value: Value) -> Result<Value, Status> {
+    if let Some(conversion) = webhook(to) {
+        let mut converted = conversion.convert(vec![value], &to.api_version()).await?;
+        return converted.pop().ok_or_else(|| Status::internal("a converted object is missing"));
     }
-    from_storage(to, &mut value);
+    to_storage(from, &mut value);
+    fields_from_storage(to, &mut value);
+    value["apiVersion"] = to.api_version().into();
     Ok(value)
 }
 
@@ -125,15 +130,19 @@ pub fn from_storage(served: &Served, object: &mut Value) {
     if !served.needs_conversion() {
         return;
     }
-    match (&*served.api.gvk.group, &*served.api.gvk.version) {
-        ("events.k8s.io", _) => event_from_core(object),
-        ("autoscaling", "v1") => autoscaler_v2_to_v1(object),
-        _ => {}
-    }
+    fields_from_storage(served, object);
     object["apiVersion"] = served.api_version().into();
     // Defaults may be younger than the object.
     if let (Some(_), Some(schema)) = (&served.custom, &served.schema) {
         schema.default(object);
+    }
+}
+
+fn fields_from_storage(served: &Served, object: &mut Value) {
+    match (&*served.api.gvk.group, &*served.api.gvk.version) {
+        ("events.k8s.io", _) => event_from_core(object),
+        ("autoscaling", "v1") => autoscaler_v2_to_v1(object),
+        _ => {}
     }
 }
 

@@ -200,6 +200,15 @@ impl Resources {
             .cloned()
     }
 
+    /// Another version of a resource, served or not.
+    pub fn version(&self, of: &Served, api_version: &str) -> Option<Arc<Served>> {
+        let served = self.find_kind(api_version, &of.api.gvk.kind);
+        served.filter(|served| served.resource == of.resource).or_else(|| {
+            let mut unserved = of.custom.iter().flat_map(|custom| custom.unserved.iter());
+            unserved.find(|version| version.api_version() == api_version).cloned()
+        })
+    }
+
     /// Any version of what a CustomResourceDefinition defines.
     pub fn of_definition(&self, name: &str) -> Option<Arc<Served>> {
         let all = self.all();

@@ -78,6 +78,9 @@ impl ApiServer {
         tasks.spawn(aggregation::Controller::default().run(Arc::downgrade(&state)));
         tasks.spawn(definitions.run(Arc::downgrade(&state)));
         tasks.spawn(flow::run(Arc::downgrade(&state)));
+        if let Some(file) = state.config.protection.authentication_file.clone() {
+            tasks.spawn(authn::follow_configuration(Arc::downgrade(&state), file));
+        }
         Ok(ApiServer { state, _tasks: tasks, listener: Mutex::new(Some(listener)), address })
     }
 
@@ -181,7 +184,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let protection = &config.protection;
     Ok(State {
         metrics: metrics::Metrics::default(),
-        issuers: authn::open_issuers(&protection.issuers, tokens.issuer())?,
+        issuers: authn::Issuers::open(&protection.issuers, tokens.issuer())?,
         audit: audit::Audit::open(&protection.audit)?,
         flow: flow::FlowControl::new(protection.max_in_flight + protection.max_mutating_in_flight),
         authorizer: authz::Authorizer::new(reader.clone()),

@@ -96,7 +96,7 @@ pub struct State {
     pub pki: pki::Pki,
     pub tokens: authn::Tokens,
     /// Of tokens from outside.
-    pub issuers: Vec<authn::Issuer>,
+    pub issuers: authn::Issuers,
     pub authorizer: authz::Authorizer,
     pub metrics: crate::metrics::Metrics,
     pub audit: crate::audit::Audit,

@@ -121,18 +121,22 @@ async fn health_version_and_paths_are_answered() {
 }
 
 #[tokio::test]
-async fn openapi_v2_is_there_as_protobuf_and_v3_is_not() {
+async fn openapi_is_there_as_protobuf() {
     const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    let media_type = PROTOBUF.replace('@', ".");
-    let harness = Harness::start().await;
-    let answer = harness.ask_with("GET", "/openapi/v2", &[("accept", PROTOBUF)], "").await;
-    assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
-    assert!(answer.text.starts_with("\n\u{3}2.0"), "no swagger version at the start");
     const PROTOBUF_V3: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    let harness = Harness::start().await;
+    for (path, accept, start) in
+        [("/openapi/v2", PROTOBUF, "\n\u{3}2.0"), ("/openapi/v3/apis/apps/v1", PROTOBUF_V3, "\n\u{5}3.0.0")]
+    {
+        let media_type = accept.replace('@', ".");
+        let answer = harness.ask_with("GET", path, &[("accept", accept)], "").await;
+        assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(&*media_type)));
+        assert!(answer.text.starts_with(start), "no version at the start of {path}");
+    }
     for (path, accept, code) in [
         ("/openapi/v3", PROTOBUF_V3, 200),
-        ("/openapi/v3/api/v1", PROTOBUF_V3, 406),
         ("/openapi/v3/api/v1", PROTOBUF, 406),
+        ("/openapi/v2", PROTOBUF_V3, 406),
         ("/openapi/v3/api/v1", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf, */*", 200),
         ("/openapi/v2", "text/html", 406),
     ] {

@@ -14,7 +14,9 @@ mod place;
 mod remove;
 mod set;
 mod typed;
+mod versions;
 
 pub use managers::{Author, Manager, Managers, Operation};
 pub use operation::{ApplyError, Conflict, conflict_message};
 pub use set::FieldSet;
+pub use versions::{Converted, Versions, Write};

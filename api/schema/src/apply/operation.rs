@@ -1,21 +1,24 @@
 //! The two things that happen to managed fields: someone updates an object, someone applies a configuration.
 //!
-//! Kept true: `kind`, `apiVersion` and what the server alone writes in `metadata` belong to nobody.
+//! Kept true: `kind`, `apiVersion` and what the server alone writes in `metadata` belong to nobody; a manager's fields are
+//! compared in the version that they were written in, and go with it.
 //! Source: https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/merge/update.go and
 //! https://github.com/kubernetes/apimachinery/blob/master/pkg/util/managedfields/internal/conflict.go
 
-use super::compare::{Comparison, blank, compare};
+use super::compare::{Comparison, blank};
 use super::extract;
 use super::managers::{Author, Manager, Managers, Operation};
 use super::merge::merge;
 use super::place::Place;
 use super::remove::prune;
 use super::set::FieldSet;
+use super::versions::Write;
 use crate::schema::Schema;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Of `metadata`: the server's own.
-const SERVER_METADATA: [&str; 8] = [
+pub(crate) const SERVER_METADATA: [&str; 8] = [
     "f:name",
     "f:namespace",
     "f:uid",
@@ -44,6 +47,9 @@ pub enum ApplyError {
     /// The configuration is not one of its type. The text is the stock server's.
     #[error("{0}")]
     Invalid(String),
+    /// The object cannot be had in the version of another manager.
+    #[error("{0}")]
+    Conversion(String),
 }
 
 pub fn conflict_message(conflicts: &[Conflict]) -> String {
@@ -85,7 +91,7 @@ fn strip(set: &mut FieldSet) {
 }
 
 impl Schema {
-    fn place(&self) -> Place<'_> {
+    pub(crate) fn place(&self) -> Place<'_> {
         match self.as_custom() {
             Some(custom) => Place::Custom(custom.root(), Some(self.shape())),
             None => Place::of_struct(self.shape()),
@@ -107,64 +113,69 @@ impl Schema {
         ))
     }
 
-    /// Managers after `author` wrote `new` over `old` (absent: a new object).
-    pub fn managed_update(
+    /// Managers after the author wrote `new` over `old` (absent: a new object, which nobody managed). Err: one of them
+    /// cannot be had in a manager's version.
+    pub async fn managed_update(
         &self,
         old: Option<&Value>,
         new: &Value,
         mut managers: Managers,
-        author: Author<'_>,
-        now: &str,
-    ) -> Managers {
-        let shape = self.shape();
-        let place = self.place();
-        let Comparison { mut changed, removed } = match old {
-            Some(old) => compare(place, old, new),
-            None => compare(place, &blank(shape), new),
-        };
+        write: Write<'_>,
+    ) -> Result<Managers, String> {
+        let blank = || Cow::Owned(blank(self.shape()));
+        let old = old.map_or_else(blank, Cow::Borrowed);
+        let changes = write.changes(self, &old, new, &mut managers).await?;
+        let mut changed = changes[0].1.changed.clone();
         strip(&mut changed);
         for manager in &mut managers.0 {
-            take(manager, &changed, &removed);
+            take(manager, &changes);
         }
         if !changed.is_empty() {
-            let own = managers.own(author);
+            let own = managers.own(write.author);
             own.fields = own.fields.union(&changed);
-            own.time = Some(now.to_owned());
+            own.time = Some(write.now.to_owned());
         }
         managers.tidy();
-        managers
+        Ok(managers)
     }
 
     /// The live object with `config` merged in, and its managers then. `config` holds no nulls and nothing that the
     /// request may not set; `live` is an empty object where there is none yet.
-    pub fn apply(
+    pub async fn apply(
         &self,
         live: &Value,
         config: &Value,
         managers: Managers,
-        author: Author<'_>,
+        write: Write<'_>,
         force: bool,
-        now: &str,
     ) -> Result<(Value, Managers), ApplyError> {
         let place = self.place();
+        let author = write.author;
         extract::check(place, config, "").map_err(ApplyError::Invalid)?;
-        let managers = self.with_first(live, managers, author, now);
+        let mut after = self.with_first(live, managers, write).await.map_err(ApplyError::Conversion)?;
+        write.drop_missing(&mut after);
         let whole = extract::fields(place, config);
         let mut set = whole.clone();
         strip(&mut set);
-        let last = managers.of(author).map(|manager| manager.fields.clone()).unwrap_or_default();
-        let mut after = managers;
-        let others = after.0.iter().filter(|manager| !manager.is(author));
-        let managed = others.fold(whole, |all, manager| all.union(&manager.fields));
-        let object = prune(place, &merge(place, live, config), &last, &managed);
-        let Comparison { changed, removed } = compare(place, live, &object);
+        let last = after.of(author).cloned().unwrap_or_else(|| Manager::new(author));
+        let mut managed = vec![(author.api_version.to_owned(), whole)];
+        for manager in after.0.iter().filter(|manager| !manager.is(author)) {
+            match managed.iter_mut().find(|(version, _)| *version == manager.api_version) {
+                Some((_, all)) => *all = all.union(&manager.fields),
+                None => managed.push((manager.api_version.clone(), manager.fields.clone())),
+            }
+        }
+        let object = prune(write, self, merge(place, live, config), &last, managed);
+        let object = object.await.map_err(ApplyError::Conversion)?;
+        let changes = write.changes(self, live, &object, &mut after).await.map_err(ApplyError::Conversion)?;
         let conflicts: Vec<Conflict> = after
             .0
             .iter()
             .filter(|manager| !manager.is(author))
             .flat_map(|manager| {
-                let paths = manager.fields.intersection(&changed).paths();
-                paths.into_iter().map(|path| Conflict { manager: printed(manager), path })
+                let paths =
+                    of(manager, &changes).map(|own| manager.fields.intersection(&own.changed).paths());
+                paths.into_iter().flatten().map(|path| Conflict { manager: printed(manager), path })
             })
             .collect();
         if !conflicts.is_empty() && !force {
@@ -174,12 +185,13 @@ impl Schema {
             }
         }
         for manager in after.0.iter_mut().filter(|manager| !manager.is(author)) {
-            take(manager, &changed, &removed);
+            take(manager, &changes);
         }
+        let Comparison { changed, removed } = &changes[0].1;
         let own = after.own(author);
         own.api_version = author.api_version.to_owned();
-        if own.time.is_none() || set != last || !changed.is_empty() || !removed.is_empty() {
-            own.time = Some(now.to_owned());
+        if own.time.is_none() || set != last.fields || !changed.is_empty() || !removed.is_empty() {
+            own.time = Some(write.now.to_owned());
         }
         own.fields = set;
         after.tidy();
@@ -187,17 +199,22 @@ impl Schema {
     }
 
     /// Objects from before anyone kept managers have one all the same.
-    fn with_first(&self, live: &Value, managers: Managers, author: Author<'_>, now: &str) -> Managers {
+    async fn with_first(
+        &self,
+        live: &Value,
+        managers: Managers,
+        write: Write<'_>,
+    ) -> Result<Managers, String> {
         if !managers.is_empty() || live.get("metadata").is_none() {
-            return managers;
+            return Ok(managers);
         }
-        let first = Author {
+        let author = Author {
             manager: BEFORE_FIRST_APPLY,
             operation: Operation::Update,
-            api_version: author.api_version,
+            api_version: write.author.api_version,
             subresource: "",
         };
-        self.managed_update(None, live, managers, first, now)
+        self.managed_update(None, live, managers, Write { author, ..write }).await
     }
 
     /// kubectl may take over what it applied itself before, from the client's side.
@@ -215,8 +232,13 @@ impl Schema {
     }
 }
 
-fn take(manager: &mut Manager, changed: &FieldSet, removed: &FieldSet) {
-    for gone in [changed, removed] {
+fn of<'a>(manager: &Manager, changes: &'a [(String, Comparison)]) -> Option<&'a Comparison> {
+    changes.iter().find(|(version, _)| *version == manager.api_version).map(|(_, own)| own)
+}
+
+fn take(manager: &mut Manager, changes: &[(String, Comparison)]) {
+    let Some(own) = of(manager, changes) else { return };
+    for gone in [&own.changed, &own.removed] {
         if !gone.is_empty() {
             manager.fields = manager.fields.difference(gone);
         }

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     num::{NonZeroU16, NonZeroU32, NonZeroU64},
     ops::RangeInclusive,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use coracle_apiserver::{
     Protection,
     audit::{self, LogConfig},
-    authn::{self, Anonymous, IssuerConfig, Mapping, Rule},
+    authn::{self, Anonymous, ConfigurationFile, IssuerConfig, Mapping, Rule},
 };
 use coracle_runtime::images::RegistryConfig;
 
@@ -146,15 +146,18 @@ impl UpOptions {
     }
 }
 
-/// Whose tokens are taken, and who may ask without one.
-fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Anonymous)> {
+/// Whose tokens are taken; the file that says it, and who may ask without one.
+fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Option<ConfigurationFile>)> {
     let flags = values.text("oidc-issuer-url").map(|url| oidc(values, url)).transpose()?;
     match values.text("authentication-config") {
         Some(_) if flags.is_some() => {
             bail!("settings `authentication-config` and `oidc-issuer-url` exclude each other")
         }
-        Some(path) => Ok(authn::read_configuration(Path::new(path))?),
-        None => Ok((flags.into_iter().collect(), Anonymous::Everywhere)),
+        Some(path) => {
+            let (issuers, file) = authn::read_configuration(&std::path::absolute(path)?)?;
+            Ok((issuers, Some(file)))
+        }
+        None => Ok((flags.into_iter().collect(), None)),
     }
 }
 
@@ -212,13 +215,14 @@ fn protection(values: &Values) -> Result<Protection> {
         }),
     };
     let policy_file = values.text("audit-policy-file").map(PathBuf::from);
-    let (issuers, anonymous) = authentication(values)?;
+    let (issuers, authentication_file) = authentication(values)?;
     Ok(Protection {
         audit: audit::Config { policy_file, log },
         max_in_flight: required(values, "max-requests-inflight")?,
         max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
         issuers,
-        anonymous,
+        anonymous: authentication_file.as_ref().map_or(Anonymous::Everywhere, |file| file.anonymous.clone()),
+        authentication_file,
         request_timeout: Duration::from_secs(required::<NonZeroU64>(values, "request-timeout")?.get()),
     })
 }

@@ -197,7 +197,7 @@ pub const SETTINGS: &[Setting] = &[
         "FILE",
         Some(""),
         Scope::Up,
-        "AuthenticationConfiguration (apiserver.config.k8s.io/v1): issuers whose tokens are taken, in place of oidc-*",
+        "AuthenticationConfiguration (apiserver.config.k8s.io/v1): issuers whose tokens are taken, in place of oidc-*; read again when it changes",
     ),
     setting(
         "oidc-issuer-url",

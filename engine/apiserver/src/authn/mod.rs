@@ -24,8 +24,8 @@ use rustls::pki_types::CertificateDer;
 
 pub use self::impersonation::{Impersonated, impersonate};
 pub use self::issuer::{
-    Anonymous, Issuer, IssuerConfig, IssuerError, Mapping, Rule, open as open_issuers,
-    read as read_configuration,
+    Anonymous, File as ConfigurationFile, IssuerConfig, IssuerError, Issuers, Mapping, Rule,
+    read as read_configuration, run as follow_configuration,
 };
 use self::tokens::Proved;
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};
@@ -84,7 +84,7 @@ pub async fn review(state: &State, token: &str, audiences: &[String]) -> Result<
     }
     if !state.issuers.is_empty()
         && let Some(named) = issuer::named(token)
-        && let Some(issuer) = state.issuers.iter().find(|issuer| issuer.url() == named)
+        && let Some(issuer) = state.issuers.of(&named)
     {
         return for_api(issuer.user(token, unix_now()).await?);
     }

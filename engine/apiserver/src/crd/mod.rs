@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use coracle_schema::{CustomSchema, FieldError, FieldErrorKind};
 
-use crate::status::Cause;
+use crate::{registry::Served, status::Cause};
 pub use columns::Columns;
 pub use controller::Controller;
 pub use conversion::Conversion;
@@ -47,6 +47,8 @@ pub struct Custom {
     pub conversion: Option<Arc<Conversion>>,
     /// Objects may be stored in an older version.
     pub mixed: bool,
+    /// The versions that exist and are not served: managers may have written them.
+    pub unserved: Arc<[Arc<Served>]>,
     /// What every use of the version is told: it is to be left.
     pub deprecation: Option<String>,
 }

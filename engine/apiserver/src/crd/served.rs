@@ -19,14 +19,20 @@ const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 /// Names come from the accepted ones.
 pub fn served(definition: &Value, accepted: &Value, outbound: &Arc<Outbound>) -> Vec<Arc<Served>> {
-    let versions = definition["spec"]["versions"].as_array();
-    let Some(storage) = versions.into_iter().flatten().find(|version| version["storage"] == true) else {
+    let versions = definition["spec"]["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(storage) = versions.iter().find(|version| version["storage"] == true) else {
         return Vec::new();
     };
-    let is_served = |version: &&Value| version["served"] == true;
     let conversion = Conversion::of(definition, outbound);
-    let entry = |version| one(definition, accepted, version, text(storage, "name"), conversion.clone());
-    versions.into_iter().flatten().filter(is_served).filter_map(entry).map(Arc::new).collect()
+    let entries = |served: bool, unserved: &Arc<[Arc<Served>]>| {
+        let chosen = versions.iter().filter(|version| (version["served"] == true) == served);
+        let entry = |version| {
+            one(definition, accepted, version, text(storage, "name"), conversion.clone(), unserved.clone())
+        };
+        chosen.filter_map(entry).map(Arc::new).collect::<Vec<_>>()
+    };
+    let unserved = entries(false, &Arc::default()).into();
+    entries(true, &unserved)
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -43,6 +49,7 @@ fn one(
     version: &Value,
     storage: &str,
     conversion: Option<Arc<Conversion>>,
+    unserved: Arc<[Arc<Served>]>,
 ) -> Option<Served> {
     let spec = &definition["spec"];
     let (group, kind, plural) = (text(spec, "group"), text(accepted, "kind"), text(accepted, "plural"));
@@ -81,6 +88,7 @@ fn one(
             .collect(),
         has_status,
         conversion,
+        unserved,
         terminating: is_deleting(definition),
         deprecation: (version["deprecated"] == true).then(|| match version["deprecationWarning"].as_str() {
             Some(text) => text.to_owned(),

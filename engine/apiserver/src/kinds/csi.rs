@@ -99,6 +99,11 @@ fn driver(driver: &Value) -> Causes {
             out.push(Cause::invalid(format!("{at}.expirationSeconds"), seconds, why));
         }
     }
+    let in_secrets = &spec["serviceAccountTokenInSecrets"];
+    if !in_secrets.is_null() && !is_set(&spec["tokenRequests"]) {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        out.push(Cause::invalid("spec.serviceAccountTokenInSecrets", in_secrets.clone(), why));
+    }
     for mode in items(&spec["volumeLifecycleModes"]) {
         one_of(&mut out, mode, "spec.volumeLifecycleModes", &["Persistent", "Ephemeral"]);
     }
@@ -220,6 +225,16 @@ mod tests {
                     &[
                         "spec.volumeLifecycleModes: Unsupported value: \"Sometimes\": supported values: \"Persistent\", \"Ephemeral\"",
                     ],
+                ),
+                (
+                    json!({"spec": {"serviceAccountTokenInSecrets": false, "tokenRequests": []}}),
+                    &[
+                        "spec.serviceAccountTokenInSecrets: Invalid value: false: serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+                    ],
+                ),
+                (
+                    json!({"spec": {"serviceAccountTokenInSecrets": true, "tokenRequests": [{"audience": "a"}]}}),
+                    &[],
                 ),
                 (
                     json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 5}]}}),

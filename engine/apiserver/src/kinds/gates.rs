@@ -1,7 +1,8 @@
 //! Fields of features that Kubernetes 1.36 leaves off: dropped from what is new, kept where they were already.
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/features/kube_features.go (what is off),
-//!         pkg/api/pod/util.go (`dropDisabledFields`), pkg/api/persistentvolumeclaim/util.go (`DropDisabledFields`)
+//!         pkg/api/pod/util.go (`dropDisabledFields`), pkg/api/persistentvolumeclaim/util.go (`DropDisabledFields`),
+//!         pkg/registry/coordination/lease/strategy.go
 
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ const OF_PODS: [&[&str]; 4] = [
 ];
 
 /// Group, plural, what goes, and what must be set for it to go.
-const OF_OTHERS: [(&str, &str, &str, &str); 2] = [
+const OF_OTHERS: [(&str, &str, &str, &str); 4] = [
     // CrossNamespaceVolumeDataSource
     ("", "persistentvolumeclaims", "spec/dataSourceRef", "spec/dataSourceRef/namespace"),
     // VolumeLimitScaling
@@ -35,6 +36,9 @@ const OF_OTHERS: [(&str, &str, &str, &str); 2] = [
         "spec/preventPodSchedulingIfMissing",
         "spec/preventPodSchedulingIfMissing",
     ),
+    // CoordinatedLeaderElection
+    ("coordination.k8s.io", "leases", "spec/strategy", "spec/strategy"),
+    ("coordination.k8s.io", "leases", "spec/preferredHolder", "spec/preferredHolder"),
 ];
 
 /// `old`: what an update replaces.
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_and_drivers_lose_what_is_off() {
+    fn claims_drivers_and_leases_lose_what_is_off() {
         let claim = |reference: Value| json!({"spec": {"volumeMode": "Block", "dataSourceRef": reference}});
         let far = claim(json!({"kind": "K", "name": "n", "namespace": "other"}));
         let near = claim(json!({"kind": "K", "name": "n"}));
@@ -155,6 +159,10 @@ mod tests {
         let driver =
             |field: Value| json!({"spec": {"attachRequired": true, "preventPodSchedulingIfMissing": field}});
         let bare = json!({"spec": {"attachRequired": true}});
+        let lease = json!({"spec": {"strategy": "OldestEmulationVersion", "preferredHolder": "a", "leaseTransitions": 1}});
+        let old_lease = json!({"spec": {"strategy": "x", "leaseTransitions": 1}});
+        let kept_lease = json!({"spec": {"strategy": "OldestEmulationVersion", "leaseTransitions": 1}});
+        let no_lease = json!({"spec": {"leaseTransitions": 1}});
         for (group, plural, given, old, expected) in [
             ("", "persistentvolumeclaims", &far, None, &none),
             ("", "persistentvolumeclaims", &near, None, &near),
@@ -169,6 +177,8 @@ mod tests {
                 &driver(true.into()),
             ),
             ("storage.k8s.io", "storageclasses", &far, None, &far),
+            ("coordination.k8s.io", "leases", &lease, None, &no_lease),
+            ("coordination.k8s.io", "leases", &lease, Some(&old_lease), &kept_lease),
         ] {
             let mut object = given.clone();
             drop_fields(group, plural, &mut object, old);

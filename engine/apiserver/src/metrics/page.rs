@@ -39,6 +39,7 @@ pub fn render(state: &State) -> String {
     state.metrics.store.render(&mut page);
     state.metrics.admission.render(&mut page);
     access(state, &mut page);
+    state.issuers.render(&state.config.node_name, &mut page);
     state.audit.render(&mut page);
     state.flow.render(&mut page);
     build(&mut page);

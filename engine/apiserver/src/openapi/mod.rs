@@ -26,17 +26,29 @@ use crate::{
 };
 
 const A_YEAR: &str = "public, max-age=31536000, immutable";
-/// What kubectl asks `/openapi/v2` for.
-const PROTOBUF_WITH_AT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// What it is answered: an `@` isn't allowed in a media type, and client-go could not read it.
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The protobuf of each version: what clients ask for, and what they are answered: an `@` isn't allowed in a media type,
+/// and client-go could not read it.
+const PROTOBUF: [(&str, &str, &str, protobuf::Dialect); 2] = [
+    (
+        "v2",
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+        protobuf::V2,
+    ),
+    (
+        "v3",
+        "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+        "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+        protobuf::V3,
+    ),
+];
 
 pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Response, Status> {
     let headers = request.headers();
-    let as_protobuf = only_protobuf(headers);
+    let is_index = segments == ["v3"];
+    let as_protobuf = PROTOBUF.iter().find(|form| segments.first() == Some(&form.0) && only(headers, form));
     // The index is JSON for everybody.
-    let served = if as_protobuf { segments == ["v2"] } else { takes_json(headers) };
-    if !served && segments != ["v3"] {
+    if !is_index && as_protobuf.is_none() && !takes_json(headers) {
         return Err(Status::not_acceptable(&["application/json"]));
     }
     let hash = state.resources.openapi_hash();
@@ -61,10 +73,9 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
             .ok_or_else(Status::unknown_path)?,
         _ => return Err(Status::unknown_path()),
     };
-    let (media_type, bytes) = if as_protobuf && segments == ["v2"] {
-        (PROTOBUF, protobuf::encode(&document))
-    } else {
-        ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?)
+    let (media_type, bytes) = match as_protobuf {
+        Some((_, _, media_type, dialect)) if !is_index => (*media_type, dialect.encode(&document)),
+        _ => ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?),
     };
     let mut response = tagged(respond(headers, media_type, bytes)?, &etag);
     if asked == *hash {
@@ -128,14 +139,12 @@ fn index(state: &State, hash: &str) -> Value {
     json!({"paths": paths})
 }
 
-/// Whether the client takes nothing but protobuf.
-fn only_protobuf(headers: &HeaderMap) -> bool {
+/// Whether the client takes nothing but this form.
+fn only(headers: &HeaderMap, (_, asked, answered, _): &(&str, &str, &str, protobuf::Dialect)) -> bool {
     let clauses = clauses(headers);
-    let is_protobuf = |media_type: &str| [PROTOBUF, PROTOBUF_WITH_AT].contains(&media_type);
-    !clauses.is_empty() && clauses.iter().all(|clause| is_protobuf(clause.media_type))
+    !clauses.is_empty() && clauses.iter().all(|clause| [*asked, *answered].contains(&clause.media_type))
 }
 
-/// Those who ask for the third version in protobuf alone are told so: client-go could not read JSON instead.
 fn takes_json(headers: &HeaderMap) -> bool {
     let clauses = clauses(headers);
     let is_json = |media_type: &str| matches!(media_type, "application/json" | "application/*" | "*/*");

@@ -1,43 +1,228 @@
-//! The OpenAPI v2 document in the form of gnostic's `openapi.v2.Document`.
+//! OpenAPI documents in the form of gnostic's `openapi.v2.Document` and `openapi.v3.Document`.
 //!
 //! kubectl asks for nothing else when it meets a kind that it can't find, and says "no matches for kind" only after it
-//! could read this. Schemas are complete; of operations there is what clients look at (ids, media types, extensions),
-//! their parameters and responses are left to the JSON form.
-//! Source: https://github.com/google/gnostic/blob/main/openapiv2/OpenAPIv2.proto
+//! could read this; operators that compare what they applied (TiDB's) read the third version. Schemas are complete; of
+//! operations there is what clients look at (ids, media types, extensions), their parameters and responses are left to
+//! the JSON form.
+//! Source: https://github.com/google/gnostic/blob/main/openapiv2/OpenAPIv2.proto and
+//!         https://github.com/google/gnostic/blob/main/openapiv3/OpenAPIv3.proto
 
 use serde_json::Value;
 
-/// The methods of a path with their field numbers in `PathItem`.
-const METHODS: [(&str, u32); 7] =
-    [("get", 2), ("put", 3), ("post", 4), ("delete", 5), ("options", 6), ("head", 7), ("patch", 8)];
-
-pub fn encode(document: &Value) -> Vec<u8> {
-    let mut out = Message::default();
-    out.text(1, &document["swagger"]);
-    let mut info = Message::default();
-    info.text(1, &document["info"]["title"]);
-    info.text(2, &document["info"]["version"]);
-    out.message(2, &info);
-    let mut paths = Message::default();
-    for (path, item) in entries(&document["paths"]) {
-        paths.named(2, path, &path_item(item));
-    }
-    out.message(8, &paths);
-    out.message(9, &named_schemas(&document["definitions"]));
-    out.0
+/// The field numbers of a version.
+pub struct Dialect {
+    /// The document's `paths`, and its list of paths.
+    paths: [u32; 2],
+    info_version: u32,
+    /// Of `PathItem`: its first method and its extensions.
+    path_item: [u32; 2],
+    schema: &'static [(&'static str, u32, Kind)],
+    extensions: u32,
 }
 
-fn path_item(item: &Value) -> Message {
-    let mut out = Message::default();
-    for (method, number) in METHODS {
-        if item[method].is_object() {
-            out.message(number, &operation(&item[method]));
+/// How a field of a schema is written.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Texts,
+    Flag,
+    Count,
+    Double,
+    Value,
+    Values,
+    /// `Schema`
+    Schema,
+    /// What a schema holds schemas as: `Schema`, or `SchemaOrReference`.
+    Schemas,
+    /// In a message of its own.
+    Items,
+    Named,
+    Additional,
+    /// `TypeItem`
+    Type,
+    /// `DefaultType`
+    Default,
+}
+
+pub const V2: Dialect = Dialect {
+    paths: [8, 2],
+    info_version: 2,
+    path_item: [2, 10],
+    schema: &[
+        ("$ref", 1, Kind::Text),
+        ("format", 2, Kind::Text),
+        ("title", 3, Kind::Text),
+        ("description", 4, Kind::Text),
+        ("default", 5, Kind::Value),
+        ("required", 19, Kind::Texts),
+        ("enum", 20, Kind::Values),
+        ("additionalProperties", 21, Kind::Additional),
+        ("type", 22, Kind::Type),
+        ("items", 23, Kind::Items),
+        ("allOf", 24, Kind::Schemas),
+        ("properties", 25, Kind::Named),
+    ],
+    extensions: 31,
+};
+
+pub const V3: Dialect = Dialect {
+    paths: [4, 1],
+    info_version: 6,
+    path_item: [4, 14],
+    schema: &[
+        ("nullable", 1, Kind::Flag),
+        ("title", 9, Kind::Text),
+        ("multipleOf", 10, Kind::Double),
+        ("maximum", 11, Kind::Double),
+        ("exclusiveMaximum", 12, Kind::Flag),
+        ("minimum", 13, Kind::Double),
+        ("exclusiveMinimum", 14, Kind::Flag),
+        ("maxLength", 15, Kind::Count),
+        ("minLength", 16, Kind::Count),
+        ("pattern", 17, Kind::Text),
+        ("maxItems", 18, Kind::Count),
+        ("minItems", 19, Kind::Count),
+        ("uniqueItems", 20, Kind::Flag),
+        ("maxProperties", 21, Kind::Count),
+        ("minProperties", 22, Kind::Count),
+        ("required", 23, Kind::Texts),
+        ("enum", 24, Kind::Values),
+        ("type", 25, Kind::Text),
+        ("allOf", 26, Kind::Schemas),
+        ("oneOf", 27, Kind::Schemas),
+        ("anyOf", 28, Kind::Schemas),
+        ("not", 29, Kind::Schema),
+        ("items", 30, Kind::Items),
+        ("properties", 31, Kind::Named),
+        ("additionalProperties", 32, Kind::Additional),
+        ("default", 33, Kind::Default),
+        ("description", 34, Kind::Text),
+        ("format", 35, Kind::Text),
+    ],
+    extensions: 36,
+};
+
+/// The methods of a path in the order of their numbers in `PathItem`.
+const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
+
+impl Dialect {
+    fn is_third(&self) -> bool {
+        self.extensions == V3.extensions
+    }
+
+    pub fn encode(&self, document: &Value) -> Vec<u8> {
+        let mut out = Message::default();
+        out.text(1, &document[if self.is_third() { "openapi" } else { "swagger" }]);
+        let mut info = Message::default();
+        info.text(1, &document["info"]["title"]);
+        info.text(self.info_version, &document["info"]["version"]);
+        out.message(2, &info);
+        let mut paths = Message::default();
+        for (path, item) in entries(&document["paths"]) {
+            paths.named(self.paths[1], path, &self.path_item(item));
+        }
+        out.message(self.paths[0], &paths);
+        if self.is_third() {
+            let mut components = Message::default();
+            components.message(1, &self.named(&document["components"]["schemas"]));
+            out.message(5, &components);
+        } else {
+            out.message(9, &self.named(&document["definitions"]));
+        }
+        out.0
+    }
+
+    fn path_item(&self, item: &Value) -> Message {
+        let mut out = Message::default();
+        let [first, extensions] = self.path_item;
+        for (number, method) in (first..).zip(METHODS) {
+            if item[method].is_object() {
+                out.message(number, &operation(&item[method]));
+            }
+        }
+        out.extensions(extensions, item);
+        out
+    }
+
+    fn schema(&self, schema: &Value) -> Message {
+        let mut out = Message::default();
+        for (name, number, kind) in self.schema {
+            if let Some(value) = schema.get(name).filter(|value| !value.is_null()) {
+                self.field(&mut out, *number, *kind, value);
+            }
+        }
+        out.extensions(self.extensions, schema);
+        out
+    }
+
+    fn field(&self, out: &mut Message, number: u32, kind: Kind, value: &Value) {
+        let mut inner = Message::default();
+        match kind {
+            Kind::Text => out.text(number, value),
+            Kind::Texts => out.texts(number, value),
+            Kind::Flag => out.number(number, u64::from(*value == true)),
+            Kind::Count => out.number(number, value.as_u64().unwrap_or_default()),
+            Kind::Double => out.double(number, value.as_f64().unwrap_or_default()),
+            Kind::Value => out.message(number, &any(value)),
+            Kind::Values => items(value).for_each(|value| out.message(number, &any(value))),
+            Kind::Schema => out.message(number, &self.schema(value)),
+            Kind::Schemas => items(value).for_each(|value| out.message(number, &self.nested(value))),
+            Kind::Items => {
+                inner.message(1, &self.nested(value));
+                out.message(number, &inner);
+            }
+            Kind::Named => out.message(number, &self.named(value)),
+            Kind::Additional => {
+                match value {
+                    Value::Bool(allowed) => inner.number(2, u64::from(*allowed)),
+                    value => inner.message(1, &self.nested(value)),
+                }
+                out.message(number, &inner);
+            }
+            Kind::Type => {
+                inner.text(1, value);
+                inner.texts(1, value);
+                out.message(number, &inner);
+            }
+            Kind::Default => {
+                match value {
+                    Value::Number(_) => inner.double(1, value.as_f64().unwrap_or_default()),
+                    Value::Bool(value) => inner.number(2, u64::from(*value)),
+                    Value::String(_) => inner.text(3, value),
+                    // There is no form for others.
+                    _ => return,
+                }
+                out.message(number, &inner);
+            }
         }
     }
-    out.extensions(10, item);
-    out
+
+    fn nested(&self, schema: &Value) -> Message {
+        if !self.is_third() {
+            return self.schema(schema);
+        }
+        let mut out = Message::default();
+        if schema["$ref"].is_string() {
+            let mut reference = Message::default();
+            reference.text(1, &schema["$ref"]);
+            reference.text(3, &schema["description"]);
+            out.message(2, &reference);
+        } else {
+            out.message(1, &self.schema(schema));
+        }
+        out
+    }
+
+    fn named(&self, schemas: &Value) -> Message {
+        let mut out = Message::default();
+        for (name, value) in entries(schemas) {
+            out.named(1, name, &self.nested(value));
+        }
+        out
+    }
 }
 
+/// Only the second version has media types here.
 fn operation(operation: &Value) -> Message {
     let mut out = Message::default();
     out.texts(1, &operation["tags"]);
@@ -49,59 +234,8 @@ fn operation(operation: &Value) -> Message {
     out
 }
 
-fn schema(schema: &Value) -> Message {
-    let mut out = Message::default();
-    out.text(1, &schema["$ref"]);
-    out.text(2, &schema["format"]);
-    out.text(3, &schema["title"]);
-    out.text(4, &schema["description"]);
-    if !schema["default"].is_null() {
-        out.message(5, &any(&schema["default"]));
-    }
-    out.texts(19, &schema["required"]);
-    for value in schema["enum"].as_array().into_iter().flatten() {
-        out.message(20, &any(value));
-    }
-    match &schema["additionalProperties"] {
-        Value::Bool(allowed) => {
-            let mut item = Message::default();
-            item.number(2, u64::from(*allowed));
-            out.message(21, &item);
-        }
-        inner @ Value::Object(_) => {
-            let mut item = Message::default();
-            item.message(1, &self::schema(inner));
-            out.message(21, &item);
-        }
-        _ => {}
-    }
-    if !schema["type"].is_null() {
-        let mut kind = Message::default();
-        kind.text(1, &schema["type"]);
-        kind.texts(1, &schema["type"]);
-        out.message(22, &kind);
-    }
-    if schema["items"].is_object() {
-        let mut items = Message::default();
-        items.message(1, &self::schema(&schema["items"]));
-        out.message(23, &items);
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        out.message(24, &self::schema(part));
-    }
-    if schema["properties"].is_object() {
-        out.message(25, &named_schemas(&schema["properties"]));
-    }
-    out.extensions(31, schema);
-    out
-}
-
-fn named_schemas(schemas: &Value) -> Message {
-    let mut out = Message::default();
-    for (name, value) in entries(schemas) {
-        out.named(1, name, &schema(value));
-    }
-    out
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
 /// Readers take the text; JSON is YAML.
@@ -133,6 +267,11 @@ impl Message {
         self.varint(value);
     }
 
+    fn double(&mut self, field: u32, value: f64) {
+        self.varint(u64::from(field << 3 | 1));
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
     fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.varint(u64::from(field << 3 | 2));
         self.varint(bytes.len() as u64);
@@ -151,7 +290,7 @@ impl Message {
     }
 
     fn texts(&mut self, field: u32, values: &Value) {
-        for value in values.as_array().into_iter().flatten() {
+        for value in items(values) {
             self.text(field, value);
         }
     }
@@ -178,15 +317,22 @@ mod tests {
 
     #[test]
     fn a_schema_is_written_with_the_numbers_of_gnostic() {
-        let seen = schema(&json!({"type": "object", "$ref": "r", "x-k": [1]}));
+        let seen = V2.schema(&json!({"type": "object", "$ref": "r", "x-k": [1]}));
         // _ref = 1, type = 22 { value = 1 }, vendor_extension = 31 { name = 1, value = 2 { yaml = 2 } }
         let expected = b"\x0a\x01r\xb2\x01\x08\x0a\x06object\xfa\x01\x0c\x0a\x03x-k\x12\x05\x12\x03[1]";
+        assert_eq!(seen.0, expected);
+        let seen =
+            V3.schema(&json!({"properties": {"a": {"$ref": "r"}, "b": {"default": 1, "minLength": 2}}}));
+        // properties = 31 { named = 1 { name = 1, value = 2 { reference = 2 { _ref = 1 } } } and in the other one
+        // { schema = 1 { min_length = 16, default = 33 { number = 1 } } }
+        let expected = b"\xfa\x01\x24\x0a\x0a\x0a\x01a\x12\x05\x12\x03\x0a\x01r\
+            \x0a\x16\x0a\x01b\x12\x11\x0a\x0f\x80\x01\x02\x8a\x02\x09\x09\0\0\0\0\0\0\xf0\x3f";
         assert_eq!(seen.0, expected);
     }
 
     #[test]
     fn long_texts_have_lengths_of_several_bytes() {
-        let seen = schema(&json!({"description": "d".repeat(300)}));
+        let seen = V2.schema(&json!({"description": "d".repeat(300)}));
         assert_eq!(seen.0[..3], [0x22, 0xac, 0x02]);
         assert_eq!(seen.0.len(), 303);
     }

@@ -3,8 +3,10 @@
 //! Writes: one object, made when it is absent. Invariant: another manager's field is only changed by force.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go (`applyPatcher`)
 
+use std::sync::Arc;
+
 use coracle_schema::{
-    ApplyError, Author, Managers, Operation, Syntax, conflict_message, parse_json, parse_yaml,
+    ApplyError, Author, Managers, Operation, Syntax, Write, conflict_message, parse_json, parse_yaml,
 };
 use serde_json::{Map, Value};
 
@@ -14,8 +16,8 @@ use super::{
 };
 use crate::{
     authz::Attributes,
-    decode::{Decoded, yaml_error},
-    managed_fields,
+    decode::yaml_error,
+    managed_fields::{self, OtherVersions},
     metadata::validate_annotations,
     object,
     options::FieldValidation,
@@ -75,19 +77,16 @@ async fn apply_config(
             );
             return Err(Status::conflict(target.served.group_resource(), &target.name, &why));
         }
-        let (mut value, managers) = merge(target, user, &Value::Object(Map::new()), &config, options)?;
+        let empty = Value::Object(Map::new());
+        let (mut value, managers) = merge(state, target, user, &empty, &config, options).await?;
         object::metadata_mut(&mut value).insert("name".into(), target.name.clone().into());
         match create::create_managed(state, user, target, value, options, Some(managers)).await {
             Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
             result => return result,
         }
     }
-    modify(state, user, target, options, |live| {
-        let (mut value, managers) = merge(target, user, live, &config, options)?;
-        managed_fields::put(&mut value, &managers);
-        Ok(Changed::Applied(Decoded::from(value)))
-    })
-    .await
+    let config = Arc::new(config);
+    modify(state, user, target, options, |_| Ok(Changed::Applied(config.clone()))).await
 }
 
 /// Creating by applying takes the right to create.
@@ -164,7 +163,9 @@ fn untyped(target: &Target, why: &str) -> Status {
     Status::new(500, "", text)
 }
 
-fn merge(
+/// `live` with the configuration merged in, and its managers then.
+pub(super) async fn merge(
+    state: &State,
     target: &Target,
     user: &UserInfo,
     live: &Value,
@@ -180,9 +181,12 @@ fn merge(
         api_version: &api_version,
         subresource: &target.subresource,
     };
-    let merged = schema.apply(live, config, managers, author, options.force, &object::now());
+    let versions = OtherVersions { state, served: &target.served };
+    let write = Write { author, now: &object::now(), versions: &versions };
+    let merged = schema.apply(live, config, managers, write, options.force).await;
     let (mut value, managers) = merged.map_err(|error| match error {
         ApplyError::Invalid(text) => untyped(target, &text),
+        ApplyError::Conversion(text) => Status::new(500, "", text),
         ApplyError::Conflicts(conflicts) => {
             let causes = conflicts
                 .iter()

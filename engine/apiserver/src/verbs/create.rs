@@ -58,7 +58,7 @@ pub(super) async fn create_managed(
     reset(served, &mut value);
     match managers {
         Some(managers) => managed_fields::put(&mut value, &managers),
-        None => managed_fields::created(target, user, options, &mut value),
+        None => managed_fields::created(state, target, user, options, &mut value).await,
     }
     admission::mutate(&request, &mut value).await?;
     // After the mutating plugins, as on a stock server: the refusals of one controller's pods read alike.

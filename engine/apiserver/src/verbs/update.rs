@@ -60,8 +60,8 @@ pub enum Changed {
     Whole(Decoded),
     /// The current object with changes applied.
     Patched(Decoded),
-    /// The same by server-side apply: its managed fields are as they shall be.
-    Applied(Decoded),
+    /// What one manager wants of it, by server-side apply.
+    Applied(Arc<Value>),
 }
 
 /// Reads the object, applies `change` to it (in the request's version) and commits; again when another write came first
@@ -93,7 +93,12 @@ async fn retry(
         let (decoded, whole, applied) = match change(&old)? {
             Changed::Whole(decoded) => (decoded, true, false),
             Changed::Patched(decoded) => (decoded, false, false),
-            Changed::Applied(decoded) => (decoded, false, true),
+            Changed::Applied(config) => {
+                let (mut value, managers) =
+                    super::apply::merge(state, target, user, &old, &config, options).await?;
+                managed_fields::put(&mut value, &managers);
+                (value.into(), false, true)
+            }
         };
         let insists = check_revision(target, &decoded.value, &current, whole)?;
         match modify_once(state, user, target, options, &current, old, decoded, applied).await {
@@ -174,7 +179,7 @@ async fn modify_once(
     }
     keep(target, &mut value, &old);
     if !applied {
-        managed_fields::updated(target, user, options, &mut value, &old);
+        managed_fields::updated(state, target, user, options, &mut value, &old).await;
     }
     admission::mutate(&request, &mut value).await?;
     keep(target, &mut value, &old);

@@ -3,4 +3,5 @@
 mod aggregation;
 mod backend;
 mod conversion;
+mod managers;
 mod webhooks;

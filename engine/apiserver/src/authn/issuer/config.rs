@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 
-use super::{IssuerError, claims::Mapper};
+use super::{IssuerError, claims::Mapper, reload::File};
 use crate::{
     kinds::checks::{self, items, text},
     status::Cause,
@@ -85,10 +85,11 @@ const TEXTS: &str = "apiVersion kind anonymous.conditions[].path \
     jwt[].userValidationRules[].expression jwt[].userValidationRules[].message";
 
 /// Reads an AuthenticationConfiguration.
-pub fn read(path: &Path) -> Result<(Vec<IssuerConfig>, Anonymous), IssuerError> {
+pub fn read(path: &Path) -> Result<(Vec<IssuerConfig>, File), IssuerError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| IssuerError::Read { path: shown.clone(), source })?;
-    parse(&bytes).map_err(|why| IssuerError::Malformed { path: shown, why })
+    let seen = std::fs::read(path).map_err(|source| IssuerError::Read { path: shown.clone(), source })?;
+    let (issuers, anonymous) = parse(&seen).map_err(|why| IssuerError::Malformed { path: shown, why })?;
+    Ok((issuers, File { path: path.to_owned(), seen, anonymous }))
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<(Vec<IssuerConfig>, Anonymous), String> {

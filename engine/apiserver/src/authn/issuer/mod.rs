@@ -1,7 +1,7 @@
 //! JSON Web Tokens of outside OpenID Connect issuers.
 //!
-//! Kept true: the network is only asked when a token of the issuer comes whose key is not known, and not more often than
-//!            every [`PAUSE`]; a token counts only with a good signature, for an audience of ours, in its time.
+//! Kept true: the network is only asked when a token of the issuer comes whose key is not known, not more often than
+//!            every [`PAUSE`], and when the configuration changes; a token counts only with a good signature, for an audience of ours, in its time.
 //! Reads:     the issuer's discovery document and keys, over TLS.
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#openid-connect-tokens and
 //!            https://openid.net/specs/openid-connect-discovery-1_0.html
@@ -9,6 +9,7 @@
 mod claims;
 mod config;
 mod keys;
+mod reload;
 #[cfg(test)]
 mod tests;
 use std::{sync::Arc, time::Duration};
@@ -30,10 +31,13 @@ use rustls::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-pub use self::config::{Anonymous, IssuerConfig, Mapping, Rule, read};
 use self::{
     claims::Mapper,
     keys::{ALGORITHMS, Key, key},
+};
+pub use self::{
+    config::{Anonymous, IssuerConfig, Mapping, Rule, read},
+    reload::{File, Issuers, run},
 };
 use crate::{
     status::{Cause, quote},
@@ -82,7 +86,7 @@ pub struct Issuer {
 }
 
 /// All issuers of a configuration. Asks nobody yet. `own` is who issues our service accounts' tokens.
-pub fn open(configs: &[IssuerConfig], own: &str) -> Result<Vec<Issuer>, IssuerError> {
+fn open(configs: &[IssuerConfig], own: &str) -> Result<Vec<Arc<Issuer>>, IssuerError> {
     let mut causes = Vec::new();
     if configs.len() > MOST {
         causes.push(Cause::too_many("jwt", configs.len(), MOST));
@@ -94,7 +98,7 @@ pub fn open(configs: &[IssuerConfig], own: &str) -> Result<Vec<Issuer>, IssuerEr
             causes.push(Cause::duplicate(format!("{path}.issuer.url"), &*config.url));
         }
         match config.check(&path, own) {
-            Ok(mapper) => issuers.push(Issuer::new(config.clone(), mapper)?),
+            Ok(mapper) => issuers.push(Arc::new(Issuer::new(config.clone(), mapper)?)),
             Err(more) => causes.extend(more),
         }
     }

@@ -23,12 +23,12 @@ fn rule(text: &str) -> Rule {
     Rule { expression: text.into(), message: "no".into(), ..Rule::default() }
 }
 
-fn opened(config: IssuerConfig) -> Result<Issuer, String> {
+fn opened(config: IssuerConfig) -> Result<Arc<Issuer>, String> {
     let opened = open(&[config], "https://kubernetes.default.svc.cluster.local");
     opened.map(|mut all| all.remove(0)).map_err(|error| error.to_string())
 }
 
-fn issuer(change: impl FnOnce(&mut IssuerConfig)) -> Issuer {
+fn issuer(change: impl FnOnce(&mut IssuerConfig)) -> Arc<Issuer> {
     let mut config = IssuerConfig {
         url: "https://issuer.test".into(),
         audiences: vec!["coracle".into()],
@@ -226,8 +226,8 @@ fn a_configuration_is_read_strictly_and_checked_as_a_whole() {
     assert!(anonymous(json!({"enabled": false, "conditions": [{"path": "/livez"}]})).is_err());
 }
 
-#[tokio::test]
-async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
+/// An issuer on 127.0.0.1 with the key of `signer`: its URL, its certificate, how often it was asked.
+async fn serve(signer: &Signer) -> (String, String, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -242,7 +242,6 @@ async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let signer = Signer::new(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let documents =
         [json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string(), signer.jwks().to_string()];
@@ -267,11 +266,18 @@ async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
             });
         }
     });
+    (url, made.cert.pem(), asked, server)
+}
+
+#[tokio::test]
+async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
+    let signer = Signer::new(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap();
+    let (url, authorities, asked, server) = serve(&signer).await;
     let issuer = opened(IssuerConfig {
         url: url.clone(),
         audiences: vec!["coracle".into()],
         username: claim("sub", &format!("{url}#")),
-        authorities: made.cert.pem(),
+        authorities,
         ..IssuerConfig::default()
     })
     .unwrap();
@@ -284,4 +290,60 @@ async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
     assert_eq!(issuer.user(&token, 1000).await.unwrap().name, format!("{url}#42"));
     assert_eq!(asked.load(Relaxed), 2, "the document and the keys, once each");
     server.abort();
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_taken_up_unless_it_cannot_be_used() {
+    let signer = Signer::new(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap();
+    let (url, authorities, _, server) = serve(&signer).await;
+    let file = |url: &str, anonymous: bool| {
+        let mut file = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+        "jwt": [{
+            "issuer": {"url": url, "audiences": ["a"], "certificateAuthority": authorities},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        }]});
+        if anonymous {
+            file["anonymous"] = json!({"enabled": false});
+        }
+        file.to_string()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("authentication.yaml");
+    std::fs::write(&path, file("https://before.test", false)).unwrap();
+    let (configs, mut watched) = read(&path).unwrap();
+    let issuers = Issuers::open(&configs, "https://own.test").unwrap();
+    let pass = async |watched: &mut File| {
+        issuers.reload(watched).await;
+        let mut page = crate::metrics::Page::default();
+        issuers.render("node", &mut page);
+        let times = page.0.lines().filter(|line| line.contains("reloads_total{")).map(|line| {
+            let (labels, times) = line.rsplit_once(' ').unwrap();
+            format!("{} {times}", labels.rsplit('"').nth(1).unwrap())
+        });
+        (issuers.of("https://before.test").is_some(), times.collect::<Vec<_>>().join(", "))
+    };
+    assert_eq!(pass(&mut watched).await, (true, String::new()));
+    let steps = [
+        // What is wrong in itself is looked at once.
+        (Some("kind: AuthenticationConfiguration".to_owned()), "failure 1"),
+        (None, "failure 1"),
+        (Some(file(&url, true)), "failure 2"),
+        // Nobody is there.
+        (Some(file("https://localhost:1", false)), "failure 3"),
+        (None, "failure 4"),
+    ];
+    for (text, expected) in steps {
+        if let Some(text) = text {
+            std::fs::write(&path, text).unwrap();
+        }
+        assert_eq!(pass(&mut watched).await, (true, expected.to_owned()));
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(pass(&mut watched).await, (true, "failure 5".to_owned()));
+    std::fs::write(&path, file(&url, false)).unwrap();
+    assert_eq!(pass(&mut watched).await, (false, "failure 5, success 1".to_owned()));
+    assert_eq!(pass(&mut watched).await, (false, "failure 5, success 1".to_owned()));
+    let token = signer.sign(&json!({"iss": url, "aud": "a", "sub": "42", "exp": 2000})).unwrap();
+    server.abort();
+    assert_eq!(issuers.of(&url).unwrap().user(&token, 1000).await.unwrap().name, "42");
 }
