@@ -199,6 +199,12 @@ async fn status_scale_columns_and_other_versions_work() {
         (&scale["spec"]["replicas"], &scale["status"]),
         (&json!(2), &json!({"replicas": 1, "selector": "a=b"}))
     );
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let table = harness.ask_with("GET", &format!("{one}/scale"), &[("accept", accept)], "").await.expect(200);
+    let columns = table["columnDefinitions"].as_array().expect("columns").iter().map(|it| &it["name"]);
+    let shown: Vec<(&Value, &Value)> =
+        columns.zip(table["rows"][0]["cells"].as_array().expect("cells")).take(3).collect();
+    assert_eq!(json!(shown), json!([["Name", "a"], ["Desired", 2], ["Available", 1]]));
     harness.ask("PATCH", &format!("{one}/scale"), json!({"spec": {"replicas": 7}})).await.expect(200);
     let other = harness.get("/apis/example.com/v1beta1/namespaces/default/widgets/a").await.expect(200);
     assert_eq!(
@@ -210,7 +216,6 @@ async fn status_scale_columns_and_other_versions_work() {
         (None, &json!({"x": 1})),
         "pruned by its schema"
     );
-    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let table = harness.ask_with("GET", WIDGETS, &[("accept", accept)], "").await.expect(200);
     let columns: Vec<&str> = table["columnDefinitions"]
         .as_array()

@@ -30,7 +30,7 @@ pub fn validate(out: &mut Causes, pod: &Value, path: &str) {
     for (key, name, profile) in profiles(pod) {
         let is_own = |list: &&str| items(&pod["spec"][*list]).iter().any(|own| own["name"] == name);
         let at = format!("{path}[{key}]");
-        if !["containers", "initContainers", "ephemeralContainers"].iter().any(|list| is_own(list)) {
+        if !["containers", "initContainers", "ephemeralContainers"].iter().any(is_own) {
             out.push(Cause::invalid(at.as_str(), name, "container not found"));
         }
         let profile = text(profile);
