@@ -195,6 +195,33 @@ fn unknown_fields_are_pruned_and_named() {
 }
 
 #[test]
+fn a_null_that_is_neither_allowed_nor_replaced_is_as_good_as_absent() {
+    let root = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "defaulted": {"type": "string", "default": "d"},
+            "nullable": {"type": "string", "nullable": true},
+            "plain": {"type": "string"},
+            "either": {"x-kubernetes-int-or-string": true},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "any": {"type": "object", "additionalProperties": true},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        }},
+    }});
+    let mut object = json!({"spec": {
+        "defaulted": null, "nullable": null, "plain": null, "either": null, "free": {"x": null},
+        "map": {"k": null}, "any": {"k": null}, "list": [{"a": null}, null],
+    }});
+    assert_eq!(schema(root).prune(&mut object).unwrap(), []);
+    assert_eq!(
+        object,
+        json!({"spec": {
+            "defaulted": null, "nullable": null, "free": {"x": null}, "map": {}, "any": {"k": null}, "list": [{}, null],
+        }})
+    );
+}
+
+#[test]
 fn defaults_fill_what_is_absent_and_what_may_not_be_null() {
     let schema = schema(
         json!({"type": "object", "properties": {"spec": {"type": "object", "default": {}, "properties": {

@@ -132,8 +132,9 @@ pub fn from_storage(served: &Served, object: &mut Value) {
     }
     fields_from_storage(served, object);
     object["apiVersion"] = served.api_version().into();
-    // Defaults may be younger than the object.
+    // The schema may be another than the object was stored with. What can not be pruned was accepted once.
     if let (Some(_), Some(schema)) = (&served.custom, &served.schema) {
+        let _ = schema.prune(object);
         schema.default(object);
     }
 }

@@ -5,7 +5,12 @@
 use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax};
 use serde_json::Value;
 
-use crate::{options::FieldValidation, protobuf, registry::api_version, status::Status};
+use crate::{
+    options::FieldValidation,
+    protobuf,
+    registry::{Served, api_version},
+    status::Status,
+};
 
 /// A parsed body with what was odd about its syntax.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +72,31 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
         return Err(unrecognized(expected, &error, bytes));
     }
     Ok(Decoded { value, syntax, unknown: Vec::new() })
+}
+
+/// Of a resource that is served: custom ones have no Go type that would fill in what is absent.
+pub fn parse_for(served: &Served, bytes: &[u8], format: Format) -> Result<Decoded, Status> {
+    let (expected, decoded) = (&served.api.gvk, parse(bytes, format, &served.api.gvk)?);
+    let Some(custom) = &served.custom else { return Ok(decoded) };
+    let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if kind.is_empty() {
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(bytes));
+        return Err(unrecognized(expected, &DecodeError::Type(why), bytes));
+    }
+    let (group, short) = version.rsplit_once('/').unwrap_or(("", version));
+    let why = if group != &*expected.group {
+        let wanted = served.api_version();
+        format!(
+            "{group}/{short}, Kind={kind} is unstructured and is not suitable for converting to \"{wanted}\""
+        )
+    } else if !custom.versions.iter().any(|own| own == short) {
+        format!("request to convert CR from an invalid group/version: {version}")
+    } else {
+        return Ok(decoded);
+    };
+    let text = format!("{kind} in version \"{short}\" cannot be handled as a {}: {why}", expected.kind);
+    Err(Status::bad_request(text))
 }
 
 pub fn go_type(value: &Value) -> &'static str {

@@ -22,6 +22,9 @@ fn definition() -> Value {
             "replicas": {"type": "integer"}, "selector": {"type": "string"}, "phase": {"type": "string"},
         }},
     }}});
+    let mut older = schema.clone();
+    let fields = older["openAPIV3Schema"]["properties"]["spec"]["properties"].as_object_mut();
+    fields.expect("properties").remove("free");
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.com"},
@@ -41,7 +44,7 @@ fn definition() -> Value {
                     ],
                     "selectableFields": [{"jsonPath": ".spec.color"}],
                 },
-                {"name": "v1beta1", "served": true, "storage": false, "schema": schema},
+                {"name": "v1beta1", "served": true, "storage": false, "schema": older},
             ],
         },
     })
@@ -129,15 +132,40 @@ async fn objects_are_pruned_defaulted_validated_and_watched() {
         strict.message(),
         "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \"spec.odd\""
     );
-    let missing = harness.post(WIDGETS, json!({"metadata": {"name": "b"}})).await;
-    assert_eq!(missing.message(), "Widget.example.com \"b\" is invalid: spec: Required value");
+    for (body, text) in [
+        (
+            json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "b"}}),
+            "Widget.example.com \"b\" is invalid: spec: Required value",
+        ),
+        (
+            json!({"metadata": {"name": "b"}}),
+            "the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in '{\"metadata\":{\"name\":\"b\"}}' ({\"metadata\":{\"name\":\"b\"}})",
+        ),
+        (
+            json!({"kind": "Widget", "metadata": {"name": "b"}}),
+            "Widget in version \"\" cannot be handled as a Widget: /, Kind=Widget is unstructured and is not suitable for converting to \"example.com/v1\"",
+        ),
+        (
+            json!({"kind": "Widget", "apiVersion": "example.com/v7"}),
+            "Widget in version \"v7\" cannot be handled as a Widget: request to convert CR from an invalid group/version: example.com/v7",
+        ),
+        (
+            json!({"kind": "Widget", "apiVersion": "example.com/v1beta1"}),
+            "the API version in the data (example.com/v1beta1) does not match the expected API version (example.com/v1)",
+        ),
+    ] {
+        assert_eq!(harness.post(WIDGETS, body).await.message(), text);
+    }
     let one = format!("{WIDGETS}/a");
     let patched = harness.ask("PATCH", &one, json!({"spec": {"size": 4}})).await.expect(200);
     assert_eq!((&patched["spec"]["size"], &patched["metadata"]["generation"]), (&json!(4), &json!(2)));
     let strategic = harness
         .ask_with("PATCH", &one, &[("content-type", "application/strategic-merge-patch+json")], "{}")
         .await;
-    assert_eq!(strategic.code, 415, "{}", strategic.text);
+    assert_eq!(
+        strategic.message(),
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    );
     let without_revision = harness.ask("PUT", &one, widget("a", json!({"size": 5}))).await;
     assert!(
         without_revision.message().contains("must be specified for an update"),
@@ -157,7 +185,7 @@ async fn objects_are_pruned_defaulted_validated_and_watched() {
 #[tokio::test]
 async fn status_scale_columns_and_other_versions_work() {
     let harness = start().await;
-    let mut object = widget("a", json!({"size": 3, "replicas": 2}));
+    let mut object = widget("a", json!({"size": 3, "replicas": 2, "free": {"x": 1}}));
     object["status"] = json!({"phase": "mine"});
     let created = harness.post(WIDGETS, object).await.expect(201);
     assert!(created.get("status").is_none(), "{created}");
@@ -171,13 +199,23 @@ async fn status_scale_columns_and_other_versions_work() {
         (&scale["spec"]["replicas"], &scale["status"]),
         (&json!(2), &json!({"replicas": 1, "selector": "a=b"}))
     );
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let table = harness.ask_with("GET", &format!("{one}/scale"), &[("accept", accept)], "").await.expect(200);
+    let columns = table["columnDefinitions"].as_array().expect("columns").iter().map(|it| &it["name"]);
+    let shown: Vec<(&Value, &Value)> =
+        columns.zip(table["rows"][0]["cells"].as_array().expect("cells")).take(3).collect();
+    assert_eq!(json!(shown), json!([["Name", "a"], ["Desired", 2], ["Available", 1]]));
     harness.ask("PATCH", &format!("{one}/scale"), json!({"spec": {"replicas": 7}})).await.expect(200);
     let other = harness.get("/apis/example.com/v1beta1/namespaces/default/widgets/a").await.expect(200);
     assert_eq!(
         (&other["apiVersion"], &other["spec"]["replicas"]),
         (&json!("example.com/v1beta1"), &json!(7))
     );
-    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    assert_eq!(
+        (other["spec"].get("free"), &created["spec"]["free"]),
+        (None, &json!({"x": 1})),
+        "pruned by its schema"
+    );
     let table = harness.ask_with("GET", WIDGETS, &[("accept", accept)], "").await.expect(200);
     let columns: Vec<&str> = table["columnDefinitions"]
         .as_array()
@@ -202,7 +240,10 @@ async fn deleting_a_definition_deletes_its_objects_first() {
     let deleted = harness.ask("DELETE", &one, Value::Null).await.expect(200);
     assert_eq!(deleted["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
     while widgets.brief().await != "DELETED free" {}
-    harness.get(&one).await.expect(200);
+    let going = harness.get(&one).await.expect(200);
+    let conditions = going["status"]["conditions"].as_array().expect("conditions").iter();
+    let reason = conditions.filter(|it| it["type"] == "Terminating").map(|it| &it["reason"]).next();
+    assert_eq!(reason, Some(&json!("InstanceDeletionInProgress")));
     let refused = harness.post(WIDGETS, widget("late", json!({"size": 1}))).await;
     assert_eq!(refused.code, 405, "{}", refused.text);
     harness
@@ -423,7 +464,8 @@ async fn applying_honours_the_lists_and_maps_of_the_schema() {
 async fn a_status_that_came_with_the_object_is_nobodys() {
     let harness = Harness::start().await;
     create(&harness, definition(), "Established=True").await;
-    let mut widget = json!({"metadata": {"name": "w"}, "spec": {"size": 1}, "status": {"phase": "sent"}});
+    let mut widget = widget("w", json!({"size": 1}));
+    widget["status"] = json!({"phase": "sent"});
     let created = harness.post(WIDGETS, widget.clone()).await.expect(201);
     let version = created["metadata"]["resourceVersion"].clone();
     widget["metadata"] = json!({"name": "w", "resourceVersion": version, "labels": {"a": "b"}});

@@ -283,7 +283,11 @@ async fn a_dry_run_leaves_nothing_behind() {
     harness.post(MAPS, map("d", json!({"a": "1"}))).await.expect(201);
     harness.ask("PATCH", &format!("{MAPS}/d?dryRun=All"), json!({"data": {"a": "2"}})).await.expect(200);
     harness.ask("DELETE", &format!("{MAPS}/d?dryRun=All"), Value::Null).await.expect(200);
-    assert_eq!(harness.get(&format!("{MAPS}/d")).await.expect(200)["data"]["a"], "1");
+    let kept = harness.get(&format!("{MAPS}/d")).await.expect(200);
+    assert_eq!(kept["data"]["a"], "1");
+    let put =
+        harness.ask("PUT", &format!("{MAPS}/d?dryRun=All"), map("d", json!({"a": "3"}))).await.expect(200);
+    assert_eq!(put["metadata"]["resourceVersion"], kept["metadata"]["resourceVersion"]);
 }
 
 #[tokio::test]

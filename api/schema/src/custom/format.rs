@@ -8,7 +8,10 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
     match format.replace('-', "").as_str() {
         "datetime" => is_date_time(text),
         "date" => is_date(text),
-        "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(text),
+        "uuid" => is_uuid(text, None),
+        "uuid3" => is_uuid(text, Some('3')),
+        "uuid4" => is_uuid(text, Some('4')),
+        "uuid5" => is_uuid(text, Some('5')),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
@@ -18,6 +21,16 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "hostname" => is_hostname(text),
         "uri" => text.split_once(':').is_some_and(|(scheme, _)| !scheme.is_empty()) || text.starts_with('/'),
         "duration" => is_duration(text),
+        "bsonobjectid" => hex(text, &[24]),
+        "hexcolor" => hex(text.strip_prefix('#').unwrap_or(text), &[3, 6]),
+        "rgbcolor" => is_rgb(text),
+        "ssn" => is_ssn(text),
+        "isbn" => is_isbn10(text) || is_isbn13(text),
+        "isbn10" => is_isbn10(text),
+        "isbn13" => is_isbn13(text),
+        "creditcard" => is_card(text),
+        "k8sshortname" => text.len() <= 63 && is_label(text),
+        "k8slongname" => text.len() <= 253 && text.split('.').all(is_label),
         _ => true,
     }
 }
@@ -29,8 +42,18 @@ fn digits(text: &str, count: usize) -> bool {
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [year, month, day] = parts[..] else { return false };
-    let within = |text: &str, max: u32| text.parse().is_ok_and(|number: u32| (1..=max).contains(&number));
-    digits(year, 4) && digits(month, 2) && digits(day, 2) && within(month, 12) && within(day, 31)
+    if !digits(year, 4) || !digits(month, 2) || !digits(day, 2) {
+        return false;
+    }
+    let [year, month, day] = [year, month, day].map(|text| text.parse::<u32>().unwrap_or_default());
+    let leap = year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let days = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
 }
 
 fn is_date_time(text: &str) -> bool {
@@ -49,9 +72,74 @@ fn is_date_time(text: &str) -> bool {
     is_date(date) && clock(time, &[23, 59, 60]) && zone_fits
 }
 
-fn is_uuid(text: &str) -> bool {
+fn hex(text: &str, lengths: &[usize]) -> bool {
+    lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_uuid(text: &str, version: Option<char>) -> bool {
     let bare: String = text.chars().filter(|c| *c != '-').collect();
-    bare.len() == 32 && bare.bytes().all(|byte| byte.is_ascii_hexdigit())
+    hex(&bare, &[32]) && version.is_none_or(|version| bare[12..].starts_with(version))
+}
+
+/// `rgb(0, 128, 255)`
+fn is_rgb(text: &str) -> bool {
+    let inside = text.strip_prefix("rgb(").and_then(|text| text.strip_suffix(')'));
+    let part = |text: &str| {
+        let text = text.trim();
+        text.parse::<u8>().is_ok_and(|number| number.to_string() == text)
+    };
+    inside.is_some_and(|inside| inside.split(',').count() == 3 && inside.split(',').all(part))
+}
+
+/// Three, two and four digits, with a hyphen or a space between them or nothing.
+fn is_ssn(text: &str) -> bool {
+    let after = |text: &'_ str, count: usize| {
+        let (part, rest) = text.split_at_checked(count)?;
+        digits(part, count).then(|| rest.strip_prefix(['-', ' ']).unwrap_or(rest).to_owned())
+    };
+    let last = after(text, 3).and_then(|rest| after(&rest, 2));
+    last.is_some_and(|last| digits(&last, 4))
+}
+
+fn without_separators(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, ' ' | '-')).collect()
+}
+
+fn is_isbn10(text: &str) -> bool {
+    let bare = without_separators(text);
+    let Some((body, check)) = bare.split_at_checked(9).filter(|(body, _)| digits(body, 9)) else {
+        return false;
+    };
+    let sum: u32 = (1..).zip(body.bytes()).map(|(weight, digit)| weight * u32::from(digit - b'0')).sum();
+    match check {
+        "X" => sum % 11 == 10,
+        _ => digits(check, 1) && check.parse() == Ok(sum % 11),
+    }
+}
+
+fn is_isbn13(text: &str) -> bool {
+    let bare = without_separators(text);
+    let weighted = |(at, digit): (usize, u8)| u32::from(digit - b'0') * if at % 2 == 0 { 1 } else { 3 };
+    digits(&bare, 13) && bare.bytes().enumerate().map(weighted).sum::<u32>().is_multiple_of(10)
+}
+
+/// As many digits as cards have, the last of which checks the others.
+fn is_card(text: &str) -> bool {
+    let bare = without_separators(text);
+    let doubled = |(at, digit): (usize, u8)| match u32::from(digit - b'0') {
+        digit if at % 2 == 0 => digit,
+        digit => digit * 2 - if digit > 4 { 9 } else { 0 },
+    };
+    (13..=19).contains(&bare.len())
+        && digits(&bare, bare.len())
+        && bare.bytes().rev().enumerate().map(doubled).sum::<u32>().is_multiple_of(10)
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.bytes().all(|byte| inner(byte) || byte == b'-')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().last().is_some_and(inner)
 }
 
 fn is_cidr(text: &str) -> bool {
@@ -111,4 +199,34 @@ fn is_duration(text: &str) -> bool {
         any = true;
     }
     any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn formats_tell_good_from_bad() {
+        for (format, good, bad) in [
+            ("date", "2024-02-29", "2023-02-29"),
+            ("date", "2023-12-31", "2023-13-01"),
+            ("uuid", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "6ba7b810"),
+            ("uuid4", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+            ("bsonobjectid", "507f1f77bcf86cd799439011", "507f1f77"),
+            ("hexcolor", "#fff", "#ffff"),
+            ("rgbcolor", "rgb(0, 128,255)", "rgb(0,128,256)"),
+            ("ssn", "111-22-3333", "111-22-333"),
+            ("isbn", "0-306-40615-2", "0306406153"),
+            ("isbn10", "080442957X", "0804429570"),
+            ("isbn13", "978-3-16-148410-0", "978-3-16-148410-1"),
+            ("creditcard", "4012 8888 8888 1881", "4012888888881882"),
+            ("k8s-short-name", "a-1", "a.b"),
+            ("k8s-long-name", "a.b-c", "A.b"),
+        ] {
+            assert!(fits(format, good), "{format} {good}");
+            assert!(!fits(format, bad), "{format} {bad}");
+            assert!(!fits(format, "z z!"), "{format}");
+        }
+        assert!(fits("odd", "anything"));
+    }
 }

@@ -1,7 +1,8 @@
 //! Removes what the schema does not know.
 //!
 //! Kept true: `apiVersion`, `kind` and `metadata` of the object and of every embedded resource stay, and `metadata` has
-//! the built-in shape; below `x-kubernetes-preserve-unknown-fields` only what is specified is pruned.
+//! the built-in shape; below `x-kubernetes-preserve-unknown-fields` only what is specified is pruned. A null that is
+//! neither allowed nor replaced by a default goes unsaid, as if it were absent.
 
 use super::{CustomSchema, is_true};
 use crate::error::{DecodeError, FieldIssue};
@@ -33,7 +34,10 @@ fn walk(
         Value::Object(fields) => {
             let is_resource = is_resource || is_true(schema, "x-kubernetes-embedded-resource");
             let keeps = is_true(schema, "x-kubernetes-preserve-unknown-fields");
-            let mut unknown = Vec::new();
+            let is_closed = |name: &str| {
+                schema["properties"].get(name).is_some() || schema["additionalProperties"].is_object()
+            };
+            let mut gone = Vec::new();
             for (name, value) in fields.iter_mut() {
                 let before = issues.len();
                 if is_resource && matches!(name.as_str(), "apiVersion" | "kind") {
@@ -41,17 +45,21 @@ fn walk(
                 } else if is_resource && name == "metadata" {
                     prune_metadata(value, issues)?;
                 } else if let Some(known) = inner(schema, name) {
+                    if value.is_null() && is_closed(name) && !may_be_null(known) {
+                        gone.push(name.clone());
+                        continue;
+                    }
                     walk(known, value, false, issues)?;
                 } else if !keeps {
                     issues.push(FieldIssue::Unknown { path: name.clone() });
-                    unknown.push(name.clone());
+                    gone.push(name.clone());
                     continue;
                 }
                 for issue in &mut issues[before..] {
                     issue.prefix(format_args!("{name}"));
                 }
             }
-            for name in unknown {
+            for name in gone {
                 fields.shift_remove(&name);
             }
         }
@@ -67,6 +75,11 @@ fn walk(
         _ => {}
     }
     Ok(())
+}
+
+/// Allowed, or replaced by a default.
+fn may_be_null(schema: &Value) -> bool {
+    is_true(schema, "nullable") || schema.get("default").is_some()
 }
 
 /// The schema of a field: its own, or that of all others. A bare `true` knows nothing but allows everything.

@@ -28,7 +28,9 @@ impl Columns {
             "name": "Age", "type": "date", "description": AGE, "jsonPath": ".metadata.creationTimestamp"
         }]);
         let columns = if columns.as_array().is_none_or(Vec::is_empty) { &default } else { columns };
-        Columns(columns.as_array().into_iter().flatten().map(column).collect())
+        // From the first path that is none, a stock server shows no column.
+        let columns = columns.as_array().into_iter().flatten().map(column);
+        Columns(columns.take_while(|column| column.path.is_some()).collect())
     }
 
     pub fn definitions(&self) -> Vec<Value> {
@@ -74,7 +76,6 @@ impl Column {
         let found = self.path.as_ref().map(|path| path.find(object)).unwrap_or_default();
         let Some(first) = found.first() else { return Value::Null };
         match (self.kind.as_str(), first) {
-            ("string", _) if found.len() > 1 => json!(found).to_string().into(),
             ("string", Value::String(text)) => text.as_str().into(),
             ("string", Value::Null) => Value::Null,
             ("string", other) => other.to_string().into(),

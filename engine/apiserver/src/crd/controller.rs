@@ -243,6 +243,8 @@ async fn empty(state: &State, name: &str) -> Result<bool, Status> {
         let mut next = current.clone();
         let kept: Vec<&str> = finalizers(current).into_iter().filter(|one| *one != CLEANUP).collect();
         metadata_mut(&mut next).insert("finalizers".into(), kept.into());
+        let (reason, message) = ("InstanceDeletionCompleted", "removed all instances");
+        names::set(&mut next["status"], "Terminating", "False", reason, message, &object::now());
         Ok(Changed::Patched(next.into()))
     };
     modify(state, &user, &target, &WriteOptions::default(), change).await?;

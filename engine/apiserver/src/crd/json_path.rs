@@ -1,6 +1,9 @@
-//! The part of JSONPath that printer columns use: fields, indexes, `[*]`, `[?(@.type=="Ready")]`.
+//! JSONPath as printer columns use it: fields, indexes, slices, unions, `*`, `..`, `[?(@.type=="Ready")]`.
 //!
-//! Source: https://kubernetes.io/docs/reference/kubectl/jsonpath/
+//! Source: https://kubernetes.io/docs/reference/kubectl/jsonpath/ and
+//! https://github.com/kubernetes/client-go/blob/master/util/jsonpath/jsonpath.go
+
+use std::cmp::Ordering;
 
 use serde_json::Value;
 
@@ -12,14 +15,27 @@ enum Step {
     Field(String),
     /// From the end when negative.
     Index(i64),
+    /// `[start:end:step]`; negative bounds count from the end.
+    Slice([Option<i64>; 3]),
+    Union(Vec<Step>),
     All,
-    /// Items where the value at the path is (or is not) the literal.
+    /// The value and all below it that hold others.
+    Below,
+    /// Items with one value at the path that compares so with the side; without a side, with any.
     Filter {
         path: JsonPath,
-        equal: bool,
-        literal: Value,
+        side: Option<(&'static str, Side)>,
     },
 }
+
+#[derive(Clone, Debug, PartialEq)]
+enum Side {
+    Literal(Value),
+    Path(JsonPath),
+}
+
+/// What is read first is what is there: `<=` is no `<`.
+const OPERATORS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 
 impl JsonPath {
     /// None when the text is no such path.
@@ -27,7 +43,12 @@ impl JsonPath {
         let mut rest = text.trim().trim_start_matches('{').trim_end_matches('}');
         let mut steps = Vec::new();
         while !rest.is_empty() {
-            if let Some(after) = rest.strip_prefix('.') {
+            if let Some(after) = rest.strip_prefix("..") {
+                steps.push(Step::Below);
+                let (name, tail) = field(after);
+                steps.push(if name == "*" { Step::All } else { Step::Field(name) });
+                rest = tail;
+            } else if let Some(after) = rest.strip_prefix('.') {
                 let (name, tail) = field(after);
                 match name.as_str() {
                     "*" => steps.push(Step::All),
@@ -41,13 +62,9 @@ impl JsonPath {
                 rest = tail;
             } else if let Some(after) = rest.strip_prefix('[') {
                 let (inside, tail) = after.split_once(']')?;
-                let quoted =
-                    inside.trim().strip_prefix(['\'', '"']).and_then(|it| it.strip_suffix(['\'', '"']));
-                steps.push(match (quoted, inside.trim()) {
-                    (Some(name), _) => Step::Field(name.replace("\\.", ".")),
-                    (None, "*") => Step::All,
-                    (None, number) => Step::Index(number.parse().ok()?),
-                });
+                let mut parts: Vec<Step> = inside.split(',').map(part).collect::<Option<_>>()?;
+                let one = if parts.len() == 1 { parts.pop() } else { None };
+                steps.push(one.unwrap_or(Step::Union(parts)));
                 rest = tail;
             } else if steps.is_empty() {
                 let (name, tail) = field(rest);
@@ -86,19 +103,86 @@ fn field(text: &str) -> (String, &str) {
     (name, "")
 }
 
+fn quoted(text: &str) -> Option<&str> {
+    text.strip_prefix(['\'', '"']).and_then(|text| text.strip_suffix(['\'', '"']))
+}
+
+/// Of what stands in brackets, between commas.
+fn part(text: &str) -> Option<Step> {
+    let text = text.trim();
+    if let Some(name) = quoted(text) {
+        return Some(Step::Field(name.replace("\\.", ".")));
+    }
+    match text {
+        "*" => return Some(Step::All),
+        "" => return Some(Step::Index(0)),
+        _ => {}
+    }
+    if !text.contains(':') {
+        return text.parse().ok().map(Step::Index);
+    }
+    let mut bounds = [None; 3];
+    for (at, bound) in text.split(':').enumerate() {
+        let place = bounds.get_mut(at)?;
+        *place = if bound.is_empty() { None } else { Some(bound.parse().ok()?) };
+    }
+    Some(Step::Slice(bounds))
+}
+
 fn parse_filter(text: &str) -> Option<Step> {
-    let (equal, (left, right)) = match text.split_once("==") {
-        Some(sides) => (true, sides),
-        None => (false, text.split_once("!=")?),
+    let of_item = |text: &str| JsonPath::parse(text.trim().strip_prefix('@')?);
+    let Some(at) = text.find(['=', '!', '<', '>']) else {
+        return Some(Step::Filter { path: of_item(text)?, side: None });
     };
-    let right = right.trim();
-    let quoted = right.strip_prefix(['\'', '"']).and_then(|it| it.strip_suffix(['\'', '"']));
-    let literal = match quoted {
-        Some(text) => text.into(),
-        None => serde_json::from_str(right).ok()?,
+    let (left, rest) = text.split_at(at);
+    let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator))?;
+    let right = rest[operator.len()..].trim();
+    let side = match (quoted(right), right.starts_with('@')) {
+        (Some(text), _) => Side::Literal(text.into()),
+        (None, true) => Side::Path(of_item(right)?),
+        (None, false) => Side::Literal(serde_json::from_str(right).ok()?),
     };
-    let path = JsonPath::parse(left.trim().strip_prefix('@')?)?;
-    Some(Step::Filter { path, equal, literal })
+    Some(Step::Filter { path: of_item(left)?, side: Some((operator, side)) })
+}
+
+fn compares(left: &Value, operator: &str, right: &Value) -> bool {
+    let order = match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left.as_f64().zip(right.as_f64()).and_then(|(left, right)| left.partial_cmp(&right))
+        }
+        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
+        (left, right) if left == right => Some(Ordering::Equal),
+        _ => None,
+    };
+    match operator {
+        "==" => order == Some(Ordering::Equal),
+        "!=" => order != Some(Ordering::Equal),
+        "<" => order == Some(Ordering::Less),
+        ">" => order == Some(Ordering::Greater),
+        "<=" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        _ => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+    }
+}
+
+/// Nothing when a bound is outside.
+fn slice<'a>(items: &'a [Value], bounds: &[Option<i64>; 3]) -> Vec<&'a Value> {
+    let length = items.len() as i64;
+    let place = |bound: Option<i64>, absent: i64| {
+        usize::try_from(bound.map_or(absent, |at| if at < 0 { at + length } else { at })).ok()
+    };
+    let (start, end) = (place(bounds[0], 0), place(bounds[1], length));
+    let step = bounds[2].map_or(Some(1), |step| usize::try_from(step).ok().filter(|step| *step > 0));
+    let range = start.zip(end).and_then(|(start, end)| items.get(start..end));
+    range.zip(step).map(|(range, step)| range.iter().step_by(step).collect()).unwrap_or_default()
+}
+
+/// The value and what is below it, as far as it holds others.
+fn below(value: &Value) -> Vec<&Value> {
+    let inner: Vec<&Value> = Step::All.take(value);
+    if inner.is_empty() {
+        return inner;
+    }
+    [value].into_iter().chain(inner.into_iter().flat_map(below)).collect()
 }
 
 impl Step {
@@ -111,8 +195,20 @@ impl Step {
             }
             (Step::All, Value::Array(items)) => items.iter().collect(),
             (Step::All, Value::Object(fields)) => fields.values().collect(),
-            (Step::Filter { path, equal, literal }, Value::Array(items)) => {
-                items.iter().filter(|item| path.find(item).contains(&literal) == *equal).collect()
+            (Step::Slice(bounds), Value::Array(items)) => slice(items, bounds),
+            (Step::Union(steps), value) => steps.iter().flat_map(|step| step.take(value)).collect(),
+            (Step::Below, value) => below(value),
+            (Step::Filter { path, side }, Value::Array(items)) => {
+                let fits = |item: &&Value| match (path.find(item).as_slice(), side) {
+                    ([], _) => false,
+                    (_, None) => true,
+                    ([left], Some((operator, Side::Literal(right)))) => compares(left, operator, right),
+                    ([left], Some((operator, Side::Path(right)))) => {
+                        matches!(right.find(item).as_slice(), [right] if compares(left, operator, right))
+                    }
+                    _ => false,
+                };
+                items.iter().filter(fits).collect()
             }
             _ => Vec::new(),
         }
@@ -128,7 +224,10 @@ mod tests {
     fn paths_of_printer_columns_find_what_they_name() {
         let object = json!({
             "spec": {"replicas": 3, "a.b": "dotted"},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Old", "status": "False"}]},
+            "status": {"conditions": [
+                {"type": "Ready", "status": "True", "weight": 1},
+                {"type": "Old", "status": "False", "weight": 2, "note": "x"},
+            ]},
         });
         for (path, expected) in [
             (".spec.replicas", json!([3])),
@@ -139,6 +238,19 @@ mod tests {
             (".status.conditions[?(@.type=='Old')].status", json!(["False"])),
             (".status.conditions[*].type", json!(["Ready", "Old"])),
             (".status.conditions[-1].type", json!(["Old"])),
+            (".status.conditions[].type", json!(["Ready"])),
+            (".status.conditions[-1:].type", json!(["Old"])),
+            (".status.conditions[0:1].type", json!(["Ready"])),
+            (".status.conditions[::2].type", json!(["Ready"])),
+            (".status.conditions[5:].type", json!([])),
+            (".status.conditions[0,1].status", json!(["True", "False"])),
+            (".spec['replicas','a.b']", json!([3, "dotted"])),
+            (".status.conditions[?(@.weight>1)].type", json!(["Old"])),
+            (".status.conditions[?(@.weight<=1)].type", json!(["Ready"])),
+            (".status.conditions[?(@.note)].type", json!(["Old"])),
+            (".status.conditions[?(@.note!='x')].type", json!([])),
+            (".status.conditions[?(@.type==@.note)].type", json!([])),
+            ("..status", json!([{"conditions": object["status"]["conditions"]}, "True", "False"])),
             (".status.nothing", json!([])),
         ] {
             let parsed = JsonPath::parse(path).unwrap_or_else(|| panic!("{path}"));

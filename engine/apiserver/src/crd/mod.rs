@@ -45,10 +45,12 @@ pub struct Custom {
     pub terminating: bool,
     /// Who converts between versions; without, nothing but the version's name changes.
     pub conversion: Option<Arc<Conversion>>,
-    /// Objects may be stored in an older version.
+    /// Objects may be stored in another version, or with another schema.
     pub mixed: bool,
     /// The versions that exist and are not served: managers may have written them.
     pub unserved: Arc<[Arc<Served>]>,
+    /// Of the definition, served or not.
+    pub versions: Vec<String>,
     /// What every use of the version is told: it is to be left.
     pub deprecation: Option<String>,
 }

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::object::strings;
+use super::definition::CLEANUP;
+use crate::object::{finalizers, strings};
 
 /// The names of one group that other definitions hold.
 #[derive(Default)]
@@ -51,6 +52,11 @@ pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
         Some(_) => {
             set(&mut status, "Established", "False", "NotAccepted", "not all names are accepted", now);
         }
+    }
+    let goes = condition(&status, "Terminating").is_some_and(|it| it["reason"] == "InstanceDeletionPending");
+    if goes && finalizers(definition).contains(&CLEANUP) {
+        let message = "CustomResource deletion is in progress";
+        set(&mut status, "Terminating", "True", "InstanceDeletionInProgress", message, now);
     }
     status
 }
@@ -128,6 +134,17 @@ mod tests {
         conditions
             .map(|it| [&it["type"], &it["status"], &it["reason"], &it["message"]].map(text).join("|"))
             .collect()
+    }
+
+    #[test]
+    fn a_definition_that_goes_says_that_its_objects_do() {
+        let mut gone = definition();
+        gone["metadata"]["finalizers"] = json!([CLEANUP]);
+        set(&mut gone["status"], "Terminating", "True", "InstanceDeletionPending", "soon", "then");
+        let status = status(&gone, &Taken::default(), "now");
+        let said = "Terminating|True|InstanceDeletionInProgress|CustomResource deletion is in progress";
+        assert_eq!(brief(&status)[0], said);
+        assert_eq!(condition(&status, "Terminating").expect("condition")["lastTransitionTime"], "then");
     }
 
     #[test]

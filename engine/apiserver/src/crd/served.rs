@@ -94,7 +94,14 @@ fn one(
             Some(text) => text.to_owned(),
             None => format!("{group}/{} {kind} is deprecated", gvk.version),
         }),
-        mixed: stored.iter().any(|version| **version != *storage.version),
+        mixed: definition["metadata"]["generation"] != 1
+            || stored.iter().any(|version| **version != *storage.version),
+        versions: spec["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|own| text(own, "name").into())
+            .collect(),
     };
     Some(Served {
         resource: store_resource(group, plural),

@@ -198,7 +198,8 @@ async fn create(
     let options = WriteOptions::parse(&query, "CreateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
     let api = &target.served.api;
-    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &api.gvk)?;
+    let format = decode::format_of(content_type.as_deref())?;
+    let mut decoded = decode::parse_for(&target.served, &bytes, format)?;
     decode::check_kind(&api.gvk, &mut decoded.value)?;
     let virtual_answer = reviews::create(
         state,
@@ -231,7 +232,8 @@ async fn update(
     let accepted = negotiate(request.headers(), &query, Offer::of(&target.served))?;
     let options = WriteOptions::parse(&query, "UpdateOptions")?.sent_by(request.headers());
     let (content_type, bytes) = body::read(request).await?;
-    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &target.served.api.gvk)?;
+    let format = decode::format_of(content_type.as_deref())?;
+    let decoded = decode::parse_for(&target.served, &bytes, format)?;
     let outcome = verbs::update(state, user, target, decoded, &options).await?;
     respond_write(&target.served, accepted, outcome)
 }

@@ -44,6 +44,12 @@ fn autoscaler(object: &Value) -> Causes {
         out.push(Cause::invalid("spec.maxReplicas", max, "must be greater than or equal to `minReplicas`"));
     }
     typed_reference(&mut out, &spec["scaleTargetRef"], "spec.scaleTargetRef");
+    // The one metric that autoscaling/v1 has a field for is checked as what it is in v2.
+    let percent = spec["targetCPUUtilizationPercentage"].as_i64();
+    if let Some(percent) = percent.filter(|percent| *percent < 1) {
+        let at = "spec.metrics[0].resource.target.averageUtilization";
+        out.push(Cause::invalid(at, percent, "must be greater than 0"));
+    }
     for (at, metric) in indexed(&spec["metrics"], "spec.metrics") {
         source(&mut out, metric, &at);
     }
@@ -231,6 +237,12 @@ mod tests {
                 (
                     json!({"spec": {"minReplicas": 3}}),
                     &["spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`"],
+                ),
+                (
+                    json!({"spec": {"targetCPUUtilizationPercentage": 0}}),
+                    &[
+                        "spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0",
+                    ],
                 ),
                 (
                     json!({"spec": {"scaleTargetRef": {"name": null}}}),

@@ -4,7 +4,7 @@
 //! https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/batch/job/strategy.go (`generateSelector`)
 
 use coracle_expressions::time_zone;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     checked::Checked,
@@ -20,7 +20,6 @@ use crate::{metadata::label_problems, selector::LabelSelector, status::Cause};
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
-const OLD_LABELS: [(&str, &str); 2] = [("controller-uid", UID_LABEL), ("job-name", NAME_LABEL)];
 const COUNTS: [&str; 5] =
     ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
 /// The controller adds eleven characters to the name.
@@ -50,29 +49,57 @@ fn warn(object: &Value, is_new: bool, spec: &Value, path: &str) -> Vec<String> {
     out
 }
 
-/// Gives the template labels with the Job's uid and name, and selects by the uid.
+/// What the template's labels are unless a Job has its pods selected by hand.
+fn own_labels(job: &Value) -> [(&'static str, &Value); 4] {
+    let (uid, name) = (&job["metadata"]["uid"], &job["metadata"]["name"]);
+    [(UID_LABEL, uid), (NAME_LABEL, name), ("controller-uid", uid), ("job-name", name)]
+}
+
+/// Gives the template labels with the Job's uid and name, and selects by the uid. What is there stays: it is refused
+/// later, as of a Job that was read and is posted again.
 fn select_own_pods(job: &mut Value) {
     if job["spec"]["manualSelector"] == true {
         return;
     }
-    let (uid, name) = (job["metadata"]["uid"].clone(), job["metadata"]["name"].clone());
-    let labels = &mut job["spec"]["template"]["metadata"]["labels"];
-    if !labels.is_object() {
-        *labels = json!({});
+    for (label, value) in own_labels(job).map(|(label, value)| (label, value.clone())) {
+        let labels = &mut job["spec"]["template"]["metadata"]["labels"];
+        if labels[label].is_null() {
+            labels[label] = value;
+        }
     }
-    labels[UID_LABEL] = uid.clone();
-    labels[NAME_LABEL] = name.clone();
-    for (old, new) in OLD_LABELS {
-        labels[old] = labels[new].clone();
+    if job["spec"]["selector"]["matchLabels"][UID_LABEL].is_null() {
+        job["spec"]["selector"]["matchLabels"][UID_LABEL] = job["metadata"]["uid"].clone();
     }
-    if job["spec"]["selector"].is_null() {
-        job["spec"]["selector"] = json!({"matchLabels": {UID_LABEL: uid}});
+}
+
+/// Labels and a selector that the server would not have chosen belong to another Job.
+fn selects_own_pods(out: &mut Causes, job: &Value) {
+    let spec = &job["spec"];
+    if spec["manualSelector"] == true || spec["selector"].is_null() {
+        return;
+    }
+    let labels = &spec["template"]["metadata"]["labels"];
+    let own = own_labels(job);
+    for (label, wanted) in own {
+        let (at, why) =
+            (format!("spec.template.metadata.labels[{label}]"), format!("must be '{}'", text(wanted)));
+        match &labels[label] {
+            Value::Null => out.push(Cause::required(at, &why)),
+            given if given != wanted => out.push(Cause::invalid(at, labels.clone(), &why)),
+            _ => {}
+        }
+    }
+    let own: Value = own.into_iter().map(|(label, value)| (label.to_owned(), value.clone())).collect();
+    if LabelSelector::from_object(&spec["selector"]).is_some_and(|selector| !selector.matches_map(&own)) {
+        out.push(Cause::invalid("spec.selector", spec["selector"].clone(), "`selector` not auto-generated"));
     }
 }
 
 fn job(job: &Value) -> Causes {
     let spec = &job["spec"];
-    let mut out = job_spec(spec, "spec");
+    let mut out = Vec::new();
+    selects_own_pods(&mut out, job);
+    out.extend(job_spec(spec, "spec"));
     let at = "spec.selector";
     if require(&mut out, &spec["selector"], at) {
         label_selector(&mut out, &spec["selector"], at);
@@ -234,6 +261,8 @@ fn zone_problem(zone: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{super::checks::assert_cases, *};
 
     fn base() -> Value {
@@ -270,6 +299,18 @@ mod tests {
                     ],
                 ),
                 (
+                    json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}}}),
+                    &[
+                        "spec.selector: Invalid value: {\"matchLabels\":{\"batch.kubernetes.io/controller-uid\":\"u\",\"a\":\"b\"}}: `selector` not auto-generated",
+                    ],
+                ),
+                (
+                    json!({"spec": {"template": {"metadata": {"labels": {"job-name": "other"}}}}}),
+                    &[
+                        "spec.template.metadata.labels[job-name]: Invalid value: {\"batch.kubernetes.io/controller-uid\":\"u\",\"batch.kubernetes.io/job-name\":\"j\",\"controller-uid\":\"u\",\"job-name\":\"other\"}: must be 'j'",
+                    ],
+                ),
+                (
                     json!({"spec": {"completionMode": "Indexed"}}),
                     &["spec.completions: Required value: when completion mode is Indexed"],
                 ),
@@ -280,12 +321,6 @@ mod tests {
                     ],
                 ),
                 (
-                    json!({"metadata": {"name": "j.k"}, "spec": {"completionMode": "Indexed", "completions": 2}}),
-                    &[
-                        "metadata.name: Invalid value: \"j.k\": will not able to create pod with invalid DNS label: j.k-1",
-                    ],
-                ),
-                (
                     json!({"spec": {"podReplacementPolicy": "TerminatingOrFailed", "podFailurePolicy": {"rules": []}}}),
                     &[
                         "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: \"Failed\"",
@@ -293,6 +328,12 @@ mod tests {
                 ),
             ],
         );
+        let mut dotted =
+            json!({"metadata": {"name": "j.k"}, "spec": {"completionMode": "Indexed", "completions": 2}});
+        select_own_pods(&mut dotted);
+        let causes = job(&dotted);
+        let texts: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        assert!(texts.contains(&"metadata.name: Invalid value: \"j.k\": will not able to create pod with invalid DNS label: j.k-1".to_owned()));
         let mut new = base();
         new["spec"]["template"]["spec"]["containers"][0]["image"] = "other".into();
         let causes = compare_jobs(&new, &base());

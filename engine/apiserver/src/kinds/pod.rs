@@ -55,6 +55,7 @@ impl Strategy for Pod {
         match context.subresource {
             "" => {
                 let mut out = news(validate(pod), || validate(old));
+                pod_spec::own_annotations::compare(&mut out, pod, old);
                 out.extend(pod_spec::validate_update(&pod["spec"], &old["spec"]));
                 out
             }
@@ -103,6 +104,7 @@ fn validate(pod: &Value) -> Causes {
         let at = format!("metadata.annotations[{DELETION_COST}]");
         out.push(Cause::invalid(at, cost, "must be a 32bit integer"));
     }
+    pod_spec::own_annotations::validate(&mut out, pod, "metadata.annotations");
     out.extend(pod_spec::validate(spec, "spec"));
     // In a template, whoever makes pods of it may fill it in.
     for (at, volume) in indexed(&spec["volumes"], "spec.volumes") {

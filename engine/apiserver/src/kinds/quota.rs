@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{Causes, NON_NEGATIVE, add, indexed, is_set, items, text},
+    pod_spec::{container_resource, resource_name},
 };
 use crate::{metadata::qualified_name_problems, object::strings, status::Cause};
 
@@ -217,6 +218,13 @@ fn limit_item(out: &mut Causes, limit: &Value, kind: &str, at: &str) {
     for field in ["max", "min", "default", "defaultRequest"] {
         super::checks::amounts(out, &limit[field], &format!("{at}.{field}"));
     }
+    let is_pods = matches!(kind, "Pod" | "Container");
+    for field in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+        for (name, _) in limit[field].as_object().into_iter().flatten() {
+            let of_kind = if is_pods { container_resource } else { resource_name };
+            of_kind(out, name, &format!("{at}.{field}[{name}]"));
+        }
+    }
     let bounds = Bounds {
         min: Amounts::of(&limit["min"]),
         max: Amounts::of(&limit["max"]),
@@ -395,6 +403,19 @@ mod tests {
                     of(json!({"type": "PersistentVolumeClaim"})),
                     &[
                         "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided",
+                    ],
+                ),
+                (
+                    of(json!({"type": "Container", "max": {"gold": "2"}})),
+                    &[
+                        "spec.limits[0].max[gold]: Invalid value: \"gold\": must be a standard resource type or fully qualified",
+                        "spec.limits[0].max[gold]: Invalid value: \"gold\": must be a standard resource for containers",
+                    ],
+                ),
+                (
+                    of(json!({"type": "example.com/thing", "max": {"gold": "2"}})),
+                    &[
+                        "spec.limits[0].max[gold]: Invalid value: \"gold\": must be a standard resource type or fully qualified",
                     ],
                 ),
                 (

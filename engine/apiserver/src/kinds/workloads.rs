@@ -265,11 +265,9 @@ fn stateful_set(object: &Value) -> Causes {
     match text(&update["type"]) {
         "OnDelete" if !update["rollingUpdate"].is_null() => {
             let why = "only allowed for updateStrategy 'RollingUpdate'";
-            out.push(Cause::invalid(
-                "spec.updateStrategy.rollingUpdate",
-                update["rollingUpdate"].clone(),
-                why,
-            ));
+            let rolling = &update["rollingUpdate"];
+            let own = serde_json::json!({"Partition": rolling["partition"], "MaxUnavailable": rolling["maxUnavailable"]});
+            out.push(Cause::invalid("spec.updateStrategy.rollingUpdate", own, why));
         }
         "" | "OnDelete" | "RollingUpdate" => {}
         _ => {

@@ -93,14 +93,14 @@ impl FieldSelector {
         split_unescaped(text)
             .into_iter()
             .filter(|term| !term.is_empty())
-            .map(|term| parse_term(resource, &[], text, term))
+            .map(|term| parse_term(resource, None, text, term))
             .collect::<Result<_, _>>()
             .map(FieldSelector)
     }
 
     /// Of a served resource, with the selectable fields of its definition.
     pub fn parse_for(served: &Served, text: &str) -> Result<FieldSelector, Status> {
-        let custom = served.custom.as_ref().map(|custom| custom.selectable.as_slice()).unwrap_or_default();
+        let custom = served.custom.as_ref().map(|custom| custom.selectable.as_slice());
         split_unescaped(text)
             .into_iter()
             .filter(|term| !term.is_empty())
@@ -147,7 +147,13 @@ impl SelectableField {
     }
 }
 
-fn parse_term(resource: &str, custom: &[Vec<String>], selector: &str, term: &str) -> Result<Term, Status> {
+/// `custom` are the selectable fields of a custom resource.
+fn parse_term(
+    resource: &str,
+    custom: Option<&[Vec<String>]>,
+    selector: &str,
+    term: &str,
+) -> Result<Term, Status> {
     let (label, negated, value) = split_operator(term).ok_or_else(|| {
         Status::bad_request(format!("invalid selector: '{selector}'; can't understand '{term}'"))
     })?;
@@ -164,14 +170,14 @@ fn parse_term(resource: &str, custom: &[Vec<String>], selector: &str, term: &str
             .iter()
             .find(|row| row.resource == resource && row.label == label)
             .map(Field::Json)
-            .or_else(|| custom.iter().find(|path| path.join(".") == label).cloned().map(Field::Custom))
-            .ok_or_else(|| unknown_label(resource, label))?,
+            .or_else(|| custom?.iter().find(|path| path.join(".") == label).cloned().map(Field::Custom))
+            .ok_or_else(|| unknown_label(resource, custom.is_some(), label))?,
     };
     Ok(Term { field, negated, value })
 }
 
-fn unknown_label(resource: &str, label: &str) -> Status {
-    let known = SELECTABLE.iter().any(|row| row.resource == resource);
+fn unknown_label(resource: &str, is_custom: bool, label: &str) -> Status {
+    let known = is_custom || SELECTABLE.iter().any(|row| row.resource == resource);
     Status::bad_request(match resource {
         "jobs.batch" => format!("field label \"{label}\" not supported for Job"),
         _ if known => format!("field label not supported: {label}"),
@@ -266,6 +272,9 @@ mod tests {
             text("configmaps", "data=1"),
             "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
+        let of_custom = parse_term("things.example.com", Some(&[]), "spec.foo=1", "spec.foo=1");
+        let why = of_custom.err().map(|status| status.message);
+        assert_eq!(why.as_deref(), Some("field label not supported: spec.foo"));
         assert_eq!(text("pods", "a"), "invalid selector: 'a'; can't understand 'a'");
     }
 }

@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use crate::{
     decode,
     http::{body, resource},
-    negotiate::{Encoding, Offer, negotiate},
+    negotiate::{Accepted, Offer, negotiate},
     object,
     options::{Query, WriteOptions},
+    present::{Form, partial_metadata},
     request_info::RequestInfo,
     status::{Cause, GroupResource, Status},
+    tables,
     types::{Request, Response, State, UserInfo},
     verbs::{
         self, Outcome, Target,
@@ -35,17 +37,17 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
-    let encoding = negotiate(request.headers(), &query, Offer::PLAIN)?.encoding;
+    let accepted = negotiate(request.headers(), &query, Offer { transforms: true, protobuf: true })?;
     match info.verb.as_str() {
-        "get" => get(state, target, encoding).await,
-        "update" => update(state, user, target, &query, encoding, request).await,
-        _ => patched(state, user, target, &query, encoding, request).await,
+        "get" => get(state, target, accepted).await,
+        "update" => update(state, user, target, &query, accepted, request).await,
+        _ => patched(state, user, target, &query, accepted, request).await,
     }
 }
 
-async fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
+async fn get(state: &State, target: &Target, accepted: Accepted) -> Result<Response, Status> {
     let workload = verbs::get(state, target, "").await?.into_value()?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))
+    encode(accepted, scale_of(target, &workload))
 }
 
 async fn update(
@@ -53,7 +55,7 @@ async fn update(
     user: &UserInfo,
     target: &Target,
     query: &Query,
-    encoding: Encoding,
+    accepted: Accepted,
     request: Request,
 ) -> Result<Response, Status> {
     let options = WriteOptions::parse(query, "UpdateOptions")?.sent_by(request.headers());
@@ -65,7 +67,7 @@ async fn update(
     let scale = decoded.value;
     check_name(&scale, &target.name)?;
     let outcome = modify(state, user, target, &options, |workload| apply(target, workload, &scale)).await?;
-    respond(target, encoding, outcome)
+    respond(target, accepted, outcome)
 }
 
 async fn patched(
@@ -73,7 +75,7 @@ async fn patched(
     user: &UserInfo,
     target: &Target,
     query: &Query,
-    encoding: Encoding,
+    accepted: Accepted,
     request: Request,
 ) -> Result<Response, Status> {
     let headers = request.headers().clone();
@@ -90,7 +92,7 @@ async fn patched(
             "spec": {"replicas": change["spec"]["replicas"]},
         });
         let outcome = verbs::apply::apply(state, user, target, config, syntax.lines(), &options).await?;
-        return respond(target, encoding, outcome);
+        return respond(target, accepted, outcome);
     }
     let outcome = modify(state, user, target, &options, |workload| {
         let mut scale = scale_of(target, workload);
@@ -100,14 +102,23 @@ async fn patched(
         apply(target, workload, &scale)
     })
     .await?;
-    respond(target, encoding, outcome)
+    respond(target, accepted, outcome)
 }
 
-fn respond(target: &Target, encoding: Encoding, outcome: Outcome) -> Result<Response, Status> {
+fn respond(target: &Target, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
     let workload = outcome.answer.into_value()?;
-    let mut response = resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))?;
+    let mut response = encode(accepted, scale_of(target, &workload))?;
     resource::warn(&mut response, &outcome.warnings);
     Ok(response)
+}
+
+fn encode(accepted: Accepted, scale: Value) -> Result<Response, Status> {
+    let shown = match accepted.form {
+        Form::Object => scale,
+        Form::Metadata => partial_metadata(&scale),
+        Form::Table(include) => tables::scale(&scale, include),
+    };
+    resource::encode(accepted.encoding, StatusCode::OK, &shown)
 }
 
 fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, Status> {

@@ -133,7 +133,19 @@ pub fn table(served: &Served, metadata: Value, objects: &[Value], include: Inclu
         Some(custom) => custom.columns.definitions(),
         None => printer(&served.api.gvk.group, &served.api.plural).columns.iter().map(column).collect(),
     };
-    let rows: Vec<Value> = objects.iter().map(|object| row(served, object, include, now)).collect();
+    let rows = objects.iter().map(|object| row(served, object, include, now)).collect();
+    whole(metadata, columns, rows)
+}
+
+/// A Scale, of whatever it is.
+pub fn scale(scale: &Value, include: IncludeObject) -> Value {
+    let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+    let cells = (workloads::SCALES.cells)(scale, Timestamp::now());
+    let columns = workloads::SCALES.columns.iter().map(column).collect();
+    whole(metadata, columns, vec![row_of(cells, scale, include)])
+}
+
+fn whole(metadata: Value, columns: Vec<Value>, rows: Vec<Value>) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -149,6 +161,10 @@ pub fn row(served: &Served, object: &Value, include: IncludeObject, now: Timesta
         Some(custom) => custom.columns.cells(object, now),
         None => (printer(&served.api.gvk.group, &served.api.plural).cells)(object, now),
     };
+    row_of(cells, object, include)
+}
+
+fn row_of(cells: Vec<Value>, object: &Value, include: IncludeObject) -> Value {
     let mut row = json!({"cells": cells});
     match include {
         // As Go writes an extension that holds nothing.

@@ -65,6 +65,19 @@ pub const REPLICATION_CONTROLLERS: Printer = Printer {
     cells: |object, now| replicas(object, now, labels(&object["spec"]["selector"])),
 };
 
+pub const SCALES: Printer = Printer {
+    columns: &[
+        NAME,
+        integer("Desired", "replicas is the desired number of instances for the scaled object."),
+        integer("Available", "replicas is the actual number of observed instances of the scaled object."),
+        AGE,
+    ],
+    cells: |scale, now| {
+        let replicas = |part: &str| number(&scale[part]["replicas"]).into();
+        vec![name(scale), replicas("spec"), replicas("status"), age::of(scale, now)]
+    },
+};
+
 fn replicas(object: &Value, now: Timestamp, selector: String) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let [names, images] = containers(&spec["template"]["spec"]);

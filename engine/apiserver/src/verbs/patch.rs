@@ -90,7 +90,7 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
         }
         PatchType::Strategic => match &served.schema {
             Some(schema) if served.custom.is_none() => schema.strategic_merge(object, patch),
-            _ => return Err(Status::unsupported_media_type(&ACCEPTED[..2])),
+            _ => return Err(Status::unsupported_media_type(&[ACCEPTED[0], ACCEPTED[1], ACCEPTED[3]])),
         },
     };
     result.map_err(|error| match error {

@@ -197,7 +197,12 @@ async fn modify_once(
         }
         admission::validate(&request, Some(&value)).await?;
         let answer = if options.dry_run {
-            Answer::Value(value.clone())
+            let mut shown = value.clone();
+            // Who names no revision is shown the one that would have been overwritten.
+            object::metadata_mut(&mut shown)
+                .entry("resourceVersion")
+                .or_insert_with(|| old["metadata"]["resourceVersion"].clone());
+            Answer::Value(shown)
         } else {
             let stored = conversion::stored(served, &value).await?;
             let committed = commit(state, served, current, &old, &value, stored).await?;

@@ -69,7 +69,7 @@ fn definition(backend: &Backend, storage: &str) -> Value {
 }
 
 fn site(name: &str, host_port: &str) -> Value {
-    json!({"metadata": {"name": name}, "hostPort": host_port})
+    json!({"apiVersion": "example.com/v1", "kind": "Site", "metadata": {"name": name}, "hostPort": host_port})
 }
 
 async fn start() -> (Harness, Backend) {
@@ -96,7 +96,7 @@ async fn objects_are_read_and_written_in_either_version() {
         (&json!("a"), &json!("2"), &json!(2))
     );
     assert_eq!(harness.get(&format!("{}/a", path("v1"))).await.expect(200)["hostPort"], "a:2");
-    let other = json!({"metadata": {"name": "b"}, "host": "b", "port": "7"});
+    let other = json!({"apiVersion": "example.com/v2", "kind": "Site", "metadata": {"name": "b"}, "host": "b", "port": "7"});
     let made = harness.post(&path("v2"), other).await.expect(201);
     assert_eq!([&made["host"], &made["port"]], [&json!("b"), &json!("7")]);
     let stored = harness.get(&format!("{}/b", path("v1"))).await.expect(200);
@@ -119,7 +119,8 @@ async fn lists_of_mixed_versions_and_watches_are_converted_and_then_selected() {
     while definitions.next().await.expect("an event")["object"]["status"]["storedVersions"]
         != json!(["v1", "v2"])
     {}
-    harness.post(&path("v2"), json!({"metadata": {"name": "b"}, "host": "b", "port": "2"})).await.expect(201);
+    let other = json!({"apiVersion": "example.com/v2", "kind": "Site", "metadata": {"name": "b"}, "host": "b", "port": "2"});
+    harness.post(&path("v2"), other).await.expect(201);
     let list = harness.get(&path("v2")).await.expect(200);
     let hosts: Vec<&Value> =
         list["items"].as_array().expect("items").iter().map(|item| &item["host"]).collect();

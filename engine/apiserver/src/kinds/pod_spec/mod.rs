@@ -8,6 +8,7 @@ mod dns;
 mod environment;
 mod handlers;
 pub mod label_keys;
+pub mod own_annotations;
 mod placement;
 mod pod_resources;
 mod resources;
@@ -18,7 +19,7 @@ mod volumes;
 use serde_json::Value;
 
 pub use placement::{node_selector, tolerations};
-pub use resources::{container_resource, is_standard_resource, validate_resources};
+pub use resources::{container_resource, is_standard_resource, resource_name, validate_resources};
 pub use update::validate_update;
 pub use volumes::needed_of_source;
 
@@ -73,6 +74,7 @@ pub fn containers<'a>(spec: &'a Value, path: &str) -> Vec<(String, &'a Value)> {
 pub fn validate_template(template: &Value, path: &str) -> Causes {
     let mut out = validate_labels(&template["metadata"]["labels"], &format!("{path}.labels"));
     annotations(&mut out, &template["metadata"]["annotations"], &format!("{path}.annotations"));
+    own_annotations::validate(&mut out, template, &format!("{path}.annotations"));
     out.extend(validate(&template["spec"], &format!("{path}.spec")));
     if is_set(&template["spec"]["ephemeralContainers"]) {
         let why = "ephemeral containers not allowed in pod template";

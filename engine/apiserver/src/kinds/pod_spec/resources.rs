@@ -111,12 +111,17 @@ pub fn claims(out: &mut Causes, claims: &Value, of_pod: &Value, path: &str) {
 /// The name of something that a pod as a whole may ask for.
 pub fn pod_resource(out: &mut Causes, name: &str, path: &str) {
     let before = out.len();
-    add(out, path, name, qualified_name_problems(name));
-    qualified_resource(out, name, path);
+    resource_name(out, name, path);
     let known = matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
     if out.len() == before && !known {
         out.push(Cause::not_supported(path, name, &["cpu", "hugepages-", "memory"]));
     }
+}
+
+/// The name of something that can be had.
+pub fn resource_name(out: &mut Causes, name: &str, path: &str) {
+    add(out, path, name, qualified_name_problems(name));
+    qualified_resource(out, name, path);
 }
 
 /// The name of something that a container may ask for.

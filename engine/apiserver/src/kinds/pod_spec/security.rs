@@ -67,7 +67,7 @@ pub fn pod(out: &mut Causes, spec: &Value, path: &str) {
     }
     if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
-        out.push(Cause::invalid(format!("{path}.shareProcessNamespace"), true, why));
+        out.push(Cause::invalid(format!("{at}.shareProcessNamespace"), true, why));
     }
     sysctls(out, spec, &format!("{at}.sysctls"));
     profiles(out, context, &at);

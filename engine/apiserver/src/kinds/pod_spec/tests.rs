@@ -109,11 +109,17 @@ fn a_pod_spec_gets_the_stock_causes() {
             ],
         ),
         (
+            json!({"shareProcessNamespace": true, "hostPID": true}),
+            &[
+                "spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
+            ],
+        ),
+        (
             json!({"volumes": [{"name": "w"}]}),
             &["spec.volumes[0]: Required value: must specify a volume type"],
         ),
         (
-            json!({"volumes": [{"name": "w", "emptyDir": {}, "hostPath": {"path": "/"}}]}),
+            json!({"volumes": [{"name": "w", "hostPath": {"path": "/"}, "emptyDir": {}}]}),
             &["spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"],
         ),
         (

@@ -41,7 +41,10 @@ pub fn validate(out: &mut Causes, volumes: &Value, path: &str) -> Volumes {
 
 fn sources(out: &mut Causes, volume: &Value, path: &str) {
     let fields = volume.as_object().into_iter().flatten();
-    let mut given = fields.filter(|(field, source)| *field != "name" && source.is_object());
+    let given = fields.filter(|(field, source)| *field != "name" && source.is_object());
+    // The stock server looks for this one first, and for the others in their order.
+    let (first, others): (Vec<_>, Vec<_>) = given.partition(|(field, _)| *field == "emptyDir");
+    let mut given = first.into_iter().chain(others);
     let Some((kind, source)) = given.next() else {
         return out.push(Cause::required(path, "must specify a volume type"));
     };
