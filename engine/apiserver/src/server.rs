@@ -70,6 +70,7 @@ impl ApiServer {
         config.bind = address;
         let state = Arc::new(state(config, store)?);
         bootstrap(&state).await?;
+        flow::maintain(&state).await;
         flow::pass(&state).await;
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;

@@ -724,6 +724,52 @@ async fn flow_control_marks_requests_and_its_mandatory_objects_come_back() {
 }
 
 #[tokio::test]
+async fn suggested_flow_objects_come_back_but_for_specs_that_somebody_took_over() {
+    let harness = Harness::start().await;
+    let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let level = |name: &str| format!("{flows}/prioritylevelconfigurations/{name}");
+    let shares = |count: i64| json!({"spec": {"limited": {"nominalConcurrencyShares": count}}});
+    let untouched = harness.get(&level("workload-high")).await.expect(200);
+    harness.ask("PATCH", &level("workload-low"), shares(7)).await.expect(200);
+    let mut own = shares(7);
+    own["metadata"] = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}});
+    harness.ask("PATCH", &level("system"), own).await.expect(200);
+    // Without the annotation, what was changed stays.
+    let mut own = shares(7);
+    own["metadata"] = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": null}});
+    harness.ask("PATCH", &level("node-high"), own).await.expect(200);
+    harness.ask("DELETE", &level("global-default"), Value::Null).await.expect(200);
+    let harness = harness.restarted().await;
+    for (name, count) in [("workload-low", 100), ("system", 7), ("node-high", 7), ("global-default", 20)] {
+        let level = harness.get(&level(name)).await.expect(200);
+        assert_eq!(level["spec"]["limited"]["nominalConcurrencyShares"], count, "{name}");
+    }
+    assert_eq!(harness.get(&level("workload-high")).await.expect(200), untouched);
+}
+
+#[tokio::test]
+async fn flow_control_can_be_looked_at() {
+    let harness = Harness::start().await;
+    let path = "/debug/api_priority_and_fairness";
+    let levels = harness.get(&format!("{path}/dump_priority_levels")).await;
+    assert_eq!(
+        (levels.code, levels.headers["content-type"].as_bytes()),
+        (200, &b"text/plain; charset=utf-8"[..])
+    );
+    let lines: Vec<&str> = levels.text.lines().collect();
+    assert!(lines[0].starts_with("PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests,"));
+    assert!(lines[1].starts_with("catch-all,         0,            true,   false,       0,"), "{}", lines[1]);
+    assert_eq!(lines.len(), 9);
+    // This request is one of the exempt level.
+    assert!(
+        lines[2].starts_with("exempt,            0,            false,  false,       0,               1,")
+    );
+    let queues = harness.get(&format!("{path}/dump_queues")).await.text;
+    assert!(queues.starts_with("PriorityLevelName, Index,  PendingRequests, ExecutingRequests, SeatsInUse,"));
+    assert_eq!(harness.get(&format!("{path}/nothing")).await.code, 404);
+}
+
+#[tokio::test]
 async fn a_server_without_free_seats_says_so_and_requests_may_not_ask_nonsense() {
     let harness = protected(|protection, _| {
         protection.max_in_flight = 0;

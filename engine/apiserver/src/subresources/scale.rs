@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use crate::{
     decode,
     http::{body, resource},
-    negotiate::{Encoding, Offer, negotiate},
+    negotiate::{Accepted, Encoding, Offer, negotiate},
     object,
     options::{Query, WriteOptions},
+    present::{Form, partial_metadata},
     request_info::RequestInfo,
     status::{Cause, GroupResource, Status},
+    tables,
     types::{Request, Response, State, UserInfo},
     verbs::{
         self, Outcome, Target,
@@ -35,17 +37,25 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
-    let encoding = negotiate(request.headers(), &query, Offer::PLAIN)?.encoding;
+    // Who shows Scales in a table shows those of custom resources by their name and age.
+    let offer = Offer { transforms: info.verb == "get" && target.served.custom.is_none(), ..Offer::PLAIN };
+    let Accepted { encoding, form } = negotiate(request.headers(), &query, offer)?;
     match info.verb.as_str() {
-        "get" => get(state, target, encoding).await,
+        "get" => get(state, target, encoding, form).await,
         "update" => update(state, user, target, &query, encoding, request).await,
         _ => patched(state, user, target, &query, encoding, request).await,
     }
 }
 
-async fn get(state: &State, target: &Target, encoding: Encoding) -> Result<Response, Status> {
+async fn get(state: &State, target: &Target, encoding: Encoding, form: Form) -> Result<Response, Status> {
     let workload = verbs::get(state, target, "").await?.into_value()?;
-    resource::encode(encoding, StatusCode::OK, &scale_of(target, &workload))
+    let scale = scale_of(target, &workload);
+    let shown = match form {
+        Form::Object => scale,
+        Form::Metadata => partial_metadata(&scale),
+        Form::Table(include) => tables::table_of(&tables::workloads::SCALES, &scale, include),
+    };
+    resource::encode(encoding, StatusCode::OK, &shown)
 }
 
 async fn update(

@@ -11,7 +11,7 @@ mod network;
 mod pods;
 mod policy;
 mod storage;
-mod workloads;
+pub mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -134,6 +134,17 @@ pub fn table(served: &Served, metadata: Value, objects: &[Value], include: Inclu
         None => printer(&served.api.gvk.group, &served.api.plural).columns.iter().map(column).collect(),
     };
     let rows: Vec<Value> = objects.iter().map(|object| row(served, object, include, now)).collect();
+    document(metadata, columns, rows)
+}
+
+/// The table of one object that is no resource of its own.
+pub fn table_of(printer: &Printer, object: &Value, include: IncludeObject) -> Value {
+    let columns = printer.columns.iter().map(column).collect();
+    let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+    document(metadata, columns, vec![row_of((printer.cells)(object, Timestamp::now()), object, include)])
+}
+
+fn document(metadata: Value, columns: Vec<Value>, rows: Vec<Value>) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -149,6 +160,10 @@ pub fn row(served: &Served, object: &Value, include: IncludeObject, now: Timesta
         Some(custom) => custom.columns.cells(object, now),
         None => (printer(&served.api.gvk.group, &served.api.plural).cells)(object, now),
     };
+    row_of(cells, object, include)
+}
+
+fn row_of(cells: Vec<Value>, object: &Value, include: IncludeObject) -> Value {
     let mut row = json!({"cells": cells});
     match include {
         // As Go writes an extension that holds nothing.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    AGE, Column, NAME, Printer, age,
+    AGE, Column, NAME, NAME_DESCRIPTION, Printer, age,
     cells::{
         self, NONE, capital_bool, containers, count, has_condition, integer, labels, number, selector, shown,
         shown_or, since_or, text,
@@ -21,6 +21,20 @@ const SELECTOR: Column =
 const DESIRED: Column = integer("Desired", "The number of desired pods.");
 const CURRENT: Column = integer("Current", "The most recently observed number of pods.");
 const READY: Column = integer("Ready", "The number of pods with a Ready condition.");
+
+/// Of the subresource `scale`.
+pub const SCALES: Printer = Printer {
+    columns: &[
+        text("Name", NAME_DESCRIPTION),
+        integer("Desired", "replicas is the desired number of instances for the scaled object."),
+        integer("Available", "replicas is the actual number of observed instances of the scaled object."),
+        AGE,
+    ],
+    cells: |object, now| {
+        let replicas = |part: &str| number(&object[part]["replicas"]).into();
+        vec![name(object), replicas("spec"), replicas("status"), age::of(object, now)]
+    },
+};
 
 pub const DEPLOYMENTS: Printer = Printer {
     columns: &[
