@@ -75,6 +75,7 @@ impl ApiServer {
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;
         aggregation::Controller::register(&state).await;
+        aggregation::Controller::recall(&state);
         let mut tasks = JoinSet::new();
         tasks.spawn(aggregation::Controller::default().run(Arc::downgrade(&state)));
         tasks.spawn(definitions.run(Arc::downgrade(&state)));

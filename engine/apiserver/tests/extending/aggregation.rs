@@ -120,6 +120,8 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
     assert_eq!(own["versions"][0]["freshness"], "Current");
     assert_eq!(own["versions"][0]["resources"][0]["subresources"][0]["subresource"], "status");
 
+    let harness = harness.restarted().await;
+    assert_eq!(harness.get(list).await.expect(200)["kind"], "FlunderList");
     harness.ask("DELETE", &format!("{SERVICES}/v1alpha1.wardle.example.com"), Value::Null).await.expect(200);
     let mut gone = harness.get("/apis/wardle.example.com").await.code;
     while gone != 404 {
