@@ -684,6 +684,50 @@ async fn changes_and_reads_of_secrets_are_audited() {
 }
 
 #[tokio::test]
+async fn a_request_whose_client_leaves_is_audited_and_counted() {
+    let path = std::sync::OnceLock::new();
+    let harness = protected(|protection, dir| {
+        // Who is not exempt waits.
+        protection.max_in_flight = 0;
+        protection.max_mutating_in_flight = 0;
+        let log = path.get_or_init(|| dir.join("audit.log")).clone();
+        let log = coracle_apiserver::audit::LogConfig {
+            path: log,
+            max_size_mib: 1,
+            max_backups: 1,
+            max_age_days: 1,
+        };
+        protection.audit.log = Some(log);
+    })
+    .await;
+    let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };
+    let body = Full::new(Bytes::from_static(br#"{"metadata":{"name":"a"}}"#));
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps")
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("request");
+    let mut sending = Box::pin(harness.send(Some(jane), request));
+    let queued = "apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"global-default\",priority_level=\"global-default\"} 1\n";
+    while {
+        assert!(futures::poll!(&mut sending).is_pending());
+        !harness.get("/metrics").await.text.contains(queued)
+    } {}
+    drop(sending);
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let event: Value = serde_json::from_str(text.trim()).expect("one event");
+    assert_eq!(
+        [&event["stage"], &event["verb"], &event["user"]["username"], &event["responseStatus"]["code"]],
+        [&json!("ResponseComplete"), &json!("create"), &json!("jane"), &json!(504)]
+    );
+    let page = harness.get("/metrics").await.text;
+    let counted = page.lines().find(|line| {
+        line.starts_with("apiserver_request_total{code=\"504\"") && line.contains("resource=\"configmaps\"")
+    });
+    assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{counted:?}");
+}
+
+#[tokio::test]
 async fn flow_control_marks_requests_and_its_mandatory_objects_come_back() {
     let harness = Harness::start().await;
     let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";

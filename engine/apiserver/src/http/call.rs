@@ -214,10 +214,20 @@ impl Call {
 }
 
 impl Drop for Call {
-    /// The client went away before there was an answer.
+    /// The client went away before there was an answer. What it asked for may have been done all the same.
     fn drop(&mut self) {
-        if !self.ended && self.long.is_none() {
+        if self.ended {
+            return;
+        }
+        let status =
+            Status::timeout("request did not complete within requested timeout - context canceled", 0);
+        if self.long.is_none() {
             in_flight(&self.state, self.mutating).fetch_sub(1, Relaxed);
+            let took = self.started.elapsed();
+            self.series.answered(status.code, self.dry_run, took, self.notes.waited(), None);
+        }
+        if let Some(mut record) = self.record.take() {
+            record.log(&self.state.audit, Stage::ResponseComplete, status.code, Some(&status), None);
         }
     }
 }
