@@ -30,7 +30,7 @@ impl Query {
         self.0.iter().filter(move |(own, _)| own == key).map(|(_, value)| value.as_str())
     }
 
-    /// As the stock server reads booleans: absent, empty, `0` and `false` are false, all else is true.
+    /// As the stock server reads booleans: absent, `0` and `false` are false, all else is true.
     pub fn flag(&self, key: &str) -> bool {
         self.get(key).is_some_and(is_true)
     }
@@ -46,7 +46,7 @@ impl Query {
     }
 }
 
-fn is_true(text: &str) -> bool {
+pub fn is_true(text: &str) -> bool {
     !matches!(text.to_ascii_lowercase().as_str(), "false" | "0")
 }
 

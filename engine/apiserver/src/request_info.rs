@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::options::is_true;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestInfo {
     /// `get`, `list`, `watch`, `create` …; the lower-case method for non-resource paths.
@@ -135,8 +137,7 @@ impl RequestInfo {
 }
 
 fn verb_of(method: &Method, name: &str, query: &[(String, String)]) -> String {
-    let watch =
-        matches!(query_value(query, "watch").as_deref(), Some("true" | "1" | "True" | "t" | "T" | "TRUE"));
+    let watch = query_value(query, "watch").is_some_and(|text| is_true(&text));
     match *method {
         Method::POST => "create",
         Method::GET | Method::HEAD if !name.is_empty() => "get",
@@ -171,6 +172,9 @@ mod tests {
             ("GET", "/api/v1/namespaces/a", "get | namespaces | a | a | "),
             ("PUT", "/api/v1/namespaces/a/finalize", "update | namespaces | a | a | finalize"),
             ("GET", "/api/v1/namespaces/a/pods?watch=1", "watch | pods | a |  | "),
+            ("GET", "/api/v1/namespaces/a/pods?watch=yes", "watch | pods | a |  | "),
+            ("GET", "/api/v1/namespaces/a/pods?watch", "watch | pods | a |  | "),
+            ("GET", "/api/v1/namespaces/a/pods?watch=False", "list | pods | a |  | "),
             ("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dx", "list | pods |  | x | "),
             ("POST", "/apis/apps/v1/namespaces/a/deployments", "create | deployments | a |  | "),
             (

@@ -70,10 +70,12 @@ impl ApiServer {
         config.bind = address;
         let state = Arc::new(state(config, store)?);
         bootstrap(&state).await?;
+        flow::maintain(&state).await;
         flow::pass(&state).await;
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;
         aggregation::Controller::register(&state).await;
+        aggregation::Controller::recall(&state);
         let mut tasks = JoinSet::new();
         tasks.spawn(aggregation::Controller::default().run(Arc::downgrade(&state)));
         tasks.spawn(definitions.run(Arc::downgrade(&state)));

@@ -684,6 +684,50 @@ async fn changes_and_reads_of_secrets_are_audited() {
 }
 
 #[tokio::test]
+async fn a_request_whose_client_leaves_is_audited_and_counted() {
+    let path = std::sync::OnceLock::new();
+    let harness = protected(|protection, dir| {
+        // Who is not exempt waits.
+        protection.max_in_flight = 0;
+        protection.max_mutating_in_flight = 0;
+        let log = path.get_or_init(|| dir.join("audit.log")).clone();
+        let log = coracle_apiserver::audit::LogConfig {
+            path: log,
+            max_size_mib: 1,
+            max_backups: 1,
+            max_age_days: 1,
+        };
+        protection.audit.log = Some(log);
+    })
+    .await;
+    let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };
+    let body = Full::new(Bytes::from_static(br#"{"metadata":{"name":"a"}}"#));
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps")
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("request");
+    let mut sending = Box::pin(harness.send(Some(jane), request));
+    let queued = "apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"global-default\",priority_level=\"global-default\"} 1\n";
+    while {
+        assert!(futures::poll!(&mut sending).is_pending());
+        !harness.get("/metrics").await.text.contains(queued)
+    } {}
+    drop(sending);
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let event: Value = serde_json::from_str(text.trim()).expect("one event");
+    assert_eq!(
+        [&event["stage"], &event["verb"], &event["user"]["username"], &event["responseStatus"]["code"]],
+        [&json!("ResponseComplete"), &json!("create"), &json!("jane"), &json!(504)]
+    );
+    let page = harness.get("/metrics").await.text;
+    let counted = page.lines().find(|line| {
+        line.starts_with("apiserver_request_total{code=\"504\"") && line.contains("resource=\"configmaps\"")
+    });
+    assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{counted:?}");
+}
+
+#[tokio::test]
 async fn flow_control_marks_requests_and_its_mandatory_objects_come_back() {
     let harness = Harness::start().await;
     let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
@@ -721,6 +765,52 @@ async fn flow_control_marks_requests_and_its_mandatory_objects_come_back() {
     harness.ask("DELETE", &format!("{levels}/catch-all"), Value::Null).await.expect(200);
     assert_eq!(watch.brief().await, "DELETED catch-all");
     assert_eq!(watch.brief().await, "ADDED catch-all");
+}
+
+#[tokio::test]
+async fn suggested_flow_objects_come_back_but_for_specs_that_somebody_took_over() {
+    let harness = Harness::start().await;
+    let flows = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let level = |name: &str| format!("{flows}/prioritylevelconfigurations/{name}");
+    let shares = |count: i64| json!({"spec": {"limited": {"nominalConcurrencyShares": count}}});
+    let untouched = harness.get(&level("workload-high")).await.expect(200);
+    harness.ask("PATCH", &level("workload-low"), shares(7)).await.expect(200);
+    let mut own = shares(7);
+    own["metadata"] = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}});
+    harness.ask("PATCH", &level("system"), own).await.expect(200);
+    // Without the annotation, what was changed stays.
+    let mut own = shares(7);
+    own["metadata"] = json!({"annotations": {"apf.kubernetes.io/autoupdate-spec": null}});
+    harness.ask("PATCH", &level("node-high"), own).await.expect(200);
+    harness.ask("DELETE", &level("global-default"), Value::Null).await.expect(200);
+    let harness = harness.restarted().await;
+    for (name, count) in [("workload-low", 100), ("system", 7), ("node-high", 7), ("global-default", 20)] {
+        let level = harness.get(&level(name)).await.expect(200);
+        assert_eq!(level["spec"]["limited"]["nominalConcurrencyShares"], count, "{name}");
+    }
+    assert_eq!(harness.get(&level("workload-high")).await.expect(200), untouched);
+}
+
+#[tokio::test]
+async fn flow_control_can_be_looked_at() {
+    let harness = Harness::start().await;
+    let path = "/debug/api_priority_and_fairness";
+    let levels = harness.get(&format!("{path}/dump_priority_levels")).await;
+    assert_eq!(
+        (levels.code, levels.headers["content-type"].as_bytes()),
+        (200, &b"text/plain; charset=utf-8"[..])
+    );
+    let lines: Vec<&str> = levels.text.lines().collect();
+    assert!(lines[0].starts_with("PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests,"));
+    assert!(lines[1].starts_with("catch-all,         0,            true,   false,       0,"), "{}", lines[1]);
+    assert_eq!(lines.len(), 9);
+    // This request is one of the exempt level.
+    assert!(
+        lines[2].starts_with("exempt,            0,            false,  false,       0,               1,")
+    );
+    let queues = harness.get(&format!("{path}/dump_queues")).await.text;
+    assert!(queues.starts_with("PriorityLevelName, Index,  PendingRequests, ExecutingRequests, SeatsInUse,"));
+    assert_eq!(harness.get(&format!("{path}/nothing")).await.code, 404);
 }
 
 #[tokio::test]

@@ -513,6 +513,20 @@ async fn tables_and_metadata_only_forms_are_given_on_request() {
         assert_eq!(list["rows"][0]["object"]["kind"], kind);
         assert!(list["rows"][0].get("object").is_some(), "{include}");
     }
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    harness.post(sets, json!({"metadata": {"name": "s"}, "spec": spec})).await.expect(201);
+    let scale = harness.ask_with("GET", &format!("{sets}/s/scale"), &table, "").await.expect(200);
+    let columns: Vec<&Value> = scale["columnDefinitions"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|column| &column["name"])
+        .collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(scale["rows"][0]["cells"].as_array().expect("cells")[..3], [json!("s"), json!(3), json!(0)]);
     let yaml = harness.ask_with("GET", MAPS, &[("accept", "application/yaml")], "").await;
     assert!(yaml.code == 200 && !yaml.text.contains("kind: ConfigMap\n"), "{}", yaml.text);
 }

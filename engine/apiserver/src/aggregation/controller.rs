@@ -149,6 +149,11 @@ impl Controller {
         }
     }
 
+    /// What was available when this server ended is passed on at once, and asked soon whether it still is.
+    pub fn recall(state: &State) {
+        state.aggregator.publish(objects(state).iter().filter_map(Remote::of).map(Arc::new).collect());
+    }
+
     /// Makes the APIServices of local groups, and takes away those whose definition is gone.
     pub async fn register(state: &State) {
         let wanted = local::wanted(&state.resources);

@@ -61,7 +61,7 @@ pub fn entry(remote: &Remote) -> Value {
         }
         resources.push(entry);
     }
-    let freshness = if remote.available { "Current" } else { "Stale" };
+    let freshness = if remote.available && remote.resources.is_some() { "Current" } else { "Stale" };
     json!({"version": remote.version, "resources": resources, "freshness": freshness})
 }
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
+    crd::names,
     object::name,
     outbound::Trust,
     pki::{FRONT_PROXY_CLIENT, Pki},
@@ -108,7 +109,8 @@ impl Remote {
             trust,
             group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or_default(),
             version_priority: spec["versionPriority"].as_i64().unwrap_or_default(),
-            available: false,
+            available: names::condition(&object["status"], "Available")
+                .is_some_and(|condition| condition["status"] == "True"),
             resources: None,
             openapi: None,
         })

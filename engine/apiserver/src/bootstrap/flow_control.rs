@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
+const MAINTAINED: &str = "apf.kubernetes.io/autoupdate-spec";
 const EVERYBODY: [&str; 2] = ["group:system:unauthenticated", "group:system:authenticated"];
 
 pub fn objects() -> Vec<Value> {
@@ -15,16 +16,26 @@ pub fn objects() -> Vec<Value> {
 
 /// Those without which the server does not run; they are brought back at once.
 pub fn mandatory() -> impl Iterator<Item = Value> {
-    objects()
-        .into_iter()
-        .filter(|object| matches!(object["metadata"]["name"].as_str(), Some("exempt" | "catch-all")))
+    objects().into_iter().filter(is_mandatory)
+}
+
+pub fn is_mandatory(object: &Value) -> bool {
+    matches!(object["metadata"]["name"].as_str(), Some("exempt" | "catch-all"))
+}
+
+/// Whether the spec of a suggested object is this server's to set: where nobody said so, as long as nobody changed it.
+pub fn is_maintained(object: &Value) -> bool {
+    match object["metadata"]["annotations"][MAINTAINED].as_str() {
+        Some(word) => word == "true",
+        None => object["metadata"]["generation"] == 1,
+    }
 }
 
 fn object(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": API_VERSION,
         "kind": kind,
-        "metadata": {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}},
+        "metadata": {"name": name, "annotations": {MAINTAINED: "true"}},
         "spec": spec,
     })
 }

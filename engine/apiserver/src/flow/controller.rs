@@ -1,12 +1,18 @@
 //! Follows FlowSchemas and PriorityLevelConfigurations: takes changes over, says which FlowSchemas dangle, brings back
-//! what is mandatory.
+//! what is mandatory at once and what is suggested within a minute.
+//!
+//! Source: https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#maintenance-of-the-mandatory-and-suggested-configuration-objects
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, WatchError};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     bootstrap::flow_control,
@@ -22,6 +28,8 @@ use crate::{
 };
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// How often suggested objects are looked after, as on a stock server.
+const PERIOD: Duration = Duration::from_secs(60);
 const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
 
 fn resource(plural: &str) -> Resource {
@@ -41,8 +49,41 @@ pub async fn pass(state: &State) {
     settle(state, &levels).await;
 }
 
+/// Brings back suggested objects that were deleted, and the specs of those that follow this server.
+pub async fn maintain(state: &State) {
+    for wanted in flow_control::objects().into_iter().filter(|object| !flow_control::is_mandatory(object)) {
+        let Some(target) = target_of(state, &wanted) else { continue };
+        let name = target.name.clone();
+        if state.reader.get(&target.key()).is_none() {
+            restore(state, &target, wanted).await;
+            continue;
+        }
+        let change = |old: &Value| {
+            let mut next = old.clone();
+            if flow_control::is_maintained(old) {
+                next["spec"] = wanted["spec"].clone();
+            }
+            Ok(Changed::Patched(next.into()))
+        };
+        let options = WriteOptions::default();
+        report(&name, modify(state, &UserInfo::apiserver(), &target, &options, change).await.map(drop));
+    }
+}
+
+fn target_of(state: &State, object: &Value) -> Option<Target> {
+    let served = state.resources.find_kind(API_VERSION, object["kind"].as_str().unwrap_or_default())?;
+    Some(Target::new(served, "", object::name(object)))
+}
+
+async fn restore(state: &State, target: &Target, wanted: Value) {
+    let options = WriteOptions::default();
+    let created = verbs::create(state, &UserInfo::apiserver(), target, wanted, &options).await;
+    report(&target.name, created.map(drop));
+}
+
 /// Follows the store until the server stops.
 pub async fn run(state: Weak<State>) {
+    let mut next_look = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
     loop {
         let Some(strong) = state.upgrade() else { return };
         let watch = |plural: &str| strong.reader.list_watch(Scope::all(resource(plural))).1;
@@ -54,6 +95,11 @@ pub async fn run(state: Weak<State>) {
             drop(strong);
             let event = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = next_look.tick() => {
+                    let Some(strong) = state.upgrade() else { return };
+                    maintain(&strong).await;
+                    continue;
+                }
                 event = schemas.next() => event,
                 event = levels.next() => event,
             };
@@ -73,14 +119,9 @@ pub async fn run(state: Weak<State>) {
 /// Writes what is missing; what fails is tried again with the next change.
 async fn settle(state: &State, levels: &[Arc<PriorityLevelConfiguration>]) {
     for wanted in flow_control::mandatory() {
-        let name = object::name(&wanted).to_owned();
-        let kind = wanted["kind"].as_str().unwrap_or_default();
-        let Some(served) = state.resources.find_kind(API_VERSION, kind) else { continue };
-        let target = Target::new(served, "", &name);
+        let Some(target) = target_of(state, &wanted) else { continue };
         if state.reader.get(&target.key()).is_none() {
-            let created =
-                verbs::create(state, &UserInfo::apiserver(), &target, wanted, &WriteOptions::default()).await;
-            report(&name, created.map(drop));
+            restore(state, &target, wanted).await;
         }
     }
     let mut writes = Vec::new();

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    level::{Level, Limit},
+    level::{Level, Limit, QueueShown},
     metrics::Counters,
     schema::Schema,
 };
@@ -136,6 +136,7 @@ impl Shared {
             let at = match levels.iter().position(|level| level.name == *name) {
                 Some(at) => {
                     levels[at].limit = limit;
+                    levels[at].quiescing = false;
                     at
                 }
                 None => {
@@ -152,17 +153,41 @@ impl Shared {
     /// Levels that no configuration names any more lend nothing and take nothing new.
     pub fn keep(&self, names: &[Arc<str>]) {
         for level in self.levels.lock().iter_mut().filter(|level| !names.contains(&level.name)) {
+            level.quiescing = true;
             if let Limit::Limited { lendable, .. } = &mut level.limit {
                 *lendable = 0;
             }
         }
     }
 
-    /// Name, limit and seats in use of every level.
-    pub fn levels(&self) -> Vec<(Arc<str>, Limit, u32)> {
+    /// Every level that is configured or still has requests, by name.
+    pub fn levels(&self) -> Vec<Shown> {
         let levels = self.levels.lock();
-        levels.iter().map(|level| (level.name.clone(), level.limit, level.executing)).collect()
+        let there = levels.iter().filter(|it| !it.quiescing || it.executing > 0 || it.waiting > 0);
+        let mut shown: Vec<Shown> = there
+            .map(|level| Shown {
+                name: level.name.clone(),
+                limit: level.limit,
+                quiescing: level.quiescing,
+                executing: level.executing,
+                waiting: level.waiting,
+                queues: level.queues(),
+            })
+            .collect();
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        shown
     }
+}
+
+/// A level, for who looks at it.
+pub struct Shown {
+    pub name: Arc<str>,
+    pub limit: Limit,
+    pub quiescing: bool,
+    /// Seats in use.
+    pub executing: u32,
+    pub waiting: usize,
+    pub queues: Vec<QueueShown>,
 }
 
 /// Whether `width` more seats may be used in the level.

@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// What a request is thought to take before it is known, as on a stock server.
-const GUESS_SECONDS: f64 = 0.003;
+pub const GUESS_SECONDS: f64 = 0.003;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -33,6 +33,8 @@ pub struct Queuing {
 pub struct Level<T> {
     pub name: Arc<str>,
     pub limit: Limit,
+    /// No configuration names it any more; it ends with its last request.
+    pub quiescing: bool,
     /// Seats in use.
     pub executing: u32,
     pub waiting: usize,
@@ -45,18 +47,31 @@ struct Queue<T> {
     /// Seat-seconds that this queue has had.
     served: f64,
     executing: u32,
+    /// Requests that are worked on, whatever seats they have.
+    running: usize,
     waiting: VecDeque<(u32, T)>,
+}
+
+/// One queue, for who looks at it.
+#[derive(Debug, PartialEq)]
+pub struct QueueShown {
+    pub waiting: usize,
+    /// Seats that those who wait will need.
+    pub wanted: u32,
+    pub running: usize,
+    pub executing: u32,
+    pub served: f64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
-        Queue { served: 0.0, executing: 0, waiting: VecDeque::new() }
+        Queue { served: 0.0, executing: 0, running: 0, waiting: VecDeque::new() }
     }
 }
 
 impl<T> Level<T> {
     pub fn new(name: Arc<str>, limit: Limit) -> Level<T> {
-        Level { name, limit, executing: 0, waiting: 0, queues: Vec::new(), clock: 0.0 }
+        Level { name, limit, quiescing: false, executing: 0, waiting: 0, queues: Vec::new(), clock: 0.0 }
     }
 
     /// More seats than the level has make a request no wider than the level.
@@ -107,6 +122,7 @@ impl<T> Level<T> {
         self.clock = self.clock.max(queue.served);
         queue.served += GUESS_SECONDS * f64::from(width);
         queue.executing += width;
+        queue.running += 1;
         self.waiting -= 1;
         self.executing += width;
         Some(entry)
@@ -117,8 +133,21 @@ impl<T> Level<T> {
         self.executing = self.executing.saturating_sub(width);
         if let Some(queue) = queue.and_then(|at| self.queues.get_mut(at)) {
             queue.executing = queue.executing.saturating_sub(width);
+            queue.running = queue.running.saturating_sub(1);
             queue.served += (took.as_secs_f64() - GUESS_SECONDS) * f64::from(width);
         }
+    }
+
+    /// All its queues; none before the first request had to wait.
+    pub fn queues(&self) -> Vec<QueueShown> {
+        let shown = |queue: &Queue<T>| QueueShown {
+            waiting: queue.waiting.len(),
+            wanted: queue.waiting.iter().map(|(width, _)| width).sum(),
+            running: queue.running,
+            executing: queue.executing,
+            served: queue.served,
+        };
+        self.queues.iter().map(shown).collect()
     }
 
     /// Removes entries that nobody waits for any more.

@@ -8,10 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::{config::Compiled, dispatch::Shared, level::Limit};
+use super::{
+    config::Compiled,
+    dispatch::{Shared, Shown},
+    level::Limit,
+};
 use crate::metrics::{Histogram, Page};
 
-const REASONS: [&str; 3] = ["concurrency-limit", "queue-full", "time-out"];
+const REASONS: [&str; 4] = ["concurrency-limit", "queue-full", "time-out", "cancelled"];
 /// Seconds.
 const WAITS: [f64; 13] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
 
@@ -31,6 +35,12 @@ impl Counters {
         if let Some(at) = REASONS.iter().position(|known| *known == reason) {
             self.rejected[at].fetch_add(1, Relaxed);
         }
+    }
+
+    /// How often a request was turned away for one of these reasons.
+    pub fn rejections(&self, reasons: &[&str]) -> u64 {
+        let counted = REASONS.iter().zip(&self.rejected).filter(|(reason, _)| reasons.contains(reason));
+        counted.map(|(_, count)| count.load(Relaxed)).sum()
     }
 
     pub fn waited(&self, seated: bool, time: Duration) {
@@ -96,12 +106,12 @@ pub fn render(compiled: &Compiled, shared: &Arc<Shared>, page: &mut Page) {
         "[BETA] Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
     );
     let levels = shared.levels();
-    for (level, _, executing) in &levels {
+    for Shown { name: level, executing, .. } in &levels {
         page.sample(name, &format!("priority_level=\"{level}\""), executing);
     }
     let name = "apiserver_flowcontrol_nominal_limit_seats";
     page.family(name, "gauge", "[BETA] Nominal number of execution seats configured for each priority level");
-    for (level, limit, _) in &levels {
+    for Shown { name: level, limit, .. } in &levels {
         let nominal = match limit {
             Limit::Exempt => 0,
             Limit::Limited { nominal, .. } => *nominal,

@@ -9,6 +9,7 @@
 mod config;
 mod controller;
 mod dispatch;
+mod dump;
 mod held;
 mod level;
 mod metrics;
@@ -29,10 +30,11 @@ use tokio::time::Instant;
 use self::{
     config::Compiled,
     dispatch::{Arrival, Seat, Shared},
+    metrics::Counters,
     schema::Schema,
 };
 pub use self::{
-    controller::{pass, run},
+    controller::{maintain, pass, run},
     held::held,
 };
 use crate::{
@@ -116,16 +118,10 @@ impl FlowControl {
                 None
             }
             Arrival::Queued(place) => {
-                let began = Instant::now();
-                counters.waiting.fetch_add(1, Relaxed);
+                let mut waiting = Waiting::begin(counters);
                 let seat = tokio::time::timeout(patience, place.seat()).await.ok().flatten();
-                counters.waiting.fetch_sub(1, Relaxed);
-                counters.waited(seat.is_some(), began.elapsed());
-                crate::audit::waited(began.elapsed());
-                match &seat {
-                    Some(_) => _ = counters.dispatched.fetch_add(1, Relaxed),
-                    None => counters.rejected("time-out"),
-                }
+                waiting.rejected = seat.is_none().then_some("time-out");
+                crate::audit::waited(waiting.began.elapsed());
                 seat
             }
         }
@@ -133,6 +129,37 @@ impl FlowControl {
 
     pub fn render(&self, page: &mut Page) {
         metrics::render(&self.compiled.load(), &self.shared, page);
+    }
+
+    /// What `/debug/api_priority_and_fairness/` shows under this name.
+    pub fn dump(&self, what: &str) -> Option<String> {
+        dump::dump(what, &self.compiled.load(), &self.shared)
+    }
+}
+
+/// A request in a queue; counted to its end, also when its client leaves first.
+struct Waiting<'a> {
+    counters: &'a Counters,
+    began: Instant,
+    /// None: it was seated.
+    rejected: Option<&'static str>,
+}
+
+impl Waiting<'_> {
+    fn begin(counters: &Counters) -> Waiting<'_> {
+        counters.waiting.fetch_add(1, Relaxed);
+        Waiting { counters, began: Instant::now(), rejected: Some("cancelled") }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counters.waiting.fetch_sub(1, Relaxed);
+        self.counters.waited(self.rejected.is_none(), self.began.elapsed());
+        match self.rejected {
+            Some(reason) => self.counters.rejected(reason),
+            None => _ = self.counters.dispatched.fetch_add(1, Relaxed),
+        }
     }
 }
 

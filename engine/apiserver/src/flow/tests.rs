@@ -86,8 +86,8 @@ fn seats_are_shared_out_as_in_a_stock_cluster() {
         .shared
         .levels()
         .into_iter()
-        .filter_map(|(name, limit, _)| match limit {
-            level::Limit::Limited { nominal, .. } => Some((name.to_string(), nominal)),
+        .filter_map(|level| match level.limit {
+            level::Limit::Limited { nominal, .. } => Some((level.name.to_string(), nominal)),
             level::Limit::Exempt => None,
         })
         .collect();
@@ -122,8 +122,64 @@ async fn who_finds_no_seat_waits_for_one_and_leaves_without_a_trace() {
     held.pop();
     assert!(task.await.expect("task"));
     drop(held);
-    let in_use: u32 = control.shared.levels().iter().map(|(.., executing)| executing).sum();
+    let in_use: u32 = control.shared.levels().iter().map(|level| level.executing).sum();
     assert_eq!(in_use, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_the_queue_is_counted_as_cancelled() {
+    let control = Arc::new(control(1));
+    let jane = user("jane", &["system:authenticated"]);
+    let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
+    let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
+    let mut held = Vec::new();
+    while let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) {
+        held.push(seat);
+    }
+    let waiting = control.clone();
+    let task =
+        tokio::spawn(
+            async move { waiting.admit(&jane, &pods, Duration::from_secs(600), || 300).await.is_some() },
+        );
+    while schema.counters.waiting.load(Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let row = |what: &str| {
+        let text = control.dump(what).expect("a dump");
+        let row = text.lines().find(|line| line.starts_with("global-default,"));
+        row.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    };
+    let executing = held.len();
+    assert_eq!(
+        row("dump_priority_levels"),
+        format!("global-default, 1, false, false, 1, {executing}, 0, 0, 0, 0")
+    );
+    task.abort();
+    assert!(task.await.expect_err("aborted").is_cancelled());
+    assert_eq!(schema.counters.waiting.load(Relaxed), 0);
+    assert_eq!(
+        row("dump_priority_levels"),
+        format!("global-default, 0, false, false, 0, {executing}, 0, 0, 0, 1")
+    );
+}
+
+#[test]
+fn a_level_that_is_no_longer_configured_is_shown_until_its_last_request_ended() {
+    let control = control(245);
+    let jane = user("jane", &["system:authenticated"]);
+    let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
+    let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
+    let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) else { panic!("no seat") };
+    control.configure(&[], &[]);
+    let quiescing = || -> Vec<(String, bool)> {
+        control.shared.levels().iter().map(|level| (level.name.to_string(), level.quiescing)).collect()
+    };
+    let mandatory = [("catch-all".to_owned(), false), ("exempt".to_owned(), false)];
+    let mut expected = mandatory.to_vec();
+    expected.push(("global-default".to_owned(), true));
+    assert_eq!(quiescing(), expected);
+    drop(seat);
+    assert_eq!(quiescing(), mandatory);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct Call {
     notes: Notes,
     record: Option<Box<Record>>,
     mark: Option<Mark>,
+    /// Another server answers: what it says is passed on unseen.
+    foreign: bool,
     ended: bool,
 }
 
@@ -87,6 +89,7 @@ impl Call {
             notes,
             record: None,
             mark: None,
+            foreign: false,
             ended: false,
         }
     }
@@ -145,6 +148,10 @@ impl Call {
         self.mark = Some(mark);
     }
 
+    pub fn passed_on(&mut self) {
+        self.foreign = true;
+    }
+
     pub fn authorized(&mut self, decision: &Decision) {
         self.state.metrics.authorization.count(decision.allowed);
         if let Some(record) = &mut self.record {
@@ -177,8 +184,10 @@ impl Call {
         self.series.answered(code, self.dry_run, self.started.elapsed(), self.notes.waited(), bytes);
         if let Some(mut record) = self.record.take() {
             let stage = if panicked { Stage::Panic } else { Stage::ResponseComplete };
-            let body;
-            (response, body) = looked_at(response, &record).await;
+            let mut body = None;
+            if !self.foreign {
+                (response, body) = looked_at(response, &record).await;
+            }
             record.log(&self.state.audit, stage, code, failure.as_ref(), body);
         }
         response
@@ -205,10 +214,20 @@ impl Call {
 }
 
 impl Drop for Call {
-    /// The client went away before there was an answer.
+    /// The client went away before there was an answer. What it asked for may have been done all the same.
     fn drop(&mut self) {
-        if !self.ended && self.long.is_none() {
+        if self.ended {
+            return;
+        }
+        let status =
+            Status::timeout("request did not complete within requested timeout - context canceled", 0);
+        if self.long.is_none() {
             in_flight(&self.state, self.mutating).fetch_sub(1, Relaxed);
+            let took = self.started.elapsed();
+            self.series.answered(status.code, self.dry_run, took, self.notes.waited(), None);
+        }
+        if let Some(mut record) = self.record.take() {
+            record.log(&self.state.audit, Stage::ResponseComplete, status.code, Some(&status), None);
         }
     }
 }

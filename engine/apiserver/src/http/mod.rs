@@ -160,6 +160,7 @@ async fn dispatch(
     let request = Request::from_parts(parts, body);
     let seat_goes_on = info.verb != "watch";
     let response = if let Some(remote) = remote {
+        call.passed_on();
         aggregation::serve(&state, &user, &remote, request).await
     } else if info.is_resource {
         resource::serve(state, user, info, request).await?

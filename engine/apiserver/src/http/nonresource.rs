@@ -48,6 +48,9 @@ async fn answer(
         ["healthz" | "livez" | "readyz", ..] => health::serve(state, &segments, request.uri().query()),
         ["metrics"] => Ok(metrics(crate::metrics::render(state))),
         ["metrics", "slis"] => Ok(metrics(state.metrics.health.render())),
+        ["debug", "api_priority_and_fairness", what] => {
+            state.flow.dump(what).map(text).ok_or_else(Status::unknown_path)
+        }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
         }

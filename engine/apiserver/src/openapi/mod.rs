@@ -51,14 +51,13 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
     if !is_index && as_protobuf.is_none() && !takes_json(headers) {
         return Err(Status::not_acceptable(&["application/json"]));
     }
-    let hash = state.resources.openapi_hash();
+    let own = state.resources.openapi_hash();
     let asked = Query::parse(request.uri().query()).text("hash").to_owned();
-    if !asked.is_empty() && asked != *hash {
-        return moved(request.uri().path(), &hash);
+    if !asked.is_empty() && asked != *own {
+        return moved(request.uri().path(), &own);
     }
     let remotes = state.aggregator.remotes();
-    let hash = if segments == ["v2"] { remote::hash(&hash, &remotes) } else { hash };
-    let etag = format!("\"{hash}\"");
+    let etag = format!("\"{}\"", remote::hash(&own, segments, &remotes));
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == etag.as_str()) {
         let mut response = http::Response::new(body_from(""));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -66,7 +65,7 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
     }
     let document = match segments {
         ["v2"] => whole(state, &remotes),
-        ["v3"] => index(state, &hash),
+        ["v3"] => index(state, &own),
         ["v3", "api", version] => coracle_schema::openapi_v3("", version).ok_or_else(Status::unknown_path)?,
         ["v3", "apis", group, version] => coracle_schema::openapi_v3(group, version)
             .or_else(|| custom(state, group, version))
@@ -78,7 +77,7 @@ pub fn serve(state: &State, segments: &[&str], request: &Request) -> Result<Resp
         _ => ("application/json", serde_json::to_vec(&document).map_err(Status::internal)?),
     };
     let mut response = tagged(respond(headers, media_type, bytes)?, &etag);
-    if asked == *hash {
+    if asked == *own {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(A_YEAR));
     }
     Ok(response)

@@ -43,15 +43,19 @@ pub fn add(whole: &mut Value, remotes: &[Arc<Remote>]) {
     }
 }
 
-/// Names the state of the whole document.
-pub fn hash(own: &Arc<str>, remotes: &[Arc<Remote>]) -> Arc<str> {
-    let documents: Vec<_> = remotes.iter().filter_map(|remote| remote.openapi.as_ref()).collect();
-    if documents.is_empty() {
+/// Names the state of a document: of the whole one, and of the index that names those who answer.
+pub fn hash(own: &Arc<str>, document: &[&str], remotes: &[Arc<Remote>]) -> Arc<str> {
+    let added: Vec<&[u8]> = match document {
+        ["v2"] => remotes.iter().filter_map(|remote| remote.openapi.as_deref()).collect(),
+        ["v3"] => remotes.iter().filter(|it| it.available).map(|it| it.name.as_bytes()).collect(),
+        _ => Vec::new(),
+    };
+    if added.is_empty() {
         return own.clone();
     }
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(own.as_bytes());
-    documents.iter().for_each(|document| context.update(document));
+    added.iter().for_each(|part| context.update(part));
     let digest = context.finish();
     digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<String>().into()
 }

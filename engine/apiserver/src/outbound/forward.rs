@@ -11,7 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use super::{CallError, Outbound, Peer, html};
-use crate::types::{Body, Request, Response, body_from};
+use crate::{
+    http::call::PeerAddress,
+    types::{Body, Request, Response, body_from},
+};
 
 /// Where a request goes and what becomes of it on the way.
 pub struct Route {
@@ -50,6 +53,7 @@ const CORS: [&str; 4] = [
     "access-control-allow-origin",
 ];
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const REDIRECT_REFUSED: &str = "the backend attempted to redirect this request, which is not permitted";
 
@@ -63,6 +67,7 @@ pub async fn forward(
     let pending = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let client_host = host_of(&request);
     let (parts, body) = request.into_parts();
+    let client = parts.extensions.get::<PeerAddress>().map(|peer| peer.0.ip().to_string());
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let uri: Uri = format!("{}{}{query}", route.base, route.path)
         .parse()
@@ -70,6 +75,9 @@ pub async fn forward(
     let mut next = http::Request::new(body);
     *next.method_mut() = parts.method.clone();
     *next.headers_mut() = outgoing(parts.headers, upgrade, &route, client_host.as_ref());
+    if let Some(client) = client {
+        add_client(next.headers_mut(), &client);
+    }
     *next.uri_mut() = uri.clone();
     let mut response = outbound.send(&route.peer, next).await?;
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(pending)) = (response.status(), pending) {
@@ -146,6 +154,15 @@ fn outgoing(
         headers.append(name, value.clone());
     }
     headers
+}
+
+/// Adds where the request came from to what those before this server said of it.
+fn add_client(headers: &mut HeaderMap, client: &str) {
+    let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<&str> = before.chain([client]).collect();
+    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(FORWARDED_FOR, value);
+    }
 }
 
 /// Who asks, and as whom.
@@ -292,5 +309,9 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["accept", "host", "x-forwarded-uri"]);
         assert_eq!(out["x-forwarded-uri"], "/p/x");
+        let mut passed = HeaderMap::new();
+        add_client(&mut passed, "10.42.0.2");
+        add_client(&mut passed, "192.168.1.9");
+        assert_eq!(passed[FORWARDED_FOR], "10.42.0.2, 192.168.1.9");
     }
 }

@@ -1,5 +1,6 @@
 //! API groups behind a Service.
 
+use coracle_apiserver::audit::LogConfig;
 use serde_json::{Value, json};
 
 use super::backend::{Backend, Received, reply};
@@ -26,6 +27,10 @@ fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<byte
                 "/healthz": {},
             }, "definitions": {"Flunder": {"type": "object"}, "Other": {}}}),
         ),
+        "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders" => {
+            // Too long to be there all at once.
+            reply(201, &json!({"kind": "Flunder", "metadata": {"name": "made"}, "data": "x".repeat(4 << 20)}))
+        }
         "/apis/wardle.example.com/v1alpha1/away" => http::Response::builder()
             .status(302)
             .header("location", "https://example.com/")
@@ -62,13 +67,20 @@ fn api_service(backend: &Backend) -> Value {
 
 #[tokio::test]
 async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
-    let harness = Harness::start().await;
+    let harness = Harness::start_with(|config| {
+        let path = config.data_dir.join("audit.log");
+        let log = LogConfig { path, max_size_mib: 1, max_backups: 1, max_age_days: 1 };
+        config.protection.audit.log = Some(log);
+    })
+    .await;
     let config = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
     let config = harness.get(config).await.expect(200)["data"].clone();
     assert_eq!(config["requestheader-allowed-names"], "[\"front-proxy-client\"]");
     // Only lets in whom the authority of the ConfigMap vouches for.
     let ca = config["requestheader-client-ca-file"].as_str().expect("PEM");
     let backend = Backend::start(&["wardle.default.svc"], Some(ca), handle).await;
+    let index = async || harness.get("/openapi/v3").await.headers["etag"].clone();
+    let without = index().await;
     harness.post(SERVICES, api_service(&backend)).await.expect(201);
     let missing = until(&harness, "False", "ServiceNotFound").await;
     assert_eq!(missing["message"], "service/wardle in \"default\" is not present");
@@ -77,7 +89,14 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
     assert_eq!((refused.code, refused.text.as_str()), (503, "service unavailable\n"));
     backend.service(&harness, "wardle").await;
     until(&harness, "True", "Passed").await;
+    // Clients ask for the index with what they have of it.
+    assert_ne!(index().await, without);
+    assert_eq!(harness.get("/openapi/v3/api/v1").await.headers["etag"], without);
 
+    // The audit log does not wait for what another server says of what it made.
+    let flunders = "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders";
+    let made = harness.post(flunders, json!({"kind": "Flunder"})).await.expect(201);
+    assert_eq!(made["metadata"]["name"], "made");
     assert_eq!(harness.get(list).await.expect(200)["kind"], "FlunderList");
     // What the server says of itself may be asked for again at any time.
     let asked = backend.received().into_iter().rev().find(|asked| asked.path == list).expect("a request");
@@ -101,6 +120,8 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
     assert_eq!(own["versions"][0]["freshness"], "Current");
     assert_eq!(own["versions"][0]["resources"][0]["subresources"][0]["subresource"], "status");
 
+    let harness = harness.restarted().await;
+    assert_eq!(harness.get(list).await.expect(200)["kind"], "FlunderList");
     harness.ask("DELETE", &format!("{SERVICES}/v1alpha1.wardle.example.com"), Value::Null).await.expect(200);
     let mut gone = harness.get("/apis/wardle.example.com").await.code;
     while gone != 404 {

@@ -83,6 +83,13 @@ impl Harness {
         Harness { server: Arc::new(server), store, _dir: dir }
     }
 
+    /// Another server on the same store.
+    pub async fn restarted(self) -> Harness {
+        drop(self.server);
+        let server = ApiServer::build(config(self._dir.path()), &self.store).await.expect("server builds");
+        Harness { server: Arc::new(server), store: self.store, _dir: self._dir }
+    }
+
     pub fn client(&self) -> kube::Client {
         self.server.client(admin())
     }
