@@ -195,8 +195,14 @@ async fn status_and_spec_are_written_apart() {
     let deployment = json!({"metadata": {"name": "a"}, "spec": {"selector": {"matchLabels": labels}, "template": template}, "status": {"replicas": 7}});
     let created = harness.post(path, deployment).await.expect(201);
     assert_eq!((&created["spec"]["replicas"], created["status"].get("replicas")), (&json!(1), None));
-    let patch = json!({"spec": {"replicas": 5}, "status": {"replicas": 5}});
+    let patch = json!({"metadata": {"labels": {"x": "y"}, "annotations": {"x": "y"}}, "spec": {"replicas": 5},
+        "status": {"replicas": 5}});
     let status = harness.ask("PATCH", &format!("{path}/a/status"), patch.clone()).await.expect(200);
+    let metadata = &status["metadata"];
+    assert_eq!((metadata.get("labels"), &metadata["annotations"]), (None, &json!({"x": "y"})));
+    let levels = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/catch-all/status";
+    let level = harness.ask("PATCH", levels, patch.clone()).await.expect(200);
+    assert_eq!(level["metadata"]["labels"], Value::Null);
     assert_eq!(
         (&status["spec"]["replicas"], &status["status"]["replicas"], &status["metadata"]["generation"]),
         (&json!(1), &json!(5), &json!(1))

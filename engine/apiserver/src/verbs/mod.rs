@@ -10,6 +10,7 @@ pub mod delete;
 mod durability;
 pub mod get;
 mod go_text;
+mod kept;
 pub mod list;
 pub mod patch;
 pub mod pinned;

@@ -10,7 +10,7 @@ use coracle_store::{Change, CommitError, Expect, Object, Write};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
-use super::{Answer, Outcome, Target, WriteOptions, commit_failed, durability};
+use super::{Answer, Outcome, Target, WriteOptions, commit_failed, durability, kept::keep};
 use crate::{
     admission::{self, Asked, Operation},
     conversion, decode,
@@ -284,60 +284,6 @@ fn same(old: &Value, new: &Value) -> bool {
         count(old) == count(new) && fields.all(|(own, value)| new.get(own) == Some(value))
     };
     but("metadata", old, new) && but("resourceVersion", &old["metadata"], &new["metadata"])
-}
-
-/// Parts of metadata that only the server changes.
-const KEPT_METADATA: [&str; 6] =
-    ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"];
-
-/// Keeps what this request may not change: system metadata always; the status, or everything but the status.
-fn keep(target: &Target, value: &mut Value, old: &Value) {
-    let metadata = object::metadata_mut(value);
-    for field in KEPT_METADATA {
-        match &old["metadata"][field] {
-            Value::Null => metadata.shift_remove(field),
-            kept => metadata.insert(field.into(), kept.clone()),
-        };
-    }
-    for field in ["name", "generateName", "namespace"] {
-        if let (None, Some(kept)) = (metadata.get(field), old["metadata"].get(field)) {
-            metadata.insert(field.into(), kept.clone());
-        }
-    }
-    match target.subresource.as_str() {
-        "status" | "approval" => return keep_all_but_status(value, old),
-        // Sets spec and status in one commit; the server itself made the change.
-        "binding" => return,
-        _ => {}
-    }
-    if target.served.status_is_apart() {
-        match old.get("status") {
-            Some(status) => value["status"] = status.clone(),
-            None => drop(object::remove(value, "status")),
-        }
-    }
-}
-
-fn keep_all_but_status(value: &mut Value, old: &Value) {
-    let status = object::remove(value, "status");
-    let metadata = object::remove(value, "metadata");
-    let mut merged = old.clone();
-    if let Some(mut metadata) = metadata {
-        for field in ["ownerReferences", "finalizers"] {
-            if let Some(fields) = metadata.as_object_mut() {
-                match old["metadata"].get(field) {
-                    Some(kept) => fields.insert(field.into(), kept.clone()),
-                    None => fields.shift_remove(field),
-                };
-            }
-        }
-        merged["metadata"] = metadata;
-    }
-    match status {
-        Some(status) => merged["status"] = status,
-        None => drop(object::remove(&mut merged, "status")),
-    }
-    *value = merged;
 }
 
 /// Generation counts changes of everything but metadata and status.
