@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     num::{NonZeroU16, NonZeroU32, NonZeroU64},
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
