@@ -1,8 +1,8 @@
 //! Server-side apply without a server: live object, managers, configuration, and what comes of them.
 
 use coracle_schema::{
-    ApplyError, Author, Converted, GroupVersionKind, Managers, Operation, Registry, Schema, Versions, Write,
-    conflict_message, parse_yaml,
+    ApplyError, Author, Converted, CustomSchema, GroupVersionKind, Managers, Operation, Registry, Schema,
+    Versions, Write, conflict_message, parse_yaml,
 };
 use serde_json::{Value, json};
 use std::{
@@ -376,4 +376,61 @@ status:
         drop(after.to_value());
     }
     println!("a status update: {:?}", start.elapsed() / rounds);
+}
+
+/// By a schema whose `spec` has these properties.
+fn custom(properties: Value) -> Schema {
+    let spec = json!({"type": "object", "properties": properties});
+    let root = json!({"type": "object", "properties": {"spec": spec}});
+    Schema::custom(std::sync::Arc::new(CustomSchema::new(root))).expect("a schema")
+}
+
+#[test]
+fn what_became_atomic_is_owned_whole_and_what_was_atomic_has_no_owned_parts() {
+    let text = json!({"type": "string"});
+    let item = json!({"type": "object", "properties": {"name": text, "value": text}});
+    let of = |map: &str, list: &str| {
+        custom(json!({
+            "map": {"type": "object", "additionalProperties": text, "x-kubernetes-map-type": map},
+            "list": {
+                "type": "array", "items": item,
+                "x-kubernetes-list-type": list, "x-kubernetes-list-map-keys": ["name"],
+            },
+            "other": {"type": "object", "properties": {"a": text}},
+        }))
+    };
+    let config = "{metadata: {name: a}, spec: {map: {k: v}, list: [{name: x, value: y}], other: {a: b}}}";
+    let later = "{metadata: {name: a, labels: {l: m}}, spec: {map: {k: v}, list: [{name: x, value: y}], other: {a: b}}}";
+    let granular = json!({"f:spec": {
+        "f:map": {"f:k": {}},
+        "f:list": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:value": {}}},
+        "f:other": {"f:a": {}},
+    }});
+    let atomic = json!({"f:spec": {"f:map": {}, "f:list": {}, "f:other": {"f:a": {}}}});
+    let label = json!({"f:metadata": {"f:labels": {".": {}, "f:l": {}}}});
+
+    let mut story = Story::new("", "example.com/v1", "ConfigMap");
+    story.schema = of("granular", "map");
+    story = story.apply("one", config);
+    story.managed(&[("one", granular.clone())]);
+    story.schema = of("atomic", "atomic");
+    story = story.update("two", later);
+    story.managed(&[("one", atomic.clone()), ("two", label.clone())]);
+    assert_eq!(
+        story.conflicts("three", "{metadata: {name: a}, spec: {map: {z: v}}}"),
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.map"
+    );
+    // One value, so what its owner leaves out goes.
+    story = story.apply("one", "{metadata: {name: a}, spec: {map: {k: w}, other: {a: b}}}");
+    story.is("{metadata: {name: a, labels: {l: m}}, spec: {map: {k: w}, other: {a: b}}}");
+
+    let mut story = Story::new("", "example.com/v1", "ConfigMap");
+    story.schema = of("atomic", "atomic");
+    story = story.apply("one", config);
+    story.schema = of("granular", "map");
+    story = story.update("two", later);
+    story.managed(&[("one", atomic), ("two", label)]);
+    story = story.apply("three", "{metadata: {name: a}, spec: {map: {k: w}}}");
+    story = story.apply("one", config.replace("k: v", "k: w").as_str());
+    assert_eq!(story.managers.0[0].fields.to_value(), granular, "its next configuration tells");
 }

@@ -11,6 +11,7 @@ mod managers;
 mod merge;
 mod operation;
 mod place;
+mod reconcile;
 mod remove;
 mod set;
 mod typed;

@@ -124,7 +124,8 @@ impl Schema {
     ) -> Result<Managers, String> {
         let blank = || Cow::Owned(blank(self.shape()));
         let old = old.map_or_else(blank, Cow::Borrowed);
-        let changes = write.changes(self, &old, new, &mut managers).await?;
+        write.reconcile(self, &mut managers);
+        let changes = write.changes(self, &old, new, &managers).await?;
         let mut changed = changes[0].1.changed.clone();
         strip(&mut changed);
         for manager in &mut managers.0 {
@@ -153,7 +154,7 @@ impl Schema {
         let author = write.author;
         extract::check(place, config, "").map_err(ApplyError::Invalid)?;
         let mut after = self.with_first(live, managers, write).await.map_err(ApplyError::Conversion)?;
-        write.drop_missing(&mut after);
+        write.reconcile(self, &mut after);
         let whole = extract::fields(place, config);
         let mut set = whole.clone();
         strip(&mut set);
@@ -167,7 +168,7 @@ impl Schema {
         }
         let object = prune(write, self, merge(place, live, config), &last, managed);
         let object = object.await.map_err(ApplyError::Conversion)?;
-        let changes = write.changes(self, live, &object, &mut after).await.map_err(ApplyError::Conversion)?;
+        let changes = write.changes(self, live, &object, &after).await.map_err(ApplyError::Conversion)?;
         let conflicts: Vec<Conflict> = after
             .0
             .iter()
