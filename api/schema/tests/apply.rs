@@ -68,7 +68,7 @@ impl Story {
 
     fn try_apply(&mut self, manager: &str, config: &str, force: bool) -> Result<(), ApplyError> {
         let mut config = yaml(config);
-        self.schema.prune(&mut config).expect("fits");
+        self.schema.prune_config(&mut config).expect("fits");
         let author = applier(manager, self.api_version);
         let (live, managers) =
             done(self.schema.apply(&self.live, &config, self.managers.clone(), write(author), force))?;
@@ -433,4 +433,35 @@ fn what_became_atomic_is_owned_whole_and_what_was_atomic_has_no_owned_parts() {
     story = story.apply("three", "{metadata: {name: a}, spec: {map: {k: w}}}");
     story = story.apply("one", config.replace("k: v", "k: w").as_str());
     assert_eq!(story.managers.0[0].fields.to_value(), granular, "its next configuration tells");
+}
+
+#[test]
+fn zeros_that_are_named_are_owned_and_take_the_place_of_what_is_there() {
+    let text = |paused: &str, stdin: &str| {
+        format!(
+            "{{metadata: {{name: w}}, spec: {{replicas: 0, paused: {paused}, template: {{spec: {{containers: [
+            {{name: b}}, {{name: c, stdin: {stdin}, command: []}}]}}}}}}}}"
+        )
+    };
+    let container = r#"k:{"name":"c"}"#;
+    let mut story = Story::new("apps", "apps/v1", "Deployment").update("you", &text("true", "true"));
+    assert_eq!(
+        story.conflicts("me", &text("false", "false")),
+        "Apply failed with 2 conflicts: conflicts with \"you\" using apps/v1:\n- .spec.paused\n- .spec.template.spec.containers[name=\"c\"].stdin"
+    );
+    story.try_apply("me", &text("false", "false"), true).expect("forced");
+    story.is(
+        "{metadata: {name: w}, spec: {replicas: 0, template: {spec: {containers: [{name: b}, {name: c}]}}}}",
+    );
+    let own =
+        story.managers.0.iter().find(|manager| manager.name == "me").expect("an entry").fields.to_value();
+    assert_eq!(own["f:spec"]["f:paused"], json!({}));
+    let inside = &own["f:spec"]["f:template"]["f:spec"]["f:containers"][container];
+    assert_eq!((&inside["f:stdin"], &inside["f:command"]), (&json!({}), &json!({})));
+    // Where nothing is, nobody is in the way, and nothing happens a second time.
+    let before = story.managers.clone();
+    story.try_apply("me", &text("false", "false"), false).expect("again");
+    assert_eq!(format!("{:?}", story.managers), format!("{before:?}"));
+    story.try_apply("third", &text("false", "false"), false).expect("shared");
+    assert!(story.conflicts("third", &text("true", "false")).contains("conflict with \"me\""));
 }

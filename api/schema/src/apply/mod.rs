@@ -16,6 +16,7 @@ mod remove;
 mod set;
 mod typed;
 mod versions;
+mod zeros;
 
 pub use managers::{Author, Manager, Managers, Operation};
 pub use operation::{ApplyError, Conflict, conflict_message};
