@@ -1,8 +1,8 @@
 //! Server-side apply without a server: live object, managers, configuration, and what comes of them.
 
 use coracle_schema::{
-    ApplyError, Author, Converted, GroupVersionKind, Managers, Operation, Registry, Schema, Versions, Write,
-    conflict_message, parse_yaml,
+    ApplyError, Author, Converted, CustomSchema, GroupVersionKind, Managers, Operation, Registry, Schema,
+    Versions, Write, conflict_message, parse_yaml,
 };
 use serde_json::{Value, json};
 use std::{
@@ -68,7 +68,7 @@ impl Story {
 
     fn try_apply(&mut self, manager: &str, config: &str, force: bool) -> Result<(), ApplyError> {
         let mut config = yaml(config);
-        self.schema.prune(&mut config).expect("fits");
+        self.schema.prune_config(&mut config).expect("fits");
         let author = applier(manager, self.api_version);
         let (live, managers) =
             done(self.schema.apply(&self.live, &config, self.managers.clone(), write(author), force))?;
@@ -376,4 +376,92 @@ status:
         drop(after.to_value());
     }
     println!("a status update: {:?}", start.elapsed() / rounds);
+}
+
+/// By a schema whose `spec` has these properties.
+fn custom(properties: Value) -> Schema {
+    let spec = json!({"type": "object", "properties": properties});
+    let root = json!({"type": "object", "properties": {"spec": spec}});
+    Schema::custom(std::sync::Arc::new(CustomSchema::new(root))).expect("a schema")
+}
+
+#[test]
+fn what_became_atomic_is_owned_whole_and_what_was_atomic_has_no_owned_parts() {
+    let text = json!({"type": "string"});
+    let item = json!({"type": "object", "properties": {"name": text, "value": text}});
+    let of = |map: &str, list: &str| {
+        custom(json!({
+            "map": {"type": "object", "additionalProperties": text, "x-kubernetes-map-type": map},
+            "list": {
+                "type": "array", "items": item,
+                "x-kubernetes-list-type": list, "x-kubernetes-list-map-keys": ["name"],
+            },
+            "other": {"type": "object", "properties": {"a": text}},
+        }))
+    };
+    let config = "{metadata: {name: a}, spec: {map: {k: v}, list: [{name: x, value: y}], other: {a: b}}}";
+    let later = "{metadata: {name: a, labels: {l: m}}, spec: {map: {k: v}, list: [{name: x, value: y}], other: {a: b}}}";
+    let granular = json!({"f:spec": {
+        "f:map": {"f:k": {}},
+        "f:list": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:value": {}}},
+        "f:other": {"f:a": {}},
+    }});
+    let atomic = json!({"f:spec": {"f:map": {}, "f:list": {}, "f:other": {"f:a": {}}}});
+    let label = json!({"f:metadata": {"f:labels": {".": {}, "f:l": {}}}});
+
+    let mut story = Story::new("", "example.com/v1", "ConfigMap");
+    story.schema = of("granular", "map");
+    story = story.apply("one", config);
+    story.managed(&[("one", granular.clone())]);
+    story.schema = of("atomic", "atomic");
+    story = story.update("two", later);
+    story.managed(&[("one", atomic.clone()), ("two", label.clone())]);
+    assert_eq!(
+        story.conflicts("three", "{metadata: {name: a}, spec: {map: {z: v}}}"),
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.map"
+    );
+    // One value, so what its owner leaves out goes.
+    story = story.apply("one", "{metadata: {name: a}, spec: {map: {k: w}, other: {a: b}}}");
+    story.is("{metadata: {name: a, labels: {l: m}}, spec: {map: {k: w}, other: {a: b}}}");
+
+    let mut story = Story::new("", "example.com/v1", "ConfigMap");
+    story.schema = of("atomic", "atomic");
+    story = story.apply("one", config);
+    story.schema = of("granular", "map");
+    story = story.update("two", later);
+    story.managed(&[("one", atomic), ("two", label)]);
+    story = story.apply("three", "{metadata: {name: a}, spec: {map: {k: w}}}");
+    story = story.apply("one", config.replace("k: v", "k: w").as_str());
+    assert_eq!(story.managers.0[0].fields.to_value(), granular, "its next configuration tells");
+}
+
+#[test]
+fn zeros_that_are_named_are_owned_and_take_the_place_of_what_is_there() {
+    let text = |paused: &str, stdin: &str| {
+        format!(
+            "{{metadata: {{name: w}}, spec: {{replicas: 0, paused: {paused}, template: {{spec: {{containers: [
+            {{name: b}}, {{name: c, stdin: {stdin}, command: []}}]}}}}}}}}"
+        )
+    };
+    let container = r#"k:{"name":"c"}"#;
+    let mut story = Story::new("apps", "apps/v1", "Deployment").update("you", &text("true", "true"));
+    assert_eq!(
+        story.conflicts("me", &text("false", "false")),
+        "Apply failed with 2 conflicts: conflicts with \"you\" using apps/v1:\n- .spec.paused\n- .spec.template.spec.containers[name=\"c\"].stdin"
+    );
+    story.try_apply("me", &text("false", "false"), true).expect("forced");
+    story.is(
+        "{metadata: {name: w}, spec: {replicas: 0, template: {spec: {containers: [{name: b}, {name: c}]}}}}",
+    );
+    let own =
+        story.managers.0.iter().find(|manager| manager.name == "me").expect("an entry").fields.to_value();
+    assert_eq!(own["f:spec"]["f:paused"], json!({}));
+    let inside = &own["f:spec"]["f:template"]["f:spec"]["f:containers"][container];
+    assert_eq!((&inside["f:stdin"], &inside["f:command"]), (&json!({}), &json!({})));
+    // Where nothing is, nobody is in the way, and nothing happens a second time.
+    let before = story.managers.clone();
+    story.try_apply("me", &text("false", "false"), false).expect("again");
+    assert_eq!(format!("{:?}", story.managers), format!("{before:?}"));
+    story.try_apply("third", &text("false", "false"), false).expect("shared");
+    assert!(story.conflicts("third", &text("true", "false")).contains("conflict with \"me\""));
 }

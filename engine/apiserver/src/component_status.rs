@@ -56,6 +56,7 @@ pub async fn list(
     let wanted = |own: &str| unlabelled && scope.name.as_deref().is_none_or(|name| name == own);
     let found = join_all(components(state, wanted)).await;
     let presenter = Presenter::new(&target.served, accepted);
+    presenter.check(true)?;
     let (mut list, field) = lists::frame(&presenter, json!({}));
     let items = found.into_iter().map(|mut component| {
         if matches!(presenter.form, Form::Object) {

@@ -37,10 +37,14 @@ impl Offer {
 pub struct Accepted {
     pub encoding: Encoding,
     pub form: Form,
+    /// The apiVersion of forms that are of no kind of their own.
+    pub meta: &'static str,
 }
 
 /// What this server can answer in.
 const OFFERED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+
+const META: [&str; 2] = ["meta.k8s.io/v1", "meta.k8s.io/v1beta1"];
 
 /// As the stock server says it of a custom resource.
 const NO_MESSAGE: &str = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
@@ -82,7 +86,7 @@ pub fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
 pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Accepted, Status> {
     let clauses = clauses(headers);
     if clauses.is_empty() {
-        return Ok(Accepted { encoding: Encoding::Json, form: Form::Object });
+        return Ok(Accepted { encoding: Encoding::Json, form: Form::Object, meta: META[0] });
     }
     for clause in &clauses {
         let encoding = match clause.media_type {
@@ -92,16 +96,18 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Acc
             _ => continue,
         };
         let form = match clause.parameter("as") {
-            None => Some(Form::Object),
+            None => Some((Form::Object, META[0])),
             Some(_) if !offer.transforms => None,
             Some(form) => transform(form, clause, query)?,
         };
+        let Some((form, meta)) = form else { continue };
         match (form, encoding) {
-            (None, _) => {}
             // A table has no protobuf message.
-            (Some(Form::Table(_)), Encoding::Protobuf) => {}
-            (Some(Form::Object), Encoding::Protobuf) if !offer.protobuf => {}
-            (Some(form), encoding) => return Ok(Accepted { encoding, form }),
+            (Form::Table(_), Encoding::Protobuf) => {}
+            (Form::Object, Encoding::Protobuf) if !offer.protobuf => {}
+            // The numbers of the old list's fields are others: nobody asks for it.
+            (Form::Metadata { .. }, Encoding::Protobuf) if meta != META[0] => {}
+            _ => return Ok(Accepted { encoding, form, meta }),
         }
     }
     let wants_protobuf =
@@ -122,15 +128,17 @@ pub fn error_encoding(headers: &HeaderMap) -> Encoding {
     accepted_encoding(headers).unwrap_or(Encoding::Json)
 }
 
-fn transform(form: &str, clause: &Clause<'_>, query: &Query) -> Result<Option<Form>, Status> {
-    if clause.parameter("g") != Some("meta.k8s.io") || clause.parameter("v") != Some("v1") {
-        return Ok(None);
-    }
-    Ok(match form {
-        "Table" => Some(Form::Table(include_object(query)?)),
-        "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Form::Metadata),
-        _ => None,
-    })
+/// With its apiVersion.
+fn transform(form: &str, clause: &Clause<'_>, query: &Query) -> Result<Option<(Form, &'static str)>, Status> {
+    let wanted = clause.parameter("g").zip(clause.parameter("v"));
+    let Some(meta) = META.into_iter().find(|meta| wanted == meta.split_once('/')) else { return Ok(None) };
+    let form = match form {
+        "Table" => Form::Table(include_object(query)?),
+        "PartialObjectMetadata" => Form::Metadata { of_list: false },
+        "PartialObjectMetadataList" => Form::Metadata { of_list: true },
+        _ => return Ok(None),
+    };
+    Ok(Some((form, meta)))
 }
 
 fn include_object(query: &Query) -> Result<IncludeObject, Status> {
@@ -164,7 +172,7 @@ mod tests {
             ),
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-                Some((Encoding::Protobuf, Form::Metadata)),
+                Some((Encoding::Protobuf, Form::Metadata { of_list: true })),
             ),
             (
                 "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1",
@@ -176,8 +184,9 @@ mod tests {
             ),
             (
                 "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
-                Some((Encoding::Json, Form::Metadata)),
+                Some((Encoding::Json, Form::Metadata { of_list: false })),
             ),
+            ("application/json;as=Table;g=meta.k8s.io;v=v2", None),
             ("application/yaml", Some((Encoding::Yaml, Form::Object))),
             ("text/html;q=0.9, */*;q=0.1", Some((Encoding::Json, Form::Object))),
             ("application/vnd.kubernetes.protobuf", Some((Encoding::Protobuf, Form::Object))),
@@ -200,7 +209,7 @@ mod tests {
             ("application/vnd.kubernetes.protobuf,application/json", Ok((Encoding::Json, Form::Object))),
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
-                Ok((Encoding::Protobuf, Form::Metadata)),
+                Ok((Encoding::Protobuf, Form::Metadata { of_list: false })),
             ),
             ("application/vnd.kubernetes.protobuf", Err(NO_MESSAGE)),
         ] {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coracle_schema::{Registry, Schema};
 use coracle_store::Object;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,9 +23,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Object,
-    /// `as=PartialObjectMetadata` (or its list) of meta.k8s.io/v1.
-    Metadata,
-    /// `as=Table` of meta.k8s.io/v1.
+    /// `as=PartialObjectMetadata`, or its list.
+    Metadata {
+        of_list: bool,
+    },
+    /// `as=Table`
     Table(IncludeObject),
 }
 
@@ -36,13 +37,30 @@ pub struct Presenter {
     pub served: Arc<Served>,
     pub form: Form,
     pub encoding: Encoding,
+    /// The apiVersion of metadata and tables.
+    pub meta: &'static str,
     /// Tables come with their columns. In a watch only the first one does.
     pub columns: bool,
 }
 
 impl Presenter {
     pub fn new(served: &Arc<Served>, accepted: Accepted) -> Presenter {
-        Presenter { served: served.clone(), form: accepted.form, encoding: accepted.encoding, columns: true }
+        let Accepted { encoding, form, meta } = accepted;
+        Presenter { served: served.clone(), form, encoding, meta, columns: true }
+    }
+
+    /// Err: the client wants the metadata of a list where one object is, or the other way round.
+    pub fn check(&self, is_list: bool) -> Result<(), Status> {
+        let (kind, seen) = match (self.form, is_list) {
+            (Form::Metadata { of_list: false }, true) => ("PartialObjectMetadata", "a list"),
+            (Form::Metadata { of_list: true }, false) => ("PartialObjectMetadataList", "not a list"),
+            _ => return Ok(()),
+        };
+        let message = format!(
+            "you requested {kind}, but the requested object is {seen} ({})",
+            go_type(&self.served, is_list)
+        );
+        Err(Status::new(406, "NotAcceptable", message))
     }
 
     pub fn stored(&self, object: &Arc<Object>) -> Result<Bytes, Status> {
@@ -71,11 +89,11 @@ impl Presenter {
     pub fn served_value(&self, value: Value) -> Value {
         match self.form {
             Form::Object => value,
-            Form::Metadata => partial_metadata(&value),
+            Form::Metadata { .. } => partial_metadata(&value, self.meta),
             Form::Table(include) => {
                 let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                let table = tables::table(&self.served, metadata, std::slice::from_ref(&value), include);
-                self.with_columns(table)
+                let rows = vec![tables::row(&self.served, &value, include, self.meta)];
+                self.with_columns(tables::table(&self.served, metadata, rows, self.meta))
             }
         }
     }
@@ -84,22 +102,11 @@ impl Presenter {
     pub fn bookmark(&self, mut object: Value) -> Value {
         match self.form {
             Form::Object => {}
-            Form::Metadata => {
-                object["kind"] = "PartialObjectMetadata".into();
-                object["apiVersion"] = "meta.k8s.io/v1".into();
-            }
+            Form::Metadata { .. } => object = partial_metadata(&object, self.meta),
             Form::Table(_) => {
-                let metadata = object["metadata"].clone();
-                object = tables::table(
-                    &self.served,
-                    json!({"resourceVersion": metadata["resourceVersion"]}),
-                    &[],
-                    IncludeObject::None,
-                );
-                object = self.with_columns(object);
-                object["rows"] = json!([{"cells": [], "object": {
-                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata
-                }}]);
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                let row = json!({"cells": [], "object": partial_metadata(&object, self.meta)});
+                object = self.with_columns(tables::table(&self.served, metadata, vec![row], self.meta));
             }
         }
         object
@@ -114,7 +121,7 @@ impl Presenter {
 
     /// A table without rows.
     pub fn table(&self, metadata: Value) -> Value {
-        let mut table = tables::table(&self.served, metadata, &[], IncludeObject::None);
+        let mut table = tables::table(&self.served, metadata, Vec::new(), self.meta);
         remove(&mut table, "rows");
         table
     }
@@ -123,8 +130,8 @@ impl Presenter {
     pub fn item(&self, value: Value) -> Value {
         match self.form {
             Form::Object => value,
-            Form::Metadata => partial_metadata(&value),
-            Form::Table(include) => tables::row(&self.served, &value, include, Timestamp::now()),
+            Form::Metadata { .. } => partial_metadata(&value, self.meta),
+            Form::Table(include) => tables::row(&self.served, &value, include, self.meta),
         }
     }
 
@@ -133,12 +140,26 @@ impl Presenter {
         const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata";
         match self.form {
             Form::Object => Registry::builtin().schema(&self.served.api.gvk),
-            Form::Metadata => Registry::builtin().definition(METADATA),
+            Form::Metadata { .. } => Registry::builtin().definition(METADATA),
             Form::Table(_) => None,
         }
     }
 }
 
-pub fn partial_metadata(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+/// `meta`: its apiVersion.
+pub fn partial_metadata(object: &Value, meta: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": object["metadata"]})
+}
+
+/// What messages of a stock server call the type: `*core.ConfigMapList`.
+fn go_type(served: &Served, is_list: bool) -> String {
+    let list = if is_list { "List" } else { "" };
+    let (group, kind) = (&*served.api.gvk.group, &*served.api.gvk.kind);
+    let package = match group {
+        "" | "events.k8s.io" => "core",
+        _ => group.split('.').next().unwrap_or(group),
+    };
+    let (package, kind) =
+        if served.custom.is_some() { ("unstructured", "Unstructured") } else { (package, kind) };
+    format!("*{package}.{kind}{list}")
 }

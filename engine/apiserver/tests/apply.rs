@@ -170,3 +170,23 @@ async fn what_kubectl_noted_on_the_clients_side_follows_what_it_applies_on_the_s
     let fresh = apply(&harness, &format!("{maps}/b"), "fieldManager=kubectl", &fresh).await.expect(201);
     assert_eq!(fresh["metadata"].get("annotations"), None);
 }
+
+#[tokio::test]
+async fn a_false_that_is_applied_is_no_silence() {
+    let harness = Harness::start().await;
+    let one = format!("{DEPLOYMENTS}/w");
+    let deployment = |paused: bool| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w", "annotations": {}}, "spec": {
+            "paused": paused, "selector": {"matchLabels": {"a": "b"}}, "template": {
+                "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i", "tty": false}]}}}})
+        .to_string()
+    };
+    apply(&harness, &one, "fieldManager=me", &deployment(true)).await.expect(201);
+    let refused = apply(&harness, &one, "fieldManager=other", &deployment(false)).await.expect(409);
+    assert_eq!(refused["details"]["causes"][0]["field"], ".spec.paused");
+    let mine = apply(&harness, &one, "fieldManager=me", &deployment(false)).await.expect(200);
+    assert_eq!(mine["spec"].get("paused"), None);
+    assert_eq!(entries(&mine)[0].2["f:spec"]["f:paused"], json!({}));
+    let again = apply(&harness, &one, "fieldManager=me", &deployment(false)).await.expect(200);
+    assert_eq!(again, mine, "nothing changed");
+}

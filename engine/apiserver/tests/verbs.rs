@@ -485,6 +485,46 @@ async fn a_collection_is_deleted_by_selector() {
     assert_eq!(left["items"].as_array().expect("items").len(), 1);
 }
 
+/// As the oldest clients ask, and with the words for one object where a list is.
+#[tokio::test]
+async fn metadata_has_two_versions_and_is_of_what_is_there() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    let one = format!("{MAPS}/a");
+    let watch = format!("{MAPS}?watch=true&timeoutSeconds=600");
+    let ask = async |path: &str, form: &str, version: &str| {
+        let accept = format!("application/json;as={form};v={version};g=meta.k8s.io");
+        harness.ask_with("GET", path, &[("accept", &accept)], "").await
+    };
+    for version in ["v1", "v1beta1"] {
+        let of = json!(format!("meta.k8s.io/{version}"));
+        let table = ask(MAPS, "Table", version).await.expect(200);
+        assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &of));
+        assert_eq!(table["rows"][0]["object"]["apiVersion"], of);
+        let list = ask(MAPS, "PartialObjectMetadataList", version).await.expect(200);
+        assert_eq!((&list["apiVersion"], &list["items"][0]["apiVersion"]), (&of, &of));
+        let object = ask(&one, "PartialObjectMetadata", version).await.expect(200);
+        assert_eq!((&object["kind"], &object["apiVersion"]), (&json!("PartialObjectMetadata"), &of));
+        let refused = ask(MAPS, "PartialObjectMetadata", version).await.expect(406);
+        assert_eq!(
+            (&refused["reason"], &refused["message"]),
+            (
+                &json!("NotAcceptable"),
+                &json!(
+                    "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)"
+                )
+            )
+        );
+        let refused = ask(&one, "PartialObjectMetadataList", version).await.expect(406);
+        assert_eq!(
+            refused["message"],
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)"
+        );
+        let watched = ask(&watch, "PartialObjectMetadataList", version).await;
+        assert_eq!((watched.code, watched.text.as_str()), (200, ""), "ends at its first event");
+    }
+}
+
 #[tokio::test]
 async fn tables_and_metadata_only_forms_are_given_on_request() {
     let harness = Harness::start().await;

@@ -80,6 +80,47 @@ async fn custom_objects_take_their_dependents_along_and_go_with_their_namespace(
     cluster.end().await;
 }
 
+/// What a server that is away holds in a namespace nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_stays_while_an_aggregated_api_is_down() {
+    const SERVICES: &str = "apiservices.apiregistration.k8s.io";
+    let cluster = Cluster::start().await;
+    let services = resource("apiregistration.k8s.io/v1", "APIService", "apiservices");
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.away.example.com"},
+        "spec": {
+            "group": "away.example.com", "version": "v1", "groupPriorityMinimum": 2000, "versionPriority": 20,
+            "insecureSkipTLSVerify": true, "service": {"name": "away", "namespace": "default"},
+        },
+    });
+    create(&cluster, &services, "", service).await;
+    let namespaces = resource("v1", "Namespace", "namespaces");
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}});
+    create(&cluster, &namespaces, "", namespace).await;
+    let namespaces: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &namespaces);
+    namespaces.delete("going", &DeleteParams::default()).await.expect("deleted");
+    let told = |cluster: &Cluster| {
+        let all = cluster.typed::<Value>("namespaces", "");
+        let conditions =
+            all.iter().find(|it| it["metadata"]["name"] == "going").map(|it| &it["status"]["conditions"]);
+        conditions.and_then(Value::as_array).into_iter().flatten().any(|it| {
+            it["type"] == "NamespaceDeletionDiscoveryFailure" && it["status"] == "True" && it["message"]
+                == "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: away.example.com/v1: stale GroupVersion discovery: away.example.com/v1"
+        })
+    };
+    cluster.until("the namespace says why it stays", told).await;
+    cluster
+        .until("its content goes all the same", |it| it.objects("serviceaccounts", Some("going")).is_empty())
+        .await;
+    assert!(cluster.exists("namespaces", "", "going"));
+    assert!(cluster.exists(SERVICES, "", "v1.away.example.com"));
+    let services: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &services);
+    services.delete("v1.away.example.com", &DeleteParams::default()).await.expect("deleted");
+    cluster.until("the namespace goes", |it| !it.exists("namespaces", "", "going")).await;
+    cluster.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_rewrites_every_object_in_the_new_storage_version() {
     let cluster = Cluster::start().await;

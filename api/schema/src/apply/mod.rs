@@ -11,10 +11,12 @@ mod managers;
 mod merge;
 mod operation;
 mod place;
+mod reconcile;
 mod remove;
 mod set;
 mod typed;
 mod versions;
+mod zeros;
 
 pub use managers::{Author, Manager, Managers, Operation};
 pub use operation::{ApplyError, Conflict, conflict_message};

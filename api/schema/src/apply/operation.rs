@@ -13,6 +13,8 @@ use super::place::Place;
 use super::remove::prune;
 use super::set::FieldSet;
 use super::versions::Write;
+use super::zeros::names_zeros;
+use crate::error::DecodeError;
 use crate::schema::Schema;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -124,7 +126,8 @@ impl Schema {
     ) -> Result<Managers, String> {
         let blank = || Cow::Owned(blank(self.shape()));
         let old = old.map_or_else(blank, Cow::Borrowed);
-        let changes = write.changes(self, &old, new, &mut managers).await?;
+        write.reconcile(self, &mut managers);
+        let changes = write.changes(self, &old, new, &managers).await?;
         let mut changed = changes[0].1.changed.clone();
         strip(&mut changed);
         for manager in &mut managers.0 {
@@ -139,8 +142,8 @@ impl Schema {
         Ok(managers)
     }
 
-    /// The live object with `config` merged in, and its managers then. `config` holds no nulls and nothing that the
-    /// request may not set; `live` is an empty object where there is none yet.
+    /// The live object with `config` merged in, and its managers then. `config` is pruned ([`Schema::prune_config`]) and
+    /// holds nothing that the request may not set; `live` is an empty object where there is none yet.
     pub async fn apply(
         &self,
         live: &Value,
@@ -153,7 +156,7 @@ impl Schema {
         let author = write.author;
         extract::check(place, config, "").map_err(ApplyError::Invalid)?;
         let mut after = self.with_first(live, managers, write).await.map_err(ApplyError::Conversion)?;
-        write.drop_missing(&mut after);
+        write.reconcile(self, &mut after);
         let whole = extract::fields(place, config);
         let mut set = whole.clone();
         strip(&mut set);
@@ -166,8 +169,13 @@ impl Schema {
             }
         }
         let object = prune(write, self, merge(place, live, config), &last, managed);
-        let object = object.await.map_err(ApplyError::Conversion)?;
-        let changes = write.changes(self, live, &object, &mut after).await.map_err(ApplyError::Conversion)?;
+        let mut object = object.await.map_err(ApplyError::Conversion)?;
+        let has_zeros = self.as_custom().is_none() && names_zeros(config);
+        let untyped = |error: DecodeError| ApplyError::Invalid(error.to_string());
+        if has_zeros {
+            object = self.without_idle_zeros(live, &object).map_err(untyped)?;
+        }
+        let changes = write.changes(self, live, &object, &after).await.map_err(ApplyError::Conversion)?;
         let conflicts: Vec<Conflict> = after
             .0
             .iter()
@@ -195,6 +203,9 @@ impl Schema {
         }
         own.fields = set;
         after.tidy();
+        if has_zeros {
+            self.prune(&mut object).map_err(untyped)?;
+        }
         Ok((object, after))
     }
 

@@ -42,6 +42,10 @@ impl FieldSet {
         self.0.iter().map(|(element, entry)| (&**element, entry))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Entry)> {
+        self.0.iter_mut().map(|(element, entry)| (&**element, entry))
+    }
+
     /// Adds to what the set says of an element.
     pub(crate) fn put(&mut self, element: &str, entry: Entry) {
         if entry.is_empty() {

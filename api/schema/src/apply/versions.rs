@@ -6,6 +6,7 @@
 
 use super::compare::{Comparison, compare};
 use super::managers::{Author, Managers};
+use super::reconcile::fit;
 use crate::schema::Schema;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -55,23 +56,22 @@ impl Write<'_> {
         }
     }
 
-    /// Entries go with their version.
-    pub(crate) fn drop_missing(&self, managers: &mut Managers) {
-        managers.0.retain(|manager| {
-            let version = &*manager.api_version;
-            version == self.author.api_version || self.versions.schema(version).is_some()
+    /// Entries go with their version, and follow its schema.
+    pub(crate) fn reconcile(&self, own: &Schema, managers: &mut Managers) {
+        managers.0.retain_mut(|manager| {
+            let schema = self.schema(own, &manager.api_version);
+            schema.inspect(|schema| fit(schema.place(), &mut manager.fields)).is_some()
         });
     }
 
-    /// What differs, in the version of the request (the first one) and of each manager; who has none is dropped.
+    /// What differs, in the version of the request (the first one) and of each manager.
     pub(crate) async fn changes(
         &self,
         own: &Schema,
         old: &Value,
         new: &Value,
-        managers: &mut Managers,
+        managers: &Managers,
     ) -> Result<Vec<(String, Comparison)>, String> {
-        self.drop_missing(managers);
         let mut all = vec![(self.author.api_version.to_owned(), compare(own.place(), old, new))];
         for manager in &managers.0 {
             let version = &manager.api_version;

@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub fn respond(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Result<Response, Status> {
+    Presenter::new(served, accepted).check(true)?;
     let (body, content_type) = match (accepted.encoding, accepted.form) {
         (Encoding::Json, Form::Object) => (listed.into_body(served), "application/json"),
         (Encoding::Json, _) => (as_json(served, accepted, listed), "application/json"),
@@ -41,8 +42,8 @@ pub fn frame(presenter: &Presenter, metadata: Value) -> (Value, &'static str) {
     let served = &presenter.served;
     match presenter.form {
         Form::Table(_) => (presenter.table(metadata), "rows"),
-        Form::Metadata => (
-            json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+        Form::Metadata { .. } => (
+            json!({"kind": "PartialObjectMetadataList", "apiVersion": presenter.meta, "metadata": metadata}),
             "items",
         ),
         Form::Object => (

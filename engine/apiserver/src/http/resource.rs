@@ -360,6 +360,7 @@ pub fn respond(
         (Form::Object, Encoding::Json) => Ok(json_bytes_response(code, answer.into_bytes())),
         (_, encoding) => {
             let presenter = Presenter::new(served, accepted);
+            presenter.check(false)?;
             encode(encoding, code, &presenter.served_value(answer.into_value()?))
         }
     }

@@ -115,8 +115,8 @@ fn respond(target: &Target, accepted: Accepted, outcome: Outcome) -> Result<Resp
 fn encode(accepted: Accepted, scale: Value) -> Result<Response, Status> {
     let shown = match accepted.form {
         Form::Object => scale,
-        Form::Metadata => partial_metadata(&scale),
-        Form::Table(include) => tables::scale(&scale, include),
+        Form::Metadata { .. } => partial_metadata(&scale, accepted.meta),
+        Form::Table(include) => tables::scale(&scale, include, accepted.meta),
     };
     resource::encode(accepted.encoding, StatusCode::OK, &shown)
 }

@@ -126,29 +126,27 @@ pub fn name(object: &Value) -> Value {
     crate::object::name(object).into()
 }
 
-/// `metadata` is the table's ListMeta.
-pub fn table(served: &Served, metadata: Value, objects: &[Value], include: IncludeObject) -> Value {
-    let now = Timestamp::now();
+/// `metadata` is the table's ListMeta, `meta` its apiVersion.
+pub fn table(served: &Served, metadata: Value, rows: Vec<Value>, meta: &str) -> Value {
     let columns: Vec<Value> = match &served.custom {
         Some(custom) => custom.columns.definitions(),
         None => printer(&served.api.gvk.group, &served.api.plural).columns.iter().map(column).collect(),
     };
-    let rows = objects.iter().map(|object| row(served, object, include, now)).collect();
-    whole(metadata, columns, rows)
+    whole(metadata, columns, rows, meta)
 }
 
 /// A Scale, of whatever it is.
-pub fn scale(scale: &Value, include: IncludeObject) -> Value {
+pub fn scale(scale: &Value, include: IncludeObject, meta: &str) -> Value {
     let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
     let cells = (workloads::SCALES.cells)(scale, Timestamp::now());
     let columns = workloads::SCALES.columns.iter().map(column).collect();
-    whole(metadata, columns, vec![row_of(cells, scale, include)])
+    whole(metadata, columns, vec![row_of(cells, scale, include, meta)], meta)
 }
 
-fn whole(metadata: Value, columns: Vec<Value>, rows: Vec<Value>) -> Value {
+fn whole(metadata: Value, columns: Vec<Value>, rows: Vec<Value>, meta: &str) -> Value {
     json!({
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": meta,
         "metadata": metadata,
         "columnDefinitions": columns,
         "rows": rows,
@@ -156,20 +154,21 @@ fn whole(metadata: Value, columns: Vec<Value>, rows: Vec<Value>) -> Value {
 }
 
 /// `object` is in the served version.
-pub fn row(served: &Served, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+pub fn row(served: &Served, object: &Value, include: IncludeObject, meta: &str) -> Value {
+    let now = Timestamp::now();
     let cells = match &served.custom {
         Some(custom) => custom.columns.cells(object, now),
         None => (printer(&served.api.gvk.group, &served.api.plural).cells)(object, now),
     };
-    row_of(cells, object, include)
+    row_of(cells, object, include, meta)
 }
 
-fn row_of(cells: Vec<Value>, object: &Value, include: IncludeObject) -> Value {
+fn row_of(cells: Vec<Value>, object: &Value, include: IncludeObject, meta: &str) -> Value {
     let mut row = json!({"cells": cells});
     match include {
         // As Go writes an extension that holds nothing.
         IncludeObject::None => row["object"] = Value::Null,
-        IncludeObject::Metadata => row["object"] = partial_metadata(object),
+        IncludeObject::Metadata => row["object"] = partial_metadata(object, meta),
         IncludeObject::Object => row["object"] = object.clone(),
     }
     row

@@ -139,7 +139,7 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
     if let Some(why) = schema.type_problem(&config) {
         return Err(untyped(why));
     }
-    let issues = schema.prune(&mut config).map_err(|error| untyped(error.to_string()))?;
+    let issues = schema.prune_config(&mut config).map_err(|error| untyped(error.to_string()))?;
     if let Some(coracle_schema::FieldIssue::Unknown { path }) = issues.first() {
         return Err(untyped(format!(".{path}: field not declared in schema")));
     }

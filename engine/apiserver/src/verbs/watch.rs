@@ -141,7 +141,8 @@ impl Stream {
             }
             self.gather();
             if let Some(frame) = self.frames.take() {
-                return Some(frame);
+                // No event shows a list: a stock server ends such a watch at the first one.
+                return self.presenter.check(false).is_ok().then_some(frame);
             }
             match self.wake().await? {
                 Wake::Event(Ok(event)) => {

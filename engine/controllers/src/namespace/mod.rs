@@ -1,8 +1,8 @@
 //! Empties a namespace that is being deleted, then lets it go.
 //!
-//! Reads:     Namespaces; the metadata of everything in a terminating one.
+//! Reads:     Namespaces; the metadata of everything in a terminating one; which APIServices are available.
 //! Writes:    deletecollection of every resource with content; Namespace `status` and `finalize`.
-//! Invariant: the finalizer `kubernetes` goes only once the store shows no content.
+//! Invariant: the finalizer `kubernetes` goes only once the store shows no content and every other server can be asked.
 //! Source:    https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
 
 mod plan;
@@ -18,6 +18,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use plan::Remaining;
+use serde_json::Value;
 
 use crate::{
     error::{ControllerError, absent_is_fine},
@@ -57,6 +58,23 @@ impl NamespaceController {
         remaining
     }
 
+    /// The group versions of other servers that are away: nobody knows what they still hold.
+    fn undiscovered(&self) -> Vec<String> {
+        let snapshot = self.reader.snapshot();
+        let services = snapshot.list(&read::scope("apiservices.apiregistration.k8s.io", None));
+        let services = services.filter_map(|object| serde_json::from_slice::<Value>(&object.json).ok());
+        let is_away = |service: &Value| {
+            let conditions = service["status"]["conditions"].as_array();
+            let available = |it: &Value| it["type"] == "Available" && it["status"] == "True";
+            service["spec"]["service"].is_object() && !conditions.is_some_and(|all| all.iter().any(available))
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = |service: Value| {
+            format!("{}/{}", text(&service["spec"]["group"]), text(&service["spec"]["version"]))
+        };
+        services.filter(is_away).map(name).collect()
+    }
+
     /// Asks for the end of everything that is left; the text of what was refused.
     async fn delete_content(&self, namespace: &str, remaining: &Remaining) -> Option<String> {
         let mut failure = None;
@@ -80,9 +98,10 @@ impl NamespaceController {
         &self,
         namespace: &Namespace,
         remaining: &Remaining,
+        undiscovered: &[String],
         failure: Option<&str>,
     ) -> Result<(), ControllerError> {
-        let new = plan::status(namespace.status.as_ref(), remaining, failure, Timestamp::now());
+        let new = plan::status(namespace.status.as_ref(), remaining, undiscovered, failure, Timestamp::now());
         if namespace.status.as_ref() == Some(&new) {
             return Ok(());
         }
@@ -138,25 +157,25 @@ impl Controller for NamespaceController {
         if finalizers.is_none_or(|all| !all.iter().any(|finalizer| finalizer == FINALIZER)) {
             return Ok(Requeue::OnChange);
         }
+        let undiscovered = self.undiscovered();
         let mut failure = None;
+        let mut remaining = self.remaining(&key.name);
         // Most content goes at once: what is left after a few rounds waits for pods or finalizers.
         for _ in 0..4 {
-            let before = self.remaining(&key.name);
-            if before.resources.is_empty() {
-                self.finalize(&namespace).await?;
-                return Ok(Requeue::OnChange);
+            if remaining.resources.is_empty() {
+                break;
             }
-            failure = self.delete_content(&key.name, &before).await;
-            if self.remaining(&key.name) == before {
+            failure = self.delete_content(&key.name, &remaining).await;
+            let before = std::mem::replace(&mut remaining, self.remaining(&key.name));
+            if remaining == before {
                 break;
             }
         }
-        let remaining = self.remaining(&key.name);
-        if remaining.resources.is_empty() {
+        if remaining.resources.is_empty() && undiscovered.is_empty() {
             self.finalize(&namespace).await?;
             return Ok(Requeue::OnChange);
         }
-        self.write_status(&namespace, &remaining, failure.as_deref()).await?;
+        self.write_status(&namespace, &remaining, &undiscovered, failure.as_deref()).await?;
         Ok(Requeue::After(RETRY))
     }
 }

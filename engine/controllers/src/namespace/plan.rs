@@ -25,10 +25,11 @@ impl Remaining {
     }
 }
 
-/// `failure` is the text of requests that were refused.
+/// `undiscovered` are the group versions whose servers are away, `failure` is the text of requests that were refused.
 pub fn status(
     before: Option<&NamespaceStatus>,
     remaining: &Remaining,
+    undiscovered: &[String],
     failure: Option<&str>,
     now: Timestamp,
 ) -> NamespaceStatus {
@@ -42,12 +43,18 @@ pub fn status(
     let finalizers =
         list(&remaining.finalizers, &|name, count| format!("{name} in {count} resource instances"));
     let wanted = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            false,
-            "ResourcesDiscovered",
-            "All resources successfully discovered".to_owned(),
-        ),
+        if undiscovered.is_empty() {
+            let message = "All resources successfully discovered".to_owned();
+            ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", message)
+        } else {
+            let of = |one: &String| format!("{one}: stale GroupVersion discovery: {one}");
+            let message = format!(
+                "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
+                undiscovered.len(),
+                undiscovered.iter().map(of).collect::<Vec<_>>().join(", ")
+            );
+            ("NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed", message)
+        },
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             false,
@@ -134,7 +141,7 @@ mod tests {
     fn conditions_name_what_is_left() {
         let now = Timestamp::from_second(9).unwrap();
         let left = remaining(&[("pods", 2), ("ingresses.networking.k8s.io", 1)], &[("example.com/hold", 1)]);
-        let status = status(None, &left, None, now);
+        let status = status(None, &left, &[], None, now);
         let shown: Vec<String> = status
             .conditions
             .iter()
