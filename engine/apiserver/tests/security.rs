@@ -437,7 +437,7 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     let kubeconfig = server.admin_kubeconfig(None, None).expect("kubeconfig");
     let path = dir.path().join("kubeconfig");
     std::fs::write(&path, kubeconfig).expect("written");
-    let client = coracle_client::from_kubeconfig(&path).await.expect("client");
+    let (_, client) = coracle_client::from_kubeconfig(&path).expect("client");
     let namespaces =
         kube::Api::<Namespace>::all(client.clone()).list(&Default::default()).await.expect("lists");
     assert_eq!(namespaces.items.len(), 4);

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use clap::ArgMatches;
 use coracle_client::Api;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::config::KubeConfigOptions;
 
 use crate::{
     metrics,
@@ -33,9 +32,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 async fn print_cluster(options: &DataOptions) -> Result<()> {
-    let config = admin_config(options).await?;
-    let address = config.cluster_url.to_string();
-    let client = kube::Client::try_from(config).context("make a client")?;
+    let (address, client) = admin(options)?;
     let version =
         client.apiserver_version().await.with_context(|| format!("ask {address} for its version"))?;
     println!("{:<12}{address} {}", "api", version.git_version);
@@ -77,15 +74,9 @@ async fn load(client: &kube::Client) -> Result<metrics::Load> {
     Ok(metrics::Load { before, now: page().await?, seconds: began.elapsed().as_secs_f64() })
 }
 
-/// The admin of the Coracle that runs here.
-pub async fn admin_config(options: &DataOptions) -> Result<kube::Config> {
-    let path = options.kubeconfig();
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
-    let kubeconfig =
-        coracle_client::parse_kubeconfig(&text).with_context(|| format!("read `{}`", path.display()))?;
-    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .with_context(|| format!("use `{}`", path.display()))
+/// The address of the Coracle that runs here, and its admin's client.
+pub fn admin(options: &DataOptions) -> Result<(String, kube::Client)> {
+    Ok(coracle_client::from_kubeconfig(&options.kubeconfig())?)
 }
 
 fn node_condition(node: &Node) -> &'static str {

@@ -71,7 +71,8 @@ fn one_spelling(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).with_context(|| format!("find `{}`", path.display()))?;
     for existing in path.ancestors() {
         if let (Ok(known), Ok(rest)) = (existing.canonicalize(), path.strip_prefix(existing)) {
-            return Ok(known.join(rest));
+            // Joined with nothing, a path ends with a slash.
+            return Ok(if rest.as_os_str().is_empty() { known } else { known.join(rest) });
         }
     }
     Ok(path)
@@ -340,7 +341,8 @@ mod tests {
         std::fs::create_dir(dir.join("data")).unwrap();
         std::os::unix::fs::symlink("data", dir.join("link")).unwrap();
         for spelling in ["data", "link", "data/../data", "./link/"] {
-            assert_eq!(one_spelling(&dir.join(spelling)).unwrap(), dir.join("data"), "{spelling}");
+            let found = one_spelling(&dir.join(spelling)).unwrap();
+            assert_eq!(found.as_os_str(), dir.join("data").as_os_str(), "{spelling}");
         }
         assert_eq!(one_spelling(&dir.join("link/new/one")).unwrap(), dir.join("data/new/one"));
     }
