@@ -9,5 +9,7 @@ fn main() {
     let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     if release && target == "x86_64-unknown-linux-gnu" {
         println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+        // Cargo's own `strip` does not reach a crate that has settings of its own in the profile.
+        println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
