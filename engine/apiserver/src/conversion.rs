@@ -2,9 +2,13 @@
 //!
 //! Two resources are served in more than one version by default: Events (core/v1, events.k8s.io/v1) and
 //! HorizontalPodAutoscalers (autoscaling/v1, v2). Everything else is stored in the only version that is served.
-//! Custom resources with a conversion webhook are converted by whoever defined them: what may meet one waits for it
-//! ([`shown`], [`stored`], [`between`]); after that, what does not wait finds the object converted already.
-//! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/events/v1/conversion.go and
+//! Custom resources are read with the schema of the version that they are stored in: it prunes them and has the defaults;
+//! what another version does not know is left out on the way to it. With a conversion webhook they are converted by
+//! whoever defined them: what may meet one waits for it ([`shown`], [`stored`], [`between`]); after that, what does not
+//! wait finds the object converted already.
+//! Source: `crdConversionRESTOptionsGetter` in
+//! https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/apiserver/customresource_handler.go,
+//! https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/events/v1/conversion.go and
 //! https://github.com/kubernetes/kubernetes/tree/master/pkg/apis/autoscaling/v1/conversion.go
 
 use std::{borrow::Cow, sync::Arc};
@@ -13,7 +17,7 @@ use coracle_store::{Event, Object};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    crd::Conversion,
+    crd::{Conversion, Custom},
     object::{self, remove},
     registry::Served,
     status::Status,
@@ -45,19 +49,23 @@ pub fn head(kind: &str, api_version: &str) -> Vec<u8> {
 
 /// [`shown`] for many objects, with one question for all of them.
 pub async fn shown_all(served: &Served, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>, Status> {
-    let Some(conversion) = webhook(served) else { return Ok(objects) };
-    let wanted = served.api_version();
-    let head = head(&served.api.gvk.kind, &wanted);
-    if objects.iter().all(|object| object.json.starts_with(&head)) {
+    let (Some(conversion), Some(custom)) = (webhook(served), &served.custom) else { return Ok(objects) };
+    if !served.needs_conversion() {
         return Ok(objects);
     }
-    let values = objects.iter().map(|object| crate::verbs::decode(object)).collect::<Result<_, _>>()?;
+    let wanted = served.api_version();
+    let mut values = Vec::with_capacity(objects.len());
+    for object in &objects {
+        let mut value = crate::verbs::decode(object)?;
+        shape_stored(custom, &mut value);
+        values.push(value);
+    }
+    let head = head(&served.api.gvk.kind, &wanted);
     let converted = conversion.convert(values, &wanted).await?;
     let in_version = |(object, mut value): (Arc<Object>, Value)| {
-        if object.json.starts_with(&head) {
-            return Ok(object);
+        if !object.json.starts_with(&head) {
+            prune(custom, &wanted, &mut value);
         }
-        shape(served, &mut value)?;
         let json = serde_json::to_vec(&value).map_err(Status::internal)?;
         Ok(Arc::new(object.in_version(object::meta(&value), json.into())))
     };
@@ -84,23 +92,40 @@ pub async fn stored<'a>(served: &Served, value: &'a Value) -> Result<Cow<'a, Val
     if let Some(conversion) = webhook(served) {
         let wanted = crate::registry::api_version(&served.storage.group, &served.storage.version);
         let mut converted = conversion.convert(vec![value], &wanted).await?;
-        let converted = converted.pop().ok_or_else(|| Status::internal("a converted object is missing"))?;
-        return Ok(Cow::Owned(converted));
+        value = converted.pop().ok_or_else(|| Status::internal("a converted object is missing"))?;
+    } else {
+        to_storage(served, &mut value);
     }
-    to_storage(served, &mut value);
+    if let (Some(custom), true) = (&served.custom, served.api.gvk != served.storage) {
+        prune(custom, &served.storage.version, &mut value);
+    }
     Ok(Cow::Owned(value))
 }
 
-/// An object in another version of its resource. What is no object of the resource (Scale, options) stays as it is.
+/// An object in another version of its resource, as admission sees it: neither pruned nor defaulted. What is no object of
+/// the resource (Scale, options) stays as it is.
 pub async fn between(from: &Served, to: &Served, value: &Value) -> Result<Value, Status> {
     if value["apiVersion"] == to.api_version() || value["kind"] != *from.api.gvk.kind {
         return Ok(value.clone());
     }
-    let mut value = bare(from, to, value.clone()).await?;
-    if waits(to) {
-        shape(to, &mut value)?;
-    } else if let (Some(_), Some(schema)) = (&to.custom, &to.schema) {
+    bare(from, to, value.clone()).await
+}
+
+/// What admission made of an object in the version `from`, in that of the request: with the defaults of the one, without
+/// what the other does not know.
+pub async fn changed(from: &Served, to: &Served, mut value: Value) -> Result<Value, Status> {
+    if value["kind"] != *from.api.gvk.kind {
+        return Ok(value);
+    }
+    if let Some(schema) = &from.schema {
+        if from.custom.is_none() {
+            schema.prune(&mut value).map_err(Status::internal)?;
+        }
         schema.default(&mut value);
+    }
+    let mut value = between(from, to, &value).await?;
+    if let Some(schema) = &to.schema {
+        schema.prune(&mut value).map_err(Status::internal)?;
     }
     Ok(value)
 }
@@ -117,25 +142,36 @@ pub async fn bare(from: &Served, to: &Served, mut value: Value) -> Result<Value,
     Ok(value)
 }
 
-/// Prunes and defaults what a webhook made.
-fn shape(served: &Served, value: &mut Value) -> Result<(), Status> {
-    if let Some(schema) = &served.schema {
-        schema.prune(value).map_err(Status::internal)?;
-        schema.default(value);
+/// What cannot be pruned was accepted once.
+fn prune(custom: &Custom, version: &str, object: &mut Value) {
+    if let Some(schema) = custom.schemas.of(version) {
+        let _ = schema.prune(object);
     }
-    Ok(())
+}
+
+/// By the schema as it is now of the version that the object is stored in.
+fn shape_stored(custom: &Custom, object: &mut Value) {
+    if let Some(schema) = object["apiVersion"].as_str().and_then(|version| custom.schemas.of(version)) {
+        let _ = schema.prune(object);
+        schema.default(object);
+    }
 }
 
 pub fn from_storage(served: &Served, object: &mut Value) {
-    if !served.needs_conversion() {
+    if !served.needs_conversion() || waits(served) {
         return;
     }
-    fields_from_storage(served, object);
-    object["apiVersion"] = served.api_version().into();
-    // The schema may be another than the object was stored with. What can not be pruned was accepted once.
-    if let (Some(_), Some(schema)) = (&served.custom, &served.schema) {
-        let _ = schema.prune(object);
-        schema.default(object);
+    let wanted = served.api_version();
+    let is_other = object["apiVersion"] != wanted;
+    if let Some(custom) = &served.custom {
+        shape_stored(custom, object);
+        object["apiVersion"] = wanted.into();
+        if is_other {
+            prune(custom, &served.api.gvk.version, object);
+        }
+    } else if is_other {
+        fields_from_storage(served, object);
+        object["apiVersion"] = wanted.into();
     }
 }
 

@@ -6,10 +6,11 @@ use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax};
 use serde_json::Value;
 
 use crate::{
+    object,
     options::FieldValidation,
     protobuf,
     registry::{Served, api_version},
-    status::Status,
+    status::{Cause, GroupResource, Status},
 };
 
 /// A parsed body with what was odd about its syntax.
@@ -76,27 +77,43 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
 
 /// Of a resource that is served: custom ones have no Go type that would fill in what is absent.
 pub fn parse_for(served: &Served, bytes: &[u8], format: Format) -> Result<Decoded, Status> {
-    let (expected, decoded) = (&served.api.gvk, parse(bytes, format, &served.api.gvk)?);
-    let Some(custom) = &served.custom else { return Ok(decoded) };
+    let (expected, mut decoded) = (&served.api.gvk, parse(bytes, format, &served.api.gvk)?);
+    if served.custom.is_none() {
+        check_kind(expected, &mut decoded.value)?;
+        return Ok(decoded);
+    }
     let text = |field: &str| decoded.value[field].as_str().unwrap_or_default();
-    let (kind, version) = (text("kind"), text("apiVersion"));
-    if kind.is_empty() {
+    if text("kind").is_empty() {
         let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(bytes));
         return Err(unrecognized(expected, &DecodeError::Type(why), bytes));
     }
-    let (group, short) = version.rsplit_once('/').unwrap_or(("", version));
-    let why = if group != &*expected.group {
-        let wanted = served.api_version();
-        format!(
-            "{group}/{short}, Kind={kind} is unstructured and is not suitable for converting to \"{wanted}\""
-        )
-    } else if !custom.versions.iter().any(|own| own == short) {
-        format!("request to convert CR from an invalid group/version: {version}")
-    } else {
-        return Ok(decoded);
-    };
-    let text = format!("{kind} in version \"{short}\" cannot be handled as a {}: {why}", expected.kind);
-    Err(Status::bad_request(text))
+    match (text("apiVersion"), served.api_version()) {
+        (version, wanted) if version == wanted => Ok(decoded),
+        (version, wanted) => Err(wrong_version(version, &wanted)),
+    }
+}
+
+fn wrong_version(version: &str, wanted: &str) -> Status {
+    Status::bad_request(format!(
+        "the API version in the data ({version}) does not match the expected API version ({wanted})"
+    ))
+}
+
+/// What a stock server validates of a custom resource: no type says what kind it is of.
+/// Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/registry/customresource/validator.go (`ValidateTypeMeta`)
+fn check_custom_kind(expected: &GroupVersionKind, object: &Value) -> Result<(), Status> {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    let wanted = api_version(&expected.group, &expected.version);
+    let rows = [("kind", kind, &*expected.kind), ("apiVersion", version, &wanted)];
+    let wrong = rows.into_iter().filter(|(_, own, wanted)| own != wanted);
+    let causes: Vec<Cause> =
+        wrong.map(|(field, own, wanted)| Cause::invalid(field, own, &format!("must be {wanted}"))).collect();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let group = version.rsplit_once('/').map_or("", |(group, _)| group);
+    Err(Status::invalid(GroupResource::new(group, kind), object::name(object), causes))
 }
 
 pub fn go_type(value: &Value) -> &'static str {
@@ -147,7 +164,7 @@ pub fn shape(
     decoded: &mut Decoded,
     validation: FieldValidation,
 ) -> Result<Vec<String>, Status> {
-    check_kind(expected, &mut decoded.value)?;
+    check_kind_by(schema, expected, &mut decoded.value)?;
     let mut unknown = std::mem::take(&mut decoded.unknown);
     unknown.extend(
         schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?,
@@ -165,6 +182,17 @@ pub fn shape(
         Some(error) => Err(cannot_be_handled(expected, &error)),
         None => Ok(Vec::new()),
     }
+}
+
+/// [`shape`] for what a configuration was merged into: that was decoded already, and what is null is for validation to judge.
+pub fn shape_applied(schema: &Schema, expected: &GroupVersionKind, value: &mut Value) -> Result<(), Status> {
+    check_kind_by(schema, expected, value)?;
+    schema.default(value);
+    Ok(())
+}
+
+fn check_kind_by(schema: &Schema, expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {
+    if schema.is_custom() { check_custom_kind(expected, object) } else { check_kind(expected, object) }
 }
 
 /// All that strict decoding has against a text in one error.
@@ -200,9 +228,7 @@ pub fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(),
     let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
     let (kind, version) = (text("kind"), text("apiVersion"));
     if version != wanted_version {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({wanted_version})"
-        )));
+        return Err(wrong_version(&version, &wanted_version));
     }
     if kind != *expected.kind {
         let (_, short) = version.rsplit_once('/').unwrap_or(("", &version));

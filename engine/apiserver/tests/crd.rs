@@ -143,11 +143,15 @@ async fn objects_are_pruned_defaulted_validated_and_watched() {
         ),
         (
             json!({"kind": "Widget", "metadata": {"name": "b"}}),
-            "Widget in version \"\" cannot be handled as a Widget: /, Kind=Widget is unstructured and is not suitable for converting to \"example.com/v1\"",
+            "the API version in the data () does not match the expected API version (example.com/v1)",
         ),
         (
             json!({"kind": "Widget", "apiVersion": "example.com/v7"}),
-            "Widget in version \"v7\" cannot be handled as a Widget: request to convert CR from an invalid group/version: example.com/v7",
+            "the API version in the data (example.com/v7) does not match the expected API version (example.com/v1)",
+        ),
+        (
+            json!({"kind": "Gadget", "apiVersion": "example.com/v1", "metadata": {"name": "b"}}),
+            "Gadget.example.com \"b\" is invalid: kind: Invalid value: \"Gadget\": must be Widget",
         ),
         (
             json!({"kind": "Widget", "apiVersion": "example.com/v1beta1"}),

@@ -18,7 +18,7 @@ mod strategy;
 
 use std::sync::Arc;
 
-use coracle_schema::{CustomSchema, FieldError, FieldErrorKind};
+use coracle_schema::{CustomSchema, FieldError, FieldErrorKind, Schema};
 
 use crate::{registry::Served, status::Cause};
 pub use columns::Columns;
@@ -49,10 +49,22 @@ pub struct Custom {
     pub mixed: bool,
     /// The versions that exist and are not served: managers may have written them.
     pub unserved: Arc<[Arc<Served>]>,
-    /// Of the definition, served or not.
-    pub versions: Vec<String>,
+    /// Of all versions of the definition, served or not.
+    pub schemas: Schemas,
     /// What every use of the version is told: it is to be left.
     pub deprecation: Option<String>,
+}
+
+/// The versions of one definition.
+#[derive(Clone)]
+pub struct Schemas(pub Arc<[(String, Schema)]>);
+
+impl Schemas {
+    /// Of `v1`, or of `example.com/v1`.
+    pub fn of(&self, version: &str) -> Option<&Schema> {
+        let short = version.rsplit_once('/').map_or(version, |(_, short)| short);
+        self.0.iter().find(|(own, _)| own == short).map(|(_, schema)| schema)
+    }
 }
 
 #[derive(Clone, Debug)]

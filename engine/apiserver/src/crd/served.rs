@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use coracle_schema::{ApiResource, CustomSchema, GroupVersionKind, Schema, Subresource};
 use serde_json::Value;
 
-use super::{Columns, Conversion, Custom, CustomResource, ScalePaths, rules, simple_path};
+use super::{Columns, Conversion, Custom, CustomResource, ScalePaths, Schemas, rules, simple_path};
 use crate::{
     object::{is_deleting, name, strings},
     outbound::Outbound,
@@ -24,10 +24,16 @@ pub fn served(definition: &Value, accepted: &Value, outbound: &Arc<Outbound>) ->
         return Vec::new();
     };
     let conversion = Conversion::of(definition, outbound);
+    let schema = |version: &Value| {
+        let schema = CustomSchema::new(version["schema"]["openAPIV3Schema"].clone());
+        Some((text(version, "name").to_owned(), Schema::custom(schema.into())?))
+    };
+    let schemas = Schemas(versions.iter().filter_map(schema).collect());
     let entries = |served: bool, unserved: &Arc<[Arc<Served>]>| {
         let chosen = versions.iter().filter(|version| (version["served"] == true) == served);
         let entry = |version| {
-            one(definition, accepted, version, text(storage, "name"), conversion.clone(), unserved.clone())
+            let (conversion, unserved) = (conversion.clone(), unserved.clone());
+            one(definition, accepted, version, text(storage, "name"), conversion, unserved, &schemas)
         };
         chosen.filter_map(entry).map(Arc::new).collect::<Vec<_>>()
     };
@@ -50,12 +56,14 @@ fn one(
     storage: &str,
     conversion: Option<Arc<Conversion>>,
     unserved: Arc<[Arc<Served>]>,
+    schemas: &Schemas,
 ) -> Option<Served> {
     let spec = &definition["spec"];
     let (group, kind, plural) = (text(spec, "group"), text(accepted, "kind"), text(accepted, "plural"));
     let gvk = GroupVersionKind::new(group, text(version, "name"), kind);
     let storage = GroupVersionKind::new(group, storage, kind);
-    let schema = Arc::new(CustomSchema::new(version["schema"]["openAPIV3Schema"].clone()));
+    let own = schemas.of(&gvk.version)?;
+    let schema = own.as_custom()?.clone();
     let parts = &version["subresources"];
     let part = |name: &str, gvk: GroupVersionKind| Subresource {
         name: name.into(),
@@ -77,7 +85,7 @@ fn one(
         list_kind: text(accepted, "listKind").into(),
         // They were checked when the definition was written.
         rules: rules::compile(&version["schema"]["openAPIV3Schema"], "").0,
-        schema: schema.clone(),
+        schema,
         columns: Columns::new(&version["additionalPrinterColumns"]),
         scale,
         selectable: version["selectableFields"]
@@ -96,16 +104,11 @@ fn one(
         }),
         mixed: definition["metadata"]["generation"] != 1
             || stored.iter().any(|version| **version != *storage.version),
-        versions: spec["versions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|own| text(own, "name").into())
-            .collect(),
+        schemas: schemas.clone(),
     };
     Some(Served {
         resource: store_resource(group, plural),
-        schema: Schema::custom(schema),
+        schema: Some(own.clone()),
         strategy: &CustomResource,
         // The strategy sees to both.
         has_status: false,

@@ -199,8 +199,7 @@ async fn create(
     let (content_type, bytes) = body::read(request).await?;
     let api = &target.served.api;
     let format = decode::format_of(content_type.as_deref())?;
-    let mut decoded = decode::parse_for(&target.served, &bytes, format)?;
-    decode::check_kind(&api.gvk, &mut decoded.value)?;
+    let decoded = decode::parse_for(&target.served, &bytes, format)?;
     let virtual_answer = reviews::create(
         state,
         user,

@@ -155,16 +155,16 @@ async fn a_conversion_that_fails_or_overreaches_is_refused() {
     }
 }
 
-/// `spec` of a policy about sites as `version` has them.
-fn about(version: &str, operations: &[&str], mut spec: Value) -> Value {
+/// `spec` of a policy about custom resources as `version` has them.
+pub fn about(version: &str, operations: &[&str], mut spec: Value) -> Value {
     spec["matchConstraints"] = json!({"resourceRules": [{
         "operations": operations, "apiGroups": ["example.com"], "apiVersions": [version],
-        "resources": ["sites"],
+        "resources": ["*"],
     }]});
     spec
 }
 
-async fn bound(harness: &Harness, kind: &str, name: &str, spec: Value, binding: Value) {
+pub async fn bound(harness: &Harness, kind: &str, name: &str, spec: Value, binding: Value) {
     let group = "/apis/admissionregistration.k8s.io/v1";
     let policy = json!({"metadata": {"name": name}, "spec": spec});
     harness.post(&format!("{group}/{kind}admissionpolicies"), policy).await.expect(201);

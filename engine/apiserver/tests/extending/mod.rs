@@ -4,4 +4,5 @@ mod aggregation;
 mod backend;
 mod conversion;
 mod managers;
+mod versions;
 mod webhooks;

@@ -130,7 +130,7 @@ async fn run(
     drop(facts);
     if let Some(changed) = changed {
         round.ran = true;
-        let changed = conversion::between(matched, &request.target.served, &changed)
+        let changed = conversion::changed(matched, &request.target.served, changed)
             .await
             .map_err(|status| Status::internal(format!("failed to convert object: {}", status.message)))?;
         take(request, object, changed)?;
@@ -169,9 +169,12 @@ fn apply(
         (Ok(changed), Some(schema)) => (changed, schema),
         (changed, _) => return Ok(changed),
     };
-    let unknown = schema.prune(&mut changed).map_err(Status::internal)?;
-    if let (Some(error), false) = (strict_error(&Syntax::default(), &unknown, false), schema.is_custom()) {
-        return Err(Status::internal(error));
+    // Of custom resources the object may have what only the request's version knows.
+    if !schema.is_custom() {
+        let unknown = schema.prune(&mut changed).map_err(Status::internal)?;
+        if let Some(error) = strict_error(&Syntax::default(), &unknown, false) {
+            return Err(Status::internal(error));
+        }
     }
     schema.default(&mut changed);
     Ok(Ok(changed))

@@ -141,13 +141,7 @@ async fn ask(
     let served = &request.target.served;
     let mut next = conversion::between(served, &matched, &seen(request, object)).await?;
     coracle_schema::json_patch(&mut next, &patch).map_err(Status::internal)?;
-    let mut next = conversion::between(&matched, served, &next).await?;
-    // Only the object itself has a shape that is known here; a subresource's kind is checked by what reads it.
-    let is_whole = next["kind"] == *served.api.gvk.kind;
-    if let (true, Some(schema)) = (is_whole, &served.schema) {
-        schema.prune(&mut next).map_err(Status::internal)?;
-        schema.default(&mut next);
-    }
+    let next = conversion::changed(&matched, served, next).await?;
     let before = object.clone();
     take(request, object, next)?;
     asked.changed = *object != before;
