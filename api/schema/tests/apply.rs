@@ -82,7 +82,8 @@ impl Story {
     }
 
     fn update(mut self, manager: &str, object: &str) -> Story {
-        let new = yaml(object);
+        let mut new = yaml(object);
+        self.schema.prune(&mut new).expect("fits");
         let old = self.live.get("metadata").is_some().then_some(&self.live);
         let author = updater(manager, self.api_version);
         let managers = self.schema.managed_update(old, &new, self.managers.clone(), write(author));
@@ -458,10 +459,51 @@ fn zeros_that_are_named_are_owned_and_take_the_place_of_what_is_there() {
     assert_eq!(own["f:spec"]["f:paused"], json!({}));
     let inside = &own["f:spec"]["f:template"]["f:spec"]["f:containers"][container];
     assert_eq!((&inside["f:stdin"], &inside["f:command"]), (&json!({}), &json!({})));
-    // Where nothing is, nobody is in the way, and nothing happens a second time.
+    // Nothing happens a second time. As nothing of it is stored, nobody else can have it too.
     let before = story.managers.clone();
     story.try_apply("me", &text("false", "false"), false).expect("again");
     assert_eq!(format!("{:?}", story.managers), format!("{before:?}"));
-    story.try_apply("third", &text("false", "false"), false).expect("shared");
-    assert!(story.conflicts("third", &text("true", "false")).contains("conflict with \"me\""));
+    assert_eq!(
+        story.conflicts("third", &text("false", "false")),
+        "Apply failed with 3 conflicts: conflicts with \"me\":\n- .spec.paused\n- .spec.template.spec.containers[name=\"c\"].command\n- .spec.template.spec.containers[name=\"c\"].stdin"
+    );
+}
+
+#[test]
+fn nulls_that_are_named_are_owned_and_take_the_place_of_one_value() {
+    let given = "{metadata: {name: w, labels: {a: b}, uid: u}, spec: {replicas: 3, template: {spec: {
+        nodeSelector: {x: z}, containers: [{name: c, args: [a]}]}}}}";
+    let config = "{metadata: {name: w, labels: null, uid: null}, spec: {replicas: null, paused: null, template: {spec: {
+        nodeSelector: null, containers: [{name: c, args: null}]}}}}";
+    let mut story = Story::new("apps", "apps/v1", "Deployment").update("you", given);
+    assert_eq!(
+        story.conflicts("me", config),
+        "Apply failed with 3 conflicts: conflicts with \"you\" using apps/v1:\n- .spec.replicas\n- .spec.template.spec.containers[name=\"c\"].args\n- .spec.template.spec.nodeSelector"
+    );
+    story.try_apply("me", config, true).expect("forced");
+    // What has parts outlives it.
+    story.is(
+        "{metadata: {name: w, labels: {a: b}, uid: u}, spec: {template: {spec: {containers: [{name: c}]}}}}",
+    );
+    let own = story.managers.0.iter().find(|manager| manager.name == "me").expect("an entry");
+    assert_eq!(
+        own.fields.to_value(),
+        json!({
+            "f:metadata": {"f:labels": {}},
+            "f:spec": {"f:paused": {}, "f:replicas": {}, "f:template": {"f:spec": {
+                "f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:args": {}, "f:name": {}}},
+                "f:nodeSelector": {},
+            }}},
+        })
+    );
+
+    let text = json!({"type": "string"});
+    let mut story = Story::new("", "example.com/v1", "ConfigMap");
+    story.schema = custom(json!({"may": {"type": "string", "nullable": true}, "no": text, "other": text}));
+    let story = story.update("you", "{metadata: {name: a}, spec: {may: a, no: b, other: c}}");
+    let mut story = story.apply("me", "{metadata: {name: a}, spec: {other: c}}");
+    let config = "{metadata: {name: a, creationTimestamp: null}, spec: {may: null, no: null}}";
+    assert!(story.conflicts("me", config).ends_with("\n- .spec.may\n- .spec.no"));
+    story.try_apply("me", config, true).expect("forced");
+    story.is("{metadata: {name: a}, spec: {may: null, no: null, other: c}}");
 }

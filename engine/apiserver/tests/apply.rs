@@ -183,7 +183,11 @@ async fn a_false_that_is_applied_is_no_silence() {
     };
     apply(&harness, &one, "fieldManager=me", &deployment(true)).await.expect(201);
     let refused = apply(&harness, &one, "fieldManager=other", &deployment(false)).await.expect(409);
-    assert_eq!(refused["details"]["causes"][0]["field"], ".spec.paused");
+    let fields = refused["details"]["causes"].as_array().expect("causes").iter().map(|cause| &cause["field"]);
+    assert_eq!(
+        json!(fields.collect::<Vec<_>>()),
+        json!([".metadata.annotations", ".spec.paused", ".spec.template.spec.containers[name=\"c\"].tty"])
+    );
     let mine = apply(&harness, &one, "fieldManager=me", &deployment(false)).await.expect(200);
     assert_eq!(mine["spec"].get("paused"), None);
     assert_eq!(entries(&mine)[0].2["f:spec"]["f:paused"], json!({}));

@@ -469,6 +469,18 @@ async fn a_status_that_came_with_the_object_is_nobodys() {
     let harness = Harness::start().await;
     create(&harness, definition(), "Established=True").await;
     let mut widget = widget("w", json!({"size": 1}));
+    // A null is for the schema to judge; where there is a default, it is the default's place.
+    for (field, code, text) in [
+        (
+            "fixed",
+            422,
+            "spec.fixed: Invalid value: \"null\": spec.fixed in body must be of type string: \"null\"",
+        ),
+        ("max", 200, ""),
+    ] {
+        let answer = apply("nobody", json!({field: null})).await;
+        assert!(answer.code == code && answer.text.contains(&text.replace('"', "\\\"")), "{}", answer.text);
+    }
     widget["status"] = json!({"phase": "sent"});
     let created = harness.post(WIDGETS, widget.clone()).await.expect(201);
     let version = created["metadata"]["resourceVersion"].clone();

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 
 pub(crate) fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place, live, config) {
-        (_, live, Value::Null) => live.clone(),
+        // Parts that are there outlive it; one value does not.
+        (place, Value::Object(parts), Value::Null) if place.has_parts() && !parts.is_empty() => live.clone(),
+        (place, Value::Array(items), Value::Null) if place.has_items() && !items.is_empty() => live.clone(),
         (place, Value::Object(live), Value::Object(config)) if place.has_parts() => {
             let mut merged = live.clone();
             for (name, value) in config {

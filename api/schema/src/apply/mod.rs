@@ -1,7 +1,7 @@
 //! Server-side apply: who manages which fields, and how a manager's configuration is merged into the live object.
 //!
 //! Pure: no clock, no I/O. Reads: two objects and the shape of their type. Kept true: objects are pruned before they
-//! come here (no nulls, canonical scalars), so equality of values is equality of JSON.
+//! come here (canonical scalars; nulls only where they are named), so equality of values is equality of JSON.
 //! Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/ and
 //! https://github.com/kubernetes-sigs/structured-merge-diff/tree/master/merge
 

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::remove::prune;
 use super::set::FieldSet;
 use super::versions::Write;
-use super::zeros::names_zeros;
+use crate::custom::prune_metadata;
 use crate::error::DecodeError;
 use crate::schema::Schema;
 use serde_json::Value;
@@ -143,7 +143,8 @@ impl Schema {
     }
 
     /// The live object with `config` merged in, and its managers then. `config` is pruned ([`Schema::prune_config`]) and
-    /// holds nothing that the request may not set; `live` is an empty object where there is none yet.
+    /// holds nothing that the request may not set; `live` is an empty object where there is none yet. Of a custom resource
+    /// the nulls stay: it is for validation to judge them.
     pub async fn apply(
         &self,
         live: &Value,
@@ -170,11 +171,6 @@ impl Schema {
         }
         let object = prune(write, self, merge(place, live, config), &last, managed);
         let mut object = object.await.map_err(ApplyError::Conversion)?;
-        let has_zeros = self.as_custom().is_none() && names_zeros(config);
-        let untyped = |error: DecodeError| ApplyError::Invalid(error.to_string());
-        if has_zeros {
-            object = self.without_idle_zeros(live, &object).map_err(untyped)?;
-        }
         let changes = write.changes(self, live, &object, &after).await.map_err(ApplyError::Conversion)?;
         let conflicts: Vec<Conflict> = after
             .0
@@ -195,18 +191,25 @@ impl Schema {
         for manager in after.0.iter_mut().filter(|manager| !manager.is(author)) {
             take(manager, &changes);
         }
-        let Comparison { changed, removed } = &changes[0].1;
+        self.settle(&mut object).map_err(|error| ApplyError::Invalid(error.to_string()))?;
         let own = after.own(author);
         own.api_version = author.api_version.to_owned();
-        if own.time.is_none() || set != last.fields || !changed.is_empty() || !removed.is_empty() {
+        if own.time.is_none() || set != last.fields || object != *live {
             own.time = Some(write.now.to_owned());
         }
         own.fields = set;
         after.tidy();
-        if has_zeros {
-            self.prune(&mut object).map_err(untyped)?;
-        }
         Ok((object, after))
+    }
+
+    /// What was only named goes, now that everyone has seen it.
+    fn settle(&self, object: &mut Value) -> Result<(), DecodeError> {
+        match self.as_custom() {
+            None => self.prune(object).map(drop),
+            Some(_) => {
+                object.get_mut("metadata").map_or(Ok(()), |metadata| prune_metadata(metadata).map(drop))
+            }
+        }
     }
 
     /// Objects from before anyone kept managers have one all the same.
@@ -235,7 +238,7 @@ impl Schema {
             .and_then(Value::as_str);
         let (Some(text), "kubectl") = (text, author.manager) else { return conflicts };
         let Ok(mut last) = serde_json::from_str::<Value>(text) else { return conflicts };
-        if self.prune(&mut last).is_err() {
+        if self.prune_config(&mut last).is_err() {
             return conflicts;
         }
         let allowed = extract::fields(self.place(), &last).paths();

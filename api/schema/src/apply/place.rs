@@ -129,8 +129,14 @@ impl<'a> Place<'a> {
                 .collect(),
             _ => {
                 return match item {
-                    Value::Object(_) | Value::Array(_) | Value::Null => {
-                        Err("associative list without keys has an element that's not a scalar".to_owned())
+                    Value::Object(_) => {
+                        Err("associative list without keys has an element that's a map type".to_owned())
+                    }
+                    Value::Array(_) => {
+                        Err("not supported: associative list with lists as elements".to_owned())
+                    }
+                    Value::Null => {
+                        Err("associative list without keys has an element that's an explicit null".to_owned())
                     }
                     scalar => Ok(set::of_value(scalar)),
                 };

@@ -1,60 +1,37 @@
-//! Zeros that a configuration names: `false`, 0, an empty text, list or map where Go's encoder writes nothing.
+//! What a configuration names although it says nothing to Go's decoder or encoder: null, `false`, 0, an empty text, list or
+//! map.
 //!
-//! Kept true: who names one owns it, and it takes the place of what is there; it is not stored, and where nothing is it
-//! changes nothing.
+//! Kept true: who names one owns it, and it takes the place of what is there; it is not stored.
 //! Source: https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/typed/tofieldset.go: configurations are
 //! read as they were sent
 
+use super::operation::SERVER_METADATA;
 use super::place::Place;
 use crate::error::{DecodeError, FieldIssue};
 use crate::schema::Schema;
 use serde_json::Value;
-use std::collections::HashMap;
 
 impl Schema {
-    /// [`Schema::prune`] for a configuration to apply: the zeros that it names stay.
+    /// [`Schema::prune`] for a configuration to apply: the nulls and zeros that it names stay, but for those that the
+    /// server alone writes.
     pub fn prune_config(&self, config: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
-        if self.as_custom().is_some() || !names_zeros(config) {
+        if !names_zeros(config) {
             return self.prune(config);
         }
         let sent = config.clone();
         let issues = self.prune(config)?;
-        put_back(self.place(), &sent, config, Where::Everywhere);
-        Ok(issues)
-    }
-
-    /// Without zeros, but for those that take the place of something in `live`.
-    pub(crate) fn without_idle_zeros(&self, live: &Value, merged: &Value) -> Result<Value, DecodeError> {
-        let mut settled = merged.clone();
-        self.prune(&mut settled)?;
-        put_back(self.place(), merged, &mut settled, Where::Over(Some(live)));
-        Ok(settled)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Where<'a> {
-    Everywhere,
-    /// Only where this has a value.
-    Over(Option<&'a Value>),
-}
-
-impl<'a> Where<'a> {
-    fn under(self, live: impl FnOnce(&'a Value) -> Option<&'a Value>) -> Where<'a> {
-        match self {
-            Where::Over(own) => Where::Over(own.and_then(live)),
-            Where::Everywhere => Where::Everywhere,
+        put_back(self.place(), &sent, config);
+        if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
+            let is_servers = |name: &str| SERVER_METADATA.iter().any(|own| own[2..] == *name);
+            metadata.retain(|name, value| !is_servers(name) || !is_zero(value));
         }
-    }
-
-    fn takes(self) -> bool {
-        !matches!(self, Where::Over(None | Some(Value::Null)))
+        Ok(issues)
     }
 }
 
 fn is_zero(value: &Value) -> bool {
     match value {
-        Value::Null => false,
+        Value::Null => true,
         Value::Bool(set) => !set,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
@@ -63,7 +40,7 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-pub(super) fn names_zeros(value: &Value) -> bool {
+fn names_zeros(value: &Value) -> bool {
     is_zero(value)
         || match value {
             Value::Array(items) => items.iter().any(names_zeros),
@@ -73,27 +50,20 @@ pub(super) fn names_zeros(value: &Value) -> bool {
 }
 
 /// What pruning took from `whole` to make `pruned`.
-fn put_back(place: Place<'_>, whole: &Value, pruned: &mut Value, over: Where<'_>) {
+fn put_back(place: Place<'_>, whole: &Value, pruned: &mut Value) {
     match (whole, pruned) {
         (Value::Object(whole), Value::Object(pruned)) if place.has_parts() => {
             for (name, value) in whole {
-                let over = over.under(|live| live.get(name));
                 match pruned.get_mut(name) {
-                    Some(kept) => put_back(place.under(name), value, kept, over),
-                    None if is_zero(value) && over.takes() => {
-                        drop(pruned.insert(name.clone(), value.clone()))
-                    }
+                    Some(kept) => put_back(place.under(name), value, kept),
+                    None if is_zero(value) => drop(pruned.insert(name.clone(), value.clone())),
                     None => {}
                 }
             }
         }
         (Value::Array(whole), Value::Array(pruned)) if place.has_items() && whole.len() == pruned.len() => {
-            let live: HashMap<String, &Value> = match over {
-                Where::Over(Some(Value::Array(items))) => place.elements(items).into_iter().collect(),
-                _ => HashMap::new(),
-            };
-            for ((element, value), kept) in place.elements(whole).iter().zip(pruned) {
-                put_back(place.item(), value, kept, over.under(|_| live.get(element).copied()));
+            for (value, kept) in whole.iter().zip(pruned) {
+                put_back(place.item(), value, kept);
             }
         }
         _ => {}

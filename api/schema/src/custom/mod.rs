@@ -15,6 +15,7 @@ mod validate;
 
 pub use check::check;
 pub use field_error::{FieldError, FieldErrorKind};
+pub(crate) use prune::prune_metadata;
 
 use regex::Regex;
 use serde_json::Value;

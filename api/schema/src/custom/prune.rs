@@ -43,7 +43,7 @@ fn walk(
                 if is_resource && matches!(name.as_str(), "apiVersion" | "kind") {
                     continue;
                 } else if is_resource && name == "metadata" {
-                    prune_metadata(value, issues)?;
+                    issues.extend(prune_metadata(value)?);
                 } else if let Some(known) = inner(schema, name) {
                     if value.is_null() && is_closed(name) && !may_be_null(known) {
                         gone.push(name.clone());
@@ -94,12 +94,12 @@ pub(super) fn inner<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     schema["properties"].get(name).or_else(others)
 }
 
-fn prune_metadata(value: &mut Value, issues: &mut Vec<FieldIssue>) -> Result<(), DecodeError> {
+pub(crate) fn prune_metadata(value: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
     let name = format!("{META_PACKAGE}.ObjectMeta");
-    if let (Some(meta), false) = (Registry::builtin().definition(&name), value.is_null()) {
-        issues.extend(meta.prune(value)?);
+    match Registry::builtin().definition(&name) {
+        Some(meta) if !value.is_null() => meta.prune(value),
+        _ => Ok(Vec::new()),
     }
-    Ok(())
 }
 
 /// Prunes a value that is no object of its own, e.g. a default.

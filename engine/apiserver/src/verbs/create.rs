@@ -47,8 +47,12 @@ pub(super) async fn create_managed(
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
     let request =
         admission::Request::new(state, user, target, Operation::Create, None, Asked::Write(options));
-    for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
-        request.warn(text);
+    if managers.is_some() {
+        decode::shape_applied(schema, &served.api.gvk, &mut decoded.value)?;
+    } else {
+        for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
+            request.warn(text);
+        }
     }
     let mut value = decoded.value;
     match_namespace(target, &mut value)?;

@@ -164,8 +164,12 @@ async fn modify_once(
     let context = target.context(state, user, options);
     let request =
         admission::Request::new(state, user, target, Operation::Update, Some(&old), Asked::Write(options));
-    for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
-        request.warn(text);
+    if applied {
+        decode::shape_applied(schema, &served.api.gvk, &mut decoded.value)?;
+    } else {
+        for text in decode::shape(schema, &served.api.gvk, &mut decoded, options.field_validation)? {
+            request.warn(text);
+        }
     }
     let mut value = decoded.value;
     super::create::match_namespace(target, &mut value)?;
