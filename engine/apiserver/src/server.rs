@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use coracle_client::Identity;
 use coracle_store::{Scope, Store};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -16,6 +16,7 @@ use crate::{
     ComponentCheck, Config, PodAccess,
     aggregation::{self, Aggregator},
     audit, authn, authz, bootstrap, crd, flow,
+    health::{Hook, Hooks},
     http::{listener, service::ApiService},
     kinds::service::Allocations,
     metrics, object,
@@ -70,16 +71,27 @@ impl ApiServer {
         config.bind = address;
         let state = Arc::new(state(config, store)?);
         bootstrap(&state).await?;
+        state.hooks.done(Hook::Bootstrapped);
         flow::maintain(&state).await;
+        state.hooks.done(Hook::FlowObjects);
         flow::pass(&state).await;
         let mut definitions = crd::Controller::default();
         definitions.pass(&state).await;
         aggregation::Controller::register(&state).await;
+        state.hooks.done(Hook::Registered);
         aggregation::Controller::recall(&state);
         let mut tasks = JoinSet::new();
-        tasks.spawn(aggregation::Controller::default().run(Arc::downgrade(&state)));
-        tasks.spawn(definitions.run(Arc::downgrade(&state)));
-        tasks.spawn(flow::run(Arc::downgrade(&state)));
+        let mut spawn = |hook, controller: BoxFuture<'static, ()>| {
+            let running = state.hooks.running(hook);
+            tasks.spawn(async move {
+                let _running = running;
+                controller.await;
+            });
+        };
+        let weak = || Arc::downgrade(&state);
+        spawn(Hook::ApiServices, aggregation::Controller::default().run(weak()).boxed());
+        spawn(Hook::Definitions, definitions.run(weak()).boxed());
+        spawn(Hook::Flow, flow::run(weak()).boxed());
         if let Some(file) = state.config.protection.authentication_file.clone() {
             tasks.spawn(authn::follow_configuration(Arc::downgrade(&state), file));
         }
@@ -186,6 +198,7 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
     let protection = &config.protection;
     Ok(State {
         metrics: metrics::Metrics::default(),
+        hooks: Hooks::default(),
         issuers: authn::Issuers::open(&protection.issuers, tokens.issuer())?,
         audit: audit::Audit::open(&protection.audit)?,
         flow: flow::FlowControl::new(protection.max_in_flight + protection.max_mutating_in_flight),

@@ -99,6 +99,8 @@ pub struct State {
     pub issuers: authn::Issuers,
     pub authorizer: authz::Authorizer,
     pub metrics: crate::metrics::Metrics,
+    /// How far the start came, and what runs.
+    pub hooks: crate::health::Hooks,
     pub audit: crate::audit::Audit,
     pub flow: crate::flow::FlowControl,
     pub pod_access: RwLock<Option<Arc<dyn PodAccess>>>,

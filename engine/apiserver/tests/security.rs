@@ -589,15 +589,23 @@ async fn health_endpoints_tell_their_checks_and_what_they_were_asked_to_leave_ou
     let harness = Harness::start().await;
     let text = async |path: &str| harness.get(path).await.text;
     assert_eq!(text("/livez").await, "ok");
-    assert_eq!(text("/livez?verbose").await, "[+]ping ok\n[+]log ok\n[+]etcd ok\nlivez check passed\n");
-    let readyz = "[+]ping ok\n[+]log excluded: ok\n[+]etcd ok\n[+]etcd-readiness ok\n[+]shutdown ok\n";
-    let unknown = "warn: some health checks cannot be excluded: no matches for \"x\"\n";
-    assert_eq!(
-        text("/readyz?verbose&exclude=log&exclude=x").await,
-        format!("{readyz}{unknown}readyz check passed\n")
-    );
-    assert_eq!(text("/livez/etcd").await, "ok");
-    assert_eq!(harness.get("/livez/shutdown").await.code, 404);
+    let livez = text("/livez?verbose").await;
+    assert!(livez.starts_with("[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]poststarthook/"), "{livez}");
+    assert!(livez.ends_with(" ok\nlivez check passed\n") && !livez.contains("-readiness"), "{livez}");
+    let readyz = text("/readyz?verbose&exclude=log&exclude=x").await;
+    for part in [
+        "[+]log excluded: ok\n[+]etcd ok\n[+]etcd-readiness ok\n[+]informer-sync ok\n",
+        "\n[+]poststarthook/scheduling/bootstrap-system-priority-classes ok\n",
+        "\n[+]shutdown ok\nwarn: some health checks cannot be excluded: no matches for \"x\"\nreadyz check passed\n",
+    ] {
+        assert!(readyz.contains(part), "{part}: {readyz}");
+    }
+    let hook = "/livez/poststarthook/rbac/bootstrap-roles";
+    assert_eq!((text("/livez/etcd").await, text(hook).await), ("ok".into(), "ok".into()));
+    for unknown in ["/livez/shutdown", "/livez/poststarthook", "/livez/poststarthook/none"] {
+        assert_eq!(harness.get(unknown).await.code, 404, "{unknown}");
+    }
+    assert!(harness.get("/").await.expect(200)["paths"].as_array().expect("paths").contains(&hook.into()));
     let page = harness.get("/metrics/slis").await.text;
     for line in [
         "# TYPE kubernetes_healthcheck gauge\n",

@@ -84,6 +84,12 @@ impl Log {
         }
     }
 
+    /// The thread is there and has room for another event.
+    pub fn keeps_up(&self) -> bool {
+        let waiting = self.0.waiting.lock();
+        !waiting.closed && waiting.lines.len() < QUEUE_BYTES
+    }
+
     pub fn failed(&self) -> u64 {
         self.0.failed.load(Relaxed)
     }

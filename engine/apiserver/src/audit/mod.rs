@@ -62,6 +62,11 @@ impl Audit {
         self.log.is_some()
     }
 
+    /// Whether what is to be recorded is. Where nothing is, nothing stays behind.
+    pub fn keeps_up(&self) -> bool {
+        self.log.as_ref().is_none_or(Log::keeps_up)
+    }
+
     fn write(&self, event: &Event<'_>) {
         if let Some(log) = &self.log {
             self.logged.fetch_add(1, Relaxed);

@@ -103,6 +103,7 @@ fn paths(state: &State) -> Value {
         paths.push(path.into());
     }
     paths.sort();
+    paths.extend(health::paths());
     paths.dedup();
     json!({"paths": paths})
 }
