@@ -6,7 +6,7 @@ use bytes::Bytes;
 use coracle_apiserver::{ApiServer, Config};
 use coracle_store::{Store, StoreConfig};
 use harness::{Answer, Harness, answer};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -873,6 +873,45 @@ async fn a_list_holds_its_seat_until_it_is_read() {
     assert_eq!((response.status().as_u16(), executing().await.as_str()), (200, "1"));
     assert_eq!(answer(response).await.json()["kind"], "PodList");
     assert_eq!(executing().await, "0");
+}
+
+#[tokio::test]
+async fn a_watch_holds_its_seats_until_its_initial_events_are_sent() {
+    let harness = Harness::start().await;
+    bind(&harness, "view", json!({"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}))
+        .await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for at in 0..100 {
+        harness.post(maps, json!({"metadata": {"name": format!("m{at}")}})).await.expect(201);
+    }
+    // What jane's requests under way are: seats and verb.
+    let requests = async || {
+        let path = "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=yes";
+        let page = harness.get(path).await.text;
+        let row = |line: &str| {
+            let cells: Vec<String> = line.split(',').map(|cell| cell.trim().to_owned()).collect();
+            (cells[10] == "jane").then(|| format!("{} {}", cells[6], cells[11]))
+        };
+        page.lines().filter_map(row).collect::<Vec<_>>()
+    };
+    let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };
+    let initial = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    for (path, seats, last) in [
+        // There are maps of the system too: more than a hundred in all.
+        (format!("{maps}?{initial}"), "2 watch", "initial-events-end"),
+        (format!("{maps}?{initial}&fieldSelector=metadata.name%3Dm7"), "1 watch", "initial-events-end"),
+        (format!("{maps}?watch=1"), "1 watch", "\"m99\""),
+    ] {
+        let request = http::Request::builder().uri(&path).body(Full::new(Bytes::new())).expect("request");
+        let mut body = harness.send(Some(jane.clone()), request).await.into_body();
+        let mut sent = Vec::new();
+        while !requests().await.is_empty() {
+            assert_eq!(requests().await, [seats], "{path}");
+            let frame = body.frame().await.expect("a frame").expect("its bytes");
+            sent.extend(frame.into_data().expect("data"));
+        }
+        assert!(String::from_utf8_lossy(&sent).contains(last), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
     config::Compiled,
-    dispatch::{Shared, Shown},
+    dispatch::{Request, Shared, Shown},
     level::GUESS_SECONDS,
     metrics::Counters,
 };
+use crate::{options::Query, registry::api_version};
 
 const LEVELS: [&str; 10] = [
     "PriorityLevelName",
@@ -34,16 +35,39 @@ const QUEUES: [&str; 9] = [
     "MaxSeatsSum",
     "TotalWorkSum",
 ];
+const REQUESTS: [&str; 10] = [
+    "PriorityLevelName",
+    "FlowSchemaName",
+    "QueueIndex",
+    "RequestIndexInQueue",
+    // Kubernetes spells it so.
+    "FlowDistingsher",
+    "ArriveTime",
+    "InitialSeats",
+    "FinalSeats",
+    "AdditionalLatency",
+    "StartTime",
+];
+/// With `includeRequestDetails`.
+const DETAILS: [&str; 8] =
+    ["UserName", "Verb", "APIPath", "Namespace", "Name", "APIVersion", "Resource", "SubResource"];
 /// No column is narrower, in characters.
 const MIN_WIDTH: usize = 8;
 
-pub fn dump(what: &str, compiled: &Compiled, shared: &Arc<Shared>) -> Option<String> {
+pub fn dump(what: &str, query: &Query, compiled: &Compiled, shared: &Arc<Shared>) -> Option<String> {
     let levels = shared.levels();
     match what {
         "dump_priority_levels" => {
             Some(aligned(&LEVELS, levels.iter().map(|level| of_level(level, compiled)).collect()))
         }
         "dump_queues" => Some(aligned(&QUEUES, levels.iter().flat_map(of_queues).collect())),
+        "dump_requests" => {
+            let details: &[&str] =
+                if query.text("includeRequestDetails").is_empty() { &[] } else { &DETAILS };
+            let requests = shared.requests();
+            let rows = requests.iter().map(|request| of_request(request, !details.is_empty()));
+            Some(aligned(&[&REQUESTS, details].concat(), rows.collect()))
+        }
         _ => None,
     }
 }
@@ -85,6 +109,41 @@ fn of_queues(level: &Shown) -> Vec<Vec<String>> {
         ]
     };
     level.queues.iter().enumerate().map(row).collect()
+}
+
+/// What a request that ended still would cost is nothing here: no final seats, no latency after it.
+fn of_request(request: &Request, detailed: bool) -> Vec<String> {
+    let Request { asked, queue, place, width, started } = request;
+    let index = |index: &Option<usize>| index.map_or("-1".into(), |index| index.to_string());
+    let mut row = vec![
+        asked.schema.level_name.to_string(),
+        asked.schema.name.to_string(),
+        index(queue),
+        index(place),
+        asked.distinguisher().to_owned(),
+        asked.arrived.to_string(),
+        width.to_string(),
+        "0".into(),
+        "0s".into(),
+        // The zero of Go's time.
+        started.map_or("0001-01-01T00:00:00Z".into(), |started| started.to_string()),
+    ];
+    if detailed {
+        let info = &asked.info;
+        let version = api_version(&info.group, &info.version);
+        let details = [
+            &asked.user,
+            &*info.verb,
+            &info.path,
+            &info.namespace,
+            &info.name,
+            &version,
+            &info.resource,
+            &info.subresource,
+        ];
+        row.extend(details.map(String::from));
+    }
+    row
 }
 
 fn aligned(head: &[&str], rows: Vec<Vec<String>>) -> String {

@@ -138,6 +138,11 @@ impl<T> Level<T> {
         }
     }
 
+    /// Who waits in each queue, the next one first, and the seats that each needs.
+    pub fn waiting(&self) -> impl Iterator<Item = impl Iterator<Item = (u32, &T)>> {
+        self.queues.iter().map(|queue| queue.waiting.iter().map(|(width, entry)| (*width, entry)))
+    }
+
     /// All its queues; none before the first request had to wait.
     pub fn queues(&self) -> Vec<QueueShown> {
         let shown = |queue: &Queue<T>| QueueShown {

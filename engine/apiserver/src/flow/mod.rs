@@ -25,27 +25,30 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::{
     config::Compiled,
-    dispatch::{Arrival, Seat, Shared},
+    dispatch::{Arrival, Asked, Shared},
     metrics::Counters,
     schema::Schema,
 };
 pub use self::{
     controller::{maintain, pass, run},
-    held::held,
+    dispatch::Seat,
+    held::{Held, held},
 };
 use crate::{
     metrics::Page,
+    options::Query,
     request_info::RequestInfo,
     types::{Response, UserInfo, body_from},
 };
 
 /// The share of a request's time that it may spend waiting for a seat, as on a stock server.
 const WAIT_SHARE: u32 = 4;
-/// A list takes a seat for so many objects, up to [`MAX_WIDTH`] seats.
+/// A list takes a seat for so many objects, up to [`MAX_WIDTH`] seats. So does a watch that begins with one.
 const OBJECTS_PER_SEAT: usize = 100;
 const MAX_WIDTH: u32 = 10;
 
@@ -83,32 +86,31 @@ impl FlowControl {
         FlowControl { compiled: ArcSwap::from_pointee(Compiled::default()), shared: Arc::default(), seats }
     }
 
-    /// Waits for a seat, at most a share of `timeout`. `count` tells how many objects a list would read.
+    /// Waits for a seat, at most a share of `timeout`. `objects`: how many it reads all at once.
     pub async fn admit(
         &self,
         user: &UserInfo,
-        info: &RequestInfo,
+        info: &Arc<RequestInfo>,
         timeout: Duration,
-        count: impl FnOnce() -> usize,
+        objects: usize,
     ) -> Option<Admission> {
         // The guard of the configuration is not held while waiting.
         let schema: Arc<Schema> = self.compiled.load().classify(user, info)?.clone();
-        let width = if info.verb == "list" { list_width(count()) } else { 1 };
-        let seat = self.seat(&schema, user, info, width, timeout / WAIT_SHARE).await;
+        let asked = Asked {
+            schema: schema.clone(),
+            user: user.name.as_str().into(),
+            info: info.clone(),
+            arrived: Timestamp::now(),
+        };
+        let seat = self.seat(asked, width(objects), timeout / WAIT_SHARE).await;
         Some(Admission { seat, mark: schema.mark.clone() })
     }
 
-    async fn seat(
-        &self,
-        schema: &Arc<Schema>,
-        user: &UserInfo,
-        info: &RequestInfo,
-        width: u32,
-        patience: Duration,
-    ) -> Option<Seat> {
-        let flow = || flow_hash(schema, user, info);
+    async fn seat(&self, asked: Asked, width: u32, patience: Duration) -> Option<Seat> {
+        let schema = asked.schema.clone();
+        let hash = flow_hash(&asked);
         let counters = &schema.counters;
-        match self.shared.arrive(schema, width, flow) {
+        match self.shared.arrive(asked, width, || hash) {
             Arrival::Seated(seat) => {
                 counters.dispatched.fetch_add(1, Relaxed);
                 Some(seat)
@@ -132,8 +134,8 @@ impl FlowControl {
     }
 
     /// What `/debug/api_priority_and_fairness/` shows under this name.
-    pub fn dump(&self, what: &str) -> Option<String> {
-        dump::dump(what, &self.compiled.load(), &self.shared)
+    pub fn dump(&self, what: &str, query: Option<&str>) -> Option<String> {
+        dump::dump(what, &Query::parse(query), &self.compiled.load(), &self.shared)
     }
 }
 
@@ -163,18 +165,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn list_width(objects: usize) -> u32 {
+fn width(objects: usize) -> u32 {
     u32::try_from(objects.div_ceil(OBJECTS_PER_SEAT)).unwrap_or(MAX_WIDTH).clamp(1, MAX_WIDTH)
 }
 
-fn flow_hash(schema: &Schema, user: &UserInfo, info: &RequestInfo) -> u64 {
+fn flow_hash(asked: &Asked) -> u64 {
     let mut hasher = DefaultHasher::new();
-    schema.name.hash(&mut hasher);
-    match schema.distinguisher {
-        schema::Distinguisher::None => {}
-        schema::Distinguisher::User => user.name.hash(&mut hasher),
-        schema::Distinguisher::Namespace => info.namespace.hash(&mut hasher),
-    }
+    asked.schema.name.hash(&mut hasher);
+    asked.distinguisher().hash(&mut hasher);
     hasher.finish()
 }
 

@@ -26,8 +26,19 @@ fn user(name: &str, groups: &[&str]) -> UserInfo {
     UserInfo { name: name.into(), groups, ..UserInfo::default() }
 }
 
-fn info(method: Method, path: &str) -> RequestInfo {
-    RequestInfo::parse(&method, &path.parse().expect("uri"))
+fn info(method: Method, path: &str) -> Arc<RequestInfo> {
+    Arc::new(RequestInfo::parse(&method, &path.parse().expect("uri")))
+}
+
+/// Somebody's request for one seat.
+fn arrive(control: &FlowControl, schema: &Arc<Schema>) -> Arrival {
+    let asked = Asked {
+        schema: schema.clone(),
+        user: "jane".into(),
+        info: info(Method::GET, "/api/v1/namespaces/a/pods"),
+        arrived: Timestamp::now(),
+    };
+    control.shared.arrive(asked, 1, || 1)
 }
 
 #[test]
@@ -105,16 +116,16 @@ async fn who_finds_no_seat_waits_for_one_and_leaves_without_a_trace() {
     let minute = Duration::from_secs(60);
     let mut held = Vec::new();
     let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
-    while let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) {
+    while let Arrival::Seated(seat) = arrive(&control, &schema) {
         held.push(seat);
     }
     assert!(!held.is_empty());
-    let impatient = control.admit(&jane, &pods, Duration::from_millis(4), || 0).await.expect("classified");
+    let impatient = control.admit(&jane, &pods, Duration::from_millis(4), 0).await.expect("classified");
     assert!(impatient.seat.is_none());
     let (waiting, owner) = (control.clone(), jane.clone());
     let task = tokio::spawn(async move {
         let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
-        waiting.admit(&owner, &pods, minute, || 0).await.expect("classified").seat.is_some()
+        waiting.admit(&owner, &pods, minute, 0).await.expect("classified").seat.is_some()
     });
     while schema.counters.waiting.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -133,22 +144,33 @@ async fn a_client_that_leaves_the_queue_is_counted_as_cancelled() {
     let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
     let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
     let mut held = Vec::new();
-    while let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) {
+    while let Arrival::Seated(seat) = arrive(&control, &schema) {
         held.push(seat);
     }
     let waiting = control.clone();
     let task =
         tokio::spawn(
-            async move { waiting.admit(&jane, &pods, Duration::from_secs(600), || 300).await.is_some() },
+            async move { waiting.admit(&jane, &pods, Duration::from_secs(600), 300).await.is_some() },
         );
     while schema.counters.waiting.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
     let row = |what: &str| {
-        let text = control.dump(what).expect("a dump");
+        let text = control.dump(what, Some("includeRequestDetails=1")).expect("a dump");
         let row = text.lines().find(|line| line.starts_with("global-default,"));
         row.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
     };
+    // The one that waits comes before those that have a seat.
+    let request = row("dump_requests");
+    let cells: Vec<&str> = request.split(", ").collect();
+    assert_eq!((&cells[..2], &cells[3..5]), (&["global-default", "global-default"][..], &["0", "jane"][..]));
+    assert_eq!(
+        cells[6..].join(", "),
+        "1, 0, 0s, 0001-01-01T00:00:00Z, jane, list, /api/v1/namespaces/a/pods, a, , v1, pods,"
+    );
+    let seated = control.dump("dump_requests", None).expect("a dump");
+    let seated = seated.lines().last().expect("a request").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(seated.starts_with("global-default, global-default, -1, -1, jane, 20"), "{seated}");
     let executing = held.len();
     assert_eq!(
         row("dump_priority_levels"),
@@ -169,7 +191,7 @@ fn a_level_that_is_no_longer_configured_is_shown_until_its_last_request_ended() 
     let jane = user("jane", &["system:authenticated"]);
     let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
     let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
-    let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) else { panic!("no seat") };
+    let Arrival::Seated(seat) = arrive(&control, &schema) else { panic!("no seat") };
     control.configure(&[], &[]);
     let quiescing = || -> Vec<(String, bool)> {
         control.shared.levels().iter().map(|level| (level.name.to_string(), level.quiescing)).collect()
@@ -189,7 +211,7 @@ fn a_level_borrows_what_others_do_not_use_but_not_what_they_keep() {
     let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
     let schema = control.compiled.load().classify(&jane, &pods).expect("a schema").clone();
     let mut held = Vec::new();
-    while let Arrival::Seated(seat) = control.shared.arrive(&schema, 1, || 1) {
+    while let Arrival::Seated(seat) = arrive(&control, &schema) {
         held.push(seat);
     }
     // 20 of its own; lent are 10 (system), 10 (node-high), 20 (workload-high), 90 (workload-low).
@@ -197,7 +219,7 @@ fn a_level_borrows_what_others_do_not_use_but_not_what_they_keep() {
     let node = user("system:node:a", &["system:nodes"]);
     let of_node = control.compiled.load().classify(&node, &pods).expect("a schema").clone();
     let mut own = Vec::new();
-    while let Arrival::Seated(seat) = control.shared.arrive(&of_node, 1, || 1) {
+    while let Arrival::Seated(seat) = arrive(&control, &of_node) {
         own.push(seat);
     }
     assert_eq!(own.len(), 20, "what the level does not lend");

@@ -26,7 +26,8 @@ use rustls::pki_types::CertificateDer;
 use crate::{
     aggregation, authn,
     authz::{self, Attributes},
-    flow, negotiate,
+    flow::{self, Held},
+    negotiate,
     request_info::RequestInfo,
     selector::fields::equalities,
     status::Status,
@@ -45,7 +46,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let encoding = negotiate::error_encoding(request.headers());
-    let info = RequestInfo::parse(&method, request.uri());
+    let info = Arc::new(RequestInfo::parse(&method, request.uri()));
     let for_people = indent::is_wanted(request.uri(), request.headers()) && is_own(&state, &info);
     let mut call = Call::begin(&state, &info, &request);
     let notes = call.notes();
@@ -115,7 +116,7 @@ fn is_own(state: &State, info: &RequestInfo) -> bool {
 
 async fn dispatch(
     state: Arc<State>,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
     request: Request,
     call: &mut Call,
 ) -> Result<Response, Status> {
@@ -134,13 +135,13 @@ async fn dispatch(
         call.body(parts.headers.get(http::header::CONTENT_TYPE), &bytes);
         body = body_from(bytes);
     }
-    // Held until the answer is sent; a stream goes on without a seat.
+    // Held until the answer is sent; a watch goes on without it after its initial events.
     let timeout = state.config.protection.request_timeout;
-    let seat = if deadline::is_long_running(&info) && info.verb != "watch" {
+    let mut seat = if deadline::is_long_running(&info) && info.verb != "watch" {
         None
     } else {
-        let count = || state.objects_of(&info, parts.uri.query());
-        match state.flow.admit(&user, &info, timeout, count).await {
+        let objects = state.objects_of(&info, parts.uri.query());
+        match state.flow.admit(&user, &info, timeout, objects).await {
             None => None,
             Some(admission) => {
                 call.classified(admission.mark);
@@ -157,8 +158,13 @@ async fn dispatch(
         return Err(authz::denied(&user, &attributes, &decision));
     }
     let remote = state.aggregator.route(parts.uri.path());
-    let request = Request::from_parts(parts, body);
-    let seat_goes_on = info.verb != "watch";
+    let mut request = Request::from_parts(parts, body);
+    // What another server sees to is no work here.
+    if info.verb == "watch"
+        && let Some(seat) = seat.take().filter(|_| remote.is_none())
+    {
+        request.extensions_mut().insert(Arc::new(Held::new(seat, timeout)));
+    }
     let response = if let Some(remote) = remote {
         call.passed_on();
         aggregation::serve(&state, &user, &remote, request).await
@@ -167,7 +173,7 @@ async fn dispatch(
     } else {
         nonresource::serve(&state, &user, &info, request).await?
     };
-    Ok(flow::held(response, seat.filter(|_| seat_goes_on), timeout))
+    Ok(flow::held(response, seat, timeout))
 }
 
 pub fn attributes(info: &RequestInfo) -> Attributes {

@@ -49,7 +49,8 @@ async fn answer(
         ["metrics"] => Ok(metrics(crate::metrics::render(state))),
         ["metrics", "slis"] => Ok(metrics(state.metrics.health.render())),
         ["debug", "api_priority_and_fairness", what] => {
-            state.flow.dump(what).map(text).ok_or_else(Status::unknown_path)
+            let page = state.flow.dump(what, request.uri().query());
+            page.map(text).ok_or_else(Status::unknown_path)
         }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::reviews::openid(state, path).ok_or_else(Status::unknown_path)
@@ -102,8 +103,8 @@ fn paths(state: &State) -> Value {
     ] {
         paths.push(path.into());
     }
-    paths.sort();
     paths.extend(health::paths());
+    paths.sort();
     paths.dedup();
     json!({"paths": paths})
 }

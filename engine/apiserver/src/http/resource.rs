@@ -9,6 +9,7 @@ use super::{body, lists};
 use crate::{
     audit::Notes,
     component_status, decode,
+    flow::Held,
     negotiate::{Accepted, Encoding, Offer, negotiate},
     options::{DeleteOptions, ListOptions, Query, WriteOptions},
     present::{Form, Presenter},
@@ -39,7 +40,7 @@ fn deprecation<'a>(info: &RequestInfo, served: Option<&'a Served>) -> Option<&'a
 pub async fn serve(
     state: Arc<State>,
     user: UserInfo,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
     request: Request,
 ) -> Result<Response, Status> {
     let served = state.resources.get(&info.group, &info.version, &info.resource);
@@ -61,7 +62,7 @@ pub async fn serve(
 async fn route(
     state: Arc<State>,
     user: UserInfo,
-    info: RequestInfo,
+    info: Arc<RequestInfo>,
     served: Option<Arc<Served>>,
     request: Request,
 ) -> Result<Response, Status> {
@@ -180,7 +181,8 @@ fn watch(state: &State, target: &Target, request: &Request) -> Result<Response, 
         options.field_selector = format!("metadata.name={}", target.name);
     }
     let presenter = Presenter::new(&target.served, accepted);
-    let body = verbs::watch::watch(state, target, &options, presenter)?;
+    let seat = request.extensions().get::<Arc<Held>>().cloned();
+    let body = verbs::watch::watch(state, target, &options, presenter, seat)?;
     let mut response = http::Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));

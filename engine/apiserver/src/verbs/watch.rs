@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Target;
 use crate::{
     conversion,
+    flow::Held,
     frames::Frames,
     negotiate::Encoding,
     object,
@@ -41,6 +42,7 @@ pub fn watch(
     target: &Target,
     options: &ListOptions,
     presenter: Presenter,
+    seat: Option<Arc<Held>>,
 ) -> Result<Body, Status> {
     let (scope, selector) = super::list::scope(target, options)?;
     let asked = parse_revision(&options.resource_version)?;
@@ -84,6 +86,7 @@ pub fn watch(
         next_bookmark: options.allow_bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
         deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
         stop: state.stop.clone(),
+        seat,
         sent: state.metrics.watch(
             &target.served.api.gvk.group,
             &target.served.api.gvk.version,
@@ -122,6 +125,8 @@ struct Stream {
     next_bookmark: Option<Instant>,
     deadline: Instant,
     stop: CancellationToken,
+    /// Of its priority level, until the initial state is on its way.
+    seat: Option<Arc<Held>>,
     sent: Arc<crate::metrics::WatchSeries>,
 }
 
@@ -140,6 +145,9 @@ impl Stream {
                 return None;
             }
             self.gather();
+            if self.initial.is_empty() && !self.announce_end {
+                self.seat = None;
+            }
             if let Some(frame) = self.frames.take() {
                 // No event shows a list: a stock server ends such a watch at the first one.
                 return self.presenter.check(false).is_ok().then_some(frame);
