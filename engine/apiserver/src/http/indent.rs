@@ -3,20 +3,10 @@
 //! Kept true: an answer is indented as it passes by, frame by frame; only blanks are added, between its tokens.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/negotiation/negotiate.go (`isPrettyPrint`)
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
-use bytes::Bytes;
 use http::{HeaderMap, Uri, header};
-use http_body::Frame;
 use http_body_util::BodyExt;
 
-use crate::{
-    options::Query,
-    types::{Body, BoxError, Response},
-};
+use crate::{options::Query, types::Response};
 
 /// Whether a person reads the answer.
 pub fn is_wanted(uri: &Uri, headers: &HeaderMap) -> bool {
@@ -39,34 +29,9 @@ pub fn indented(response: Response) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Indented { body, layout: Layout::default() }.boxed_unsync())
-}
-
-struct Indented {
-    body: Body,
-    layout: Layout,
-}
-
-impl http_body::Body for Indented {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        Poll::Ready(
-            frame.map(|frame| {
-                frame.map(|frame| frame.map_data(|bytes| Bytes::from(this.layout.indent(&bytes))))
-            }),
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
+    let mut layout = Layout::default();
+    let body = body.map_frame(move |frame| frame.map_data(|bytes| layout.indent(&bytes).into()));
+    Response::from_parts(parts, body.boxed_unsync())
 }
 
 /// Where in a document the last byte was.

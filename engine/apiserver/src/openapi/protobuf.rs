@@ -9,13 +9,19 @@
 
 use serde_json::Value;
 
-/// The field numbers of a version.
+/// The names and field numbers of a version.
 pub struct Dialect {
+    /// The document's field that says which one it is.
+    version: &'static str,
     /// The document's `paths`, and its list of paths.
     paths: [u32; 2],
     info_version: u32,
     /// Of `PathItem`: its first method and its extensions.
     path_item: [u32; 2],
+    /// Where the document has its named schemas, in JSON and as messages within messages.
+    schemas: (&'static str, &'static [u32]),
+    /// Whether what a schema holds is `SchemaOrReference`.
+    or_reference: bool,
     schema: &'static [(&'static str, u32, Kind)],
     extensions: u32,
 }
@@ -45,9 +51,12 @@ enum Kind {
 }
 
 pub const V2: Dialect = Dialect {
+    version: "swagger",
     paths: [8, 2],
     info_version: 2,
     path_item: [2, 10],
+    schemas: ("/definitions", &[9]),
+    or_reference: false,
     schema: &[
         ("$ref", 1, Kind::Text),
         ("format", 2, Kind::Text),
@@ -66,9 +75,12 @@ pub const V2: Dialect = Dialect {
 };
 
 pub const V3: Dialect = Dialect {
+    version: "openapi",
     paths: [4, 1],
     info_version: 6,
     path_item: [4, 14],
+    schemas: ("/components/schemas", &[5, 1]),
+    or_reference: true,
     schema: &[
         ("nullable", 1, Kind::Flag),
         ("title", 9, Kind::Text),
@@ -106,13 +118,9 @@ pub const V3: Dialect = Dialect {
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 impl Dialect {
-    fn is_third(&self) -> bool {
-        self.extensions == V3.extensions
-    }
-
     pub fn encode(&self, document: &Value) -> Vec<u8> {
         let mut out = Message::default();
-        out.text(1, &document[if self.is_third() { "openapi" } else { "swagger" }]);
+        out.text(1, &document[self.version]);
         let mut info = Message::default();
         info.text(1, &document["info"]["title"]);
         info.text(self.info_version, &document["info"]["version"]);
@@ -122,13 +130,14 @@ impl Dialect {
             paths.named(self.paths[1], path, &self.path_item(item));
         }
         out.message(self.paths[0], &paths);
-        if self.is_third() {
-            let mut components = Message::default();
-            components.message(1, &self.named(&document["components"]["schemas"]));
-            out.message(5, &components);
-        } else {
-            out.message(9, &self.named(&document["definitions"]));
-        }
+        let (at, numbers) = self.schemas;
+        let schemas = self.named(document.pointer(at).unwrap_or(&Value::Null));
+        let nested = numbers.iter().rev().fold(schemas, |inner, number| {
+            let mut outer = Message::default();
+            outer.message(*number, &inner);
+            outer
+        });
+        out.0.extend(nested.0);
         out.0
     }
 
@@ -198,7 +207,7 @@ impl Dialect {
     }
 
     fn nested(&self, schema: &Value) -> Message {
-        if !self.is_third() {
+        if !self.or_reference {
             return self.schema(schema);
         }
         let mut out = Message::default();
