@@ -44,7 +44,7 @@ pub struct Accepted {
 /// What this server can answer in.
 const OFFERED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
-const META: [&str; 2] = ["meta.k8s.io/v1", "meta.k8s.io/v1beta1"];
+const META: [&str; 2] = ["meta.k8s.io/v1", protobuf::OLD_META];
 
 /// As the stock server says it of a custom resource.
 const NO_MESSAGE: &str = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
@@ -105,8 +105,6 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Acc
             // A table has no protobuf message.
             (Form::Table(_), Encoding::Protobuf) => {}
             (Form::Object, Encoding::Protobuf) if !offer.protobuf => {}
-            // The numbers of the old list's fields are others: nobody asks for it.
-            (Form::Metadata { .. }, Encoding::Protobuf) if meta != META[0] => {}
             _ => return Ok(Accepted { encoding, form, meta }),
         }
     }
@@ -173,6 +171,10 @@ mod tests {
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
                 Some((Encoding::Protobuf, Form::Metadata { of_list: true })),
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1",
+                Some((Encoding::Protobuf, Form::Metadata { of_list: false })),
             ),
             (
                 "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json;as=Table;g=meta.k8s.io;v=v1",

@@ -51,16 +51,7 @@ impl Presenter {
 
     /// Err: the client wants the metadata of a list where one object is, or the other way round.
     pub fn check(&self, is_list: bool) -> Result<(), Status> {
-        let (kind, seen) = match (self.form, is_list) {
-            (Form::Metadata { of_list: false }, true) => ("PartialObjectMetadata", "a list"),
-            (Form::Metadata { of_list: true }, false) => ("PartialObjectMetadataList", "not a list"),
-            _ => return Ok(()),
-        };
-        let message = format!(
-            "you requested {kind}, but the requested object is {seen} ({})",
-            go_type(&self.served, is_list)
-        );
-        Err(Status::new(406, "NotAcceptable", message))
+        check_form(self.form, is_list, || go_type(&self.served, is_list))
     }
 
     pub fn stored(&self, object: &Arc<Object>) -> Result<Bytes, Status> {
@@ -144,6 +135,17 @@ impl Presenter {
             Form::Table(_) => None,
         }
     }
+}
+
+/// Err: the client wants the metadata of a list where one object of this Go type is, or the other way round.
+pub fn check_form(form: Form, is_list: bool, go_type: impl FnOnce() -> String) -> Result<(), Status> {
+    let (kind, seen) = match (form, is_list) {
+        (Form::Metadata { of_list: false }, true) => ("PartialObjectMetadata", "a list"),
+        (Form::Metadata { of_list: true }, false) => ("PartialObjectMetadataList", "not a list"),
+        _ => return Ok(()),
+    };
+    let message = format!("you requested {kind}, but the requested object is {seen} ({})", go_type());
+    Err(Status::new(406, "NotAcceptable", message))
 }
 
 /// `meta`: its apiVersion.

@@ -206,6 +206,18 @@ async fn status_scale_columns_and_other_versions_work() {
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let table = harness.ask_with("GET", &format!("{one}/scale"), &[("accept", accept)], "").await.expect(200);
     let columns = table["columnDefinitions"].as_array().expect("columns").iter().map(|it| &it["name"]);
+    let beta = |form: &str| format!("application/vnd.kubernetes.protobuf;as={form};v=v1beta1;g=meta.k8s.io");
+    let scale = async |form: &str| {
+        harness.ask_with("GET", &format!("{one}/scale"), &[("accept", &beta(form))], "").await
+    };
+    let metadata = scale("PartialObjectMetadata").await;
+    assert!(
+        metadata.text.starts_with("k8s\0\n,\n\u{13}meta.k8s.io/v1beta1\u{12}\u{15}PartialObjectMetadata")
+    );
+    assert_eq!(
+        scale("PartialObjectMetadataList").await.message(),
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*v1.Scale)"
+    );
     let shown: Vec<(&Value, &Value)> =
         columns.zip(table["rows"][0]["cells"].as_array().expect("cells")).take(3).collect();
     assert_eq!(json!(shown), json!([["Name", "a"], ["Desired", 2], ["Available", 1]]));
@@ -457,18 +469,6 @@ async fn applying_honours_the_lists_and_maps_of_the_schema() {
         refused["message"],
         "Apply failed with 2 conflicts: conflicts with \"me\":\n- .spec.limits\n- .spec.list"
     );
-    // What is no longer applied goes, item by item.
-    let left = apply("you", json!({"tags": ["b"]})).await.expect(200);
-    assert_eq!(left["spec"]["parts"], json!([{"name": "p", "port": 1}]));
-    let twice = apply("you", json!({"parts": [{"name": "p"}, {"name": "p"}]})).await;
-    assert!(twice.message().contains("duplicate entries for key [name=\"p\"]"), "{}", twice.text);
-}
-
-#[tokio::test]
-async fn a_status_that_came_with_the_object_is_nobodys() {
-    let harness = Harness::start().await;
-    create(&harness, definition(), "Established=True").await;
-    let mut widget = widget("w", json!({"size": 1}));
     // A null is for the schema to judge; where there is a default, it is the default's place.
     for (field, code, text) in [
         (
@@ -481,6 +481,18 @@ async fn a_status_that_came_with_the_object_is_nobodys() {
         let answer = apply("nobody", json!({field: null})).await;
         assert!(answer.code == code && answer.text.contains(&text.replace('"', "\\\"")), "{}", answer.text);
     }
+    // What is no longer applied goes, item by item.
+    let left = apply("you", json!({"tags": ["b"]})).await.expect(200);
+    assert_eq!(left["spec"]["parts"], json!([{"name": "p", "port": 1}]));
+    let twice = apply("you", json!({"parts": [{"name": "p"}, {"name": "p"}]})).await;
+    assert!(twice.message().contains("duplicate entries for key [name=\"p\"]"), "{}", twice.text);
+}
+
+#[tokio::test]
+async fn a_status_that_came_with_the_object_is_nobodys() {
+    let harness = Harness::start().await;
+    create(&harness, definition(), "Established=True").await;
+    let mut widget = widget("w", json!({"size": 1}));
     widget["status"] = json!({"phase": "sent"});
     let created = harness.post(WIDGETS, widget.clone()).await.expect(201);
     let version = created["metadata"]["resourceVersion"].clone();

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
 use super::{
-    MAGIC,
+    MAGIC, OLD_META,
     wire::Backwards,
     write::{self, TRAILER},
 };
@@ -39,7 +39,12 @@ impl<T> Item<T> {
     }
 }
 
-/// Of every list type, `metadata` is field 1 and `items` is field 2.
+/// The numbers of `metadata` and `items`: of one list alone, the other way round.
+/// Source: https://github.com/kubernetes/apimachinery/blob/master/pkg/apis/meta/v1beta1/generated.proto
+fn numbers(api_version: &str) -> [u32; 2] {
+    if api_version == OLD_META { [2, 1] } else { [1, 2] }
+}
+
 pub fn list_body<T, F>(
     api_version: &str,
     kind: &str,
@@ -62,43 +67,40 @@ where
             Item::Measured(object, bytes.len())
         });
     }
-    let head = head(api_version, kind, metadata, items.iter().map(Item::len))?;
+    let numbers = numbers(api_version);
+    let metadata = encoded_metadata(numbers[0], metadata)?;
+    let items_len = items.iter().map(Item::len).map(|length| 1 + varint_len(length) + length).sum::<usize>();
+    let mut head = Backwards::default();
+    head.announce(2, metadata.len() + items_len);
+    write::type_meta(&mut head, api_version, kind);
+    head.raw(MAGIC);
+    // Fields are in the order of their numbers.
+    let (before, after) =
+        if numbers[0] < numbers[1] { (metadata, Vec::new()) } else { (Vec::new(), metadata) };
+    let [head, tail] = [[head.finish(), before].concat(), [after, TRAILER.to_vec()].concat()];
     let frames = items.into_iter().map(move |item| {
         let bytes = match item {
             Item::Encoded(bytes) => bytes,
             Item::Measured(object, _) => encode(&object)?,
         };
         let mut out = Backwards::with_capacity(bytes.len() + 12);
-        out.put_bytes(2, &bytes);
+        out.put_bytes(numbers[1], &bytes);
         Ok(Frame::data(Bytes::from(out.finish())))
     });
     let frames = std::iter::once(Ok(Frame::data(Bytes::from(head))))
         .chain(frames)
-        .chain([Ok(Frame::data(Bytes::from_static(TRAILER)))]);
+        .chain([Ok(Frame::data(Bytes::from(tail)))]);
     let frames = frames.map(|frame| frame.map_err(|status: Status| status.into()));
     Ok(StreamBody::new(stream::iter(frames)).boxed_unsync())
 }
 
-/// The envelope up to the first item.
-fn head(
-    api_version: &str,
-    kind: &str,
-    metadata: &Value,
-    lengths: impl Iterator<Item = usize>,
-) -> Result<Vec<u8>, Status> {
+fn encoded_metadata(number: u32, metadata: &Value) -> Result<Vec<u8>, Status> {
     let meta = coracle_schema::Registry::builtin()
         .definition("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")
         .ok_or_else(|| Status::internal("no schema of ListMeta"))?;
     let mut list = Backwards::default();
-    list.put_bytes(1, &write::message(meta.shape(), metadata).map_err(Status::internal)?);
-    let list = list.finish();
-    let items: usize = lengths.map(|length| 1 + varint_len(length) + length).sum();
-    let mut out = Backwards::default();
-    out.raw(&list);
-    out.announce(2, list.len() + items);
-    write::type_meta(&mut out, api_version, kind);
-    out.raw(MAGIC);
-    Ok(out.finish())
+    list.put_bytes(number, &write::message(meta.shape(), metadata).map_err(Status::internal)?);
+    Ok(list.finish())
 }
 
 fn varint_len(value: usize) -> usize {

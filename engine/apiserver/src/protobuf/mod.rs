@@ -23,10 +23,13 @@ use coracle_schema::{GroupVersionKind, Node, Registry};
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
+/// Of the forms that are metadata alone. Their messages are those of the version after it, but for the list.
+pub const OLD_META: &str = "meta.k8s.io/v1beta1";
 /// Deeper than any object of Kubernetes; a schema that refers to itself must not exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
 fn gvk(api_version: &str, kind: &str) -> GroupVersionKind {
+    let api_version = if api_version == OLD_META { "meta.k8s.io/v1" } else { api_version };
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
 }

@@ -176,3 +176,22 @@ fn a_frame_of_a_watch_starts_with_its_length() {
     assert_eq!(length, (event.len() as u32).to_be_bytes());
     assert_eq!(event, b"\x0a\x05ADDED\x12\x0c\x0a\x0ak8s\0object");
 }
+
+#[tokio::test]
+async fn the_old_list_of_metadata_has_its_fields_the_other_way_round() {
+    use http_body_util::BodyExt;
+    let body = async |api_version: &str| {
+        let encode = |item: &&str| Ok(item.as_bytes().to_vec());
+        let items = Items { objects: vec!["ab", "c"], encode };
+        let metadata = json!({"resourceVersion": "7"});
+        let body = list_body(api_version, "PartialObjectMetadataList", &metadata, items).expect("a body");
+        body.collect().await.expect("bytes").to_bytes()
+    };
+    for (api_version, numbers) in [("meta.k8s.io/v1beta1", [1, 1, 2]), ("meta.k8s.io/v1", [1, 2, 2])] {
+        let bytes = body(api_version).await;
+        let mut envelope = wire::Fields(bytes.strip_prefix(MAGIC).expect("an envelope"));
+        let Some(Ok((2, wire::Wire::Bytes(list)))) = envelope.nth(1) else { panic!("no list: {bytes:?}") };
+        let seen: Vec<u32> = wire::Fields(list).map(|field| field.expect("a field").0).collect();
+        assert_eq!(seen, numbers, "{api_version}");
+    }
+}

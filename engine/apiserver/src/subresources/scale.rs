@@ -13,7 +13,7 @@ use crate::{
     negotiate::{Accepted, Offer, negotiate},
     object,
     options::{Query, WriteOptions},
-    present::{Form, partial_metadata},
+    present::{Form, check_form, partial_metadata},
     request_info::RequestInfo,
     status::{Cause, GroupResource, Status},
     tables,
@@ -47,7 +47,7 @@ pub async fn serve(
 
 async fn get(state: &State, target: &Target, accepted: Accepted) -> Result<Response, Status> {
     let workload = verbs::get(state, target, "").await?.into_value()?;
-    encode(accepted, scale_of(target, &workload))
+    encode(target, accepted, scale_of(target, &workload))
 }
 
 async fn update(
@@ -107,12 +107,14 @@ async fn patched(
 
 fn respond(target: &Target, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
     let workload = outcome.answer.into_value()?;
-    let mut response = encode(accepted, scale_of(target, &workload))?;
+    let mut response = encode(target, accepted, scale_of(target, &workload))?;
     resource::warn(&mut response, &outcome.warnings);
     Ok(response)
 }
 
-fn encode(accepted: Accepted, scale: Value) -> Result<Response, Status> {
+fn encode(target: &Target, accepted: Accepted, scale: Value) -> Result<Response, Status> {
+    let package = if target.served.custom.is_some() { "v1" } else { "autoscaling" };
+    check_form(accepted.form, false, || format!("*{package}.Scale"))?;
     let shown = match accepted.form {
         Form::Object => scale,
         Form::Metadata { .. } => partial_metadata(&scale, accepted.meta),
