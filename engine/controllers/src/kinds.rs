@@ -65,7 +65,7 @@ pub fn builtin() -> Vec<Kind> {
     kinds
 }
 
-fn kind(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, stored: bool) -> Kind {
+pub fn kind(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool, stored: bool) -> Kind {
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let api = ApiResource {
         group: group.to_owned(),

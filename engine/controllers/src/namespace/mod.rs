@@ -1,11 +1,12 @@
 //! Empties a namespace that is being deleted, then lets it go.
 //!
-//! Reads:     Namespaces; the metadata of everything in a terminating one; which APIServices are available.
+//! Reads:     Namespaces; the metadata of everything in a terminating one, also of what other servers hold.
 //! Writes:    deletecollection of every resource with content; Namespace `status` and `finalize`.
-//! Invariant: the finalizer `kubernetes` goes only once the store shows no content and every other server can be asked.
+//! Invariant: the finalizer `kubernetes` goes only once the store shows no content and every other server said the same.
 //! Source:    https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
 
 mod plan;
+mod remote;
 
 use std::time::Duration;
 
@@ -17,8 +18,7 @@ use kube::{
     Client,
     api::{DeleteParams, ListParams, PostParams},
 };
-use plan::Remaining;
-use serde_json::Value;
+use plan::{Refused, Remaining};
 
 use crate::{
     error::{ControllerError, absent_is_fine},
@@ -31,6 +31,8 @@ use crate::{
 const FINALIZER: &str = "kubernetes";
 /// While content is going. Pods bring the namespace back earlier; only a terminating one is looked at again.
 const RETRY: Duration = Duration::from_millis(500);
+/// Likewise, while other servers are asked every time.
+const RETRY_REMOTE: Duration = Duration::from_secs(2);
 
 pub struct NamespaceController {
     reader: Reader,
@@ -49,59 +51,38 @@ impl NamespaceController {
         for (resource, _) in snapshot.resources() {
             let scope = Scope { resource: resource.clone(), namespace: Some(namespace.into()), name: None };
             for object in snapshot.list(&scope) {
-                *remaining.resources.entry(resource.0.to_string()).or_default() += 1;
-                for finalizer in object.meta.finalizers.iter() {
-                    *remaining.finalizers.entry(finalizer.to_string()).or_default() += 1;
-                }
+                remaining.add(&resource.0, object.meta.finalizers.iter());
             }
         }
         remaining
     }
 
-    /// The group versions of other servers that are away: nobody knows what they still hold.
-    fn undiscovered(&self) -> Vec<String> {
-        let snapshot = self.reader.snapshot();
-        let services = snapshot.list(&read::scope("apiservices.apiregistration.k8s.io", None));
-        let services = services.filter_map(|object| serde_json::from_slice::<Value>(&object.json).ok());
-        let is_away = |service: &Value| {
-            let conditions = service["status"]["conditions"].as_array();
-            let available = |it: &Value| it["type"] == "Available" && it["status"] == "True";
-            service["spec"]["service"].is_object() && !conditions.is_some_and(|all| all.iter().any(available))
-        };
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = |service: Value| {
-            format!("{}/{}", text(&service["spec"]["group"]), text(&service["spec"]["version"]))
-        };
-        services.filter(is_away).map(name).collect()
-    }
-
-    /// Asks for the end of everything that is left; the text of what was refused.
-    async fn delete_content(&self, namespace: &str, remaining: &Remaining) -> Option<String> {
-        let mut failure = None;
+    /// Asks for the end of everything that is left; the texts of what was refused.
+    async fn delete_content(&self, namespace: &str, remaining: &Remaining) -> Vec<String> {
+        let mut failures = Vec::new();
         for resource in remaining.deletable() {
             let Some(kind) =
                 self.kinds.of_resource(&Resource(resource.into())).filter(|kind| kind.namespaced)
             else {
-                failure = Some(format!("resource `{resource}` is not served"));
+                failures.push(format!("resource `{resource}` is not served"));
                 continue;
             };
             let api = kind.api(&self.client, namespace);
             let deleted = api.delete_collection(&DeleteParams::background(), &ListParams::default()).await;
             if let Err(error) = absent_is_fine(deleted) {
-                failure = Some(api_message(&error));
+                failures.push(api_message(&error));
             }
         }
-        failure
+        failures
     }
 
     async fn write_status(
         &self,
         namespace: &Namespace,
         remaining: &Remaining,
-        undiscovered: &[String],
-        failure: Option<&str>,
+        refused: &Refused,
     ) -> Result<(), ControllerError> {
-        let new = plan::status(namespace.status.as_ref(), remaining, undiscovered, failure, Timestamp::now());
+        let new = plan::status(namespace.status.as_ref(), remaining, refused, Timestamp::now());
         if namespace.status.as_ref() == Some(&new) {
             return Ok(());
         }
@@ -157,25 +138,31 @@ impl Controller for NamespaceController {
         if finalizers.is_none_or(|all| !all.iter().any(|finalizer| finalizer == FINALIZER)) {
             return Ok(Requeue::OnChange);
         }
-        let undiscovered = self.undiscovered();
-        let mut failure = None;
+        let mut refused = Refused::default();
         let mut remaining = self.remaining(&key.name);
         // Most content goes at once: what is left after a few rounds waits for pods or finalizers.
         for _ in 0..4 {
             if remaining.resources.is_empty() {
                 break;
             }
-            failure = self.delete_content(&key.name, &remaining).await;
+            refused.content = self.delete_content(&key.name, &remaining).await;
             let before = std::mem::replace(&mut remaining, self.remaining(&key.name));
             if remaining == before {
                 break;
             }
         }
-        if remaining.resources.is_empty() && undiscovered.is_empty() {
+        if remaining.resources.is_empty() {
+            refused.content.clear();
+        }
+        let remotes = remote::all(&self.reader);
+        if !remaining.has_pods() {
+            remote::empty(&self.client, &remotes, &key.name, &mut remaining, &mut refused).await;
+        }
+        if remaining.resources.is_empty() && refused == Refused::default() {
             self.finalize(&namespace).await?;
             return Ok(Requeue::OnChange);
         }
-        self.write_status(&namespace, &remaining, &undiscovered, failure.as_deref()).await?;
-        Ok(Requeue::After(RETRY))
+        self.write_status(&namespace, &remaining, &refused).await?;
+        Ok(Requeue::After(if remotes.is_empty() || remaining.has_pods() { RETRY } else { RETRY_REMOTE }))
     }
 }

@@ -18,21 +18,42 @@ pub struct Remaining {
 }
 
 impl Remaining {
-    /// The resources to delete now: pods while there are any, so that nothing they need goes before them.
+    /// An object of the resource with these finalizers.
+    pub fn add(&mut self, resource: &str, finalizers: impl Iterator<Item = impl AsRef<str>>) {
+        *self.resources.entry(resource.to_owned()).or_default() += 1;
+        for finalizer in finalizers {
+            *self.finalizers.entry(finalizer.as_ref().to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Pods go first, so that nothing they need goes before them.
+    pub fn has_pods(&self) -> bool {
+        self.resources.contains_key("pods")
+    }
+
+    /// The resources to delete now.
     pub fn deletable(&self) -> Vec<&str> {
         let all = self.resources.keys().map(String::as_str);
-        if self.resources.contains_key("pods") { vec!["pods"] } else { all.collect() }
+        if self.has_pods() { vec!["pods"] } else { all.collect() }
     }
 }
 
-/// `undiscovered` are the group versions whose servers are away, `failure` is the text of requests that were refused.
+/// What could not be found out or done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Group versions that do not say what they serve, and why: nobody knows what they still hold.
+    pub undiscovered: Vec<(String, String)>,
+    /// Why content could not be deleted, one text a resource.
+    pub content: Vec<String>,
+}
+
 pub fn status(
     before: Option<&NamespaceStatus>,
     remaining: &Remaining,
-    undiscovered: &[String],
-    failure: Option<&str>,
+    refused: &Refused,
     now: Timestamp,
 ) -> NamespaceStatus {
+    let Refused { undiscovered, content } = refused;
     let list = |counts: &BTreeMap<String, usize>, item: &dyn Fn(&str, usize) -> String| {
         counts.iter().map(|(name, count)| item(name, *count)).collect::<Vec<_>>().join(", ")
     };
@@ -47,7 +68,7 @@ pub fn status(
             let message = "All resources successfully discovered".to_owned();
             ("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", message)
         } else {
-            let of = |one: &String| format!("{one}: stale GroupVersion discovery: {one}");
+            let of = |(name, why): &(String, String)| format!("{name}: {why}");
             let message = format!(
                 "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
                 undiscovered.len(),
@@ -61,19 +82,15 @@ pub fn status(
             "ParsedGroupVersions",
             "All legacy kube types successfully parsed".to_owned(),
         ),
-        match failure {
-            Some(failure) => (
-                "NamespaceDeletionContentFailure",
-                true,
-                "ContentDeletionFailed",
-                format!("Failed to delete all resource types, 1 remaining: {failure}"),
-            ),
-            None => (
-                "NamespaceDeletionContentFailure",
-                false,
-                "ContentDeleted",
-                "All content successfully deleted, may be waiting on finalization".to_owned(),
-            ),
+        if content.is_empty() {
+            let message = "All content successfully deleted, may be waiting on finalization".to_owned();
+            ("NamespaceDeletionContentFailure", false, "ContentDeleted", message)
+        } else {
+            let mut texts = content.clone();
+            texts.sort();
+            let (count, texts) = (texts.len(), texts.join(", "));
+            let message = format!("Failed to delete all resource types, {count} remaining: {texts}");
+            ("NamespaceDeletionContentFailure", true, "ContentDeletionFailed", message)
         },
         if resources.is_empty() {
             let message = "All content successfully removed".to_owned();
@@ -141,15 +158,25 @@ mod tests {
     fn conditions_name_what_is_left() {
         let now = Timestamp::from_second(9).unwrap();
         let left = remaining(&[("pods", 2), ("ingresses.networking.k8s.io", 1)], &[("example.com/hold", 1)]);
-        let status = status(None, &left, &[], None, now);
-        let shown: Vec<String> = status
-            .conditions
-            .iter()
-            .flatten()
-            .map(|it| format!("{}={} {}", it.type_, it.status, it.message.as_deref().unwrap_or_default()))
-            .collect();
+        let shown = |refused: &Refused| -> Vec<String> {
+            let conditions = status(None, &left, refused, now).conditions.unwrap_or_default();
+            let text = |it: &NamespaceCondition| it.message.clone().unwrap_or_default();
+            conditions.iter().map(|it| format!("{}={} {}", it.type_, it.status, text(it))).collect()
+        };
+        let refused = Refused {
+            undiscovered: vec![("x.io/v1".into(), "it is away".into())],
+            content: vec!["b fails".into(), "a fails".into()],
+        };
+        let failed = shown(&refused);
         assert_eq!(
-            shown,
+            [&failed[0], &failed[2]],
+            [
+                "NamespaceDeletionDiscoveryFailure=True Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: x.io/v1: it is away",
+                "NamespaceDeletionContentFailure=True Failed to delete all resource types, 2 remaining: a fails, b fails",
+            ]
+        );
+        assert_eq!(
+            shown(&Refused::default()),
             [
                 "NamespaceDeletionDiscoveryFailure=False All resources successfully discovered",
                 "NamespaceDeletionGroupVersionParsingFailure=False All legacy kube types successfully parsed",
