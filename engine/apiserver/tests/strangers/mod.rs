@@ -2,6 +2,8 @@
 //!
 //! Deterministic: the seed is printed when a request is answered wrongly; `CORACLE_SEED` sets another one.
 
+mod kinds;
+
 use std::time::Duration;
 
 use coracle_apiserver::protobuf;
