@@ -13,7 +13,7 @@ pub use api::Api;
 pub use events::{EventRecorder, EventType};
 pub use in_process::in_process;
 pub use kubeconfig::{KubeconfigError, MalformedKubeconfig, from_kubeconfig, parse_kubeconfig};
-pub use reference::{api_message, is_namespace_terminating, is_reason, object_reference};
+pub use reference::{api_message, chain, is_namespace_terminating, is_reason, object_reference};
 pub use status::{merge_difference, patch_status};
 
 /// Who a request inside this process comes from. The in-process entry puts it into the request's extensions;

@@ -18,13 +18,13 @@ pub fn api_message(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
     }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
+    chain(error)
+}
+
+/// An error and its causes on one line, as whoever has no log reads it: a pod's owner, the other side of a connection.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Did the API server refuse with this `reason`, e.g. `NotFound`, `AlreadyExists`, `Conflict`?

@@ -19,7 +19,6 @@ use coracle_store::Scope;
 use futures::AsyncReadExt;
 use tokio::runtime::Runtime;
 
-use super::status::admin;
 use crate::{
     settings::{DataOptions, Values},
     up::{self, pid_file},
@@ -151,7 +150,7 @@ fn add_keys(data_dir: &Path, encoder: &mut Encoder<impl Write>) -> Result<usize>
 type Answer = Pin<Box<dyn futures::AsyncBufRead>>;
 
 async fn ask(options: &DataOptions) -> Result<Answer> {
-    let (_, client) = admin(options)?;
+    let (_, client) = coracle_client::from_kubeconfig(&options.kubeconfig())?;
     let request = http::Request::get("/coracle/backup").body(Vec::new())?;
     Ok(Box::pin(client.request_stream(request).await?))
 }

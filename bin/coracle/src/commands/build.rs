@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use coracle_build::{Base, Images, Layer};
+use coracle_client::chain;
 use coracle_runtime::images::{ImageError, ImageStore, NewLayer};
 use tokio::runtime::Runtime;
 
@@ -94,12 +95,6 @@ impl Images for NodeImages {
         let committed = self.runtime.block_on(self.store.commit(tags, config, layers.collect()));
         committed.map_err(|error| chain(&error))
     }
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// `KEY=VALUE`; a bare `KEY` takes its value from the environment, as docker does.

@@ -32,7 +32,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 async fn print_cluster(options: &DataOptions) -> Result<()> {
-    let (address, client) = admin(options)?;
+    let (address, client) = coracle_client::from_kubeconfig(&options.kubeconfig())?;
     let version =
         client.apiserver_version().await.with_context(|| format!("ask {address} for its version"))?;
     println!("{:<12}{address} {}", "api", version.git_version);
@@ -72,11 +72,6 @@ async fn load(client: &kube::Client) -> Result<metrics::Load> {
     let began = std::time::Instant::now();
     tokio::time::sleep(SAMPLE).await;
     Ok(metrics::Load { before, now: page().await?, seconds: began.elapsed().as_secs_f64() })
-}
-
-/// The address of the Coracle that runs here, and its admin's client.
-pub fn admin(options: &DataOptions) -> Result<(String, kube::Client)> {
-    Ok(coracle_client::from_kubeconfig(&options.kubeconfig())?)
 }
 
 fn node_condition(node: &Node) -> &'static str {

@@ -4,6 +4,7 @@
 use std::{collections::HashSet, net::Ipv4Addr, path::Path, sync::Arc};
 
 use coracle_apiserver::{ByteStream, Duplex, ExecRequest, LogRequest, PodAccess, PodAccessError, Session};
+use coracle_client::chain;
 use coracle_kubelet::{HostPort, Kubelet, KubeletError, LogOptions, PodNetwork};
 use coracle_network::{NetworkError, PodLinks};
 use futures::{FutureExt, future::BoxFuture};
@@ -121,10 +122,4 @@ fn host_port(port: HostPort) -> coracle_network::HostPort {
 
 fn network_error(error: NetworkError) -> String {
     chain(&error)
-}
-
-/// The error and its causes on one line, for the other side's message.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
