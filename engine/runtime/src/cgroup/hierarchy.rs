@@ -68,6 +68,11 @@ impl Hierarchy {
         self.mount.join(path.trim_start_matches('/'))
     }
 
+    pub fn join(&self, path: &str, pid: u32) -> io::Result<()> {
+        let file = self.directory(path).join("cgroup.procs");
+        fs::write(&file, pid.to_string()).map_err(|error| super::with_path("write", &file, error))
+    }
+
     pub fn create(&self, path: &str) -> io::Result<()> {
         let mut directory = self.mount.clone();
         for component in path.split('/').filter(|component| !component.is_empty()) {

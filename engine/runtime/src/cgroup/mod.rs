@@ -64,11 +64,25 @@ impl Cgroups {
 
     /// Moves a process, everywhere.
     pub fn join(&self, path: &str, pid: u32) -> io::Result<()> {
-        for hierarchy in &self.hierarchies {
-            let file = hierarchy.directory(path).join("cgroup.procs");
-            fs::write(&file, pid.to_string()).map_err(|error| with_path("write", &file, error))?;
-        }
-        Ok(())
+        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.join(path, pid))
+    }
+
+    /// Moves a process in the v1 hierarchies without a controller, which `libcontainer` leaves alone.
+    pub fn join_named(&self, path: &str, pid: u32) -> io::Result<()> {
+        let named = |hierarchy: &&Hierarchy| {
+            !hierarchy.unified && hierarchy.controllers.iter().all(|name| name.starts_with("name="))
+        };
+        self.hierarchies.iter().filter(named).try_for_each(|hierarchy| hierarchy.join(path, pid))
+    }
+
+    /// The group's directory in each v1 hierarchy, with the name under which that is mounted; none on a unified machine.
+    pub fn v1_groups(&self, path: &str) -> Vec<(String, PathBuf)> {
+        let v1 = self.hierarchies.iter().filter(|hierarchy| !hierarchy.unified);
+        v1.filter_map(|hierarchy| {
+            let name = hierarchy.mount.file_name()?.to_string_lossy().into_owned();
+            Some((name, hierarchy.directory(path)))
+        })
+        .collect()
     }
 
     /// Every process in the group and below it.

@@ -16,8 +16,8 @@ use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::Sysca
 use serde_json::{Value, json};
 
 use super::{
-    STATUS, capabilities::CapabilitySet, chain, executor::ContainerExecutor, mount_flags, process,
-    process::Process, rootfs, spec, words::Words,
+    STATUS, capabilities::CapabilitySet, cgroup_tree, chain, executor::ContainerExecutor, mount_flags,
+    process, process::Process, rootfs, spec, words::Words,
 };
 use crate::{
     api::ContainerSpec,
@@ -39,9 +39,17 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let rootfs = rootfs::prepare(directory, &mut record).map_err(|error| text(&error))?;
     let cgroup = record::container_cgroup(&sandbox.cgroup, &record.id);
     let all_devices = record.spec.privileged || record.spec.devices_all;
+    let cgroups = Cgroups::detect().map_err(|error| text(&error))?;
+    cgroups.join_named(&cgroup, std::process::id()).map_err(|error| text(&error))?;
+    let cgroup_tree = match record.spec.privileged {
+        true => None,
+        false => cgroup_tree::prepare(directory, &cgroups, &cgroup)
+            .map_err(|error| format!("mount the cgroup tree of `{cgroup}`: {error}"))?,
+    };
     let around = spec::Surroundings {
         rootfs,
         cgroup: cgroup.clone(),
+        cgroup_tree,
         available,
         devices: if all_devices { host_devices(Path::new("/dev")) } else { Vec::new() },
         open_files: open_files(),
@@ -72,7 +80,7 @@ pub fn create(directory: &Path) -> Result<(), String> {
     let pid = created.pid().ok_or("libcontainer gave no process")?.as_raw();
 
     if !all_devices
-        && let Some(group) = Cgroups::detect().map_err(|error| text(&error))?.unified_directory(&cgroup)
+        && let Some(group) = cgroups.unified_directory(&cgroup)
         && let Err(error) = device_filter::attach(&group)
     {
         kill(pid);

@@ -4,6 +4,7 @@
 //! Tells:     the shim, over descriptor 3, the new process or why there is none.
 
 pub mod capabilities;
+mod cgroup_tree;
 mod container;
 mod exec;
 mod executor;

@@ -1,5 +1,4 @@
-//! The flags of a container's mounts that `libcontainer` does not set: those of a cgroup v1 tree on all kernels, and
-//! all of them on Linux 5.10 and 5.11, which have no `mount_setattr`.
+//! The flags of a container's mounts on Linux 5.10 and 5.11, which have no `mount_setattr`.
 //!
 //! `libcontainer` sets the flags of every mount with that call and with no other. Where the kernel lacks it, a filter
 //! lets the call succeed without effect. What is left is set in the old way once the mounts are in place: inside the
@@ -9,16 +8,13 @@
 #![allow(unsafe_code)]
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use nix::{
     mount::{MsFlags, mount},
-    sys::{
-        statfs::{CGROUP2_SUPER_MAGIC, statfs},
-        statvfs::{FsFlags, statvfs},
-    },
+    sys::statvfs::{FsFlags, statvfs},
 };
 use serde_json::Value;
 
@@ -46,16 +42,9 @@ const KEPT: [(FsFlags, MsFlags); 6] = [
 /// Flags that are still to be set, by path inside the container.
 #[derive(Clone)]
 pub struct LateFlags {
-    mounts: Vec<(PathBuf, MsFlags, Depth)>,
+    mounts: Vec<(PathBuf, MsFlags)>,
     /// A filter answers `mount_setattr`.
     filtered: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    One,
-    /// A cgroup v1 tree is a mount with one mount a controller below it; these get none of the options from libcontainer.
-    WithChildren,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,48 +59,28 @@ pub enum MountFlagsError {
 
 /// Before `libcontainer` mounts anything. `config` is the container's OCI specification.
 pub fn late(config: &Value) -> Result<LateFlags, MountFlagsError> {
-    let filtered = !kernel_sets_flags();
-    if filtered {
-        answer_mount_setattr(0)?;
+    if kernel_sets_flags() {
+        return Ok(LateFlags { mounts: Vec::new(), filtered: false });
     }
+    answer_mount_setattr(0)?;
     let mounts = config["mounts"].as_array().into_iter().flatten();
-    let left = mounts.filter_map(flags_of).filter(|(_, _, depth)| filtered || *depth == Depth::WithChildren);
-    Ok(LateFlags { mounts: left.collect(), filtered })
+    Ok(LateFlags { mounts: mounts.filter_map(flags_of).collect(), filtered: true })
 }
 
-fn flags_of(mount: &Value) -> Option<(PathBuf, MsFlags, Depth)> {
+fn flags_of(mount: &Value) -> Option<(PathBuf, MsFlags)> {
     let has = |name: &str| mount["options"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     let wanted: MsFlags = OPTIONS.iter().filter(|(name, _)| has(name)).map(|(_, flag)| *flag).collect();
-    let depth = if mount["type"] == "cgroup" { Depth::WithChildren } else { Depth::One };
-    (!wanted.is_empty()).then(|| (mount["destination"].as_str().unwrap_or_default().into(), wanted, depth))
+    (!wanted.is_empty()).then(|| (mount["destination"].as_str().unwrap_or_default().into(), wanted))
 }
 
 impl LateFlags {
     /// Inside the container, with CAP_SYS_ADMIN. Afterwards a filter answers ENOSYS.
     pub fn set(&self) -> Result<(), MountFlagsError> {
-        for (path, wanted, depth) in &self.mounts {
-            let children = if *depth == Depth::WithChildren { children(path) } else { Vec::new() };
-            for path in children.iter().chain([path]) {
-                match remount(path, *wanted) {
-                    // Not a mount of its own. A volume is one: it does not stay writable without a word.
-                    Err(error)
-                        if *depth == Depth::WithChildren && error.raw_os_error() == Some(libc::EINVAL) => {}
-                    Err(source) => return Err(MountFlagsError::Set { path: path.clone(), source }),
-                    Ok(()) => {}
-                }
-            }
+        for (path, wanted) in &self.mounts {
+            remount(path, *wanted).map_err(|source| MountFlagsError::Set { path: path.clone(), source })?;
         }
         if self.filtered { answer_mount_setattr(libc::ENOSYS as u32) } else { Ok(()) }
     }
-}
-
-/// The controllers of a v1 tree; a unified one has no mounts below it. Links to joint controllers lead to one of these.
-fn children(path: &Path) -> Vec<PathBuf> {
-    if statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC) {
-        return Vec::new();
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
 }
 
 fn remount(path: &Path, wanted: MsFlags) -> io::Result<()> {

@@ -37,6 +37,8 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub struct Surroundings {
     pub rootfs: PathBuf,
     pub cgroup: String,
+    /// Where its v1 tree is mounted; on a unified machine `libcontainer` mounts it.
+    pub cgroup_tree: Option<PathBuf>,
     /// Capabilities that nobody can exceed.
     pub available: CapabilitySet,
     /// For privileged containers: the devices of the machine.
@@ -79,7 +81,7 @@ pub fn build(sandbox: &SandboxRecord, spec: &ContainerSpec, around: &Surrounding
             "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": around.open_files, "soft": around.open_files }],
             "noNewPrivileges": spec.no_new_privileges
         },
-        "mounts": mounts(sandbox, spec),
+        "mounts": mounts(sandbox, spec, around.cgroup_tree.as_deref()),
         "linux": {
             "namespaces": namespaces(sandbox, spec),
             "cgroupsPath": around.cgroup,
@@ -116,7 +118,7 @@ fn namespaces(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
 }
 
 /// Defaults first, then the volumes; those that lie deeper come later, so that none hides another.
-fn mounts(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
+fn mounts(sandbox: &SandboxRecord, spec: &ContainerSpec, cgroup_tree: Option<&Path>) -> Vec<Value> {
     let access = if spec.privileged { "rw" } else { "ro" };
     let shm = if sandbox.spec.host_ipc { PathBuf::from("/dev/shm") } else { sandbox.run.join("shm") };
     let default = |destination: &str, kind: &str, source: &str, options: &[&str]| {
@@ -136,10 +138,14 @@ fn mounts(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Vec<Value> {
         default("/dev/shm", "bind", &shm.to_string_lossy(), &["rbind", "rw", "nosuid", "noexec", "nodev"]),
         default("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
     ];
-    all.push(if spec.privileged {
-        default("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", &["rbind", "rw", "nosuid", "noexec", "nodev"])
-    } else {
-        default("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"])
+    let cgroup =
+        |kind: &str, source: &str, options: &[&str]| default("/sys/fs/cgroup", kind, source, options);
+    all.push(match cgroup_tree {
+        _ if spec.privileged => {
+            cgroup("bind", "/sys/fs/cgroup", &["rbind", "rw", "nosuid", "noexec", "nodev"])
+        }
+        Some(tree) => cgroup("bind", &tree.to_string_lossy(), &["rbind", "nosuid", "noexec", "nodev", "ro"]),
+        None => cgroup("cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
     });
     all.retain(|(destination, _)| !spec.mounts.iter().any(|mount| same(&mount.container_path, destination)));
     all.extend(spec.mounts.iter().map(|mount| (mount.container_path.clone(), volume(mount))));
@@ -244,6 +250,7 @@ mod tests {
         Surroundings {
             rootfs: "/rootfs".into(),
             cgroup: "/coracle/x".into(),
+            cgroup_tree: None,
             available: CapabilitySet::all(),
             devices: vec![],
             open_files: 1024,

@@ -1,6 +1,6 @@
 //! From creation to removal.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use coracle_runtime::{containers::users_of_image, *};
 
@@ -20,6 +20,7 @@ tests!(
     a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
     a_pod_can_share_its_processes,
+    shared_processes_may_have_numbers_that_the_machine_does_not_use,
     sysctls_of_a_pod_are_set,
     many_pods_come_and_go_at_once,
     host_network_and_host_pid_are_the_nodes,
@@ -191,6 +192,25 @@ async fn a_pod_can_share_its_processes() {
     node.runtime().signal_container(&id, 15).await.unwrap();
     assert_eq!(node.ended(&id).await.code, 143);
     node.runtime().remove_sandbox(&node.uid).await.unwrap();
+}
+
+async fn shared_processes_may_have_numbers_that_the_machine_does_not_use() {
+    let mut node = Node::new().await;
+    let mut spec = node.sandbox_spec();
+    spec.share_process_namespace = true;
+    node.runtime().create_sandbox(spec).await.unwrap();
+    let unused = |first: &i32| (0..20).all(|more| !Path::new(&format!("/proc/{}", first + more)).exists());
+    let last = (1000..30000).rev().step_by(20).find(unused).unwrap() - 1;
+    let script = format!("echo {last} > /proc/sys/kernel/ns_last_pid && echo set && sleep 1234");
+    let mut counter = node.spec(&["sh", "-c", &script]);
+    (counter.name, counter.privileged) = ("counter".into(), true);
+    node.start(counter).await;
+    node.log_contains("counter", "set").await;
+    for _ in 0..3 {
+        let (code, log) = node.shell("echo $$").await;
+        let number: i32 = log.parse().unwrap_or_default();
+        assert!(code == 0 && number > last, "{code} {log}");
+    }
 }
 
 async fn host_network_and_host_pid_are_the_nodes() {
