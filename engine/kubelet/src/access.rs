@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coracle_runtime::{ContainerId, ExecSpec, PodUid, Session};
+use coracle_runtime::{ContainerId, ExecSpec, PodUid, RuntimeError, Session};
 
 use crate::shared::{ContainerView, PodView};
 use crate::{Kubelet, KubeletError, LogOptions, chain, logs};
@@ -34,9 +34,7 @@ impl Kubelet {
         let (_, view) = self.container(pod_uid, container)?;
         match view.running {
             Some(id) => Ok(ContainerId(id.as_str().into())),
-            None => Err(KubeletError::Internal(format!(
-                "unable to upgrade connection: container not found (\"{container}\")"
-            ))),
+            None => Err(not_found(container)),
         }
     }
 
@@ -77,7 +75,11 @@ impl Kubelet {
         tty: bool,
     ) -> Result<Session, KubeletError> {
         let id = self.running(pod_uid, container)?;
-        self.shared.runtime.attach(&id, stdin, tty).await.map_err(|e| KubeletError::Internal(chain(&e)))
+        self.shared.runtime.attach(&id, stdin, tty).await.map_err(|error| match error {
+            // Its pod is gone meanwhile.
+            RuntimeError::NoSuchContainer(_) => not_found(container),
+            error => KubeletError::Internal(chain(&error)),
+        })
     }
 
     pub async fn port_forward(
@@ -89,6 +91,10 @@ impl Kubelet {
         let connected = self.shared.runtime.connect(&PodUid(pod_uid.into()), port).await;
         connected.map_err(|e| KubeletError::Internal(chain(&e)))
     }
+}
+
+fn not_found(container: &str) -> KubeletError {
+    KubeletError::Internal(format!("unable to upgrade connection: container not found (\"{container}\")"))
 }
 
 /// The attempt whose log is asked for, and the token that says that it is complete.

@@ -52,7 +52,7 @@ impl Pipes {
 impl Runtime {
     pub async fn exec(&self, id: &ContainerId, spec: ExecSpec) -> Result<Session, RuntimeError> {
         let (_, sandbox) = self.find(id)?;
-        let failed = |error| failed("exec in container", &id.0)(error);
+        let failed = |error| session_failed("exec in container", id, error);
         let request = Request::Exec { id: id.0.to_string(), spec: spec.clone() };
         let mut link = Link::connect(&sandbox.run).map_err(failed)?;
         if spec.tty {
@@ -69,27 +69,17 @@ impl Runtime {
 
     pub async fn attach(&self, id: &ContainerId, stdin: bool, tty: bool) -> Result<Session, RuntimeError> {
         let (_, sandbox) = self.find(id)?;
-        let failed = |error| failed("attach to container", &id.0)(error);
+        let failed = |error| session_failed("attach to container", id, error);
         let mut link = Link::connect(&sandbox.run).map_err(failed)?;
         let (pipes, theirs) = Pipes::new(stdin).map_err(failed)?;
         let request = Request::Attach { id: id.0.to_string(), stdin };
         link.send(&request, &theirs).await.map_err(failed)?;
         drop(theirs);
-        match link.receive().await.map_err(failed)? {
-            Some(Reply::Done) => {}
-            // Ended already: there is nothing to see but its code.
-            Some(Reply::Code { code }) => {
-                let (resize, _) = mpsc::channel(1);
-                let (stdin, stdout) = (None, Box::new(pipes.stdout));
-                return Ok(Session {
-                    stdin,
-                    stdout,
-                    stderr: None,
-                    resize,
-                    exit: async move { Ok(code) }.boxed(),
-                });
-            }
-            other => return Err(unexpected("attach to container", &id.0, other.ok_or_else(ended))),
+        match link.receive().await.and_then(|reply| reply.ok_or_else(ended)).map_err(failed)? {
+            Reply::Done => {}
+            // Ended already: what it said is in its log.
+            Reply::Code { .. } => return Err(exited()),
+            other => return Err(unexpected("attach to container", &id.0, Ok(other))),
         }
         let (resize, resizes) = mpsc::channel(1);
         Ok(self.session(link, pipes, resize, Resizes::Shim(resizes), !tty))
@@ -202,20 +192,35 @@ async fn started(
     request: &Request,
     descriptors: Vec<OwnedFd>,
 ) -> Result<(), RuntimeError> {
-    link.send(request, &descriptors).await.map_err(failed("exec in container", &id.0))?;
+    let failed = |error| session_failed("exec in container", id, error);
+    link.send(request, &descriptors).await.map_err(failed)?;
     drop(descriptors);
-    match link.receive().await.map_err(failed("exec in container", &id.0))? {
-        Some(Reply::Done) => Ok(()),
+    match link.receive().await.and_then(|reply| reply.ok_or_else(ended)).map_err(failed)? {
+        Reply::Done => Ok(()),
         // The words of a stock node.
-        Some(Reply::Failed { message }) => Err(RuntimeError::Refused {
+        Reply::Failed { message } => Err(RuntimeError::Refused {
             message: format!(
                 "failed to exec in container: failed to start exec \"{}\": OCI runtime exec failed: exec failed: \
                  unable to start container process: {message}: unknown",
                 random_id()
             ),
         }),
-        other => Err(unexpected("exec in container", &id.0, other.ok_or_else(ended))),
+        other => Err(unexpected("exec in container", &id.0, Ok(other))),
     }
+}
+
+/// A shim that is gone, or goes while it is asked, has no containers that run.
+fn session_failed(action: &'static str, id: &ContainerId, error: io::Error) -> RuntimeError {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | UnexpectedEof => exited(),
+        _ => failed(action, &id.0)(error),
+    }
+}
+
+/// In the words of a stock node. `kubectl run` shows the log then.
+fn exited() -> RuntimeError {
+    RuntimeError::Refused { message: "container is in CONTAINER_EXITED state".to_owned() }
 }
 
 fn receive_master(socket: &std::os::unix::net::UnixStream) -> io::Result<OwnedFd> {

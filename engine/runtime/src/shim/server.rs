@@ -7,6 +7,7 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::net::UnixListener,
     },
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -21,6 +22,9 @@ use crate::{
     protocol::{self, Reply, Request, Status},
     record::{self, PodDirectory, SandboxRecord},
 };
+
+/// How long clients may take to read what their container wrote before its end, and how it ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub struct Server {
     pub(super) pod: PodDirectory,
@@ -81,14 +85,21 @@ impl Server {
 
     pub fn run(mut self) -> io::Result<()> {
         let mut set = PollSet::default();
+        let mut ended_at = None;
         loop {
             self.fill(&mut set);
-            for source in set.wait(None)? {
+            let timeout = ended_at.map(|_| LAST_WORDS.as_millis() as i32);
+            for source in set.wait(timeout)? {
                 self.handle(source);
             }
             self.sweep();
             if self.shutdown.is_some() && !self.containers.iter().any(Container::is_live) {
-                return self.end();
+                let ended_at = *ended_at.get_or_insert_with(Instant::now);
+                let is_said =
+                    self.execs.is_empty() && !self.connections.iter().any(Connection::is_unfinished);
+                if is_said || ended_at.elapsed() > LAST_WORDS {
+                    return self.end();
+                }
             }
         }
     }

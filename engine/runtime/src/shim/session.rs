@@ -62,6 +62,11 @@ impl Connection {
         }
     }
 
+    /// Something is still to be said, but for the answer to who ends the pod.
+    pub fn is_unfinished(&self) -> bool {
+        !self.closed && self.last.is_some()
+    }
+
     pub fn send<T: Serialize>(&mut self, message: &T) {
         self.outbox.extend(protocol::encode(message));
         self.flush();

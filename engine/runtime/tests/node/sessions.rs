@@ -13,6 +13,8 @@ tests!(
     dropping_a_session_ends_its_process,
     attach_sees_output_and_feeds_input,
     attach_to_a_terminal_is_interactive,
+    who_attaches_while_the_pod_goes_is_told_that_the_container_ended,
+    what_was_written_before_the_end_is_read_though_the_pod_goes,
     a_port_of_a_pod_can_be_reached,
 );
 
@@ -144,6 +146,45 @@ async fn attach_to_a_terminal_is_interactive() {
     assert!(seen.contains("/dev/pts/0") || seen.contains("/dev/console"), "{seen}");
     assert_eq!(session.exit.await.unwrap(), 2);
     assert_eq!(node.ended(&id).await.code, 2);
+}
+
+async fn who_attaches_while_the_pod_goes_is_told_that_the_container_ended() {
+    let mut node = Node::new().await;
+    for _ in 0..20 {
+        node.sandbox().await;
+        let id = node.start(node.spec(&["true"])).await;
+        node.ended(&id).await;
+        let attaching = async {
+            loop {
+                match node.runtime().attach(&id, true, false).await.err().unwrap() {
+                    RuntimeError::NoSuchContainer(_) => break,
+                    error => assert_eq!(error.to_string(), "container is in CONTAINER_EXITED state"),
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (_, removed) = futures::join!(attaching, node.runtime().remove_sandbox(&node.uid));
+        removed.unwrap();
+    }
+}
+
+async fn what_was_written_before_the_end_is_read_though_the_pod_goes() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["sh", "-c", "read go; seq 20000; exit 3"]);
+    (spec.stdin, spec.stdin_once) = (true, true);
+    let id = node.start(spec).await;
+    let mut session = node.runtime().attach(&id, true, false).await.unwrap();
+    session.stdin.take().unwrap().write_all(b"go\n").await.unwrap();
+    node.ended(&id).await;
+    let reading = async {
+        let mut output = String::new();
+        session.stdout.read_to_string(&mut output).await.unwrap();
+        (output.lines().last().map(str::to_owned), session.exit.await.unwrap())
+    };
+    let (read, removed) = futures::join!(reading, node.runtime().remove_sandbox(&node.uid));
+    removed.unwrap();
+    assert_eq!(read, (Some("20000".to_owned()), 3));
 }
 
 async fn a_port_of_a_pod_can_be_reached() {
