@@ -3,13 +3,11 @@
 //! Invariant: a request is tried again only where it cannot have had an effect: it was never sent, or it is
 //! idempotent, has no body, and got no answer.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tracing::debug;
 
 use crate::{
     annotations::Protocol,
@@ -21,16 +19,11 @@ use crate::{
     respond::{self, AnswerBody},
     table::Table,
     tasks::Tasks,
-    upload::RequestBody,
+    upload::{self, RequestBody, Upload},
 };
 
 /// Endpoints that are tried before the client hears of it: ingress-nginx's `proxy-next-upstream-tries`.
 const MAX_TRIES: usize = 3;
-
-/// Of a request that is refused for its size, this much is read and dropped: a client that is still sending would
-/// otherwise find its connection (HTTP/2: its stream) reset before it reads the answer.
-const DISCARD_BYTES: u64 = 16 << 20;
-const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 pub struct Forwarder {
     pub table: Arc<ArcSwap<Table>>,
@@ -48,7 +41,12 @@ impl Forwarder {
 
     pub async fn handle(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
         let is_head = *request.method() == Method::HEAD;
-        let mut response = self.answer(request, arrival).await;
+        let (parts, body) = request.into_parts();
+        let (body, upload) = RequestBody::new(body, &parts, &self.tasks);
+        let mut response = self.answer(Request::from_parts(parts, body), arrival, upload.as_deref()).await;
+        if let Some(rest) = upload.and_then(|upload| upload.take_rest()) {
+            Box::pin(upload::discard(rest)).await;
+        }
         // hyper leaves out the body of an answer to HEAD over HTTP/1.1 only; over HTTP/2 a client takes it for an error.
         if is_head && let AnswerBody::Own(body) = response.body_mut() {
             let bytes = body.take().map_or(0, |body| body.len());
@@ -57,7 +55,12 @@ impl Forwarder {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        arrival: &Arrival,
+        upload: Option<&Upload>,
+    ) -> Response<AnswerBody> {
         if let Some(status) = headers::refusal(&request) {
             return respond::plain(status);
         }
@@ -69,12 +72,9 @@ impl Forwarder {
             return respond::redirect(&self.https_location(host, request.uri()));
         }
         if backend.settings.body_limit.is_some_and(|limit| announced_length(&request) > limit) {
-            let (parts, body) = request.into_parts();
-            // Who waits for leave to send has sent nothing.
-            let rest = (!parts.headers.contains_key(header::EXPECT)).then_some(body);
-            return Box::pin(self.too_large(parts.version, rest)).await;
+            return respond::plain(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        self.forward(request, arrival, backend).await
+        self.forward(request, arrival, backend, upload).await
     }
 
     fn route(&self, host: &str, path: &str) -> Option<(Arc<Backend>, bool)> {
@@ -83,28 +83,25 @@ impl Forwarder {
 
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         arrival: &Arrival,
         mut backend: Arc<Backend>,
+        upload: Option<&Upload>,
     ) -> Response<AnswerBody> {
         let mut client = upgrade_of(&mut request);
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let request = Forwarded { parts: &parts, arrival, upgrade: client.is_some() };
-        let (mut body, upload) = RequestBody::new(body, backend.settings.body_limit);
+        body.limit(backend.settings.body_limit);
         loop {
             let attempt = Attempt {
                 pool: &self.pool,
                 tasks: &self.tasks,
                 request: &request,
-                upload: upload.as_deref(),
+                upload,
                 settings: backend.settings,
             };
             let status = match self.try_endpoints(&attempt, &mut body, &backend, &mut client).await {
                 Ok(response) => return response,
-                Err(Failure::Final(StatusCode::PAYLOAD_TOO_LARGE)) => {
-                    let rest = upload.and_then(|upload| upload.take_refused());
-                    return Box::pin(self.too_large(parts.version, rest)).await;
-                }
                 Err(Failure::Final(status)) => return respond::plain(status),
                 Err(Failure::Next(status)) => status,
             };
@@ -156,17 +153,6 @@ impl Forwarder {
         }
     }
 
-    /// `rest`: what is not read yet of the request.
-    async fn too_large(&self, version: Version, rest: Option<Incoming>) -> Response<AnswerBody> {
-        match rest {
-            // The answer goes out meanwhile: a client that has it stops sending.
-            Some(rest) if version == Version::HTTP_2 => self.tasks.spawn(discard(rest)),
-            Some(rest) => discard(rest).await,
-            None => {}
-        }
-        respond::plain(StatusCode::PAYLOAD_TOO_LARGE)
-    }
-
     fn https_location(&self, host: &str, uri: &Uri) -> String {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name);
@@ -185,20 +171,11 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
 }
 
 /// The client's side of a connection that is about to leave HTTP.
-fn upgrade_of(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+fn upgrade_of(request: &mut Request<RequestBody>) -> Option<OnUpgrade> {
     headers::is_upgrade(request).then(|| hyper::upgrade::on(request))
 }
 
 /// 0 where the client does not tell: then the bytes are counted as they come.
-fn announced_length(request: &Request<Incoming>) -> u64 {
+fn announced_length(request: &Request<RequestBody>) -> u64 {
     http_body::Body::size_hint(request.body()).exact().unwrap_or_default()
-}
-
-/// Reads what a client still sends, within limits.
-async fn discard(rest: Incoming) {
-    let mut rest = http_body_util::Limited::new(rest, DISCARD_BYTES as usize);
-    let discarded = async { while let Some(Ok(_)) = rest.frame().await {} };
-    if tokio::time::timeout(DISCARD_TIME, discarded).await.is_err() {
-        debug!("a request that is too large is still coming in");
-    }
 }

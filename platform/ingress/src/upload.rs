@@ -1,4 +1,7 @@
 //! The body of a request on its way to the backend: counted against its limit, and watched for progress.
+//!
+//! Kept true: who is answered before all of a request was read can end sending it, within limits: else the connection
+//!            (HTTP/2: the stream) would be reset, and the answer lost with it. curl 7.88 forgets it then.
 
 use std::{
     future::poll_fn,
@@ -12,21 +15,31 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::debug;
 
-use crate::{alarm::Alarm, annotations::Settings};
+use crate::{alarm::Alarm, annotations::Settings, tasks::Tasks};
+
+/// Of the rest of a request that is answered already, this much is read and dropped.
+const DISCARD_BYTES: usize = 16 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// `None`: the request has no body.
 #[derive(Default)]
 pub struct RequestBody(Option<Streamed>);
 
 struct Streamed {
-    body: Incoming,
+    /// Until it is dropped.
+    body: Option<Incoming>,
     /// Bytes that may still come.
     left: u64,
+    /// The client sends only once it is asked to.
+    waits: bool,
     upload: Arc<Upload>,
 }
 
@@ -36,8 +49,11 @@ pub struct Upload {
     /// Milliseconds after `begun`.
     last_progress: AtomicU64,
     ended: AtomicBool,
-    /// A body that became larger than its limit: its client may be sending yet.
-    refused: Mutex<Option<Incoming>>,
+    exceeded: AtomicBool,
+    /// Over HTTP/2: an answer goes out while the rest is read, and a client that has it may stop sending.
+    tasks: Option<Tasks>,
+    /// Over HTTP/1.1: what nobody wants to read any more; to be read before the answer.
+    rest: Mutex<Option<Incoming>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +67,7 @@ pub enum UploadError {
 }
 
 impl RequestBody {
-    pub fn new(body: Incoming, limit: Option<u64>) -> (RequestBody, Option<Arc<Upload>>) {
+    pub fn new(body: Incoming, head: &Parts, tasks: &Tasks) -> (RequestBody, Option<Arc<Upload>>) {
         if body.is_end_stream() {
             return (RequestBody(None), None);
         }
@@ -59,14 +75,28 @@ impl RequestBody {
             begun: Instant::now(),
             last_progress: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            refused: Mutex::new(None),
+            exceeded: AtomicBool::new(false),
+            tasks: (head.version == Version::HTTP_2).then(|| tasks.clone()),
+            rest: Mutex::new(None),
         });
-        let streamed = Streamed { body, left: limit.unwrap_or(u64::MAX), upload: upload.clone() };
+        let waits = head.headers.contains_key(header::EXPECT);
+        let streamed = Streamed { body: Some(body), left: u64::MAX, waits, upload: upload.clone() };
         (RequestBody(Some(streamed)), Some(upload))
+    }
+
+    /// Longer ones are refused.
+    pub fn limit(&mut self, bytes: Option<u64>) {
+        if let Some(streamed) = &mut self.0 {
+            streamed.left = bytes.unwrap_or(u64::MAX);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    fn body(&self) -> Option<&Incoming> {
+        self.0.as_ref().and_then(|streamed| streamed.body.as_ref())
     }
 }
 
@@ -78,50 +108,71 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let body = &mut self.get_mut().0;
-        let Some(streamed) = body else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut streamed.body).poll_frame(context));
-        let upload = &streamed.upload;
+        let this = &mut self.get_mut().0;
+        let Some(Streamed { body: source, left, waits, upload }) = this else { return Poll::Ready(None) };
+        let Some(body) = source else { return Poll::Ready(None) };
+        *waits = false;
+        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
         upload.last_progress.store(upload.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
         let size = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(_)) | None => 0,
         };
-        if size > streamed.left {
-            if let Some(Streamed { body, upload, .. }) = body.take() {
-                *upload.refused.lock() = Some(body);
-            }
+        if size > *left {
+            upload.exceeded.store(true, Ordering::Relaxed);
+            *this = None;
             return Poll::Ready(Some(Err(UploadError::TooLarge)));
         }
-        streamed.left -= size;
-        if frame.is_none() || streamed.body.is_end_stream() {
+        *left -= size;
+        if frame.is_none() || body.is_end_stream() {
             upload.ended.store(true, Ordering::Relaxed);
+            *source = None;
         }
         Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Client)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|streamed| streamed.body.is_end_stream())
+        self.body().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |streamed| streamed.body.size_hint())
+        self.body().map_or(SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 
 impl Upload {
     pub fn exceeded(&self) -> bool {
-        self.refused.lock().is_some()
+        self.exceeded.load(Ordering::Relaxed)
     }
 
-    pub fn take_refused(&self) -> Option<Incoming> {
-        self.refused.lock().take()
+    /// To be discarded before the answer.
+    pub fn take_rest(&self) -> Option<Incoming> {
+        self.rest.lock().take()
     }
 
     fn quiet_until(&self, settings: &Settings) -> Instant {
         let last = self.begun + Duration::from_millis(self.last_progress.load(Ordering::Relaxed));
         let ended = self.ended.load(Ordering::Relaxed);
         last + if ended { settings.read_timeout } else { settings.send_timeout }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| !self.waits && !body.is_end_stream()) else { return };
+        match &self.upload.tasks {
+            Some(tasks) => tasks.spawn(discard(body)),
+            None => *self.upload.rest.lock() = Some(body),
+        }
+    }
+}
+
+/// Reads what a client still sends, within limits.
+pub async fn discard(rest: Incoming) {
+    let mut rest = http_body_util::Limited::new(rest, DISCARD_BYTES);
+    let discarded = async { while let Some(Ok(_)) = rest.frame().await {} };
+    if tokio::time::timeout(DISCARD_TIME, discarded).await.is_err() {
+        debug!("a request that is answered is still coming in");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -55,8 +55,10 @@ async fn frames(mut body: Body) -> Result<Bytes, Status> {
     Ok(whole.freeze())
 }
 
-/// As Go's server has it.
+/// As Go's server has it over HTTP/1.1, where the answer waits for it.
 const REST_MAX_BYTES: usize = 256 << 10;
+/// Over HTTP/2 it does not.
+const BESIDE_MAX_BYTES: usize = 16 << 20;
 const REST_ARRIVAL: Duration = Duration::from_secs(5);
 
 /// A body that whoever answers can read to its end when the handler did not: over HTTP/1.1 a connection is used again
@@ -65,11 +67,14 @@ const REST_ARRIVAL: Duration = Duration::from_secs(5);
 pub struct Shared(Arc<Mutex<Body>>);
 
 impl Shared {
-    /// Of a request with a body that is on its way.
+    /// Of a request with a body that is on its way. Over HTTP/2 its end is seen to here.
     pub fn of(request: Request) -> (Request, Option<Shared>) {
         let waits = request.headers().contains_key(header::EXPECT);
-        if waits || request.version() >= http::Version::HTTP_2 || request.body().is_end_stream() {
+        if waits || request.body().is_end_stream() {
             return (request, None);
+        }
+        if request.version() >= http::Version::HTTP_2 {
+            return (request.map(|body| Lingering(Some(body)).boxed_unsync()), None);
         }
         let (parts, body) = request.into_parts();
         let shared = Shared(Arc::new(Mutex::new(body)));
@@ -77,19 +82,63 @@ impl Shared {
     }
 
     /// False when there is more of it than is worth reading.
-    pub async fn drain(mut self) -> bool {
-        let all = async {
-            let mut bytes = 0;
-            while let Some(frame) = self.frame().await {
-                let Ok(frame) = frame else { return false };
-                bytes += frame.data_ref().map_or(0, Bytes::len);
-                if bytes > REST_MAX_BYTES {
-                    return false;
-                }
+    pub async fn drain(self) -> bool {
+        discard(self, REST_MAX_BYTES).await
+    }
+}
+
+/// False when there is more than `max_bytes`, or it does not come.
+async fn discard(mut rest: impl http_body::Body<Data = Bytes> + Unpin, max_bytes: usize) -> bool {
+    let all = async {
+        let mut bytes = 0;
+        while let Some(frame) = rest.frame().await {
+            let Ok(frame) = frame else { return false };
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > max_bytes {
+                return false;
             }
-            true
-        };
-        tokio::time::timeout(REST_ARRIVAL, all).await.unwrap_or(false)
+        }
+        true
+    };
+    tokio::time::timeout(REST_ARRIVAL, all).await.unwrap_or(false)
+}
+
+/// A body over HTTP/2. What its handler did not read is read all the same, while the answer goes out: else the stream is
+/// reset behind the answer, and some clients (curl 7.88) forget it then.
+struct Lingering(Option<Body>);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let rest = self.0.take().filter(|body| !body.is_end_stream());
+        if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+            // Bounded, and ends with its connection.
+            runtime.spawn(discard(rest, BESIDE_MAX_BYTES));
+        }
+    }
+}
+
+impl http_body::Body for Lingering {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -115,7 +164,7 @@ impl http_body::Body for Shared {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
 
     use super::*;
@@ -140,12 +189,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn over_http2_what_a_handler_left_is_read_beside_the_answer() {
+        let (sender, mut read) = tokio::sync::mpsc::unbounded_channel();
+        let frames = stream::iter(0..5).map(move |number| {
+            let _ = sender.send(number);
+            Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[0; 1024])))
+        });
+        let mut request = http::Request::new(StreamBody::new(frames).boxed_unsync());
+        *request.version_mut() = http::Version::HTTP_2;
+        let (request, rest) = Shared::of(request);
+        assert!(rest.is_none(), "the answer does not wait");
+        let mut body = request.into_body();
+        assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+        drop(body);
+        let mut seen = Vec::new();
+        while let Some(number) = read.recv().await {
+            seen.push(number);
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
     async fn what_needs_no_reading_is_not_shared() {
-        let mut second = chunks(1);
-        *second.version_mut() = http::Version::HTTP_2;
         let mut waiting = chunks(1);
         waiting.headers_mut().insert(header::EXPECT, "100-continue".parse().expect("value"));
-        for request in [second, waiting, http::Request::new(crate::types::body_from(Bytes::new()))] {
+        for request in [waiting, http::Request::new(crate::types::body_from(Bytes::new()))] {
             assert!(Shared::of(request).1.is_none());
         }
     }

@@ -81,6 +81,8 @@ async fn a_body_of_unknown_length_is_counted() {
     // Who is still sending can end, and then read the answer.
     let much = post(&format!("{:x}\r\n{}", 12 << 20, "x".repeat(12 << 20)));
     assert!(exchange(proxy.http, &much).await.starts_with("HTTP/1.1 413"));
+    let nowhere = much.replace("a.example", "unknown.example");
+    assert!(exchange(proxy.http, &nowhere).await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]
