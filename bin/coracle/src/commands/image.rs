@@ -39,7 +39,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match name {
         "import" => {
             let archive = archive(matches);
-            std::fs::File::open(&archive).with_context(|| format!("open archive `{}`", archive.display()))?;
+            std::fs::File::open(&archive).with_context(|| format!("open {}", spoken(matches)))?;
             create_private_dir(&options.data_dir)?;
         }
         _ => options.require_data_dir()?,
@@ -58,9 +58,8 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 async fn import(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
-    let archive = archive(matches);
     let imported =
-        images.import(archive.clone()).await.with_context(|| format!("import `{}`", archive.display()))?;
+        images.import(archive(matches)).await.with_context(|| format!("import {}", spoken(matches)))?;
     for image in imported {
         println!("{}", names(&image).join("\n"));
     }
@@ -70,6 +69,16 @@ async fn import(images: &ImageStore, matches: &ArgMatches) -> Result<()> {
 fn archive(matches: &ArgMatches) -> PathBuf {
     let given = matches.get_one::<PathBuf>("archive").expect("required");
     if given.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { given.clone() }
+}
+
+/// The archive as people call it.
+fn spoken(matches: &ArgMatches) -> String {
+    let given = matches.get_one::<PathBuf>("archive").expect("required");
+    if given.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        format!("archive `{}`", given.display())
+    }
 }
 
 async fn list(images: &ImageStore) -> Result<()> {

@@ -42,7 +42,7 @@ impl ImageStore {
             let _bringing = store.0.index.bringing()?;
             let unpacked = tempfile::tempdir_in(store.0.dir.join("tmp"))
                 .map_err(ImageError::io("make a directory in", &store.0.dir))?;
-            let bad = |reason: String| ImageError::Archive { archive: archive.display().to_string(), reason };
+            let bad = |reason: String| ImageError::Archive { reason };
             unpack(&archive, unpacked.path(), &bad)?;
             let found = read(unpacked.path()).map_err(bad)?;
             let images = found.into_iter().map(|image| {
@@ -83,12 +83,8 @@ impl ImageStore {
 
 /// Plain files only, below `target`.
 fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> Result<(), ImageError> {
-    let failed = ImageError::io("read archive", archive);
     let open = || decompress(File::open(archive)?).map(tar::Archive::new);
-    let mut tar = match open() {
-        Ok(tar) => tar,
-        Err(error) => return Err(failed(error)),
-    };
+    let mut tar = open().map_err(ImageError::ReadArchive)?;
     let mut unpacked = 0;
     let outcome = tar.entries().and_then(|mut entries| {
         entries.try_for_each(|entry| {
@@ -102,7 +98,7 @@ fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> 
         Ok(()) => Ok(()),
         // The tar crate shows the bytes that it took for a header.
         Err(_) if unpacked == 0 => Err(bad("it is no tar, tar.gz or tar.zst".into())),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(ImageError::ReadArchive(error)),
     }
 }
 

@@ -64,6 +64,12 @@ pub struct Http(OnceLock<Client<Connection, Empty<Bytes>>>);
 pub enum HttpError {
     #[error("{0}")]
     Connect(String),
+    /// In Go's words, and what to do.
+    #[error(
+        "http: server gave HTTP response to HTTPS client (to speak plain HTTP with it, name it in the setting \
+         `plain-http-registries`: {host})"
+    )]
+    PlainHttp { host: String },
     #[error("no answer within {ANSWER_TIMEOUT:?}")]
     Timeout,
     #[error("{0}")]
@@ -89,9 +95,14 @@ impl Http {
             let request =
                 request.body(Empty::new()).map_err(|error| HttpError::Protocol(error.to_string()))?;
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client().request(request)).await;
-            let response = answer
-                .map_err(|_| HttpError::Timeout)?
-                .map_err(|error| HttpError::Connect(innermost(&error)))?;
+            let response = match answer.map_err(|_| HttpError::Timeout)? {
+                Ok(response) => response,
+                Err(error) if is_no_tls(&error) && self.speaks_plain_http(&url).await => {
+                    let host = url.authority().map(ToString::to_string).unwrap_or_default();
+                    return Err(HttpError::PlainHttp { host });
+                }
+                Err(error) => return Err(HttpError::Connect(innermost(&error))),
+            };
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
             }
@@ -107,6 +118,14 @@ impl Http {
             url = next;
         }
         Err(HttpError::Protocol(format!("more than {MAX_REDIRECTS} redirects, the last to `{url}`")))
+    }
+
+    /// Whether a server that speaks no TLS answers in plain HTTP, to a request that tells it nothing.
+    async fn speaks_plain_http(&self, url: &Uri) -> bool {
+        let address = url.authority().map(|authority| format!("http://{authority}/v2/"));
+        let Some(address) = address.and_then(|address| address.parse().ok()) else { return false };
+        let answer = tokio::time::timeout(CONNECT_TIMEOUT, self.client().get(address)).await;
+        matches!(answer, Ok(Ok(_)))
     }
 
     fn client(&self) -> &Client<Connection, Empty<Bytes>> {
@@ -168,6 +187,18 @@ fn join(base: &Uri, location: &str) -> Result<Uri, HttpError> {
         _ => location.to_string(),
     };
     text.parse().map_err(|_| HttpError::Protocol(format!("redirect to `{location}`")))
+}
+
+/// Whether the server's first words were none of TLS.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidMessage(_));
+    }
+    // What is wrapped in an `io::Error` is not its source.
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().is_some_and(|wrapped| is_no_tls(wrapped)),
+        None => error.source().is_some_and(is_no_tls),
+    }
 }
 
 /// The cause that says most: the last of the chain.

@@ -76,8 +76,11 @@ pub enum ImageError {
     Pull { message: String },
     #[error("{action} `{subject}`")]
     Failed { action: &'static str, subject: String, source: std::io::Error },
-    #[error("archive `{archive}`: {reason}")]
-    Archive { archive: String, reason: String },
+    /// Its name is known to whoever imports it, as it may be a stream.
+    #[error("{reason}")]
+    Archive { reason: String },
+    #[error("read the archive")]
+    ReadArchive(#[source] std::io::Error),
     /// `image` is a name, or else the id.
     #[error(
         "image `{image}` is damaged, {part} cannot be read: import or pull it again, or `coracle image rm` it"

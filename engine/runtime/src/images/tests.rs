@@ -1,6 +1,6 @@
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -115,10 +115,10 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
     for content in [&b"notes\n"[..], &[0xff; 3000]] {
         fs::write(&file, content).unwrap();
         let error = store.import(file.clone()).await.unwrap_err().to_string();
-        assert_eq!(error, format!("archive `{}`: it is no tar, tar.gz or tar.zst", file.display()));
+        assert_eq!(error, "it is no tar, tar.gz or tar.zst");
     }
     let absent = store.import(dir.path().join("absent")).await.unwrap_err().to_string();
-    assert!(absent.starts_with("read archive"), "{absent}");
+    assert!(absent.starts_with("read the archive"), "{absent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,4 +353,38 @@ async fn a_registry_that_is_not_there_is_named() {
         "{error}"
     );
     assert!(error.contains("refused"), "{error}");
+}
+
+/// As servers answer to what is no HTTP.
+fn plain_http_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut begin = [0; 3];
+            stream.read_exact(&mut begin).unwrap();
+            let status = if begin == *b"GET" { "404 Not Found" } else { "400 Bad Request" };
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            // What is not read would reset the connection under the answer.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_tls_is_told_with_what_to_set() {
+    let port = plain_http_server();
+    let mirrors = vec![("reg.example".to_string(), vec![format!("https://127.0.0.1:{port}")])];
+    let registry = super::registry::Registry::new(RegistryConfig { mirrors, ..RegistryConfig::default() });
+    let reference = super::Reference::parse("reg.example/app:1").unwrap();
+    let error = registry.sessions(&reference, None)[0].head("1").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "failed to do request: HEAD \"https://127.0.0.1:{port}/v2/app/manifests/1\": http: server gave HTTP response to \
+             HTTPS client (to speak plain HTTP with it, name it in the setting `plain-http-registries`: 127.0.0.1:{port})"
+        )
+    );
 }
