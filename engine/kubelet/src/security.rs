@@ -83,6 +83,22 @@ pub struct Security {
     pub run_as_non_root: bool,
     /// fsGroup and supplementalGroups.
     pub additional_gids: Vec<u32>,
+    /// Of the image's /etc/group, the user's groups are added too: supplementalGroupsPolicy Merge, the default.
+    pub merges_image_groups: bool,
+}
+
+impl Security {
+    /// All groups of a user who has these in the image: the primary one leads, none stands twice.
+    pub fn groups(&self, primary: u32, of_image: &[u32]) -> Vec<u32> {
+        let of_image = if self.merges_image_groups { of_image } else { &[] };
+        let mut groups = Vec::new();
+        for group in [primary].iter().chain(of_image).chain(&self.additional_gids) {
+            if !groups.contains(group) {
+                groups.push(*group);
+            }
+        }
+        groups
+    }
 }
 
 fn bare(capability: &str) -> String {
@@ -125,8 +141,9 @@ pub fn merge(spec: &PodSpec, container: &Container, profiles: &Path) -> Security
     } else {
         capabilities(&list(caps.and_then(|c| c.add.as_ref())), &list(caps.and_then(|c| c.drop.as_ref())))
     };
-    let groups =
-        pod.into_iter().flat_map(|p| p.supplemental_groups.iter().flatten().copied().chain(p.fs_group));
+    let groups = pod
+        .into_iter()
+        .flat_map(|p| p.fs_group.into_iter().chain(p.supplemental_groups.iter().flatten().copied()));
     Security {
         privileged,
         capabilities,
@@ -143,6 +160,7 @@ pub fn merge(spec: &PodSpec, container: &Container, profiles: &Path) -> Security
         run_as_non_root: own.and_then(|s| s.run_as_non_root).or(pod.and_then(|p| p.run_as_non_root))
             == Some(true),
         additional_gids: groups.filter_map(|g| u32::try_from(g).ok()).collect(),
+        merges_image_groups: pod.and_then(|p| p.supplemental_groups_policy.as_deref()) != Some("Strict"),
     }
 }
 
@@ -223,6 +241,19 @@ mod tests {
         );
         assert_eq!((security.run_as_user, security.additional_gids), (Some(5), vec![2000]));
         assert!(matches!(security.seccomp, Seccomp::RuntimeDefault));
+    }
+
+    #[test]
+    fn the_primary_group_leads_and_the_images_groups_are_merged_unless_strict() {
+        for (pod, expected) in [
+            (json!({}), vec![1000, 44]),
+            (json!({"supplementalGroups": [44, 5], "fsGroup": 9}), vec![1000, 44, 9, 5]),
+            (json!({"supplementalGroups": [5], "supplementalGroupsPolicy": "Merge"}), vec![1000, 44, 5]),
+            (json!({"supplementalGroups": [5], "supplementalGroupsPolicy": "Strict"}), vec![1000, 5]),
+            (json!({"supplementalGroupsPolicy": "Strict"}), vec![1000]),
+        ] {
+            assert_eq!(merged(pod.clone(), json!({})).0.groups(1000, &[44]), expected, "{pod}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ const KUBERNETES_VERSION: &str = concat!("v1.36.0+coracle.", env!("CARGO_PKG_VER
 
 pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     // Signals are caught before anything exists that a signal must clean up.
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     // Who is refused leaves no directory behind.
     pid_file::check(&options.data.pid_file())?;
     let _network = NetworkClaim::acquire()?;
@@ -59,12 +59,21 @@ pub async fn run(options: UpOptions, started: Instant) -> Result<()> {
     )?;
     create_private_dir(&options.data.data_dir)?;
     let _pid_file = pid_file::PidFile::acquire(&options.data.pid_file())?;
-    run_owner::claim(&options.data)?;
+    let claim = run_owner::claim(&options.data)?;
+    let outcome = serve(&options, signals, started).await;
+    if outcome.is_err() {
+        claim.give_up();
+    }
+    outcome
+}
+
+/// From the claimed directories to the end.
+async fn serve(options: &UpOptions, mut signals: Signals, started: Instant) -> Result<()> {
     coracle_backup::finish(&options.data.data_dir).context("finish a restore that was stopped")?;
     let mut stages = Stages::default();
     let store = open_store(&options.data).await?;
     let started_all = tokio::select! {
-        outcome = start(&options, &store, &mut stages, started) => outcome,
+        outcome = start(options, &store, &mut stages, started) => outcome,
         () = signals.received() => Ok(()),
     };
     if started_all.is_ok() {

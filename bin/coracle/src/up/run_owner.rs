@@ -1,7 +1,11 @@
 //! One data directory a run directory: the shims below the latter serve pods of the former, and another Coracle would
 //! take them for its own or end them.
 
-use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -25,13 +29,35 @@ pub fn check(options: &DataOptions) -> Result<()> {
     )
 }
 
-/// Says whose pods are there from now on.
-pub fn claim(options: &DataOptions) -> Result<()> {
-    check(options)?;
+/// Of what the run directory is part: the directories that were made for it.
+pub struct Claim {
+    made: Vec<PathBuf>,
+}
+
+/// Says whose pods are there from now on. The directory is checked before.
+pub fn claim(options: &DataOptions) -> Result<Claim> {
+    let missing = options.run_dir.ancestors().take_while(|directory| !directory.exists());
+    let made = missing.map(Path::to_owned).collect();
     let path = options.run_dir.join(NAME);
     super::create_private_dir(&options.run_dir)?;
     fs::write(&path, options.data_dir.as_os_str().as_bytes())
-        .with_context(|| format!("write `{}`", path.display()))
+        .with_context(|| format!("write `{}`", path.display()))?;
+    Ok(Claim { made })
+}
+
+impl Claim {
+    /// After a start that failed: a directory that was made for pods that never came goes again.
+    pub fn give_up(self) {
+        let Some(run_dir) = self.made.first() else { return };
+        // One with pods in it stays.
+        let _ = fs::remove_dir(run_dir.join("pods"));
+        if !run_dir.join("pods").exists() {
+            let _ = fs::remove_file(run_dir.join(NAME));
+        }
+        for directory in &self.made {
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +74,7 @@ mod tests {
             log: "warn".into(),
         };
         let (first, second) = (of("first"), of("second"));
+        let claim = |options: &DataOptions| check(options).and_then(|()| claim(options)).map(drop);
         claim(&first).unwrap();
         claim(&second).unwrap();
         fs::create_dir_all(&first.data_dir).unwrap();
@@ -58,5 +85,27 @@ mod tests {
         assert!(error.contains(&*first.data_dir.to_string_lossy()), "{error}");
         fs::remove_dir(&first.data_dir).unwrap();
         claim(&second).unwrap();
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_no_directory_for_pods_that_never_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = DataOptions {
+            data_dir: dir.path().join("data"),
+            run_dir: dir.path().join("run/of/mine"),
+            pod_log_dir: dir.path().join("logs"),
+            log: "warn".into(),
+        };
+        let pods = options.run_dir.join("pods");
+        for (pod, is_left) in [(None, false), (Some("uid"), true)] {
+            let claimed = claim(&options).unwrap();
+            fs::create_dir_all(pods.join(pod.unwrap_or_default())).unwrap();
+            claimed.give_up();
+            assert_eq!(dir.path().join("run").exists(), is_left);
+        }
+        // What was there before stays.
+        fs::remove_dir_all(&pods).unwrap();
+        claim(&options).unwrap().give_up();
+        assert!(options.run_dir.exists());
     }
 }

@@ -5,7 +5,7 @@
 
 use coracle_runtime::images::ImageConfig;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeStatus, NodeSystemInfo,
 };
 
 use super::capacity::Capacity;
@@ -73,6 +73,7 @@ pub fn build(
         daemon_endpoints: Some(NodeDaemonEndpoints::default()),
         images: Some(images(present)),
         node_info: Some(info.clone()),
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         ..NodeStatus::default()
     }
 }

@@ -268,17 +268,12 @@ impl Starter {
             (Some(uid), None) => uid.to_string(),
             (None, _) => image.user.clone(),
         };
-        let mut user = if wanted.is_empty() {
-            User::default()
-        } else {
-            self.shared.images.resolve_user(&image.id, &wanted).await.map_err(|e| crate::chain(&e))?
-        };
+        let resolved = self.shared.images.resolve_user(&image.id, &wanted).await;
+        let mut user = resolved.map_err(|e| crate::chain(&e))?;
         if let Some(gid) = security.run_as_group.and_then(|g| u32::try_from(g).ok()) {
             user.gid = gid;
         }
-        user.additional_gids.extend(&security.additional_gids);
-        user.additional_gids.sort_unstable();
-        user.additional_gids.dedup();
+        user.additional_gids = security.groups(user.gid, &user.additional_gids);
         Ok(user)
     }
 

@@ -139,22 +139,33 @@ enum Work {
     Files { dir: PathBuf, tmpfs: bool, payload: Payload },
 }
 
-/// Makes or refreshes all volumes of a pod. Idempotent. Gives the time at which a token has to be renewed.
-pub async fn set_up(context: &Context, pod: &Pod) -> Result<Option<Millis>, VolumeError> {
-    let mut refresh_at: Option<Millis> = None;
+/// Makes or refreshes all volumes of a pod. Idempotent. Gives the time at which a token has to be renewed, or else what
+/// is wrong with each volume that has no place yet.
+pub async fn set_up(context: &Context, pod: &Pod) -> Result<Option<Millis>, Vec<VolumeError>> {
+    let (mut refresh_at, mut errors): (Option<Millis>, _) = (None, Vec::new());
     let spec = pod.spec.clone().unwrap_or_default();
     let fs_group =
         spec.security_context.as_ref().and_then(|s| s.fs_group).and_then(|g| u32::try_from(g).ok());
     for volume in spec.volumes.iter().flatten() {
-        let error = |message: String| VolumeError { volume: volume.name.clone(), message };
-        let (work, renew) = prepare(context, pod, volume).await.map_err(error)?;
-        if let Some(at) = renew {
-            refresh_at = Some(refresh_at.map_or(at, |r| r.min(at)));
+        match set_up_one(context, pod, volume, fs_group).await {
+            Ok(None) => {}
+            Ok(Some(at)) => refresh_at = Some(refresh_at.map_or(at, |r| r.min(at))),
+            Err(message) => errors.push(VolumeError { volume: volume.name.clone(), message }),
         }
-        let done = tokio::task::spawn_blocking(move || perform(work, fs_group)).await;
-        done.unwrap_or_else(|e| Err(e.to_string())).map_err(error)?;
     }
-    Ok(refresh_at)
+    if errors.is_empty() { Ok(refresh_at) } else { Err(errors) }
+}
+
+async fn set_up_one(
+    context: &Context,
+    pod: &Pod,
+    volume: &Volume,
+    fs_group: Option<u32>,
+) -> Result<Option<Millis>, String> {
+    let (work, renew) = prepare(context, pod, volume).await?;
+    let done = tokio::task::spawn_blocking(move || perform(work, fs_group)).await;
+    done.unwrap_or_else(|e| Err(e.to_string()))?;
+    Ok(renew)
 }
 
 async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work, Option<Millis>), String> {
@@ -281,6 +292,54 @@ mod tests {
         assert_eq!(access(of_pod), (Some(1000), 0o600));
         let group = json!({"containers": [{"name": "a"}], "securityContext": {"fsGroup": 2000}});
         assert_eq!(access(group), (None, 0o600));
+    }
+
+    struct Nothing;
+
+    impl Sources for Nothing {
+        fn config_map(&self, _: &str, _: &str) -> Option<Arc<k8s_openapi::api::core::v1::ConfigMap>> {
+            None
+        }
+        fn secret(&self, _: &str, _: &str) -> Option<Arc<k8s_openapi::api::core::v1::Secret>> {
+            None
+        }
+        fn services(&self, _: &str) -> Vec<Arc<k8s_openapi::api::core::v1::Service>> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn every_volume_that_fails_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let unasked = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is to be asked"))
+        });
+        let context = Context {
+            pod_dir: dir.path().to_owned(),
+            client: kube::Client::new(unasked, "default"),
+            sources: Arc::new(Nothing),
+            facts: Facts::default(),
+            tokens: Arc::default(),
+        };
+        let volumes = json!([
+            {"name": "a", "configMap": {"name": "absent"}},
+            {"name": "b", "emptyDir": {}},
+            {"name": "c", "secret": {"secretName": "absent"}},
+        ]);
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"namespace": "ns"}, "spec": {"containers": [], "volumes": volumes}}),
+        )
+        .unwrap();
+        let errors = set_up(&context, &pod).await.unwrap_err();
+        let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "MountVolume.SetUp failed for volume \"a\" : configmap \"absent\" not found",
+                "MountVolume.SetUp failed for volume \"c\" : secret \"absent\" not found",
+            ]
+        );
+        assert!(host_path(dir.path(), &pod.spec.unwrap().volumes.unwrap()[1]).unwrap().exists());
     }
 
     #[test]

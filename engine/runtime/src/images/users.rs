@@ -1,4 +1,6 @@
 //! `user[:group]` of an image or pod as numbers, by the image's own /etc/passwd and /etc/group.
+//!
+//! Source: https://github.com/containerd/containerd/blob/main/pkg/oci/spec_opts.go (`WithUser`, `WithAdditionalGIDs`)
 
 use std::{fs, path::PathBuf};
 
@@ -57,16 +59,14 @@ fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, ImageError> {
         }
         None => number(&entry, 3).unwrap_or(0),
     };
+    // The group of the user's own name is no additional one.
     let member = |entry: &&Vec<String>| {
-        entry
-            .get(3)
-            .is_some_and(|members| members.split(',').any(|member| !name.is_empty() && member == name))
+        !name.is_empty()
+            && entry.first().is_some_and(|group| *group != name)
+            && entry.get(3).is_some_and(|members| members.split(',').any(|member| member == name))
     };
-    // A group on the command line replaces those of the image.
     let additional = groups.iter().filter(member).filter_map(|entry| entry.get(2)?.parse().ok());
-    let additional_gids =
-        if wanted_group.is_none() { additional.filter(|other| *other != gid).collect() } else { Vec::new() };
-    Ok(User { uid, gid, additional_gids })
+    Ok(User { uid, gid, additional_gids: additional.collect() })
 }
 
 #[cfg(test)]
@@ -82,7 +82,8 @@ mod tests {
             ("", (0, 0, vec![])),
             ("app", (1000, 1001, vec![44])),
             ("1000", (1000, 1001, vec![44])),
-            ("app:media", (1000, 44, vec![])),
+            // Of the image's groups none is lost when one is named.
+            ("app:media", (1000, 44, vec![44])),
             ("5:6", (5, 6, vec![])),
             ("77", (77, 0, vec![])),
         ];

@@ -49,7 +49,7 @@ pub enum Message {
 }
 
 enum Outcome {
-    Volumes(Result<Option<Millis>, VolumeError>),
+    Volumes(Result<Option<Millis>, Vec<VolumeError>>),
     Sandbox(Result<Option<String>, String>),
     Started { name: String, image: String, attempt: i32, result: Box<Started> },
     Stopped { name: String },

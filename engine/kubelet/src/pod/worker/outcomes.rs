@@ -86,7 +86,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn volumes_done(&mut self, result: Result<Option<Millis>, VolumeError>, now: Millis) {
+    pub(super) fn volumes_done(&mut self, result: Result<Option<Millis>, Vec<VolumeError>>, now: Millis) {
         self.refreshing = false;
         match result {
             Ok(refresh_at) => {
@@ -97,8 +97,10 @@ impl Worker {
                     self.refresh_volumes();
                 }
             }
-            Err(error) => {
-                self.shared.warning(&self.pod, None, "FailedMount", error.to_string());
+            Err(errors) => {
+                for error in errors {
+                    self.shared.warning(&self.pod, None, "FailedMount", error.to_string());
+                }
                 if self.observed.volumes == Stage::Busy {
                     self.volume_failures += 1;
                     let wait = volume_retry_after(self.volume_failures);
