@@ -36,11 +36,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use node::{capacity, lease, register};
+use node::{capacity, events, lease, register};
 use pod::manager::Manager;
 use shared::Shared;
 
-pub(crate) use coracle_client::api_message;
+pub(crate) use coracle_client::{api_message, chain};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -142,6 +142,7 @@ impl Kubelet {
             bookings: Mutex::default(),
         });
         let sandboxes = shared.runtime.sandboxes().await.map_err(|e| KubeletError::Internal(chain(&e)))?;
+        events::starting(&shared);
         register::register(&shared).await?;
         Ok(Arc::new(Kubelet { shared, start: Mutex::new(Some((runtime_events, sandboxes))) }))
     }
@@ -153,19 +154,9 @@ impl Kubelet {
         let manager = Manager::new(self.shared.clone(), images_changed.clone(), stop.clone());
         tokio::join!(
             manager.run(sandboxes, events),
+            events::enforce_allocatable(&self.shared),
             lease::keep(self.shared.clone(), stop.clone()),
             register::keep(self.shared.clone(), images_changed, stop),
         );
     }
-}
-
-/// An error with its causes, as it is shown to a pod's owner.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -11,16 +11,20 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use coracle_client::{Api, EventRecorder, EventType, object_reference};
 use coracle_store::Reader;
 use jiff::Timestamp;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Node, ObjectReference},
+};
 use kube::{
     Client,
     api::{Patch, PatchParams},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -42,12 +46,39 @@ pub struct NodeLifecycleController {
     control_plane: IpAddr,
     /// The last sign of life of each node.
     heard: Unchanged<Arc<str>, String>,
+    /// The nodes that there are, by name.
+    registered: Mutex<HashMap<Arc<str>, ObjectReference>>,
 }
 
 impl NodeLifecycleController {
     pub fn new(reader: Reader, client: Client, control_plane: IpAddr) -> NodeLifecycleController {
         let events = EventRecorder::new(client.clone(), "node-controller", None);
-        NodeLifecycleController { reader, client, events, control_plane, heard: Unchanged::default() }
+        NodeLifecycleController {
+            reader,
+            client,
+            events,
+            control_plane,
+            heard: Unchanged::default(),
+            registered: Mutex::default(),
+        }
+    }
+
+    /// Tells of a node that comes or goes. After a start every node comes.
+    fn register(&self, name: &Arc<str>, node: Option<&Node>) {
+        let mut registered = self.registered.lock();
+        let (about, reason, what) = match node {
+            Some(node) if !registered.contains_key(name) => {
+                let about = object_reference(node);
+                registered.insert(name.clone(), about.clone());
+                (about, "RegisteredNode", format!("Registered Node {name} in Controller"))
+            }
+            Some(_) => return,
+            None => match registered.remove(name) {
+                Some(about) => (about, "RemovingNode", format!("Removing Node {name} from Controller")),
+                None => return,
+            },
+        };
+        self.events.event(&about, EventType::Normal, reason, format!("Node {name} event: {what}"));
     }
 
     /// What is left of the time in which the node should be heard.
@@ -111,8 +142,10 @@ impl Controller for NodeLifecycleController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let Some(node) = read::get::<Node>(&self.reader, "nodes", "Node", key)? else {
             self.heard.forget(&key.name);
+            self.register(&key.name, None);
             return Ok(Requeue::OnChange);
         };
+        self.register(&key.name, Some(&node));
         self.mark(&node, &key.name).await?;
         // A node that never said that it is ready has nothing to lose.
         if plan::condition(&node, "Ready").is_none_or(|ready| ready.status == "Unknown") {

@@ -18,6 +18,7 @@ pub struct Capacity {
     pub capacity: ResourceList,
     pub allocatable: ResourceList,
     pub memory_bytes: i64,
+    pub milli_cpu: i64,
 }
 
 /// A field of /proc/meminfo in bytes.
@@ -66,7 +67,7 @@ pub fn read(disk: &Path, max_pods: u32) -> Capacity {
     let mut allocatable = capacity.clone();
     allocatable.insert("memory".to_owned(), ki(memory.saturating_sub(EVICTION_MEMORY_BYTES + huge_bytes)));
     allocatable.insert("ephemeral-storage".to_owned(), quantity((storage / 10 * 9).to_string()));
-    Capacity { capacity, allocatable, memory_bytes: memory as i64 }
+    Capacity { capacity, allocatable, memory_bytes: memory as i64, milli_cpu: cpus as i64 * 1000 }
 }
 
 impl Capacity {

@@ -48,7 +48,9 @@ async fn renew(shared: &Shared) -> Result<(), kube::Error> {
 }
 
 pub async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut unschedulable = false;
     loop {
+        register::tell_schedulable(&shared, &mut unschedulable);
         if let Err(error) = renew(&shared).await {
             tracing::warn!(error = api_message(&error), "node lease was not renewed");
         }

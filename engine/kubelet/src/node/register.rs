@@ -16,7 +16,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{facts, status};
+use super::{events, facts, status};
 use crate::shared::Shared;
 use crate::{KubeletError, api_message, clock};
 
@@ -79,7 +79,12 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
         }
     }
     let info = facts::read(&shared.config.kubelet_version);
-    write(shared, &info, true).await.map_err(failed)
+    let before = current(shared).and_then(|node| node.status.clone()).unwrap_or_default();
+    let boot = before.node_info.map(|info| info.boot_id).filter(|id| !id.is_empty() && *id != info.boot_id);
+    if boot.is_some() {
+        events::rebooted(shared, &info.boot_id);
+    }
+    write(shared, &info, Occasion::Start).await.map_err(failed)
 }
 
 /// Says again that the node is ready, where the control plane had not heard from it and said otherwise.
@@ -88,31 +93,55 @@ pub async fn reassure(shared: &Shared) -> Result<(), kube::Error> {
     if !conditions.iter().any(|condition| condition.status == "Unknown") {
         return Ok(());
     }
-    write(shared, &facts::read(&shared.config.kubelet_version), true).await
+    write(shared, &facts::read(&shared.config.kubelet_version), Occasion::Heartbeat).await
 }
 
-async fn write(shared: &Shared, info: &NodeSystemInfo, heartbeat: bool) -> Result<(), kube::Error> {
+/// Why a status is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// What a kubelet knows of its node's resources is news, whatever an earlier one knew.
+    Start,
+    Heartbeat,
+    Change,
+}
+
+async fn write(shared: &Shared, info: &NodeSystemInfo, occasion: Occasion) -> Result<(), kube::Error> {
     let before = current(shared).and_then(|n| n.status.clone()).unwrap_or_default();
     let after = status_now(shared, info, &before).await;
-    if !heartbeat && status::same(&before, &after) {
+    if occasion == Occasion::Change && status::same(&before, &after) {
         return Ok(());
     }
     let nodes: Api<Node> = Api::all(shared.client.clone());
     let patch = Patch::Strategic(json!({"status": after}));
-    nodes.patch_status(&shared.config.node_name, &PatchParams::default(), &patch).await.map(|_| ())
+    nodes.patch_status(&shared.config.node_name, &PatchParams::default(), &patch).await?;
+    let mut known = before.conditions.unwrap_or_default();
+    known.retain(|condition| occasion != Occasion::Start || condition.type_ == "Ready");
+    for reason in events::changes(&known, after.conditions.as_deref().unwrap_or_default()) {
+        events::status(shared, reason);
+    }
+    Ok(())
+}
+
+/// Tells of a node that was cordoned or uncordoned since the last look.
+pub fn tell_schedulable(shared: &Shared, was_unschedulable: &mut bool) {
+    let Some(node) = current(shared) else { return };
+    let is_unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+    if std::mem::replace(was_unschedulable, is_unschedulable) != is_unschedulable {
+        events::status(shared, if is_unschedulable { "NodeNotSchedulable" } else { "NodeSchedulable" });
+    }
 }
 
 /// Keeps the status current until `stop`. `images_changed` asks for a look at once.
 pub async fn keep(shared: Arc<Shared>, images_changed: Arc<tokio::sync::Notify>, stop: CancellationToken) {
     let info = facts::read(&shared.config.kubelet_version);
     loop {
-        let heartbeat = tokio::select! {
+        let occasion = tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(HEARTBEAT) => true,
-            () = images_changed.notified() => false,
+            () = tokio::time::sleep(HEARTBEAT) => Occasion::Heartbeat,
+            () = images_changed.notified() => Occasion::Change,
         };
         let written = match current(&shared) {
-            Some(_) => write(&shared, &info, heartbeat).await.map_err(|e| api_message(&e)),
+            Some(_) => write(&shared, &info, occasion).await.map_err(|e| api_message(&e)),
             // Someone deleted the Node: it is made again.
             None => register(&shared).await.map_err(|e| e.to_string()),
         };

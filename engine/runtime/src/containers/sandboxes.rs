@@ -75,6 +75,16 @@ impl Runtime {
         Ok(())
     }
 
+    /// Limits all pods of the node together.
+    pub async fn limit_node(&self, resources: &Resources) -> Result<(), RuntimeError> {
+        let (inner, root, resources) = (self.0.clone(), self.0.config.cgroup_root.clone(), resources.clone());
+        let limit = move || {
+            inner.cgroups.create(&root)?;
+            inner.cgroups.apply(&root, &resources)
+        };
+        blocking(limit).await.map_err(failed("limit cgroup", &self.0.config.cgroup_root))
+    }
+
     /// Removes the cgroups of the whole node, and so ends whatever is left in them. For when the node is taken down.
     pub async fn remove_cgroups(&self) -> Result<(), RuntimeError> {
         let (inner, root) = (self.0.clone(), self.0.config.cgroup_root.clone());
