@@ -66,7 +66,7 @@ fn settings(cluster: &Cluster) -> Result<()> {
     let said = cluster.run(cluster.coracle("up").arg("--config").arg(&file)).err()?;
     check(said.contains("unknown key `node-pi`, did you mean `node-ip`?"), said)?;
     let said = cluster.run(cluster.coracle("up").args(["--node-ip", "not-an-address"])).err()?;
-    check(said.contains("read setting `node-ip` from `not-an-address`"), said)?;
+    check(said.contains("setting `node-ip` is `not-an-address`, expected an IPv4 address"), said)?;
     for (flags, says) in [
         (["--node-ip", "198.51.100.1"], "setting `node-ip` (198.51.100.1) is no address of this machine"),
         (

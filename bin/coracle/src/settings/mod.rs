@@ -1,14 +1,16 @@
 //! The values `coracle` runs with. A flag wins over its environment variable, that over the configuration file,
-//! that over the default. Unknown configuration keys are errors that name the nearest known one.
+//! that over the default; an empty variable is none. Unknown configuration keys are errors that name the nearest known one.
 
+mod expected;
 mod options;
 mod table;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
+use expected::Expected;
 pub use options::{DataOptions, UpOptions, is_label, registries};
 pub use table::{SETTINGS, Scope};
 use table::{Setting, Shape, environment_name};
@@ -37,7 +39,7 @@ pub fn flags(command: Command, scope: Scope) -> Command {
         command.arg(match setting.shape {
             Shape::One | Shape::List => arg,
             Shape::Repeated => arg.action(ArgAction::Append),
-            Shape::Switch => arg.action(ArgAction::SetTrue).value_parser(BoolishValueParser::new()),
+            Shape::Switch => arg.action(ArgAction::SetTrue).value_parser(switch),
         })
     })
 }
@@ -47,7 +49,8 @@ pub struct Values(BTreeMap<&'static str, Vec<String>>);
 
 impl Values {
     pub fn resolve(matches: &ArgMatches) -> Result<Values> {
-        let mut file = match matches.get_one::<String>("config") {
+        let mut file = match matches.get_one::<String>("config").map(String::as_str) {
+            Some("") if matches.value_source("config") == Some(ValueSource::EnvVariable) => BTreeMap::new(),
             Some(path) => read_file(Path::new(path))?,
             None => BTreeMap::new(),
         };
@@ -76,31 +79,56 @@ impl Values {
         Ok(self.parse(key)?.unwrap_or(false))
     }
 
-    pub fn parse<T>(&self, key: &str) -> Result<Option<T>>
-    where
-        T: std::str::FromStr,
-        T::Err: std::error::Error + Send + Sync + 'static,
-    {
-        let parsed = self
-            .text(key)
-            .map(|text| text.parse::<T>().with_context(|| format!("read setting `{key}` from `{text}`")));
-        parsed.transpose()
+    pub fn parse<T: Expected>(&self, key: &str) -> Result<Option<T>> {
+        self.text(key).map(|text| expected::parse(key, text)).transpose()
+    }
+
+    /// The first of some settings that differs from what it is when nobody sets it.
+    pub fn first_set(&self, mut wanted: impl FnMut(&str) -> bool) -> Option<&'static str> {
+        let is_set =
+            |setting: &&Setting| self.text(setting.key).is_some_and(|value| Some(value) != setting.default);
+        let wanted = SETTINGS.iter().filter(|setting| wanted(setting.key));
+        wanted.filter(is_set).map(|setting| setting.key).next()
+    }
+}
+
+/// Of a flag it is `true`; people write a variable in many ways.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
     }
 }
 
 /// By flag or variable; a command that does not take the setting has neither.
 fn given(matches: &ArgMatches, setting: &Setting) -> Option<Vec<String>> {
-    let absent = |source| matches!(source, None | Some(ValueSource::DefaultValue));
+    // Parsed by `switch`: what was written is asked for, as an empty variable is none.
+    let written = matches.try_get_raw(setting.key).ok()??;
+    let written: Vec<String> = written.map(|value| value.to_string_lossy().into_owned()).collect();
     if setting.shape == Shape::Switch {
         let value = matches.try_get_one::<bool>(setting.key).ok()??;
-        return (!absent(matches.value_source(setting.key))).then(|| vec![value.to_string()]);
+        return match matches.value_source(setting.key)? {
+            ValueSource::EnvVariable => of_variable(written, setting.shape).map(|_| vec![value.to_string()]),
+            ValueSource::CommandLine => Some(vec![value.to_string()]),
+            _ => None,
+        };
     }
-    let values = matches.try_get_many::<String>(setting.key).ok()??.cloned();
-    if setting.shape == Shape::Repeated && matches.value_source(setting.key) == Some(ValueSource::EnvVariable)
-    {
-        return Some(values.flat_map(|text| text.lines().map(str::to_string).collect::<Vec<_>>()).collect());
+    match matches.value_source(setting.key) {
+        Some(ValueSource::EnvVariable) => of_variable(written, setting.shape),
+        _ => Some(written),
     }
-    Some(values.collect())
+}
+
+/// An empty variable is none.
+fn of_variable(written: Vec<String>, shape: Shape) -> Option<Vec<String>> {
+    if written.iter().all(String::is_empty) {
+        return None;
+    }
+    match shape {
+        Shape::Repeated => Some(written.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()),
+        _ => Some(written),
+    }
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<&'static str, Vec<String>>> {
@@ -195,6 +223,21 @@ mod tests {
             (&["a", "b"].map(String::from)[..], &["C=4,5".to_string()][..])
         );
         assert!(!values.switch("replace").unwrap());
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let of = |text: &str, shape| of_variable(vec![text.to_owned()], shape);
+        let given = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        for (text, shape, expected) in [
+            ("", Shape::One, None),
+            ("", Shape::Switch, None),
+            ("", Shape::Repeated, None),
+            ("a,b", Shape::List, given(&["a,b"])),
+            ("a=1\nb=2", Shape::Repeated, given(&["a=1", "b=2"])),
+        ] {
+            assert_eq!(of(text, shape), expected, "{text:?}");
+        }
     }
 
     #[test]

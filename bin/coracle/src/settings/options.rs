@@ -15,8 +15,9 @@ use coracle_apiserver::{
     authn::{self, Anonymous, ConfigurationFile, IssuerConfig, Mapping, Rule},
 };
 use coracle_runtime::images::RegistryConfig;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::Values;
+use super::{Values, expected, expected::Expected};
 use crate::node_address;
 
 /// What every command needs that touches a data directory.
@@ -36,7 +37,7 @@ impl DataOptions {
             data_dir: one_spelling(&path("data-dir")?)?,
             run_dir: one_spelling(&path("run-dir")?)?,
             pod_log_dir: std::path::absolute(path("pod-log-dir")?)?,
-            log: values.text("log").unwrap_or("warn").to_string(),
+            log: log_filter(values.text("log").unwrap_or("warn"))?,
         })
     }
 
@@ -64,6 +65,19 @@ impl DataOptions {
     pub fn pid_file(&self) -> PathBuf {
         self.data_dir.join("coracle.pid")
     }
+}
+
+/// A word alone would be taken for a target, of which then everything is logged, and of the rest nothing.
+fn log_filter(text: &str) -> Result<String> {
+    const LEVELS: &str = "error, warn, info, debug, trace or off";
+    for item in text.split(',').map(str::trim) {
+        // `TARGET[SPAN{FIELD=VALUE}]=LEVEL` is left to who reads it.
+        let level = item.rsplit_once('=').map_or(item, |(_, level)| level);
+        if !item.contains(['[', '{', '}', ']']) && level.parse::<LevelFilter>().is_err() {
+            bail!("setting `log` is `{text}`, expected {LEVELS}, or TARGET=LEVEL, separated by commas");
+        }
+    }
+    Ok(text.to_string())
 }
 
 /// The path without links and dots, as far as it exists: who owns what is told by comparing paths.
@@ -116,10 +130,8 @@ impl UpOptions {
         if pod_cidr.contains(&service_cidr) || service_cidr.contains(&pod_cidr) {
             bail!("settings `pod-cidr` ({pod_cidr}) and `service-cidr` ({service_cidr}) overlap");
         }
-        let upstream_dns = values
-            .list("upstream-dns")
-            .into_iter()
-            .map(|text| text.parse().with_context(|| format!("read setting `upstream-dns` from `{text}`")));
+        let upstream_dns =
+            values.list("upstream-dns").into_iter().map(|text| expected::parse("upstream-dns", &text));
         Ok(UpOptions {
             data: DataOptions::from_values(values)?,
             node_ip: match values.parse("node-ip")? {
@@ -149,6 +161,11 @@ impl UpOptions {
 
 /// Whose tokens are taken; the file that says it, and who may ask without one.
 fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Option<ConfigurationFile>)> {
+    if let Some(key) = values.first_set(|key| key.starts_with("oidc-"))
+        && (values.text("oidc-issuer-url").is_none() || values.text("oidc-client-id").is_none())
+    {
+        bail!("setting `{key}` needs both `oidc-issuer-url` and `oidc-client-id`, as any oidc-* does");
+    }
     let flags = values.text("oidc-issuer-url").map(|url| oidc(values, url)).transpose()?;
     match values.text("authentication-config") {
         Some(_) if flags.is_some() => {
@@ -164,9 +181,6 @@ fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Option<Configur
 
 fn oidc(values: &Values, url: &str) -> Result<IssuerConfig> {
     let text = |key| values.text(key).unwrap_or_default().to_string();
-    let Some(audience) = values.text("oidc-client-id") else {
-        bail!("setting `oidc-issuer-url` needs `oidc-client-id`");
-    };
     let rule = |pair: String| match pair.split_once('=') {
         Some((claim, value)) => {
             Ok(Rule { claim: claim.into(), required_value: value.into(), ..Rule::default() })
@@ -189,7 +203,7 @@ fn oidc(values: &Values, url: &str) -> Result<IssuerConfig> {
     };
     Ok(IssuerConfig {
         url: url.to_string(),
-        audiences: vec![audience.to_string()],
+        audiences: vec![text("oidc-client-id")],
         authorities,
         username: mapping(username, prefix),
         groups: mapping(text("oidc-groups-claim"), text("oidc-groups-prefix")),
@@ -237,11 +251,7 @@ pub fn registries(values: &Values) -> Result<RegistryConfig> {
     Ok(RegistryConfig { mirrors: mirrors(&values.list("registry-mirrors"))?, plain_http })
 }
 
-fn required<T>(values: &Values, key: &str) -> Result<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
+fn required<T: Expected>(values: &Values, key: &str) -> Result<T> {
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
 }
 
@@ -332,6 +342,32 @@ mod tests {
             ("ghcr.io".to_string(), vec!["c".to_string()]),
         ];
         assert_eq!(mirrors(&pairs).unwrap(), expected);
+    }
+
+    #[test]
+    fn log_filters_are_levels_or_targets_with_one() {
+        for right in ["warn", "INFO", "off", "coracle_kubelet=debug,warn", "h2=off", "a[b{c=d}]=trace"] {
+            assert_eq!(log_filter(right).unwrap(), right);
+        }
+        for wrong in ["verbose", "warn,verbose", "coracle_kubelet=loud", "coracle_kubelet"] {
+            assert!(log_filter(wrong).unwrap_err().to_string().starts_with("setting `log` is `"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn settings_of_an_issuer_need_its_address() {
+        let values = |arguments: &[&str]| {
+            let command = crate::settings::flags(clap::Command::new("up"), crate::settings::Scope::Up);
+            Values::resolve(&command.get_matches_from([&["up"], arguments].concat())).unwrap()
+        };
+        assert!(authentication(&values(&["--oidc-username-claim", "sub"])).is_ok());
+        for (flag, value) in
+            [("oidc-client-id", "x"), ("oidc-groups-claim", "g"), ("oidc-issuer-url", "https://x")]
+        {
+            let error = authentication(&values(&[&format!("--{flag}"), value])).unwrap_err().to_string();
+            let expected = "needs both `oidc-issuer-url` and `oidc-client-id`, as any oidc-* does";
+            assert_eq!(error, format!("setting `{flag}` {expected}"));
+        }
     }
 
     #[test]
