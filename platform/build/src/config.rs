@@ -39,6 +39,10 @@ impl ImageConfig {
         self.0["config"][key] = value.into();
     }
 
+    pub fn set_author(&mut self, name: &str) {
+        self.0["author"] = name.into();
+    }
+
     pub fn text(&self, key: &str) -> &str {
         self.0["config"][key].as_str().unwrap_or_default()
     }

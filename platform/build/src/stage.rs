@@ -118,7 +118,8 @@ impl Build<'_> {
     fn step(&mut self, instruction: &Instruction, text: &str) -> StepResult<()> {
         match instruction {
             Instruction::From { image, name, platform } => {
-                self.from(image, name.clone(), platform.as_deref())
+                self.from(image, name.clone(), platform.as_deref())?;
+                self.run_triggers()
             }
             Instruction::Arg(arguments) => self.arg(arguments),
             Instruction::Copy(transfer) => self.transfer(transfer, false, text),
@@ -161,6 +162,22 @@ impl Build<'_> {
             stage.start_from(&base);
         }
         self.stages.push(stage);
+        Ok(())
+    }
+
+    /// What the image that a stage starts from left for it (ONBUILD); it does not go on to the stage's own image.
+    fn run_triggers(&mut self) -> StepResult<()> {
+        let stage = self.stages.last_mut().ok_or_else(no_stage)?;
+        let triggers = stage.config.list("OnBuild");
+        if triggers.is_empty() {
+            return Ok(());
+        }
+        stage.config.set("OnBuild", serde_json::Value::Null);
+        for trigger in triggers {
+            let told = |message| StepError::Input(format!("ONBUILD {trigger}, of the base image: {message}"));
+            let instruction = dockerfile::parse_instruction(&trigger).map_err(told)?;
+            self.step(&instruction, &trigger)?;
+        }
         Ok(())
     }
 
@@ -407,9 +424,11 @@ impl Stage {
                 self.config.set("Cmd", self.words(command));
                 self.own_cmd = true;
             }
-            Instruction::Maintainer(name) => self.config.label("maintainer", name),
-            Instruction::NoHealthCheck => {
-                self.config.set("Healthcheck", serde_json::json!({"Test": ["NONE"]}))
+            Instruction::Maintainer(name) => self.config.set_author(name),
+            Instruction::HealthCheck(check) => self.config.set("Healthcheck", check.clone()),
+            Instruction::OnBuild(trigger) => {
+                let triggers = self.config.list("OnBuild").into_iter().chain([trigger.clone()]);
+                self.config.set("OnBuild", triggers.collect::<Vec<_>>());
             }
             Instruction::From { .. }
             | Instruction::Arg(_)

@@ -135,6 +135,27 @@ fn relative_paths_are_below_the_working_directory() {
 }
 
 #[test]
+fn what_is_only_configuration_is_kept() {
+    let dockerfile = "FROM scratch AS base\nMAINTAINER Ada <ada@example.com>\nSTOPSIGNAL SIGQUIT\nSHELL [\"/bin/ash\", \"-c\"]\n\
+        HEALTHCHECK --interval=5s CMD ping\nONBUILD ENV MADE=\"of $NAME\"\nONBUILD LABEL from=base\nCMD serve\n\
+        FROM base\nENV NAME=x\n";
+    let (base, _) = run(dockerfile.split("FROM base").next().unwrap(), &[], &[]).unwrap();
+    let config = &base["config"];
+    assert_eq!(base["author"], "Ada <ada@example.com>");
+    assert_eq!(config["StopSignal"], "SIGQUIT");
+    assert_eq!(config["Cmd"], json!(["/bin/ash", "-c", "serve"]));
+    assert_eq!(config["Healthcheck"], json!({"Test": ["CMD-SHELL", "ping"], "Interval": 5_000_000_000_i64}));
+    assert_eq!(config["OnBuild"], json!(["ENV MADE=\"of $NAME\"", "LABEL from=base"]));
+    // Its triggers run right after FROM, once.
+    let (child, _) = run(dockerfile, &[], &[]).unwrap();
+    assert_eq!(child["config"]["Env"], json!(["MADE=of ", "NAME=x"]));
+    assert_eq!(
+        (&child["config"]["Labels"]["from"], &child["config"]["OnBuild"]),
+        (&json!("base"), &Value::Null)
+    );
+}
+
+#[test]
 fn mistakes_name_their_line() {
     let cases: [(&str, &str); 5] = [
         ("FROM absent\n", "Dockerfile:1: no image `absent`"),

@@ -1,6 +1,8 @@
 //! One instruction and its arguments, before variables are expanded.
 
-use super::words::split;
+use serde_json::Value;
+
+use super::{health_check, words::split};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
@@ -24,8 +26,9 @@ pub enum Instruction {
     Entrypoint(Command),
     Cmd(Command),
     Maintainer(String),
-    /// `HEALTHCHECK NONE`
-    NoHealthCheck,
+    HealthCheck(Value),
+    /// An instruction for builds that start from this image.
+    OnBuild(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +78,21 @@ pub fn parse(line: &str) -> Result<Instruction, String> {
         "ENTRYPOINT" => Ok(Instruction::Entrypoint(command(rest))),
         "CMD" => Ok(Instruction::Cmd(command(rest))),
         "MAINTAINER" => Ok(Instruction::Maintainer(rest.into())),
-        "HEALTHCHECK" if rest.eq_ignore_ascii_case("NONE") => Ok(Instruction::NoHealthCheck),
-        "HEALTHCHECK" => {
-            Err("HEALTHCHECK has no effect on Kubernetes: use a livenessProbe in the pod".into())
+        "HEALTHCHECK" => health_check::parse(rest).map(Instruction::HealthCheck),
+        "ONBUILD" => on_build(rest),
+        "RUN" => {
+            Err("RUN is not supported yet: prepare what it would make before the build, and COPY it".into())
         }
-        "RUN" | "ONBUILD" => Err(format!(
-            "{upper} is not supported yet: prepare what it would make before the build, and COPY it"
-        )),
         _ => Err(format!("unknown instruction: {upper}")),
+    }
+}
+
+fn on_build(rest: &str) -> Result<Instruction, String> {
+    let trigger = rest.split([' ', '\t']).next().unwrap_or_default().to_ascii_uppercase();
+    match trigger.as_str() {
+        "ONBUILD" => Err("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".into()),
+        "MAINTAINER" | "FROM" => Err(format!("{trigger} isn't allowed as an ONBUILD trigger")),
+        _ => Ok(Instruction::OnBuild(rest.into())),
     }
 }
 
@@ -147,7 +157,7 @@ fn transfer(rest: &str, name: &str) -> Result<Transfer, String> {
     Ok(transfer)
 }
 
-fn unknown_flag(flag: &str) -> String {
+pub(super) fn unknown_flag(flag: &str) -> String {
     format!("unknown flag: {}", flag.split('=').next().unwrap_or(flag))
 }
 
@@ -172,6 +182,6 @@ fn command(rest: &str) -> Command {
     json_array(rest).map_or_else(|| Command::Shell(rest.into()), Command::Exec)
 }
 
-fn json_array(text: &str) -> Option<Vec<String>> {
+pub(super) fn json_array(text: &str) -> Option<Vec<String>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok())?
 }

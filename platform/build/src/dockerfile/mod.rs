@@ -1,12 +1,13 @@
 //! A Dockerfile as a list of instructions with their lines. Pure.
 
 mod expand;
+mod health_check;
 mod instruction;
 mod lines;
 mod words;
 
 pub use expand::expand;
-pub use instruction::{Command, Instruction, Transfer};
+pub use instruction::{Command, Instruction, Transfer, parse as parse_instruction};
 use lines::lines;
 
 /// A message and the line it is about.
@@ -48,9 +49,14 @@ mod tests {
     fn what_is_not_supported_is_an_error_with_its_line() {
         let cases = [
             ("FROM scratch\n\nRUN make\n", 3, "RUN is not supported yet"),
-            ("FROM scratch\nONBUILD COPY . .\n", 2, "ONBUILD is not supported yet"),
+            (
+                "FROM scratch\nONBUILD ONBUILD COPY . .\n",
+                2,
+                "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+            ),
+            ("FROM scratch\nONBUILD from x\n", 2, "FROM isn't allowed as an ONBUILD trigger"),
             ("FROM scratch\nCOPY <<EOF /x\nhi\nEOF\n", 2, "here-documents are not supported yet"),
-            ("FROM scratch\nHEALTHCHECK NONE\nHEALTHCHECK CMD x\n", 3, "use a livenessProbe in the pod"),
+            ("FROM scratch\nHEALTHCHECK NONE\nHEALTHCHECK CMD\n", 3, "Missing command after HEALTHCHECK CMD"),
             ("FROM scratch\nCOPPY a b\n", 2, "unknown instruction: COPPY"),
             ("FROM scratch\nCOPY a\n", 2, "COPY requires at least two arguments, but only one was provided"),
             ("FROM scratch\nCOPY --nothing=1 a b\n", 2, "unknown flag: --nothing"),
