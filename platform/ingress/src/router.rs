@@ -1,16 +1,20 @@
 //! Finds the route of a host and path: the exact host, else its wildcard, then routes without a host; of the paths that match, the longest,
-//! and `Exact` before `Prefix`. Pure.
-//! Source: <https://kubernetes.io/docs/concepts/services-networking/ingress/#path-types>
+//! and of equally long ones the more exact. Pure.
+//! Source: <https://kubernetes.io/docs/concepts/services-networking/ingress/#path-types>, and for what these leave to the
+//!         implementation <https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/>
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{backend::Backend, paths};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The more exact ones first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathKind {
     Exact,
-    /// Element by element, split at `/`. `ImplementationSpecific` is taken as this too.
+    /// Element by element, split at `/`.
     Prefix,
+    /// Whatever begins with these characters: `ImplementationSpecific`, a location of nginx.
+    Beginning,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +34,15 @@ impl Route {
                 let prefix = self.path.trim_end_matches('/');
                 path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
+            PathKind::Beginning => path.starts_with(&self.path),
+        }
+    }
+
+    /// How much of a path it matches. A slash at the end of a `Prefix` says nothing.
+    fn length(&self) -> usize {
+        match self.kind {
+            PathKind::Prefix => self.path.trim_end_matches('/').len().max(1),
+            PathKind::Exact | PathKind::Beginning => self.path.len(),
         }
     }
 }
@@ -58,7 +71,7 @@ impl Router {
     pub fn sort(&mut self) {
         let all = self.hosts.values_mut().chain(self.wildcards.values_mut()).chain([&mut self.anywhere]);
         for routes in all {
-            routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), route.kind == PathKind::Prefix));
+            routes.sort_by_key(|route| (std::cmp::Reverse(route.length()), route.kind));
         }
     }
 
@@ -128,6 +141,11 @@ mod tests {
             ("*.example", "/", Prefix),
             ("", "/any", Prefix),
             ("b.example", "/aaa/bbb/", Prefix),
+            ("d.example", "/foo", Beginning),
+            ("d.example", "/foo/b", Beginning),
+            ("d.example", "/foo/bar/", Prefix),
+            ("d.example", "/foo/bar", Exact),
+            ("d.example", "/", Beginning),
         ]);
         let cases = [
             ("a.example", "/", Some(0)),
@@ -147,6 +165,14 @@ mod tests {
             ("example", "/", None),
             ("a.example", "/%66oo", Some(2)),
             ("a.example", "/x/../foo", Some(2)),
+            ("d.example", "/foo", Some(6)),
+            ("d.example", "/foobar", Some(6)),
+            ("d.example", "/foo/a", Some(6)),
+            ("d.example", "/foo/baz", Some(7)),
+            ("d.example", "/foo/barn", Some(7)),
+            ("d.example", "/foo/bar", Some(9)),
+            ("d.example", "/foo/bar/x", Some(8)),
+            ("d.example", "/fo", Some(10)),
         ];
         for (host, path, expected) in cases {
             assert_eq!(found(&router, host, path), expected, "{host}{path}");

@@ -82,16 +82,15 @@ impl Table {
 
 /// Paths that an older Ingress has.
 fn paths_taken(served: &[Arc<Ingress>]) -> Vec<Problem> {
-    let mut owners: HashMap<(String, bool, &str), &Ingress> = HashMap::new();
+    let mut owners: HashMap<(String, PathKind, &str), &Ingress> = HashMap::new();
     let mut problems = Vec::new();
     for ingress in served {
         for rule in ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten()) {
             let host = host_of(rule);
             for path in rule.http.iter().flat_map(|http| &http.paths) {
                 let text = path_of(path);
-                let owner = owners
-                    .entry((host.clone(), path.path_type == "Exact", text))
-                    .or_insert_with(|| ingress.as_ref());
+                let owner =
+                    owners.entry((host.clone(), kind_of(path), text)).or_insert_with(|| ingress.as_ref());
                 if !std::ptr::eq(*owner, ingress.as_ref()) {
                     let metadata = &owner.metadata;
                     let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -235,8 +234,16 @@ fn has_tls(spec: &IngressSpec, host: &str) -> bool {
 }
 
 fn route(path: &HTTPIngressPath, backend: Arc<Backend>, redirect: bool) -> Route {
-    let kind = if path.path_type == "Exact" { PathKind::Exact } else { PathKind::Prefix };
-    Route { path: path_of(path).to_owned(), kind, backend, redirect }
+    Route { path: path_of(path).to_owned(), kind: kind_of(path), backend, redirect }
+}
+
+fn kind_of(path: &HTTPIngressPath) -> PathKind {
+    match path.path_type.as_str() {
+        "Exact" => PathKind::Exact,
+        // The root is one place, whatever it is called.
+        "ImplementationSpecific" if path_of(path) != "/" => PathKind::Beginning,
+        _ => PathKind::Prefix,
+    }
 }
 
 fn path_of(path: &HTTPIngressPath) -> &str {
