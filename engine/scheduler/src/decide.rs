@@ -2,11 +2,15 @@
 //!
 //! Source: https://kubernetes.io/docs/concepts/scheduling-eviction/kube-scheduler/
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
+    change::Change,
     cluster::Cluster,
     filters::{self, Rejection},
     preempt, score,
@@ -27,26 +31,32 @@ pub enum Decision {
         message: String,
         /// Others are on their way out for this pod: its place stays its own.
         keeps_place: bool,
+        /// After what the answer may be another.
+        helped_by: HashSet<Change>,
     },
 }
 
 pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
     let total = cluster.nodes.len();
     if total == 0 {
-        return wait("no nodes available to schedule pods".to_owned());
+        return wait("no nodes available to schedule pods".to_owned(), &[Change::Nodes]);
     }
     if let Err(reason) = filters::precondition(pod, cluster) {
         let preemption = not_helpful(total);
-        return wait(format!(
-            "0/{total} nodes are available: {reason}. no new claims to deallocate, {preemption}"
-        ));
+        let message =
+            format!("0/{total} nodes are available: {reason}. no new claims to deallocate, {preemption}");
+        return wait(message, filters::PRECONDITION);
     }
     let mut feasible = Vec::new();
     let mut rejected = Vec::new();
+    let mut helped_by = HashSet::new();
     for node in &cluster.nodes {
         match filters::check(pod, node, cluster) {
             Ok(()) => feasible.push(node),
-            Err(rejection) => rejected.push((node, rejection)),
+            Err((rejection, changes)) => {
+                helped_by.extend(changes);
+                rejected.push((node, rejection));
+            }
         }
     }
     if let Some(node) = score::best(pod, &feasible, cluster) {
@@ -68,13 +78,14 @@ pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
             Decision::Wait {
                 message: format!("{why} no new claims to deallocate, {preemption}"),
                 keeps_place: refusal.not_eligible,
+                helped_by,
             }
         }
     }
 }
 
-fn wait(message: String) -> Decision {
-    Decision::Wait { message, keeps_place: false }
+fn wait(message: String, helped_by: &[Change]) -> Decision {
+    Decision::Wait { message, keeps_place: false, helped_by: helped_by.iter().copied().collect() }
 }
 
 fn not_helpful(total: usize) -> String {

@@ -11,15 +11,17 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::change::Change;
+
 const BASE_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum State {
     /// To be tried at this time.
     Due(Instant),
-    /// Nothing helps until something changes.
-    Resting,
+    /// Nothing helps until one of these changes.
+    Resting(HashSet<Change>),
 }
 
 struct Waiting {
@@ -28,6 +30,14 @@ struct Waiting {
     /// No earlier attempt than this.
     backoff_until: Instant,
     sequence: u64,
+}
+
+impl Waiting {
+    fn wake(&mut self, now: Instant) {
+        if matches!(self.state, State::Resting(_)) {
+            self.state = State::Due(self.backoff_until.max(now));
+        }
+    }
 }
 
 pub struct Queue<K> {
@@ -46,11 +56,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     pub fn add(&mut self, key: K, now: Instant) {
         self.sequence += 1;
         let sequence = self.sequence;
-        let fresh = || Waiting { state: State::Resting, attempts: 0, backoff_until: now, sequence };
-        let waiting = self.waiting.entry(key).or_insert_with(fresh);
-        if waiting.state == State::Resting {
-            waiting.state = State::Due(waiting.backoff_until.max(now));
-        }
+        let fresh = || Waiting { state: State::Due(now), attempts: 0, backoff_until: now, sequence };
+        self.waiting.entry(key).or_insert_with(fresh).wake(now);
     }
 
     pub fn remove(&mut self, key: &K) {
@@ -64,11 +71,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         keys.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
-    /// Something changed that may help: who rests is tried again after its back-off.
-    pub fn wake_all(&mut self, now: Instant) {
-        for waiting in self.waiting.values_mut().filter(|waiting| waiting.state == State::Resting) {
-            waiting.state = State::Due(waiting.backoff_until.max(now));
-        }
+    /// Whom this change may help is tried again after its back-off.
+    pub fn wake(&mut self, change: Change, now: Instant) {
+        let helps = |waiting: &Waiting| matches!(&waiting.state, State::Resting(by) if by.contains(&change));
+        self.waiting.values_mut().filter(|waiting| helps(waiting)).for_each(|waiting| waiting.wake(now));
     }
 
     /// The pods to try now. They stay until removed.
@@ -81,14 +87,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     pub fn next_due(&self) -> Option<Instant> {
         let at = |waiting: &Waiting| match waiting.state {
             State::Due(at) => Some(at),
-            State::Resting => None,
+            State::Resting(_) => None,
         };
         self.waiting.values().filter_map(at).min()
     }
 
-    /// No node could take the pod.
-    pub fn rest(&mut self, key: &K, now: Instant) {
-        self.failed(key, now, |_| State::Resting);
+    /// No node could take the pod, and after these changes one may.
+    pub fn rest(&mut self, key: &K, now: Instant, helped_by: HashSet<Change>) {
+        self.failed(key, now, |_| State::Resting(helped_by));
     }
 
     /// The attempt broke off: again after the back-off.
@@ -96,7 +102,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.failed(key, now, State::Due);
     }
 
-    fn failed(&mut self, key: &K, now: Instant, state: impl Fn(Instant) -> State) {
+    fn failed(&mut self, key: &K, now: Instant, state: impl FnOnce(Instant) -> State) {
         if let Some(waiting) = self.waiting.get_mut(key) {
             let backoff = BASE_BACKOFF.saturating_mul(1 << waiting.attempts.min(8)).min(MAX_BACKOFF);
             waiting.attempts += 1;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    change::Change,
     cluster::{Cluster, is_finished, node_name, nominated, priority},
     decide::{Decision, decide},
     filters::claims_to_bind,
@@ -82,7 +83,7 @@ impl Scheduler {
                 _ => self.queue.remove(&object.key),
             },
             Hint::Settled(object) => self.queue.remove(&object.key),
-            Hint::Freed => self.queue.wake_all(Instant::now()),
+            Hint::Changed(change) => self.queue.wake(change, Instant::now()),
         }
     }
 
@@ -125,18 +126,19 @@ impl Scheduler {
 
     /// Decides for one pod; `Some` is the node that it gets.
     async fn place(&mut self, key: &Key, pod: &Pod, cluster: &Cluster) -> Option<String> {
-        let result = match decide(pod, cluster) {
+        let (result, helped_by) = match decide(pod, cluster) {
             Decision::Bind { node } => return Some(node),
-            Decision::Wait { message, keeps_place } => {
-                self.writes.report(pod, "Unschedulable", &message, keeps_place).await
+            Decision::Wait { message, keeps_place, helped_by } => {
+                (self.writes.report(pod, "Unschedulable", &message, keeps_place).await, helped_by)
             }
             Decision::Preempt { node, victims, message } => {
-                self.preempt(pod, &node, &victims, &message).await
+                let outcome = self.preempt(pod, &node, &victims, &message).await;
+                (outcome, [Change::PodGone, Change::Nodes].into())
             }
         };
         let now = Instant::now();
         match result {
-            Ok(()) => self.queue.rest(key, now),
+            Ok(()) => self.queue.rest(key, now, helped_by),
             Err(error) => {
                 if !error.is_outdated() {
                     tracing::warn!(pod = %key.name, error = error.chain(), "pod could not be told why it waits");

@@ -1,10 +1,11 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use crate::{
+    change::Change,
     cluster::{Cluster, NodeState},
     decide::{Decision, decide},
     queue::Queue,
@@ -264,7 +265,7 @@ fn a_promised_place_is_kept_only_while_others_leave_for_it() {
     let more_important = pod("b", with(wants("2", "1Gi"), json!({ "nodeName": "n1", "priority": 9 })));
     for (there, expected) in [(Arc::new(leaving), true), (more_important, false)] {
         match decide(&promised, &cluster(vec![node("n1", json!({}))], &[there])) {
-            Decision::Wait { keeps_place, message } => assert_eq!(keeps_place, expected, "{message}"),
+            Decision::Wait { keeps_place, message, .. } => assert_eq!(keeps_place, expected, "{message}"),
             other => panic!("{other:?}"),
         }
     }
@@ -292,12 +293,14 @@ fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
     let at = |seconds| start + Duration::from_secs(seconds);
     queue.add("a", start);
     assert!(queue.due(start).contains("a"));
-    queue.rest(&"a", start);
+    queue.rest(&"a", start, HashSet::from([Change::Nodes]));
     assert_eq!((queue.next_due(), queue.due(at(100)).len()), (None, 0));
-    queue.wake_all(start);
+    queue.wake(Change::PodGone, start);
+    assert_eq!(queue.next_due(), None);
+    queue.wake(Change::Nodes, start);
     assert_eq!(queue.next_due(), Some(at(1)));
-    queue.rest(&"a", at(1));
-    queue.wake_all(at(1));
+    queue.rest(&"a", at(1), HashSet::from([Change::Nodes]));
+    queue.wake(Change::Nodes, at(1));
     assert_eq!(queue.next_due(), Some(at(3)));
     for _ in 0..10 {
         queue.retry(&"a", at(3));
@@ -305,6 +308,28 @@ fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
     assert_eq!(queue.next_due(), Some(at(13)));
     queue.remove(&"a");
     assert_eq!(queue.keys(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_pod_waits_for_what_may_help_it_alone() {
+    use Change::{Claims, Namespaces, Nodes, PodCame, PodGone};
+    let near = json!({ "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
+        { "topologyKey": "zone", "labelSelector": { "matchLabels": { "app": "other" } } }] } } });
+    let claim = json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "none" } }] });
+    let cases: [(Value, &[Change]); 4] = [
+        (json!({ "nodeSelector": { "disk": "ssd" } }), &[Nodes]),
+        (wants("8", "1Gi"), &[Nodes, PodGone]),
+        (near, &[Nodes, PodGone, PodCame, Namespaces]),
+        (claim, &[Claims]),
+    ];
+    for (spec, expected) in cases {
+        match decide(&pod("p", spec.clone()), &cluster(vec![node("n1", json!({}))], &[])) {
+            Decision::Wait { helped_by, .. } => {
+                assert_eq!(helped_by, expected.iter().copied().collect(), "{spec}");
+            }
+            other => panic!("{spec}: {other:?}"),
+        }
+    }
 }
 
 #[test]

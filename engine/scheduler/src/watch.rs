@@ -8,16 +8,19 @@ use coracle_store::{Event, EventKind, Object, Reader, Watch, WatchError};
 use futures::{StreamExt, stream, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::cluster::{is_finished, node_name, scope};
+use crate::{
+    change::Change,
+    cluster::{is_finished, node_name, scope},
+};
 
 /// A change that the scheduler cares about.
 pub enum Hint {
     /// A pod that waits for a node is there or was changed.
     Waiting(Arc<Object>),
-    /// A pod no longer waits. What its going or its coming to a node means is said by `Freed`.
+    /// A pod no longer waits. What its going or its coming to a node means is said by `Changed`.
     Settled(Arc<Object>),
-    /// Room, nodes, labels or volumes changed: whoever waits may fit now.
-    Freed,
+    /// Whoever waits for such a change may fit now.
+    Changed(Change),
 }
 
 const RESOURCES: [&str; 6] = [
@@ -36,30 +39,39 @@ pub fn hints(reader: &Reader) -> BoxStream<'static, Hint> {
 }
 
 fn read(resource: &str, event: &Event) -> Vec<Hint> {
-    match resource {
-        "pods" => pod_hints(event),
-        "nodes" if !node_matters(event) => Vec::new(),
-        "namespaces" if labels_kept(event) => Vec::new(),
-        _ => vec![Hint::Freed],
-    }
+    let change = match resource {
+        "pods" => return pod_hints(event),
+        "nodes" if !node_matters(event) => return Vec::new(),
+        "namespaces" if labels_kept(event) => return Vec::new(),
+        "nodes" => Change::Nodes,
+        "namespaces" => Change::Namespaces,
+        _ => Change::Claims,
+    };
+    vec![Hint::Changed(change)]
 }
 
 fn pod_hints(event: &Event) -> Vec<Hint> {
     let Ok(pod) = event.object.decode::<Pod>() else { return Vec::new() };
     let before = event.previous.as_ref().and_then(|previous| previous.decode::<Pod>().ok());
     let settled = || Hint::Settled(event.object.clone());
+    let (gone, came) = (Hint::Changed(Change::PodGone), Hint::Changed(Change::PodCame));
     if event.kind == EventKind::Deleted {
-        return vec![settled(), Hint::Freed];
+        return vec![settled(), gone];
     }
     if is_finished(&pod) {
         let was_running = before.is_none_or(|before| !is_finished(&before));
-        return if was_running { vec![settled(), Hint::Freed] } else { vec![settled()] };
+        return if was_running { vec![settled(), gone] } else { vec![settled()] };
     }
     let labels_changed = before.as_ref().is_some_and(|before| before.metadata.labels != pod.metadata.labels);
     if !node_name(&pod).is_empty() {
         let arrived = before.is_none_or(|before| node_name(&before).is_empty());
-        // A pod that arrives may be the one that another wants to be near to.
-        return if arrived || labels_changed { vec![settled(), Hint::Freed] } else { Vec::new() };
+        return match (arrived, labels_changed) {
+            // It may be the one that another wants to be near to.
+            (true, _) => vec![settled(), came],
+            // To those that select it no longer, it is gone.
+            (false, true) => vec![settled(), gone, came],
+            (false, false) => Vec::new(),
+        };
     }
     // Our own status writes are no news.
     let same = before.is_some_and(|before| {

@@ -13,7 +13,10 @@ pub use node::tolerates;
 pub use terms::{node_term_matches, term_covers};
 pub use volumes::claims_to_bind;
 
-use crate::cluster::{Cluster, NodeState};
+use crate::{
+    change::Change::{self, Claims, Namespaces, Nodes, PodCame, PodGone},
+    cluster::{Cluster, NodeState},
+};
 
 /// Why a node cannot take a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,25 +38,31 @@ impl Rejection {
 
 type Filter = fn(&Pod, &PodSpec, &NodeState, &Cluster) -> Result<(), Rejection>;
 
-/// In the stock order: the first that rejects names the reason.
-const FILTERS: &[Filter] = &[
-    node::unschedulable,
-    node::name,
-    node::taints,
-    node::affinity,
-    ports::free,
-    node::fits,
-    volumes::reachable,
-    spread::skew,
-    terms::pod_affinity,
+/// In the stock order: the first that rejects names the reason. Beside each, after what its answer may be another.
+const FILTERS: &[(Filter, &[Change])] = &[
+    (node::unschedulable, &[Nodes]),
+    (node::name, &[Nodes]),
+    (node::taints, &[Nodes]),
+    (node::affinity, &[Nodes]),
+    (ports::free, &[Nodes, PodGone]),
+    (node::fits, &[Nodes, PodGone]),
+    (volumes::reachable, &[Nodes, PodGone, Claims]),
+    (spread::skew, &[Nodes, PodGone, PodCame]),
+    (terms::pod_affinity, &[Nodes, PodGone, PodCame, Namespaces]),
 ];
+
+/// What may help a pod that fails its [`precondition`].
+pub const PRECONDITION: &[Change] = &[Claims];
 
 /// What makes a pod wait whatever the nodes look like.
 pub fn precondition(pod: &Pod, cluster: &Cluster) -> Result<(), String> {
     volumes::claims_are_ready(pod, cluster)
 }
 
-pub fn check(pod: &Pod, node: &NodeState, cluster: &Cluster) -> Result<(), Rejection> {
+/// The rejection comes with what may change it.
+pub fn check(pod: &Pod, node: &NodeState, cluster: &Cluster) -> Result<(), (Rejection, &'static [Change])> {
     let Some(spec) = &pod.spec else { return Ok(()) };
-    FILTERS.iter().try_for_each(|filter| filter(pod, spec, node, cluster))
+    FILTERS.iter().try_for_each(|(filter, helped_by)| {
+        filter(pod, spec, node, cluster).map_err(|rejection| (rejection, *helped_by))
+    })
 }
