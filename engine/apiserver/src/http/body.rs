@@ -55,8 +55,8 @@ async fn frames(mut body: Body) -> Result<Bytes, Status> {
     Ok(whole.freeze())
 }
 
-/// As Go's server has it over HTTP/1.1, where the answer waits for it.
-const REST_MAX_BYTES: usize = 256 << 10;
+/// Over HTTP/1.1 the answer waits for it. A stock server reads to the limit before it refuses, and Go 256 KiB more.
+const REST_MAX_BYTES: usize = LIMIT_BYTES + (256 << 10);
 /// Over HTTP/2 it does not.
 const BESIDE_MAX_BYTES: usize = 16 << 20;
 const REST_ARRIVAL: Duration = Duration::from_secs(5);

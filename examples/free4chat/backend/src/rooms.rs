@@ -17,6 +17,9 @@ const MAX_NAME: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MemberId(pub u64);
 
+/// Paths that are something else already.
+const TAKEN: [&str; 4] = ["api", "assets", "healthz", "metrics"];
+
 /// A room's name as it stands in the URL: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RoomId(String);
@@ -25,6 +28,8 @@ pub struct RoomId(String);
 pub enum RoomError {
     #[error("`{0}` is not a room's name: use up to {MAX_NAME} letters, digits, `-` and `_`")]
     InvalidName(String),
+    #[error("`{0}` cannot be a room's name: it is a page of its own")]
+    Taken(String),
     #[error("room `{room}` is full: it has {MAX_MEMBERS} members")]
     Full { room: String },
 }
@@ -34,6 +39,9 @@ impl RoomId {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
             return Err(RoomError::InvalidName(name.chars().take(MAX_NAME).collect()));
+        }
+        if TAKEN.contains(&name) {
+            return Err(RoomError::Taken(name.into()));
         }
         Ok(RoomId(name.into()))
     }
@@ -152,7 +160,7 @@ mod tests {
         for good in ["lobby", "a", "Room-1_x", &"x".repeat(64)] {
             assert!(RoomId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a/b", "ü", "..", &"x".repeat(65)] {
+        for bad in ["", "api", "metrics", "a b", "a/b", "ü", "..", &"x".repeat(65)] {
             assert!(RoomId::parse(bad).is_err(), "{bad}");
         }
     }
