@@ -34,6 +34,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where names outside the cluster are asked; empty: the node's /etc/resolv.conf.
     pub upstream_dns: Vec<IpAddr>,
+    /// TCP ports of the node that no Service gets, whatever it asks for.
+    pub own_ports: Vec<u16>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +111,7 @@ fn environment(config: &Config) -> service::Environment {
         pod_cidr: config.pod_cidr,
         service_cidr: config.service_cidr,
         dns_ip: config.dns_ip,
+        own_ports: config.own_ports.clone(),
         node_ip: match config.node_ip {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,

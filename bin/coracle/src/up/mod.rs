@@ -267,6 +267,7 @@ fn network_config(options: &UpOptions) -> coracle_network::Config {
         dns_ip: options.cluster_dns,
         cluster_domain: options.cluster_domain.clone(),
         upstream_dns: options.upstream_dns.clone(),
+        own_ports: vec![options.api_port, options.http_port, options.https_port],
         ..traces::network_config(&options.data)
     }
 }

@@ -49,6 +49,7 @@ pub fn network_config(options: &DataOptions) -> coracle_network::Config {
         bridge: "coracle0".into(),
         state_dir: options.data_dir.join("network"),
         upstream_dns: Vec::new(),
+        own_ports: Vec::new(),
     }
 }
 

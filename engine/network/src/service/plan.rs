@@ -28,6 +28,8 @@ pub struct Environment {
     pub dns_ip: Ipv4Addr,
     /// The node's own address, if it is IPv4.
     pub node_ip: Option<Ipv4Addr>,
+    /// TCP ports at which Coracle itself listens: they are never translated.
+    pub own_ports: Vec<u16>,
 }
 
 /// An element of one of the table's maps.
@@ -273,6 +275,9 @@ impl PortPlan<'_> {
     }
 
     fn front(&self, plan: &mut Plan, open: Map, closed: Map, ip: Option<Ipv4Addr>, port: u16, way: &Way) {
+        if self.is_own(ip, port) {
+            return;
+        }
         let (map, value) = match way {
             Way::Chain(chain) => (open, Value::Verdict(Verdict::Goto(chain.clone()))),
             Way::Target(address, port) => (open.of_targets(), Value::Target(*address, *port)),
@@ -280,6 +285,13 @@ impl PortPlan<'_> {
             Way::Drop => (closed, Value::Verdict(Verdict::Drop)),
         };
         plan.elements.entry(key(map, ip, self.protocol, port)).or_insert(value);
+    }
+
+    /// A Service there would shut everybody out of the API or the ingress.
+    fn is_own(&self, ip: Option<Ipv4Addr>, port: u16) -> bool {
+        i32::from(self.protocol) == libc::IPPROTO_TCP
+            && (ip.is_none() || ip == self.env.node_ip)
+            && self.env.own_ports.contains(&port)
     }
 
     fn is_here(&self, endpoint: &Endpoint) -> bool {

@@ -11,6 +11,7 @@ fn environment() -> Environment {
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         dns_ip: "10.43.0.10".parse().unwrap(),
         node_ip: Some("192.0.2.1".parse().unwrap()),
+        own_ports: vec![80, 6443],
     }
 }
 
@@ -43,6 +44,26 @@ fn elements(plan: &Plan) -> Vec<String> {
         format!("{}:{value}", key.map.name())
     };
     plan.elements.iter().map(text).collect()
+}
+
+#[test]
+fn own_ports_are_never_translated() {
+    let endpoints = &["10.42.0.2:80"];
+    for (spec, expected) in [
+        (json!({"nodePort": 6443}), &[][..]),
+        (json!({"externalIPs": ["192.0.2.1"]}), &[]),
+        (json!({"nodePort": 30443}), &["node-port-targets: 10.42.0.2:80"]),
+        (json!({"externalIPs": ["192.0.2.7"]}), &["service-targets: 10.42.0.2:80"]),
+    ] {
+        let mut all = vec!["service-targets: 10.42.0.2:80"];
+        all.extend(expected);
+        all.sort_unstable();
+        let mut service = spec.clone();
+        service["clusterIP"] = json!("10.43.0.80");
+        let mut found = elements(&plan(service, endpoints));
+        found.sort_unstable();
+        assert_eq!(found, all, "{spec}");
+    }
 }
 
 #[test]

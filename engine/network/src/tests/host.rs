@@ -170,6 +170,7 @@ pub fn config(state_dir: PathBuf) -> Config {
         bridge: "coracle0".to_owned(),
         state_dir,
         upstream_dns: vec![],
+        own_ports: vec![],
     }
 }
 
