@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
 };
 
 type Run = fn(&ArgMatches) -> Result<ExitCode>;
+
+/// What is of use to everybody; the others work on root's data.
+const FOR_EVERYBODY: [&str; 2] = ["status", "doctor"];
 
 /// Name, definition and entry of every command.
 fn table() -> Vec<(Command, Run)> {
@@ -63,5 +66,30 @@ pub fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
     let (_, run) =
         table.iter().find(|(command, _)| command.get_name() == name).expect("clap knows the same list");
+    check_root(name, nix::unistd::geteuid().is_root())?;
     run(matches)
+}
+
+/// Before anything is read or written: what is missing would be told otherwise, and not why.
+fn check_root(command: &str, is_root: bool) -> Result<()> {
+    if is_root || FOR_EVERYBODY.contains(&command) {
+        return Ok(());
+    }
+    bail!("`coracle {command}` must run as root\nhint: sudo coracle {command}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_work_on_roots_data_say_so() {
+        for (command, _) in table() {
+            let (name, open) = (command.get_name(), ["status", "doctor"].contains(&command.get_name()));
+            assert!(check_root(name, true).is_ok(), "{name}");
+            assert_eq!(check_root(name, false).is_ok(), open, "{name}");
+        }
+        let said = check_root("up", false).unwrap_err().to_string();
+        assert_eq!(said, "`coracle up` must run as root\nhint: sudo coracle up");
+    }
 }
