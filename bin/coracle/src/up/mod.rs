@@ -139,6 +139,8 @@ async fn start_node(
     let images = ImageStore::open(options.data.images_dir(), options.registries.clone())
         .await
         .context("open the images")?;
+    // Each pod would fail at it, one after the other.
+    images.check().await.context("read the images")?;
     let (events, runtime_events) = mpsc::channel(RUNTIME_EVENTS);
     let runtime = Runtime::open(traces::runtime_config(&options.data), images.clone(), events)
         .await

@@ -62,8 +62,8 @@ impl ImageStore {
         bad: &dyn Fn(String) -> ImageError,
     ) -> Result<(String, Vec<String>), ImageError> {
         let config = fs::read(&image.config).map_err(ImageError::io("read", &image.config))?;
-        let diff_ids = diff_ids(&config)
-            .map_err(|error| bad(format!("an image's configuration cannot be read: {error}")))?;
+        let diff_ids =
+            diff_ids(&config).map_err(|reason| bad(format!("one of its images cannot be used: {reason}")))?;
         if diff_ids.len() != image.layers.len() {
             return Err(bad(format!(
                 "an image has {} layers and {} diff ids",
@@ -85,21 +85,34 @@ impl ImageStore {
 fn unpack(archive: &Path, target: &Path, bad: &dyn Fn(String) -> ImageError) -> Result<(), ImageError> {
     let open = || decompress(File::open(archive)?).map(tar::Archive::new);
     let mut tar = open().map_err(ImageError::ReadArchive)?;
-    let mut unpacked = 0;
+    let mut begun = 0;
     let outcome = tar.entries().and_then(|mut entries| {
         entries.try_for_each(|entry| {
+            let mut entry = entry?;
+            begun += 1;
             // `docker save` of old links layers that are equal to each other.
-            entry?.unpack_in(target)?;
-            unpacked += 1;
+            entry.unpack_in(target)?;
             Ok(())
         })
     });
     match outcome {
         Ok(()) => Ok(()),
+        Err(error) if begun > 0 && is_cut_off(&error) => {
+            Err(bad("it is truncated: its end is missing".into()))
+        }
         // The tar crate shows the bytes that it took for a header.
-        Err(_) if unpacked == 0 => Err(bad("it is no tar, tar.gz or tar.zst".into())),
+        Err(_) if begun == 0 => Err(bad("it is no tar, tar.gz or tar.zst".into())),
         Err(error) => Err(ImageError::ReadArchive(error)),
     }
+}
+
+/// The tar crate says so in its own words alone.
+fn is_cut_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error_here = error.downcast_ref::<std::io::Error>();
+    let here = error_here.is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
+    let text = error.to_string();
+    let said = ["failed to read entire block", "failed to write entire file"];
+    here || said.contains(&text.as_str()) || error.source().is_some_and(is_cut_off)
 }
 
 fn read(dir: &Path) -> Result<Vec<Found>, String> {

@@ -51,15 +51,29 @@ pub fn for_this_machine(manifests: &[Descriptor]) -> Option<&Descriptor> {
 }
 
 /// The digests of the uncompressed layers, from an image's configuration.
-pub fn diff_ids(config: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+pub fn diff_ids(config: &[u8]) -> Result<Vec<String>, String> {
     #[derive(Deserialize)]
     struct Config {
-        rootfs: RootFs,
+        rootfs: Option<RootFs>,
     }
     #[derive(Deserialize)]
     struct RootFs {
         #[serde(default)]
         diff_ids: Vec<String>,
     }
-    serde_json::from_slice::<Config>(config).map(|config| config.rootfs.diff_ids)
+    let config: Config = serde_json::from_slice(config)
+        .map_err(|error| format!("its configuration cannot be read: {error}"))?;
+    // Charts, signatures and the like lie in registries as well.
+    let rootfs = config.rootfs.ok_or("it is no container image: its configuration has no rootfs")?;
+    Ok(rootfs.diff_ids)
+}
+
+/// Manifests of before 2016.
+pub fn is_schema_1(manifest: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        schema_version: u32,
+    }
+    serde_json::from_slice::<Version>(manifest).is_ok_and(|manifest| manifest.schema_version == 1)
 }

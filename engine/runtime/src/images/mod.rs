@@ -123,6 +123,15 @@ impl ImageStore {
         Ok(ImageStore(Arc::new(inner)))
     }
 
+    /// Whether the list of images can be read.
+    ///
+    /// # Errors
+    /// [`ImageError::DamagedIndex`]
+    pub async fn check(&self) -> Result<(), ImageError> {
+        let store = self.clone();
+        blocking(move || store.0.index.read().map(drop)).await
+    }
+
     /// The image that a reference (`nginx`, `host/name:tag`, `name@sha256:…`, or an image id) names here, if present.
     pub async fn resolve(&self, reference: &str) -> Result<Option<ImageConfig>, ImageError> {
         let (store, reference) = (self.clone(), reference.to_string());

@@ -11,7 +11,7 @@ use super::{
     http::download,
     index::{Entry, EntryLayer},
     layers,
-    manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine},
+    manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine, is_schema_1},
     registry::{RegistryError, Session},
 };
 
@@ -57,18 +57,21 @@ impl ImageStore {
     ) -> Result<ImageConfig, ImageError> {
         let store = self.clone();
         let _bringing = blocking(move || store.0.index.bringing()).await?;
-        let mut failure = RegistryError::NotFound;
+        let mut failure = String::new();
         // In their order: a registry may know who asks, and yet refuse this repository.
         for shown in credentials.iter().map(Some).chain(credentials.is_empty().then_some(None)) {
             for mut session in self.0.registry.sessions(reference, shown) {
                 match self.pull_from(&mut session, reference).await {
                     Ok(image) => return Ok(image),
                     Err(PullError::Image(error)) => return Err(error),
-                    Err(PullError::Registry(error)) => failure = error,
+                    Err(PullError::Resolve(error)) => failure = unresolved(reference, &error),
+                    Err(PullError::Copy(error)) => {
+                        failure = format!("failed to copy: httpReadSeeker: failed open: {}", chain(&error));
+                    }
                 }
             }
         }
-        Err(ImageError::Pull { message: explain(reference, &failure) })
+        Err(broken(reference, &failure))
     }
 
     async fn pull_from(
@@ -87,14 +90,12 @@ impl ImageStore {
         }
         let (manifest, manifest_digest) = resolve_manifest(session, reference).await?;
         let config = fetch_small(session, &manifest.config).await?;
-        let diff_ids = diff_ids(&config)
-            .map_err(|error| broken(reference, &format!("its configuration cannot be read: {error}")))?;
+        let diff_ids = diff_ids(&config).map_err(|reason| broken(reference, &reason))?;
         if diff_ids.len() != manifest.layers.len() {
-            return Err(broken(
-                reference,
-                &format!("it has {} layers and {} diff ids", manifest.layers.len(), diff_ids.len()),
-            )
-            .into());
+            let (layers, ids) = (manifest.layers.len(), diff_ids.len());
+            let reason =
+                format!("mismatched image rootfs and manifest layers: {layers} layers and {ids} diff ids");
+            return Err(broken(reference, &reason).into());
         }
         let mut entry_layers = Vec::new();
         for (descriptor, diff_id) in manifest.layers.iter().zip(&diff_ids) {
@@ -163,10 +164,11 @@ impl ImageStore {
         }
         let file = tempfile::NamedTempFile::new_in(self.0.dir.join("tmp"))
             .map_err(ImageError::io("make a file in", &self.0.dir))?;
-        let response = session.blob(&descriptor.digest).await?;
+        let response = session.blob(&descriptor.digest).await.map_err(PullError::Copy)?;
         let downloaded = download(response, file.path()).await;
-        let (digest, size) = downloaded
-            .map_err(|error| session.failed(Method::GET, &format!("blobs/{}", descriptor.digest), &error))?;
+        let (digest, size) = downloaded.map_err(|error| {
+            PullError::Copy(session.failed(Method::GET, &format!("blobs/{}", descriptor.digest), &error))
+        })?;
         if digest != descriptor.digest {
             let message =
                 format!("layer `{}` arrived with {size} bytes and digest {digest}", descriptor.digest);
@@ -194,7 +196,7 @@ async fn resolve_manifest(
     };
     let descriptor =
         descriptor.ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
-    let bytes = session.manifest(&descriptor.digest).await?;
+    let bytes = session.manifest(&descriptor.digest).await.map_err(PullError::Copy)?;
     match parse(reference, &bytes)? {
         Document::Manifest(manifest) if digest::of(&bytes) == descriptor.digest => {
             Ok((manifest, named_digest))
@@ -207,16 +209,23 @@ async fn resolve_manifest(
 }
 
 fn parse(reference: &Reference, bytes: &Bytes) -> Result<Document, PullError> {
+    if is_schema_1(bytes) {
+        let reason = "media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported, \
+            please rebuild the image as \"application/vnd.docker.distribution.manifest.v2+json\" or \
+            \"application/vnd.oci.image.manifest.v1+json\"";
+        return Err(broken(reference, reason).into());
+    }
     serde_json::from_slice(bytes)
         .map_err(|error| broken(reference, &format!("its manifest cannot be read: {error}")).into())
 }
 
 /// A blob that is a document: the configuration.
 async fn fetch_small(session: &mut Session<'_>, descriptor: &Descriptor) -> Result<Bytes, PullError> {
-    let response = session.blob(&descriptor.digest).await?;
+    let response = session.blob(&descriptor.digest).await.map_err(PullError::Copy)?;
     let path = format!("blobs/{}", descriptor.digest);
-    let bytes =
-        super::http::document(response).await.map_err(|error| session.failed(Method::GET, &path, &error))?;
+    let bytes = super::http::document(response)
+        .await
+        .map_err(|error| PullError::Copy(session.failed(Method::GET, &path, &error)))?;
     if digest::of(&bytes) != descriptor.digest {
         let message =
             format!("configuration `{}` arrived with digest {}", descriptor.digest, digest::of(&bytes));
@@ -229,26 +238,34 @@ fn broken(reference: &Reference, reason: &str) -> ImageError {
     ImageError::Pull { message: format!("failed to pull and unpack image \"{reference}\": {reason}") }
 }
 
-fn explain(reference: &Reference, failure: &RegistryError) -> String {
-    let resolving = format!(
-        "failed to pull and unpack image \"{reference}\": failed to resolve reference \"{reference}\""
-    );
+fn unresolved(reference: &Reference, failure: &RegistryError) -> String {
+    let resolving = format!("failed to resolve reference \"{reference}\"");
     match failure {
-        RegistryError::NotFound => format!("{resolving}: {reference}: not found"),
-        other => format!("{resolving}: {other}"),
+        RegistryError::NotFound { .. } => format!("{resolving}: {reference}: not found"),
+        other => format!("{resolving}: {}", chain(other)),
+    }
+}
+
+fn chain(error: &RegistryError) -> String {
+    match error {
+        RegistryError::Token { source, .. } => format!("{error}: {}", chain(source)),
+        other => other.to_string(),
     }
 }
 
 /// Why one place did not give the image: the next one may.
 enum PullError {
-    Registry(RegistryError),
+    /// What the reference names could not be found out.
+    Resolve(RegistryError),
+    /// It is known, and a part of it did not come.
+    Copy(RegistryError),
     /// The image itself, or this machine, is at fault.
     Image(ImageError),
 }
 
 impl From<RegistryError> for PullError {
     fn from(error: RegistryError) -> PullError {
-        PullError::Registry(error)
+        PullError::Resolve(error)
     }
 }
 

@@ -29,7 +29,7 @@ impl Reference {
             return Err(invalid("invalid reference format"));
         }
         let (host, rest) = match name.split_once('/') {
-            Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => (host, rest),
+            Some((host, rest)) if is_host(host) => (host, rest),
             _ => ("docker.io", name),
         };
         let host = if host == "index.docker.io" { "docker.io" } else { host };
@@ -38,7 +38,10 @@ impl Reference {
             None => (rest, None),
         };
         if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(invalid("invalid reference format: repository name must be lowercase"));
+            let prefix = if host == "docker.io" && !path.contains('/') { "library/" } else { "" };
+            return Err(invalid(&format!(
+                "invalid reference format: repository name ({prefix}{path}) must be lowercase"
+            )));
         }
         if !path.split('/').all(is_component) || tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(invalid("invalid reference format"));
@@ -71,6 +74,11 @@ impl fmt::Display for Reference {
         }
         Ok(())
     }
+}
+
+/// What stands before the first slash; repositories have no upper case, hosts may.
+fn is_host(text: &str) -> bool {
+    text.contains(['.', ':']) || text == "localhost" || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// `sha256:` and 64 hexadecimal digits.
@@ -111,12 +119,24 @@ mod tests {
             ("nginx:1.25", "docker.io/library/nginx:1.25".into()),
             ("madeindjs/free4chat", "docker.io/madeindjs/free4chat:latest".into()),
             ("ghcr.io/a/b:v1", "ghcr.io/a/b:v1".into()),
+            ("Registry/a", "Registry/a:latest".into()),
             ("localhost:5000/a", "localhost:5000/a:latest".into()),
             ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest".into()),
             (with_digest.as_str(), format!("docker.io/library/nginx@{digest}")),
         ];
         for (text, expected) in cases {
             assert_eq!(Reference::parse(text).unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn upper_case_is_told_in_the_words_of_stock_nodes() {
+        for (text, path) in
+            [("Nginx", "library/Nginx"), ("a.lan/Team/app:v1", "Team/app"), ("team/App", "team/App")]
+        {
+            let said = Reference::parse(text).unwrap_err().to_string();
+            let reason = format!("invalid reference format: repository name ({path}) must be lowercase");
+            assert_eq!(said, format!("couldn't parse image name \"{text}\": {reason}"));
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Session<'a> {
     /// `https://registry-1.docker.io/v2/library/nginx`
     base: String,
     repository: String,
+    /// The registry that a mirror is asked for.
+    namespace: Option<String>,
     /// What it is shown when it asks.
     credentials: Option<&'a Credentials>,
     authorization: Option<HeaderValue>,
@@ -33,14 +35,17 @@ pub struct Session<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    #[error("not found")]
-    NotFound,
+    #[error("content at {url} not found: not found")]
+    NotFound { url: String },
     #[error("pull access denied, repository does not exist or may require authorization: {0}")]
     Denied(String),
     #[error("failed to do request: {method} \"{url}\": {reason}")]
     Request { method: Method, url: String, reason: String },
     #[error("unexpected status from {method} request to {url}: {status}")]
     Status { method: Method, url: String, status: StatusCode },
+    /// `kind` is `anonymous` or `oauth`.
+    #[error("failed to authorize: failed to fetch {kind} token")]
+    Token { kind: &'static str, source: Box<RegistryError> },
 }
 
 impl Registry {
@@ -70,6 +75,7 @@ impl Registry {
                 registry: self,
                 base: format!("{}/v2/{}", self.address(host), reference.path),
                 repository: reference.path.clone(),
+                namespace: (host != own).then(|| reference.host.clone()),
                 credentials,
                 authorization: None,
             })
@@ -115,28 +121,28 @@ impl Session<'_> {
     }
 
     pub fn failed(&self, method: Method, path: &str, error: &HttpError) -> RegistryError {
-        RegistryError::Request { method, url: format!("{}/{path}", self.base), reason: error.to_string() }
+        RegistryError::Request { method, url: self.url(path), reason: error.to_string() }
+    }
+
+    /// A mirror of several registries is told which one is meant, as containerd does.
+    fn url(&self, path: &str) -> String {
+        let namespace = self.namespace.as_ref().map(|host| format!("?ns={}", host.replace(':', "%3A")));
+        format!("{}/{path}{}", self.base, namespace.unwrap_or_default())
     }
 
     async fn get(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, RegistryError> {
         let mut response = self.ask(&method, path).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let challenges: Vec<String> = response
-                .headers()
-                .get_all(header::WWW_AUTHENTICATE)
-                .iter()
-                .filter_map(|value| value.to_str().ok().map(str::to_string))
-                .collect();
-            self.authorize(preferred(&challenges)).await?;
+            self.authorize(preferred(&challenges(&response))).await?;
             response = self.ask(&method, path).await?;
         }
         match response.status() {
             status if status.is_success() => Ok(response),
-            StatusCode::NOT_FOUND => Err(RegistryError::NotFound),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(RegistryError::Denied("authorization failed: no basic auth credentials".into()))
-            }
-            status => Err(RegistryError::Status { method, url: format!("{}/{path}", self.base), status }),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound { url: self.url(path) }),
+            status => Err(match refusal(&response) {
+                Some(message) => RegistryError::Denied(message),
+                None => RegistryError::Status { method, url: self.url(path), status },
+            }),
         }
     }
 
@@ -150,10 +156,9 @@ impl Session<'_> {
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let url = format!("{}/{path}", self.base);
         self.registry
             .http
-            .request(method.clone(), &url, &headers)
+            .request(method.clone(), &self.url(path), &headers)
             .await
             .map_err(|error| self.failed(method.clone(), path, &error))
     }
@@ -162,8 +167,9 @@ impl Session<'_> {
     async fn authorize(&mut self, challenge: &str) -> Result<(), RegistryError> {
         let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
         if scheme.eq_ignore_ascii_case("basic") {
-            let credentials =
-                self.credentials.ok_or_else(|| RegistryError::Denied("no basic auth credentials".into()))?;
+            let credentials = self.credentials.ok_or_else(|| {
+                RegistryError::Denied("authorization failed: no basic auth credentials".into())
+            })?;
             self.authorization = Some(basic(credentials));
             return Ok(());
         }
@@ -194,11 +200,28 @@ impl Session<'_> {
             .map_err(|error| failed(error.to_string()))?;
         let status = response.status();
         if !status.is_success() {
-            return Err(RegistryError::Denied(format!("authorization failed: {status}")));
+            let source = Box::new(RegistryError::Status { method: Method::GET, url: url.into(), status });
+            let kind = if credentials.is_some() { "oauth" } else { "anonymous" };
+            return Err(RegistryError::Token { kind, source });
         }
         let bytes = document(response).await.map_err(|error| failed(error.to_string()))?;
         token_of(&bytes).map_err(failed)
     }
+}
+
+fn challenges(response: &Response<Incoming>) -> Vec<String> {
+    let values = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    values.filter_map(|value| value.to_str().ok().map(str::to_string)).collect()
+}
+
+/// Why a token that was shown opens nothing. Source: RFC 6750, section 3.1
+fn refusal(response: &Response<Incoming>) -> Option<String> {
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let challenges = challenges(response);
+    let (_, parameters) = preferred(&challenges).split_once(' ')?;
+    Some(format!("server message: {}: authorization failed", parameter(parameters, "error")?))
 }
 
 /// Servers send `token`, `access_token` as OAuth 2 has it, or, as Docker Hub does, both.
@@ -278,6 +301,24 @@ mod tests {
             ("{}", None),
         ] {
             assert_eq!(token_of(answer.as_bytes()).ok().as_deref(), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn mirrors_are_told_whose_images_are_meant() {
+        let mirrors = ["docker.io", "a.lan:5000"].map(|host| (host.to_string(), vec!["m.lan".to_string()]));
+        let registry = Registry::new(RegistryConfig { mirrors: mirrors.into(), ..RegistryConfig::default() });
+        for (image, mirror, own) in [
+            (
+                "nginx",
+                "https://m.lan/v2/library/nginx/x?ns=docker.io",
+                "https://registry-1.docker.io/v2/library/nginx/x",
+            ),
+            ("a.lan:5000/b", "https://m.lan/v2/b/x?ns=a.lan%3A5000", "https://a.lan:5000/v2/b/x"),
+        ] {
+            let sessions = registry.sessions(&Reference::parse(image).unwrap(), None);
+            let urls: Vec<_> = sessions.iter().map(|session| session.url("x")).collect();
+            assert_eq!(urls, [mirror, own]);
         }
     }
 

@@ -117,6 +117,12 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
         let error = store.import(file.clone()).await.unwrap_err().to_string();
         assert_eq!(error, "it is no tar, tar.gz or tar.zst");
     }
+    let whole = fs::read(docker_archive(dir.path(), "app:v1", &[tar_of(&[("app", "program")])])).unwrap();
+    for length in [520, 1124, whole.len() - 2000] {
+        fs::write(&file, &whole[..length]).unwrap();
+        let error = store.import(file.clone()).await.unwrap_err().to_string();
+        assert_eq!(error, "it is truncated: its end is missing", "{length}");
+    }
     let absent = store.import(dir.path().join("absent")).await.unwrap_err().to_string();
     assert!(absent.starts_with("read the archive"), "{absent}");
 }
@@ -150,6 +156,7 @@ async fn what_is_damaged_is_named_and_made_whole_by_another_import() {
     fs::write(dir.path().join("images/index.json"), "{").unwrap();
     let error = store.list().await.unwrap_err().to_string();
     assert!(error.contains("index.json` is damaged: after `coracle down`"), "{error}");
+    assert_eq!(store.check().await.unwrap_err().to_string(), error);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +193,7 @@ async fn a_layer_that_leads_out_is_refused_and_leaves_nothing() {
 }
 
 /// A registry on loopback that serves fixed paths, but no HEAD of a `headless` one, and says 401 until it sees a token.
-/// `stranger:x` gets a token, too, but one that opens nothing.
+/// `stranger:x` gets a token, too, but one that opens nothing. `forbidden` is nobody's, and nobody's password opens `basic`.
 fn registry(paths: Vec<(String, Vec<u8>)>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -219,7 +226,14 @@ fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]
             .iter()
             .find(|(known, _)| *known == path.split('?').next().unwrap())
             .map(|(_, body)| body.clone());
+        let error = if request.contains("Bearer ") { ",error=\"insufficient_scope\"" } else { "" };
         let (status, extra, body) = match found {
+            _ if path.starts_with("/v2/basic/") => {
+                ("401 Unauthorized", "www-authenticate: Basic realm=\"r\"\r\n".to_owned(), Vec::new())
+            }
+            _ if path.starts_with("/v2/forbidden/") && authorized => {
+                ("403 Forbidden", String::new(), Vec::new())
+            }
             Some(_) if method == "HEAD" && path.ends_with("/headless") => {
                 ("405 Method Not Allowed", String::new(), Vec::new())
             }
@@ -228,7 +242,7 @@ fn serve(mut stream: std::net::TcpStream, port: u16, paths: &[(String, Vec<u8>)]
             _ if !authorized => (
                 "401 Unauthorized",
                 format!(
-                    "www-authenticate: Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"test\"\r\n"
+                    "www-authenticate: Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"test\"{error}\r\n"
                 ),
                 Vec::new(),
             ),
@@ -285,6 +299,71 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let broken = store.pull(&format!("{name}:broken"), &[]).await.unwrap_err().to_string();
     assert!(broken.contains("arrived with"), "{broken}");
     assert_eq!(layer_count(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_refuses_or_lacks_is_told_in_containerds_words() {
+    let chart = b"{}".to_vec();
+    let config = config_of(&[tar_of(&[("app", "program")])]);
+    let lost = format!("sha256:{}", "0".repeat(64));
+    let manifest = |config: &[u8]| {
+        let config = json!({"digest": digest::of(config), "size": 1});
+        serde_json::to_vec(
+            &json!({"schemaVersion": 2, "config": config, "layers": [{"digest": lost, "size": 1}]}),
+        )
+        .unwrap()
+    };
+    let port = registry(vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        ("/v2/app/manifests/lost".into(), manifest(&config)),
+        ("/v2/app/manifests/chart".into(), manifest(&chart)),
+        ("/v2/app/manifests/old".into(), br#"{"schemaVersion": 1, "fsLayers": []}"#.to_vec()),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config),
+        (format!("/v2/app/blobs/{}", digest::of(&chart)), chart),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let at = format!("http://127.0.0.1:{port}/v2");
+    let denied = "pull access denied, repository does not exist or may require authorization";
+    for (image, user, says) in [
+        (
+            "app:lost",
+            "stranger",
+            format!("{denied}: server message: insufficient_scope: authorization failed"),
+        ),
+        (
+            "forbidden:v1",
+            "owner",
+            format!("unexpected status from HEAD request to {at}/forbidden/manifests/v1: 403 Forbidden"),
+        ),
+        (
+            "basic:v1",
+            "owner",
+            format!("unexpected status from HEAD request to {at}/basic/manifests/v1: 401 Unauthorized"),
+        ),
+        ("basic:v1", "", format!("{denied}: authorization failed: no basic auth credentials")),
+        (
+            "app:lost",
+            "",
+            format!(
+                "failed to copy: httpReadSeeker: failed open: content at {at}/app/blobs/{lost} not found: not found"
+            ),
+        ),
+        ("app:chart", "", "it is no container image: its configuration has no rootfs".into()),
+        ("app:old", "", "\"application/vnd.oci.image.manifest.v1+json\"".into()),
+    ] {
+        let shown = Credentials { username: user.into(), password: "x".into() };
+        let shown = if user.is_empty() { &[][..] } else { &[shown][..] };
+        let name = format!("127.0.0.1:{port}/{image}");
+        let said = store.pull(&name, shown).await.unwrap_err().to_string();
+        let resolving = if image.starts_with("app") && user.is_empty() {
+            String::new()
+        } else {
+            format!("failed to resolve reference \"{name}\": ")
+        };
+        let begins = format!("failed to pull and unpack image \"{name}\": {resolving}");
+        assert!(said.starts_with(&begins) && said.ends_with(&says), "{image} {user}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,7 +462,7 @@ async fn a_registry_without_tls_is_told_with_what_to_set() {
     assert_eq!(
         error.to_string(),
         format!(
-            "failed to do request: HEAD \"https://127.0.0.1:{port}/v2/app/manifests/1\": http: server gave HTTP response to \
+            "failed to do request: HEAD \"https://127.0.0.1:{port}/v2/app/manifests/1?ns=reg.example\": http: server gave HTTP response to \
              HTTPS client (to speak plain HTTP with it, name it in the setting `plain-http-registries`: 127.0.0.1:{port})"
         )
     );
