@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::ifaddrs::getifaddrs;
 
 /// The source address of the default route; without one, the first IPv4 address that is not loopback.
@@ -14,12 +14,30 @@ pub fn detect() -> Result<Ipv4Addr> {
 
 /// Services and certificates of an address that the machine does not have would reach nobody.
 pub fn of_this_machine(address: Ipv4Addr) -> Result<Ipv4Addr> {
+    if let Some(kind) = no_node_has(address) {
+        bail!(
+            "setting `node-ip` is `{address}`, {kind}, expected an address at which others reach this machine\n\
+             hint: `ip -4 address` lists them"
+        );
+    }
     UdpSocket::bind((address, 0)).with_context(|| {
         format!(
             "setting `node-ip` ({address}) is no address of this machine\nhint: `ip -4 address` lists them"
         )
     })?;
     Ok(address)
+}
+
+/// What no stock node takes as its address either.
+/// Source: https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/kubelet_node_status.go (`validateNodeIP`)
+fn no_node_has(address: Ipv4Addr) -> Option<&'static str> {
+    let kinds = [
+        (address.is_unspecified(), "the unspecified address"),
+        (address.is_loopback(), "a loopback address"),
+        (address.is_multicast(), "a multicast address"),
+        (address.is_link_local(), "a link-local address"),
+    ];
+    kinds.into_iter().find_map(|(is_one, kind)| is_one.then_some(kind))
 }
 
 /// Asks the kernel which source address it would use. Connecting a UDP socket sends nothing.
@@ -42,4 +60,26 @@ fn first_address() -> Option<Ipv4Addr> {
 pub fn host_name() -> Result<String> {
     let name = nix::sys::utsname::uname().context("read the host name")?;
     Ok(name.nodename().to_string_lossy().to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_an_address_that_others_reach() {
+        for (address, kind) in [
+            ("0.0.0.0", "the unspecified address"),
+            ("127.0.0.1", "a loopback address"),
+            ("224.0.0.1", "a multicast address"),
+            ("169.254.1.1", "a link-local address"),
+        ] {
+            let said = of_this_machine(address.parse().unwrap()).unwrap_err().to_string();
+            assert!(
+                said.starts_with(&format!("setting `node-ip` is `{address}`, {kind}, expected")),
+                "{said}"
+            );
+        }
+        assert_eq!(no_node_has(Ipv4Addr::new(192, 0, 2, 1)), None);
+    }
 }

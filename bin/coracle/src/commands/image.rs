@@ -8,7 +8,7 @@ use coracle_runtime::images::{ImageConfig, ImageStore, RegistryConfig};
 
 use crate::{
     settings::{DataOptions, Values},
-    up::{create_private_dir, runtime_config},
+    up::runtime_config,
 };
 
 pub fn command(flags: impl Fn(Command) -> Command) -> Command {
@@ -40,7 +40,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         "import" => {
             let archive = archive(matches);
             std::fs::File::open(&archive).with_context(|| format!("open {}", spoken(matches)))?;
-            create_private_dir(&options.data_dir)?;
+            options.make_data_dir()?;
         }
         _ => options.require_data_dir()?,
     }
@@ -83,18 +83,22 @@ fn spoken(matches: &ArgMatches) -> String {
 
 async fn list(images: &ImageStore) -> Result<()> {
     let images = images.list().await.context("list images")?;
-    println!("{:<60} {:<14} {:>10}", "IMAGE", "ID", "SIZE");
-    for image in images {
+    let rows = images.iter().flat_map(|image| {
         let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
-        for name in names(&image) {
-            println!(
-                "{name:<60} {:<14} {:>6.1} MiB",
-                &id[..12.min(id.len())],
-                image.size_bytes as f64 / 1048576.0
-            );
-        }
-    }
+        let id = id[..12.min(id.len())].to_owned();
+        let size = format!("{:.1} MiB", image.size_bytes as f64 / 1048576.0);
+        names(image).into_iter().map(move |name| [name, id.clone(), size.clone()])
+    });
+    print!("{}", table(rows.collect()));
     Ok(())
+}
+
+/// The longest name says how wide its column is.
+fn table(rows: Vec<[String; 3]>) -> String {
+    let head = ["IMAGE", "ID", "SIZE"].map(str::to_owned);
+    let width = rows.iter().map(|[name, ..]| name.len()).max().unwrap_or_default().max(60);
+    let lines = [head].into_iter().chain(rows);
+    lines.map(|[name, id, size]| format!("{name:<width$} {id:<14} {size:>10}\n")).collect()
 }
 
 async fn remove(images: &ImageStore, options: &DataOptions, matches: &ArgMatches) -> Result<()> {
@@ -137,4 +141,19 @@ fn names(image: &ImageConfig) -> Vec<String> {
         return image.repo_digests.clone();
     }
     vec![image.id.clone()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_the_names_are() {
+        let row = |name: String| [name, "0123456789ab".to_owned(), "1.0 MiB".to_owned()];
+        let long = format!("registry.example:5000/team/app@sha256:{}", "a".repeat(64));
+        let text = table(vec![row("a:1".into()), row(long.clone())]);
+        let columns: Vec<_> = text.lines().skip(1).map(|line| line.find("0123456789ab").unwrap()).collect();
+        assert_eq!(columns, [long.len() + 1; 2]);
+        assert_eq!(text.lines().next().unwrap().find("ID"), Some(long.len() + 1));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    num::{NonZeroU16, NonZeroU32, NonZeroU64},
+    num::{NonZeroU16, NonZeroU64},
     str::FromStr,
 };
 
@@ -23,7 +23,6 @@ expected! {
     IpAddr: "an IP address such as 192.0.2.1",
     ipnet::Ipv4Net: "a range of IPv4 addresses such as 10.42.0.0/16",
     NonZeroU16: "a number from 1 to 65535",
-    NonZeroU32: "a number from 1 to 4294967295",
     NonZeroU64: "a number from 1 on",
     u32: "a number from 0 to 4294967295",
     u64: "a number from 0 on",

@@ -2,16 +2,20 @@
 //! that over the default; an empty variable is none. Unknown configuration keys are errors that name the nearest known one.
 
 mod expected;
+mod networks;
 mod options;
+mod ports;
+mod registries;
 mod table;
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use expected::Expected;
-pub use options::{DataOptions, UpOptions, is_label, registries};
+pub use options::{DataOptions, UpOptions, is_label};
+pub use registries::registries;
 pub use table::{SETTINGS, Scope};
 use table::{Setting, Shape, environment_name};
 
@@ -138,7 +142,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<&'static str, Vec<String>>> {
 }
 
 fn parse_file(text: &str) -> Result<BTreeMap<&'static str, Vec<String>>> {
-    let pairs = match serde_saphyr::from_str(text)? {
+    let pairs = match serde_saphyr::from_str(text).map_err(|error| malformed(&error))? {
         serde_json::Value::Null => serde_json::Map::new(),
         serde_json::Value::Object(pairs) => pairs,
         other => bail!("expected keys with values, not `{other}`"),
@@ -152,11 +156,27 @@ fn parse_file(text: &str) -> Result<BTreeMap<&'static str, Vec<String>>> {
         .collect()
 }
 
+/// In words for who wrote the file: some of the reader's are for who calls it.
+fn malformed(error: &serde_saphyr::Error) -> anyhow::Error {
+    use serde_saphyr::Error;
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { key, location } => {
+            let key = key.as_deref().unwrap_or_default();
+            anyhow!("line {}: key `{key}` stands there twice", location.line())
+        }
+        Error::MultipleDocuments { location, .. } => {
+            anyhow!("line {}: this is of a second document, expected one", location.line())
+        }
+        other => anyhow!("{other}"),
+    }
+}
+
 fn known(key: &str) -> Result<&'static Setting> {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
         return Ok(setting);
     }
-    let likeness = |known: &str| strsim::jaro_winkler(known, key);
+    let spelled = key.to_ascii_lowercase().replace('_', "-");
+    let likeness = |known: &str| strsim::jaro_winkler(known, &spelled);
     let keys = SETTINGS.iter().map(|setting| setting.key).filter(|known| likeness(known) > 0.7);
     match keys.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
         Some(nearest) => bail!("unknown key `{key}`, did you mean `{nearest}`?"),
@@ -181,15 +201,36 @@ fn plain(setting: &Setting, value: serde_json::Value) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
+impl Values {
+    /// What `coracle up` would run with.
+    fn of_flags(flags_given: &[&str]) -> Values {
+        let command = flags(Command::new("up"), Scope::Up);
+        Values::resolve(&command.get_matches_from([&["up"], flags_given].concat())).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_unknown_key_names_the_nearest_one() {
-        let error = parse_file("datadir: /x").unwrap_err().to_string();
-        assert_eq!(error, "unknown key `datadir`, did you mean `data-dir`?");
+        for (key, nearest) in [("datadir", "data-dir"), ("API-PORT", "api-port"), ("Node_Ip", "node-ip")] {
+            let error = parse_file(&format!("{key}: /x")).unwrap_err().to_string();
+            assert_eq!(error, format!("unknown key `{key}`, did you mean `{nearest}`?"));
+        }
         let error = parse_file("zzz: /x").unwrap_err().to_string();
         assert_eq!(error, "unknown key `zzz`: the keys are the names of the flags, see `coracle up --help`");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_told_to_who_wrote_it() {
+        for (text, says) in [
+            ("api-port: 1\napi-port: 2\n", "line 2: key `api-port` stands there twice"),
+            ("api-port: 1\n---\nhttp-port: 2\n", "line 3: this is of a second document, expected one"),
+        ] {
+            assert_eq!(parse_file(text).unwrap_err().to_string(), says);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    num::{NonZeroU16, NonZeroU32, NonZeroU64},
+    num::{NonZeroU16, NonZeroU64},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,8 +17,8 @@ use coracle_apiserver::{
 use coracle_runtime::images::RegistryConfig;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Values, expected, expected::Expected};
-use crate::node_address;
+use super::{Values, expected, expected::Expected, networks::networks, ports::ports, registries::registries};
+use crate::{node_address, up::create_private_dir};
 
 /// What every command needs that touches a data directory.
 #[derive(Clone, Debug)]
@@ -47,6 +47,20 @@ impl DataOptions {
             bail!("no data directory `{}`\nhint: name it with --data-dir", self.data_dir.display());
         }
         Ok(())
+    }
+
+    /// For commands that may come before the first `coracle up`. A place in a directory that is not there is a slip of
+    /// the pen.
+    pub fn make_data_dir(&self) -> Result<()> {
+        let parent = self.data_dir.parent().unwrap_or(&self.data_dir);
+        if !parent.is_dir() {
+            bail!(
+                "make data directory `{}`: there is no directory `{}`\nhint: name it with --data-dir",
+                self.data_dir.display(),
+                parent.display()
+            );
+        }
+        create_private_dir(&self.data_dir)
     }
 
     pub fn store_dir(&self) -> PathBuf {
@@ -115,21 +129,8 @@ pub struct UpOptions {
 
 impl UpOptions {
     pub fn from_values(values: &Values) -> Result<UpOptions> {
-        let service_cidr: ipnet::Ipv4Net = required(values, "service-cidr")?;
-        let cluster_dns = match values.parse("cluster-dns")? {
-            Some(address) => address,
-            None => tenth(service_cidr)?,
-        };
-        if !service_cidr.contains(&cluster_dns) {
-            bail!("setting `cluster-dns` ({cluster_dns}) lies outside `service-cidr` ({service_cidr})");
-        }
-        if service_cidr.hosts().next() == Some(cluster_dns) {
-            bail!("setting `cluster-dns` ({cluster_dns}) is the address of the API's Service `kubernetes`");
-        }
-        let pod_cidr: ipnet::Ipv4Net = required(values, "pod-cidr")?;
-        if pod_cidr.contains(&service_cidr) || service_cidr.contains(&pod_cidr) {
-            bail!("settings `pod-cidr` ({pod_cidr}) and `service-cidr` ({service_cidr}) overlap");
-        }
+        let networks = networks(values)?;
+        let ports = ports(values)?;
         let upstream_dns =
             values.list("upstream-dns").into_iter().map(|text| expected::parse("upstream-dns", &text));
         Ok(UpOptions {
@@ -142,17 +143,17 @@ impl UpOptions {
                 Some(name) => node_name(name.to_owned())?,
                 None => node_name(node_address::host_name()?)?,
             },
-            api_port: required::<NonZeroU16>(values, "api-port")?.get(),
-            http_port: required::<NonZeroU16>(values, "http-port")?.get(),
-            https_port: required::<NonZeroU16>(values, "https-port")?.get(),
+            api_port: ports.api,
+            http_port: ports.http,
+            https_port: ports.https,
             api_sans: api_sans(values.list("api-sans"))?,
             cluster_domain: domain(values.text("cluster-domain").unwrap_or_default())?,
-            pod_cidr,
-            service_cidr,
-            cluster_dns,
+            pod_cidr: networks.pods,
+            service_cidr: networks.services,
+            cluster_dns: networks.dns,
             upstream_dns: upstream_dns.collect::<Result<_>>()?,
-            node_ports: port_range(values.text("node-ports").unwrap_or_default())?,
-            max_pods: required::<NonZeroU32>(values, "max-pods")?.get(),
+            node_ports: ports.node_ports,
+            max_pods: required::<NonZeroU16>(values, "max-pods")?.get().into(),
             registries: registries(values)?,
             protection: protection(values)?,
         })
@@ -173,13 +174,22 @@ fn authentication(values: &Values) -> Result<(Vec<IssuerConfig>, Option<Configur
         }
         Some(path) => {
             let (issuers, file) = authn::read_configuration(&std::path::absolute(path)?)?;
+            authn::check_issuers(&issuers)
+                .with_context(|| format!("use setting `authentication-config`, `{path}`"))?;
             Ok((issuers, Some(file)))
         }
-        None => Ok((flags.into_iter().collect(), None)),
+        None => {
+            let issuers: Vec<_> = flags.into_iter().collect();
+            authn::check_issuers(&issuers).context("use the settings `oidc-*`")?;
+            Ok((issuers, None))
+        }
     }
 }
 
 fn oidc(values: &Values, url: &str) -> Result<IssuerConfig> {
+    if !url.starts_with("https://") {
+        bail!("setting `oidc-issuer-url` is `{url}`, expected an address that begins with https://");
+    }
     let text = |key| values.text(key).unwrap_or_default().to_string();
     let rule = |pair: String| match pair.split_once('=') {
         Some((claim, value)) => {
@@ -220,6 +230,9 @@ fn protection(values: &Values) -> Result<Protection> {
         Some(path) => Some(PathBuf::from(path)),
         None => default_path(),
     };
+    if let Some(path) = path.as_deref().filter(|path| path.is_dir()) {
+        bail!("setting `audit-log-path` is `{}`, a directory: name a file in it", path.display());
+    }
     let log = match path {
         None => None,
         Some(path) => Some(LogConfig {
@@ -231,8 +244,10 @@ fn protection(values: &Values) -> Result<Protection> {
     };
     let policy_file = values.text("audit-policy-file").map(PathBuf::from);
     let (issuers, authentication_file) = authentication(values)?;
+    let audit = audit::Config { policy_file, log };
+    audit.check().context("setting `audit-policy-file`")?;
     Ok(Protection {
-        audit: audit::Config { policy_file, log },
+        audit,
         max_in_flight: required(values, "max-requests-inflight")?,
         max_mutating_in_flight: required(values, "max-mutating-requests-inflight")?,
         issuers,
@@ -242,24 +257,8 @@ fn protection(values: &Values) -> Result<Protection> {
     })
 }
 
-/// How registries are reached, by `coracle up` and by `coracle build`.
-pub fn registries(values: &Values) -> Result<RegistryConfig> {
-    let plain_http = values.list("plain-http-registries");
-    if let Some(wrong) = plain_http.iter().find(|registry| registry.contains('/')) {
-        bail!("setting `plain-http-registries` has `{wrong}`, expected HOST or HOST:PORT");
-    }
-    Ok(RegistryConfig { mirrors: mirrors(&values.list("registry-mirrors"))?, plain_http })
-}
-
-fn required<T: Expected>(values: &Values, key: &str) -> Result<T> {
+pub(super) fn required<T: Expected>(values: &Values, key: &str) -> Result<T> {
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
-}
-
-/// Where stock clusters have their DNS as well.
-fn tenth(service_cidr: ipnet::Ipv4Net) -> Result<Ipv4Addr> {
-    service_cidr.hosts().nth(9).with_context(|| {
-        format!("setting `service-cidr` ({service_cidr}) has room for less than ten Services: take a /28 or larger")
-    })
 }
 
 fn node_name(name: String) -> Result<String> {
@@ -281,9 +280,9 @@ fn domain(text: &str) -> Result<String> {
     Ok(text.to_string())
 }
 
-/// Labels of RFC 1123 between dots.
+/// Labels of RFC 1123 between dots, 253 bytes at most.
 fn is_dns_name(text: &str) -> bool {
-    text.split('.').all(is_label)
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Lower-case letters, digits and dashes, as names of namespaces are.
@@ -307,42 +306,9 @@ fn api_sans(names: Vec<String>) -> Result<Vec<String>> {
     }
 }
 
-fn port_range(text: &str) -> Result<RangeInclusive<u16>> {
-    let range = text.split_once('-').and_then(|(low, high)| Some(low.parse().ok()?..=high.parse().ok()?));
-    match range {
-        Some(range) if !range.is_empty() => Ok(range),
-        _ => bail!("setting `node-ports` is `{text}`, expected LOW-HIGH such as 30000-32767"),
-    }
-}
-
-/// `registry=mirror` pairs, several for one registry in their order.
-fn mirrors(pairs: &[String]) -> Result<Vec<(String, Vec<String>)>> {
-    let mut mirrors: Vec<(String, Vec<String>)> = Vec::new();
-    for pair in pairs {
-        let Some((registry, mirror)) = pair.split_once('=') else {
-            bail!("setting `registry-mirrors` has `{pair}`, expected REGISTRY=MIRROR");
-        };
-        match mirrors.iter_mut().find(|(known, _)| known == registry) {
-            Some((_, list)) => list.push(mirror.to_string()),
-            None => mirrors.push((registry.to_string(), vec![mirror.to_string()])),
-        }
-    }
-    Ok(mirrors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mirrors_of_one_registry_keep_their_order() {
-        let pairs = ["docker.io=a:5000", "ghcr.io=c", "docker.io=b"].map(str::to_string);
-        let expected = vec![
-            ("docker.io".to_string(), vec!["a:5000".to_string(), "b".to_string()]),
-            ("ghcr.io".to_string(), vec!["c".to_string()]),
-        ];
-        assert_eq!(mirrors(&pairs).unwrap(), expected);
-    }
 
     #[test]
     fn log_filters_are_levels_or_targets_with_one() {
@@ -356,10 +322,7 @@ mod tests {
 
     #[test]
     fn settings_of_an_issuer_need_its_address() {
-        let values = |arguments: &[&str]| {
-            let command = crate::settings::flags(clap::Command::new("up"), crate::settings::Scope::Up);
-            Values::resolve(&command.get_matches_from([&["up"], arguments].concat())).unwrap()
-        };
+        let values = Values::of_flags;
         assert!(authentication(&values(&["--oidc-username-claim", "sub"])).is_ok());
         for (flag, value) in
             [("oidc-client-id", "x"), ("oidc-groups-claim", "g"), ("oidc-issuer-url", "https://x")]
@@ -368,6 +331,54 @@ mod tests {
             let expected = "needs both `oidc-issuer-url` and `oidc-client-id`, as any oidc-* does";
             assert_eq!(error, format!("setting `{flag}` {expected}"));
         }
+    }
+
+    #[test]
+    fn files_and_issuers_that_cannot_be_used_are_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = dir.path().join("policy.yaml");
+        std::fs::write(&policy, "a policy of many words").unwrap();
+        let (policy, dir) = (policy.display(), dir.path().display());
+        let issuer = "--oidc-client-id=x --oidc-issuer-url=";
+        for (flags, says) in [
+            (format!("--audit-policy-file={dir}/absent"), "read audit policy `"),
+            (format!("--audit-policy-file={policy}"), "is not a Policy: expected keys with values"),
+            (format!("--audit-log-path={dir}"), ", a directory: name a file in it"),
+            (
+                format!("{issuer}http://x"),
+                "`oidc-issuer-url` is `http://x`, expected an address that begins with https://",
+            ),
+            (format!("{issuer}https://x?y"), "URL must not contain a query"),
+            (format!("{issuer}https://x --oidc-signing-algs=none"), "unsupported signing alg: `none`"),
+        ] {
+            let values = Values::of_flags(&flags.split(' ').collect::<Vec<_>>());
+            let said = format!("{:#}", protection(&values).unwrap_err());
+            assert!(said.contains(says) && !said.contains("many words"), "{flags}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_data_directory_is_made_where_its_parent_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |path: &str| {
+            let data_dir = dir.path().join(path);
+            let flag = format!("--data-dir={}", data_dir.display());
+            DataOptions::from_values(&Values::of_flags(&[&flag])).unwrap().make_data_dir()
+        };
+        let said = make("typo/data").unwrap_err().to_string();
+        assert!(
+            said.contains("/typo/data`: there is no directory `") && !dir.path().join("typo").exists(),
+            "{said}"
+        );
+        make("data").unwrap();
+        make("data/inner").unwrap();
+    }
+
+    #[test]
+    fn a_name_has_253_bytes_at_most() {
+        let name = |length: usize| "a.".repeat(length / 2) + &"a".repeat(length % 2);
+        assert!(node_name(name(253)).is_ok());
+        assert!(node_name(name(254) + "a").is_err());
     }
 
     #[test]
@@ -399,20 +410,6 @@ mod tests {
         }
         for wrong in ["bad name!", "", "https://x", "a:6443"] {
             assert!(names(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_dns_has_the_tenth_address_of_a_range_that_has_one() {
-        assert_eq!(tenth("10.96.0.0/12".parse().unwrap()).unwrap(), Ipv4Addr::new(10, 96, 0, 10));
-        assert!(tenth("10.96.0.0/29".parse().unwrap()).is_err());
-    }
-
-    #[test]
-    fn port_ranges_are_checked() {
-        assert_eq!(port_range("30000-32767").unwrap(), 30000..=32767);
-        for wrong in ["", "30000", "5-4", "a-b", "1-70000"] {
-            assert!(port_range(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -35,6 +35,17 @@ pub struct Config {
     pub log: Option<LogConfig>,
 }
 
+impl Config {
+    /// Whether the policy can be read, before anything is set up.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.policy().map(drop)
+    }
+
+    fn policy(&self) -> Result<Policy, PolicyError> {
+        self.policy_file.as_deref().map_or_else(|| Ok(Policy::builtin()), Policy::read)
+    }
+}
+
 pub struct Audit {
     policy: Policy,
     log: Option<Log>,
@@ -43,11 +54,11 @@ pub struct Audit {
 
 impl Audit {
     pub fn open(config: &Config) -> Result<Audit, PolicyError> {
-        let policy = match &config.policy_file {
-            Some(path) => Policy::read(path)?,
-            None => Policy::builtin(),
-        };
-        Ok(Audit { policy, log: config.log.clone().map(Log::start), logged: AtomicU64::new(0) })
+        Ok(Audit {
+            policy: config.policy()?,
+            log: config.log.clone().map(Log::start),
+            logged: AtomicU64::new(0),
+        })
     }
 
     /// What is to be recorded of a request; `None` when nothing is.

@@ -114,6 +114,10 @@ impl Policy {
         if let Some(why) = yaml_error(syntax.lines()) {
             return Err(malformed(why));
         }
+        // A scalar would be told whole, and it may be all of a long file.
+        if !value.is_object() {
+            return Err(malformed("expected keys with values".to_owned()));
+        }
         let policy: Policy = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
         if (policy.api_version.as_str(), policy.kind.as_str()) != ("audit.k8s.io/v1", "Policy") {
             let Policy { api_version, kind, .. } = policy;

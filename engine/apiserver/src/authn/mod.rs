@@ -25,7 +25,7 @@ use rustls::pki_types::CertificateDer;
 pub use self::impersonation::{Impersonated, impersonate};
 pub use self::issuer::{
     Anonymous, File as ConfigurationFile, IssuerConfig, IssuerError, Issuers, Mapping, Rule,
-    read as read_configuration, run as follow_configuration,
+    check as check_issuers, read as read_configuration, run as follow_configuration,
 };
 use self::tokens::Proved;
 pub use self::tokens::{Bound, Issued, ObjectRef, Reviewed, TokenError, Tokens};

@@ -108,6 +108,11 @@ fn open(configs: &[IssuerConfig], own: &str) -> Result<Vec<Arc<Issuer>>, IssuerE
     if texts.is_empty() { Ok(issuers) } else { Err(IssuerError::Invalid(texts.join(", "))) }
 }
 
+/// Whether issuers can be used as they are configured, before anything is set up.
+pub fn check(configs: &[IssuerConfig]) -> Result<(), IssuerError> {
+    open(configs, "").map(drop)
+}
+
 /// Who a token says it is of. Proves nothing.
 pub fn named(token: &str) -> Option<String> {
     decode(token.split('.').nth(1)?)?["iss"].as_str().map(str::to_owned)
