@@ -85,8 +85,11 @@ impl ImageConfig {
         self.set("Env", env);
     }
 
-    /// One history entry for each instruction; a layer where it made one.
+    /// One history entry for each instruction; a layer where it made one. The date of the base is not this image's.
     pub fn record(&mut self, instruction: &str, layer: Option<&Layer>) {
+        if let Some(config) = self.0.as_object_mut() {
+            config.remove("created");
+        }
         let mut entry = json!({"created_by": instruction, "comment": "coracle build"});
         match layer {
             Some(layer) => push(&mut self.0["rootfs"]["diff_ids"], layer.diff_id.clone().into()),

@@ -2,6 +2,8 @@
 //! ENTRYPOINT, CMD and their kin, with several stages and `.dockerignore`.
 //!
 //! Invariant: an instruction that is not supported is an error with its line, before anything is stored.
+//! Invariant: equal input gives an image of equal id: neither its layers nor its configuration bear the time of the build
+//!            (`created` is absent, as OCI permits).
 //! Source: <https://docs.docker.com/reference/dockerfile/>
 
 mod add;
@@ -22,11 +24,18 @@ pub struct Request {
     /// The build context.
     pub context: PathBuf,
     /// Default: `Dockerfile` in the context.
-    pub dockerfile: Option<PathBuf>,
+    pub dockerfile: Option<Dockerfile>,
     pub tags: Vec<String>,
     pub build_args: Vec<(String, String)>,
     /// The stage to build; default: the last.
     pub target: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Dockerfile {
+    File(PathBuf),
+    /// As it came by standard input.
+    Text(String),
 }
 
 /// An image to start from.

@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    Base, BuildError, Images, Layer, Request, StepError, StepResult, add,
+    Base, BuildError, Dockerfile, Images, Layer, Request, StepError, StepResult, add,
     config::{ImageConfig, architecture},
     copy::{self, Attributes, Source},
-    dockerfile::{self, Command, Instruction, Transfer, expand},
+    dockerfile::{self, Command, Instruction, Step, Transfer, expand},
     ignore::Ignore,
     layer,
     view::{self, View},
@@ -24,21 +24,25 @@ pub fn build(
     images: &dyn Images,
     progress: &mut dyn FnMut(&str),
 ) -> Result<String, BuildError> {
-    let path = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
+    let default = || Dockerfile::File(request.context.join("Dockerfile"));
+    let (path, given) = match request.dockerfile.clone().unwrap_or_else(default) {
+        Dockerfile::File(path) => (path, None),
+        Dockerfile::Text(text) => (PathBuf::from("Dockerfile"), Some(text)),
+    };
     let file = path.display().to_string();
     let failed = |action: &'static str, subject: &Path| {
         let subject = subject.display().to_string();
         move |source| BuildError::Failed { action, subject, source }
     };
-    let text = std::fs::read_to_string(&path).map_err(failed("read", &path))?;
+    let text = given.map_or_else(|| std::fs::read_to_string(&path), Ok).map_err(failed("read", &path))?;
     let text = text.trim_start_matches('\u{feff}'); // of editors that mark UTF-8
     let context = request.context.canonicalize().map_err(failed("open context", &request.context))?;
-    let instructions = dockerfile::parse(text).map_err(|error| BuildError::Dockerfile {
+    let steps = dockerfile::parse(text).map_err(|error| BuildError::Dockerfile {
         file: file.clone(),
         line: error.line,
         message: error.message,
     })?;
-    target_exists(request, &instructions)?;
+    let steps = up_to_target(request, steps)?;
     let ignore = Ignore::load(&context, &path).map_err(failed("read .dockerignore in", &context))?;
     let work = tempfile::tempdir().map_err(failed("make a directory in", &std::env::temp_dir()))?;
     let mut build = Build {
@@ -51,17 +55,11 @@ pub fn build(
         stages: Vec::new(),
         used_args: Vec::new(),
     };
-    let count = instructions.len();
-    for (step, (line, instruction)) in instructions.iter().enumerate() {
-        let is_from = matches!(instruction, Instruction::From { .. });
-        if is_from && build.target_is_complete() {
-            break;
-        }
-        let source_line = text.lines().nth(line - 1).unwrap_or_default().trim();
-        progress(&format!("[{}/{count}] {source_line}", step + 1));
-        build.step(instruction, source_line).map_err(|error| match error {
-            StepError::Input(message) => BuildError::Dockerfile { file: file.clone(), line: *line, message },
-            StepError::Build(BuildError::Images(message)) => {
+    let count = steps.len();
+    for (number, Step { line, text, instruction }) in steps.iter().enumerate() {
+        progress(&format!("[{}/{count}] {text}", number + 1));
+        build.step(instruction, text).map_err(|error| match error {
+            StepError::Input(message) | StepError::Build(BuildError::Images(message)) => {
                 BuildError::Dockerfile { file: file.clone(), line: *line, message }
             }
             StepError::Build(error) => error,
@@ -77,18 +75,20 @@ fn is_named(target: &str, name: Option<&str>, number: usize) -> bool {
     name == Some(target.to_ascii_lowercase().as_str()) || target.parse() == Ok(number)
 }
 
-/// Told before anything is done.
-fn target_exists(request: &Request, instructions: &[(usize, Instruction)]) -> Result<(), BuildError> {
-    let Some(target) = &request.target else { return Ok(()) };
-    let stages = instructions.iter().filter_map(|(_, instruction)| match instruction {
-        Instruction::From { name, .. } => Some(name.as_deref()),
+/// What is built: all stages, or those up to the target. That there is none is told before anything is done.
+fn up_to_target(request: &Request, mut steps: Vec<Step>) -> Result<Vec<Step>, BuildError> {
+    let Some(target) = &request.target else { return Ok(steps) };
+    let begins = steps.iter().enumerate().filter_map(|(at, step)| match &step.instruction {
+        Instruction::From { name, .. } => Some((at, name.as_deref())),
         _ => None,
     });
-    let mut numbered = stages.enumerate();
-    match numbered.any(|(number, name)| is_named(target, name, number)) {
-        true => Ok(()),
-        false => Err(BuildError::NoSuchStage(target.clone())),
+    let mut stages = begins.enumerate();
+    if !stages.any(|(number, (_, name))| is_named(target, name, number)) {
+        return Err(BuildError::NoSuchStage(target.clone()));
     }
+    let end = stages.next().map(|(_, (at, _))| at);
+    steps.truncate(end.unwrap_or(steps.len()));
+    Ok(steps)
 }
 
 struct Build<'a> {
@@ -269,9 +269,13 @@ impl Build<'_> {
         let earlier = &self.stages[..self.stages.len() - 1];
         let named =
             earlier.iter().find(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
-        let numbered = || earlier.get(from.parse::<usize>().ok()?);
-        if let Some(stage) = named.or_else(numbered) {
+        if let Some(stage) = named {
             return Ok(stage.view.clone());
+        }
+        // A number is never an image.
+        if let Ok(number) = from.parse::<usize>() {
+            let stage = earlier.get(number);
+            return Ok(stage.ok_or_else(|| format!("invalid stage index {number}"))?.view.clone());
         }
         let base = self.images.base(from).map_err(|message| StepError::Build(BuildError::Images(message)))?;
         Ok(View(base.directories))
@@ -290,15 +294,6 @@ impl Build<'_> {
         stage.layers.push(layer);
         stage.view.0.push(directory);
         Ok(())
-    }
-
-    fn target_is_complete(&self) -> bool {
-        let target = self.request.target.as_deref();
-        target.is_some_and(|target| {
-            self.stages
-                .last()
-                .is_some_and(|stage| is_named(target, stage.name.as_deref(), self.stages.len() - 1))
-        })
     }
 
     /// Proxies may be given to every build, whether it knows them or not.
@@ -409,7 +404,13 @@ impl Stage {
                     self.config.insert("Volumes", &expanded(self, path)?);
                 }
             }
-            Instruction::StopSignal(signal) => self.config.set("StopSignal", expanded(self, signal)?),
+            Instruction::StopSignal(signal) => {
+                let signal = expanded(self, signal)?;
+                if !is_signal(&signal) {
+                    return Err(StepError::Input(format!("Invalid signal: {signal}")));
+                }
+                self.config.set("StopSignal", signal);
+            }
             Instruction::Shell(shell) => {
                 self.config.set("Shell", shell.clone());
                 self.shell = shell.clone();
@@ -445,6 +446,26 @@ impl Stage {
             Command::Shell(line) => self.shell.iter().cloned().chain([line.clone()]).collect(),
         }
     }
+}
+
+/// A number, or a name with or without `SIG`.
+fn is_signal(text: &str) -> bool {
+    const LAST: i32 = 64;
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=LAST).contains(&number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = |base: &str, sign: char| {
+        let offset = name.strip_prefix(base).map(|rest| rest.strip_prefix(sign).unwrap_or(rest));
+        offset
+            .is_some_and(|offset| offset.is_empty() || offset.parse::<u8>().is_ok_and(|offset| offset <= 15))
+    };
+    let other_names = ["CLD", "IOT", "POLL"];
+    format!("SIG{name}").parse::<nix::sys::signal::Signal>().is_ok()
+        || other_names.contains(&name)
+        || real_time("RTMIN", '+')
+        || real_time("RTMAX", '-')
 }
 
 /// `80`, `80/udp`, `8000-8003/tcp`.

@@ -2,7 +2,7 @@ use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{Base, BuildError, Images, Layer, Request, build};
+use crate::{Base, BuildError, Dockerfile, Images, Layer, Request, build};
 
 /// Tags, configuration, and every layer's paths.
 type Committed = (Vec<String>, Value, Vec<Vec<String>>);
@@ -157,7 +157,10 @@ fn what_is_only_configuration_is_kept() {
 
 #[test]
 fn mistakes_name_their_line() {
-    let cases: [(&str, &str); 5] = [
+    let cases: [(&str, &str); 8] = [
+        ("FROM scratch AS a\nFROM scratch\nCOPY --from=3 a /\n", "Dockerfile:3: invalid stage index 3"),
+        ("FROM scratch\nENV A=FOO\nSTOPSIGNAL SIG$A\n", "Dockerfile:3: Invalid signal: SIGFOO"),
+        ("FROM scratch\nSTOPSIGNAL 0\n", "Dockerfile:2: Invalid signal: 0"),
         ("FROM absent\n", "Dockerfile:1: no image `absent`"),
         ("FROM scratch\nCOPY absent /\n", "Dockerfile:2: \"/absent\": not found"),
         ("FROM scratch\nCOPY a b c\n", "Dockerfile:2: \"/a\": not found"),
@@ -179,6 +182,55 @@ fn mistakes_name_their_line() {
     let request = Request { target: Some("b".into()), ..request_of(context.path()) };
     let told_at_once = build(&request, &Recorded::default(), &mut |_| {});
     assert!(matches!(told_at_once, Err(BuildError::NoSuchStage(_))));
+}
+
+#[test]
+fn signals_go_by_number_or_name() {
+    for signal in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1", "SIGPOLL"] {
+        assert!(run(&format!("FROM scratch\nSTOPSIGNAL {signal}\n"), &[], &[]).is_ok(), "{signal}");
+    }
+}
+
+#[test]
+fn what_is_built_of_a_target_is_counted_and_told_whole() {
+    let text = "ARG A=1\nFROM scratch AS a\nENV B=2 \\\n    C=3\nFROM scratch\nENV D=4\n";
+    for (target, last) in [(Some("a"), "[3/3] ENV B=2     C=3"), (None, "[5/5] ENV D=4")] {
+        let context = tempfile::tempdir().unwrap();
+        let request = Request {
+            dockerfile: Some(Dockerfile::Text(text.into())),
+            target: target.map(str::to_owned),
+            ..request_of(context.path())
+        };
+        let (images, mut lines) = (Recorded::default(), Vec::new());
+        build(&request, &images, &mut |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines.last().unwrap(), last);
+        let history = &images.committed.take().unwrap().1["history"];
+        assert_eq!(history[0]["created_by"], last.split_once("] ").unwrap().1);
+    }
+}
+
+/// An image of another day.
+struct Dated;
+
+impl Images for Dated {
+    fn base(&self, _: &str) -> Result<Base, String> {
+        let config = json!({"created": "2020-01-01T00:00:00Z", "config": {}});
+        Ok(Base { config, layers: vec![], directories: vec![] })
+    }
+
+    fn commit(&self, _: &[String], config: &Value, _: &[Layer]) -> Result<String, String> {
+        Ok(config["created"].to_string())
+    }
+}
+
+#[test]
+fn an_image_does_not_bear_the_date_of_its_base() {
+    for (text, created) in [("FROM a\n", "\"2020-01-01T00:00:00Z\""), ("FROM a\nENV A=1\n", "null")] {
+        let context = tempfile::tempdir().unwrap();
+        let request =
+            Request { dockerfile: Some(Dockerfile::Text(text.into())), ..request_of(context.path()) };
+        assert_eq!(build(&request, &Dated, &mut |_| {}).unwrap(), created, "{text}");
+    }
 }
 
 #[test]

@@ -4,15 +4,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use coracle_build::{Base, Images, Layer};
+use coracle_build::{Base, Dockerfile, Images, Layer};
 use coracle_client::chain;
-use coracle_runtime::images::{ImageError, ImageStore, NewLayer};
+use coracle_runtime::images::{ImageError, ImageStore, NewLayer, Reference};
 use tokio::runtime::Runtime;
 
-use crate::{
-    settings::{DataOptions, Values, registries},
-    up,
-};
+use crate::settings::{DataOptions, Values, registries};
 
 pub fn command() -> Command {
     Command::new("build").about("Build an image from a Dockerfile without RUN").arg(
@@ -29,7 +26,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let options = DataOptions::from_values(&values)?;
     let request = coracle_build::Request {
         context: matches.get_one::<PathBuf>("dir").expect("required").clone(),
-        dockerfile: values.text("file").map(PathBuf::from),
+        dockerfile: values.text("file").map(dockerfile).transpose()?,
         tags: values.repeated("tag").to_vec(),
         build_args: values.repeated("build-arg").iter().map(|text| build_arg(text)).collect::<Result<_>>()?,
         target: values.text("target").map(str::to_string),
@@ -37,12 +34,14 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     if request.tags.is_empty() {
         bail!("the image has no name\nhint: coracle build --tag NAME DIR");
     }
+    // A build may be long, and its name wrong.
+    request.tags.iter().try_for_each(|tag| check_tag(tag))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("start the runtime")?;
-    up::create_private_dir(&options.data_dir)?;
+    options.make_data_dir()?;
     let store = runtime
         .block_on(ImageStore::open(options.images_dir(), registries(&values)?))
         .with_context(|| format!("open images in `{}`", options.images_dir().display()))?;
@@ -97,6 +96,26 @@ impl Images for NodeImages {
     }
 }
 
+/// `-` is standard input.
+fn dockerfile(path: &str) -> Result<Dockerfile> {
+    match path {
+        "-" => std::io::read_to_string(std::io::stdin())
+            .map(Dockerfile::Text)
+            .context("read the Dockerfile from standard input"),
+        path => Ok(Dockerfile::File(path.into())),
+    }
+}
+
+fn check_tag(tag: &str) -> Result<()> {
+    let reference = Reference::parse(tag).context("setting `tag`")?;
+    if reference.digest.is_some() {
+        bail!(
+            "setting `tag` is `{tag}`, expected a name without a digest: the build gives the image its own"
+        );
+    }
+    Ok(())
+}
+
 /// `KEY=VALUE`; a bare `KEY` takes its value from the environment, as docker does.
 fn build_arg(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
@@ -106,5 +125,22 @@ fn build_arg(text: &str) -> Result<(String, String)> {
             std::env::var(text)
                 .with_context(|| format!("--build-arg {text}: no such variable in the environment"))?,
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_before_the_build() {
+        assert!(check_tag("registry.lan:5000/app:v1").is_ok());
+        let digest = format!("app@sha256:{}", "a".repeat(64));
+        for (tag, says) in
+            [("App", "must be lowercase"), ("a b", "invalid reference format"), (&digest, "without a digest")]
+        {
+            let said = format!("{:#}", check_tag(tag).unwrap_err());
+            assert!(said.contains(says), "{tag}: {said}");
+        }
     }
 }

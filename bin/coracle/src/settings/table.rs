@@ -258,7 +258,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("tag", "NAME", None, Scope::Build, "Name of the image, given again for each further one")
         .repeated()
         .short('t'),
-    setting("file", "FILE", None, Scope::Build, "Dockerfile [default: DIR/Dockerfile]").short('f'),
+    setting("file", "FILE", None, Scope::Build, "Dockerfile, - reads standard input [default: DIR/Dockerfile]").short('f'),
     setting(
         "build-arg",
         "KEY=VALUE",

@@ -59,7 +59,9 @@ pub fn parse(line: &str) -> Result<Instruction, String> {
     }
     match upper.as_str() {
         "FROM" => from(rest),
-        "ARG" => Ok(Instruction::Arg(split(rest)?.iter().map(|word| argument(word)).collect())),
+        "ARG" => {
+            split(rest)?.iter().map(|word| argument(word)).collect::<Result<_, _>>().map(Instruction::Arg)
+        }
         "COPY" => transfer(rest, "COPY").map(Instruction::Copy),
         "ADD" => transfer(rest, "ADD").map(Instruction::Add),
         "ENV" => pairs(rest, "ENV").map(Instruction::Env),
@@ -116,11 +118,16 @@ fn from(rest: &str) -> Result<Instruction, String> {
     }
 }
 
-fn argument(word: &str) -> (String, Option<String>) {
+fn argument(word: &str) -> Result<(String, Option<String>), String> {
     match word.split_once('=') {
-        Some((name, value)) => (name.into(), Some(value.into())),
-        None => (word.into(), None),
+        Some(("", _)) => Err(blank("ARG")),
+        Some((name, value)) => Ok((name.into(), Some(value.into()))),
+        None => Ok((word.into(), None)),
     }
+}
+
+fn blank(instruction: &str) -> String {
+    format!("{instruction} names can not be blank")
 }
 
 fn transfer(rest: &str, name: &str) -> Result<Transfer, String> {
@@ -169,11 +176,10 @@ fn pairs(rest: &str, name: &str) -> Result<Vec<(String, String)>, String> {
             rest.split_once([' ', '\t']).ok_or_else(|| format!("{name} must have two arguments"))?;
         return Ok(vec![(key.into(), value.trim().into())]);
     }
-    let split = words.iter().map(|word| {
-        let pair = word.split_once('=').map(|(key, value)| (key.to_string(), value.to_string()));
-        pair.ok_or_else(|| {
-            format!("Syntax error - can't find = in \"{word}\". Must be of the form: name=value")
-        })
+    let split = words.iter().map(|word| match word.split_once('=') {
+        Some(("", _)) => Err(blank(name)),
+        Some((key, value)) => Ok((key.to_string(), value.to_string())),
+        None => Err(format!("Syntax error - can't find = in \"{word}\". Must be of the form: name=value")),
     });
     split.collect()
 }

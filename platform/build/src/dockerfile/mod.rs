@@ -17,19 +17,27 @@ pub struct ParseError {
     pub message: String,
 }
 
+/// One instruction of the file.
+#[derive(Debug)]
+pub struct Step {
+    /// The number of its first line.
+    pub line: usize,
+    /// All of it, its lines joined.
+    pub text: String,
+    pub instruction: Instruction,
+}
+
 /// Reads the whole file; the first mistake ends it.
-pub fn parse(text: &str) -> Result<Vec<(usize, Instruction)>, ParseError> {
-    let instructions = lines(text).into_iter().map(|line| {
-        let parsed =
-            instruction::parse(&line.text).map_err(|message| ParseError { line: line.number, message })?;
-        Ok((line.number, parsed))
+pub fn parse(text: &str) -> Result<Vec<Step>, ParseError> {
+    let steps = lines(text).into_iter().map(|line| match instruction::parse(&line.text) {
+        Ok(instruction) => Ok(Step { line: line.number, text: line.text, instruction }),
+        Err(message) => Err(ParseError { line: line.number, message }),
     });
-    let instructions: Vec<_> = instructions.collect::<Result<_, ParseError>>()?;
-    let first = instructions.iter().find(|(_, instruction)| !matches!(instruction, Instruction::Arg(_)));
-    match first {
-        Some((_, Instruction::From { .. })) => Ok(instructions),
-        Some((line, _)) => Err(ParseError {
-            line: *line,
+    let steps: Vec<_> = steps.collect::<Result<_, ParseError>>()?;
+    match steps.iter().find(|step| !matches!(step.instruction, Instruction::Arg(_))) {
+        Some(Step { instruction: Instruction::From { .. }, .. }) => Ok(steps),
+        Some(step) => Err(ParseError {
+            line: step.line,
             message: "no build stage in current context: the first instruction must be FROM".into(),
         }),
         None => Err(ParseError { line: 1, message: "the Dockerfile has no FROM".into() }),
@@ -57,6 +65,9 @@ mod tests {
             ("FROM scratch\nONBUILD from x\n", 2, "FROM isn't allowed as an ONBUILD trigger"),
             ("FROM scratch\nCOPY <<EOF /x\nhi\nEOF\n", 2, "here-documents are not supported yet"),
             ("FROM scratch\nHEALTHCHECK NONE\nHEALTHCHECK CMD\n", 3, "Missing command after HEALTHCHECK CMD"),
+            ("FROM scratch\nENV A=1 =x\n", 2, "ENV names can not be blank"),
+            ("FROM scratch\nLABEL =x\n", 2, "LABEL names can not be blank"),
+            ("ARG =x\nFROM scratch\n", 1, "ARG names can not be blank"),
             ("FROM scratch\nCOPPY a b\n", 2, "unknown instruction: COPPY"),
             ("FROM scratch\nCOPY a\n", 2, "COPY requires at least two arguments, but only one was provided"),
             ("FROM scratch\nCOPY --nothing=1 a b\n", 2, "unknown flag: --nothing"),
@@ -74,7 +85,7 @@ mod tests {
         let parsed = parse(
             "FROM scratch AS base\nENV A=1 B=\"two words\"\nENV C three words\nCMD [\"/app\", \"-v\"]\nENTRYPOINT exec /app\n",
         );
-        let kinds: Vec<_> = parsed.unwrap().into_iter().map(|(_, instruction)| instruction).collect();
+        let kinds: Vec<_> = parsed.unwrap().into_iter().map(|step| step.instruction).collect();
         let pair = |key: &str, value: &str| (key.to_string(), value.to_string());
         assert_eq!(
             kinds,
