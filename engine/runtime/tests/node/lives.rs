@@ -16,6 +16,7 @@ tests!(
     volumes_of_the_image_are_there_and_writable,
     mounts_propagate_as_asked,
     an_image_may_have_many_layers,
+    an_image_may_hold_a_layer_twice,
     directories_without_an_entry_look_as_in_the_layer_below,
     a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
@@ -301,6 +302,14 @@ async fn an_image_may_have_many_layers() {
     let mut spec = node.spec(&["cat", "/top"]);
     spec.image_id = MANY_LAYERS.into();
     assert_eq!(node.output(spec).await, (0, "119".into()));
+}
+
+async fn an_image_may_hold_a_layer_twice() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["cat", "/top", "/between"]);
+    spec.image_id = TWICE.into();
+    assert_eq!(node.output(spec).await, (0, "twice".into()));
 }
 
 async fn directories_without_an_entry_look_as_in_the_layer_below() {
