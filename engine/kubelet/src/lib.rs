@@ -54,6 +54,8 @@ pub struct Config {
     pub cluster_domain: String,
     pub pod_cidr: String,
     pub max_pods: u32,
+    /// TCP ports of the node on which Coracle itself listens: no pod gets one.
+    pub own_ports: Vec<u16>,
     /// For the node's status: `v1.36.x`
     pub kubelet_version: String,
     /// PEM handed to pods through `kube-root-ca.crt` is in that ConfigMap; nothing else is needed here.
