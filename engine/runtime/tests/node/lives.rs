@@ -325,7 +325,12 @@ async fn a_mount_that_cannot_be_made_is_told() {
     node.sandbox().await;
     let cases = [
         ("/no/such", "/data", "stat /no/such: no such file or directory"),
-        ("/etc/passwd", "/tmp", "/etc/passwd"),
+        (
+            "/etc/passwd",
+            "/tmp",
+            "error mounting \"/etc/passwd\" to rootfs at \"/tmp\": mount src=/etc/passwd, dst=/tmp, flags=MS_BIND|MS_REC: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
+        ),
+        ("/tmp", "/etc/passwd", "dst=/etc/passwd, flags=MS_BIND|MS_REC: not a directory: Are you trying"),
     ];
     for (host, container, words) in cases {
         let mut spec = node.spec(&["true"]);
