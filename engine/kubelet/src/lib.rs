@@ -18,6 +18,7 @@ mod probes;
 mod resources;
 mod security;
 mod shared;
+mod shutdown;
 mod volumes;
 
 use std::{
@@ -41,6 +42,7 @@ use pod::manager::Manager;
 use shared::Shared;
 
 pub(crate) use coracle_client::api_message;
+pub use shutdown::{Ending, end_pods};
 
 #[derive(Clone, Debug)]
 pub struct Config {
