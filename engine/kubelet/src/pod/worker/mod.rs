@@ -28,6 +28,7 @@ use super::status::{NodeFacts, pod_status};
 use super::writer::{self, StatusWriter, Written};
 use super::{adopt, sandbox, view};
 use crate::clock::{self, Millis};
+use crate::logs::links;
 use crate::probes::Report;
 use crate::security::pod_full_name;
 use crate::shared::Shared;
@@ -205,6 +206,7 @@ impl Worker {
         let meta = &self.pod.metadata;
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         let logs = self.shared.pod_log_dir(&name(&meta.namespace), &name(&meta.name), &self.uid);
+        links::remove(&self.shared.config.log_dir, &logs).await;
         let _ = tokio::fs::remove_dir_all(logs).await;
     }
 
