@@ -237,7 +237,7 @@ spec:
     cluster.kubectl_with("apply", &manifest).ok()?;
     cluster.kubectl("wait --for=condition=Ready pod/keeper --timeout=180s").ok()?;
     let told = cluster.run(&mut cluster.coracle("down")).ok()?;
-    check(told.contains("ending 1 pods, at most 30 s: default/keeper"), &told)?;
+    check(told.contains("ending pods, at most 30 s: default/keeper"), &told)?;
     let said = std::fs::read_to_string(kept.join("said"))?;
     check(said == "hook\nterm\n", said)
 }

@@ -86,7 +86,7 @@ async fn remove_pods(options: &DataOptions, grace: Duration) -> Result<()> {
     let running = running(options, &sandboxes).await;
     if !running.is_empty() && !grace.is_zero() {
         let names: Vec<String> = running.iter().map(|it| name(&it.sandbox)).collect();
-        println!("ending {} pods, at most {} s: {}", names.len(), grace.as_secs(), names.join(", "));
+        println!("ending pods, at most {} s: {}", grace.as_secs(), names.join(", "));
         coracle_kubelet::end_pods(&runtime, &images, &running, ended, grace).await;
     }
     for sandbox in sandboxes {
