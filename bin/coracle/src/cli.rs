@@ -25,8 +25,8 @@ fn table() -> Vec<(Command, Run)> {
             commands::up::run,
         ),
         (
-            everywhere(Command::new("down"))
-                .about("Stop Coracle and its pods, and remove every trace from network, mounts and cgroups"),
+            settings::flags(Command::new("down"), Scope::Down)
+                .about("Stop Coracle, end its pods, and remove every trace from network, mounts and cgroups"),
             commands::down::run,
         ),
         (everywhere(Command::new("status")).about("Show what runs here"), commands::status::run),

@@ -63,16 +63,31 @@ fn unkept_app_armor(spec: &PodSpec, on_host: bool) -> Option<String> {
     })
 }
 
+/// A TCP port of the node on which Coracle listens is never a pod's. The node's own are told as another pod's are.
+fn own_port(spec: &PodSpec, own_ports: &[u16]) -> Option<String> {
+    let init = spec.init_containers.iter().flatten();
+    let sidecars = init.filter(|it| it.restart_policy.as_deref() == Some("Always"));
+    let ports = sidecars.chain(&spec.containers).flat_map(|container| container.ports.iter().flatten());
+    let tcp = ports.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    tcp.filter_map(|port| u16::try_from(port.host_port?).ok()).find(|port| own_ports.contains(port)).map(|_| {
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+            .to_owned()
+    })
+}
+
+/// What the node is, as far as a pod must fit it.
+pub struct Limits<'a> {
+    pub labels: &'a BTreeMap<String, String>,
+    pub allocatable: &'a Amounts,
+    pub max_pods: u32,
+    pub app_armor: bool,
+    /// TCP ports on which Coracle itself listens.
+    pub own_ports: &'a [u16],
+}
+
 /// `used` is what the node's other pods request, `pods` how many they are.
-pub fn admit(
-    spec: &PodSpec,
-    node_labels: &BTreeMap<String, String>,
-    allocatable: &Amounts,
-    used: &Amounts,
-    pods: u32,
-    max_pods: u32,
-    app_armor: bool,
-) -> Result<Amounts, Rejection> {
+pub fn admit(spec: &PodSpec, limits: &Limits<'_>, used: &Amounts, pods: u32) -> Result<Amounts, Rejection> {
+    let Limits { labels, allocatable, max_pods, app_armor, own_ports } = *limits;
     let refuse = |reason: &str, message: String| Err(Rejection { reason: reason.to_owned(), message });
     if let Some(message) = forbidden_sysctl(spec) {
         return refuse("SysctlForbidden", message);
@@ -81,9 +96,12 @@ pub fn admit(
         return refuse("AppArmor", message);
     }
     for (key, value) in spec.node_selector.iter().flatten() {
-        if node_labels.get(key) != Some(value) {
+        if labels.get(key) != Some(value) {
             return refuse("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned());
         }
+    }
+    if let Some(message) = own_port(spec, own_ports) {
+        return refuse("NodePorts", message);
     }
     if pods >= max_pods {
         return refuse(
@@ -129,8 +147,14 @@ mod tests {
         let used = Amounts::from([("cpu".to_owned(), used_cpu)]);
         let labels = BTreeMap::from([("os".to_owned(), "linux".to_owned())]);
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
-        admit(&spec, &labels, &allocatable, &used, pods, 110, true)
-            .map_err(|r| format!("{}: {}", r.reason, r.message))
+        let limits = Limits {
+            labels: &labels,
+            allocatable: &allocatable,
+            max_pods: 110,
+            app_armor: true,
+            own_ports: &[443, 6443],
+        };
+        admit(&spec, &limits, &used, pods).map_err(|r| format!("{}: {}", r.reason, r.message))
     }
 
     #[test]
@@ -146,6 +170,29 @@ mod tests {
             check(json!({"nodeSelector": {"os": "plan9"}}), 0, 0).unwrap_err().starts_with("NodeAffinity: ")
         );
     }
+
+    #[test]
+    fn a_pod_does_not_get_a_port_of_coracle_itself() {
+        for (protocol, port, taken) in
+            [(None, 443, true), (Some("TCP"), 6443, true), (Some("UDP"), 443, false), (None, 8443, false)]
+        {
+            let spec = json!({"containers": [{"name": "a", "ports": [
+                {"containerPort": 1}, {"containerPort": 2, "hostPort": port, "protocol": protocol}
+            ]}]});
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            let limits = Limits {
+                labels: &BTreeMap::new(),
+                allocatable: &Amounts::new(),
+                max_pods: 110,
+                app_armor: true,
+                own_ports: &[443, 6443],
+            };
+            let refused = admit(&spec, &limits, &Amounts::new(), 0).err().map(|it| (it.reason, it.message));
+            let expected = ("NodePorts".to_owned(), "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned());
+            assert_eq!(refused, taken.then_some(expected), "{protocol:?} {port}");
+        }
+    }
+
     #[test]
     fn app_armor_profiles_that_cannot_be_kept_are_refused() {
         let refused = |kind: &str, on_host: bool| {

@@ -18,6 +18,7 @@ mod probes;
 mod resources;
 mod security;
 mod shared;
+mod shutdown;
 mod volumes;
 
 use std::{
@@ -41,6 +42,7 @@ use pod::manager::Manager;
 use shared::Shared;
 
 pub(crate) use coracle_client::{api_message, chain};
+pub use shutdown::{Ending, end_pods};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,6 +56,8 @@ pub struct Config {
     pub cluster_domain: String,
     pub pod_cidr: String,
     pub max_pods: u32,
+    /// TCP ports of the node on which Coracle itself listens: no pod gets one.
+    pub own_ports: Vec<u16>,
     /// For the node's status: `v1.36.x`
     pub kubelet_version: String,
     /// PEM handed to pods through `kube-root-ca.crt` is in that ConfigMap; nothing else is needed here.

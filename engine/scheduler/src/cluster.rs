@@ -53,12 +53,14 @@ pub struct Cluster {
     pub claims: BTreeMap<(String, String), Arc<PersistentVolumeClaim>>,
     pub volumes: BTreeMap<String, Arc<PersistentVolume>>,
     pub classes: BTreeMap<String, Arc<StorageClass>>,
+    /// TCP ports of the node on which Coracle itself listens.
+    pub own_ports: Vec<u16>,
 }
 
 impl Cluster {
-    pub fn observe(snapshot: &Snapshot) -> Cluster {
+    pub fn observe(snapshot: &Snapshot, own_ports: Vec<u16>) -> Cluster {
         let nodes = decoded::<Node>(snapshot, "nodes").map(NodeState::new).collect();
-        let mut cluster = Cluster { nodes, ..Cluster::default() };
+        let mut cluster = Cluster { nodes, own_ports, ..Cluster::default() };
         for pod in decoded::<Pod>(snapshot, "pods").filter(|pod| !is_finished(pod)) {
             cluster.place(pod);
         }

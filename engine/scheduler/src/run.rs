@@ -32,7 +32,13 @@ const NAME: &str = "default-scheduler";
 const PARALLEL: usize = 16;
 
 /// Runs until `stop`. `client` acts as `system:kube-scheduler`.
-pub async fn run(store: Reader, client: Client, mut beat: Beat, stop: CancellationToken) {
+pub async fn run(
+    store: Reader,
+    client: Client,
+    own_ports: Vec<u16>,
+    mut beat: Beat,
+    stop: CancellationToken,
+) {
     let events = EventRecorder::new(client.clone(), NAME, None);
     let mut hints = hints(&store);
     let mut scheduler = Scheduler {
@@ -40,6 +46,7 @@ pub async fn run(store: Reader, client: Client, mut beat: Beat, stop: Cancellati
         writes: Writes { client, events },
         queue: Queue::default(),
         bound: HashMap::new(),
+        own_ports,
     };
     loop {
         let due = scheduler.queue.next_due();
@@ -73,6 +80,8 @@ struct Scheduler {
     queue: Queue<Key>,
     /// Pods that were bound, until the store shows it: uid and the pod as it stands on its node.
     bound: HashMap<Key, Arc<Pod>>,
+    /// TCP ports of the node on which Coracle itself listens.
+    own_ports: Vec<u16>,
 }
 
 impl Scheduler {
@@ -90,7 +99,7 @@ impl Scheduler {
     /// Tries every pod that is due, against the cluster as it is now.
     async fn pass(&mut self) {
         let snapshot = self.store.snapshot();
-        let mut cluster = Cluster::observe(&snapshot);
+        let mut cluster = Cluster::observe(&snapshot, self.own_ports.clone());
         let still_waits = |key: &Key, uid: &Option<String>| {
             let pod = snapshot.get(key).and_then(|object| object.decode::<Pod>().ok())?;
             (pod.metadata.uid == *uid && node_name(&pod).is_empty()).then_some(pod)

@@ -345,3 +345,21 @@ fn only_pods_of_this_scheduler_that_nothing_holds_back_are_tried() {
         assert_eq!(is_to_place(&pod("p", spec.clone())), tried, "{spec}");
     }
 }
+
+#[test]
+fn the_nodes_own_ports_are_taken() {
+    let own = Cluster { own_ports: vec![443, 6443], ..cluster(vec![node("n1", json!({}))], &[]) };
+    let taken = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    for (protocol, address, port, expected) in [
+        ("TCP", "", 443, taken),
+        ("TCP", "127.0.0.1", 6443, taken),
+        ("UDP", "", 443, "n1"),
+        ("TCP", "", 8443, "n1"),
+    ] {
+        let ports =
+            json!([{ "containerPort": 1, "hostPort": port, "hostIP": address, "protocol": protocol }]);
+        let pod = pod("p", json!({ "containers": [{ "name": "c", "image": "i", "ports": ports }] }));
+        let outcome = outcome(&pod, &own);
+        assert!(outcome.starts_with(expected), "{protocol} {address} {port}: {outcome}");
+    }
+}

@@ -181,7 +181,7 @@ impl Drop for Cluster {
             let _ = self.stop();
         }
         if self.dir.path().join("data").exists() {
-            let outcome = self.run(&mut self.coracle("down"));
+            let outcome = self.run(self.coracle("down").args(["--grace-period", "0"]));
             if !outcome.success {
                 eprintln!("coracle down failed: {}", outcome.stderr);
             }

@@ -214,6 +214,35 @@ spec:
 }
 
 #[test]
+fn down_lets_pods_end() -> Result<()> {
+    let cluster = with_busybox()?;
+    let kept = cluster.dir().join("kept");
+    std::fs::create_dir(&kept)?;
+    let manifest = format!(
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: keeper}}
+spec:
+  volumes: [{{name: kept, hostPath: {{path: "{}"}}}}]
+  containers:
+  - name: main
+    image: busybox:test
+    command: [sh, -c, "trap 'echo term >> /kept/said; exit' TERM; sleep 3600 & wait"]
+    lifecycle: {{preStop: {{exec: {{command: [sh, -c, "echo hook >> /kept/said"]}}}}}}
+    volumeMounts: [{{name: kept, mountPath: /kept}}]
+"#,
+        kept.display()
+    );
+    cluster.kubectl_with("apply", &manifest).ok()?;
+    cluster.kubectl("wait --for=condition=Ready pod/keeper --timeout=180s").ok()?;
+    let told = cluster.run(&mut cluster.coracle("down")).ok()?;
+    check(told.contains("ending pods, at most 30 s: default/keeper"), &told)?;
+    let said = std::fs::read_to_string(kept.join("said"))?;
+    check(said == "hook\nterm\n", said)
+}
+
+#[test]
 fn down_removes_every_trace() -> Result<()> {
     let cluster = with_busybox()?;
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3600").ok()?;

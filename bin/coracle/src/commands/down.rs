@@ -1,4 +1,4 @@
-//! `coracle down`: stops Coracle and the pods, and removes every trace from network, mounts and cgroups.
+//! `coracle down`: stops Coracle, lets the pods end, and removes every trace from network, mounts and cgroups.
 //! What is durable (objects, images, volumes) stays.
 
 use std::{
@@ -20,7 +20,9 @@ use crate::{
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let options = DataOptions::from_values(&Values::resolve(matches)?)?;
+    let values = Values::resolve(matches)?;
+    let options = DataOptions::from_values(&values)?;
+    let grace = Duration::from_secs(values.parse("grace-period")?.unwrap_or(0));
     options.require_data_dir()?;
     stop_daemon(&options.pid_file())?;
     let _network = up::NetworkClaim::acquire()?;
@@ -28,7 +30,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(up::remove_traces(&options))?;
+    runtime.block_on(up::remove_traces(&options, grace))?;
     println!("stopped; data stays in {}", options.data_dir.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,8 @@ pub enum Scope {
     Build,
     /// `coracle restore` alone.
     Restore,
+    /// `coracle down` alone.
+    Down,
 }
 
 const fn setting(
@@ -276,6 +278,13 @@ pub const SETTINGS: &[Setting] = &[
         "Replace the cluster that is there; it is kept in DATA-DIR/before-restore",
     )
     .switch(),
+    setting(
+        "grace-period",
+        "SECONDS",
+        Some("30"),
+        Scope::Down,
+        "How long pods get to end at most (preStop, SIGTERM), each its own grace period; then they are killed",
+    ),
 ];
 
 impl Scope {

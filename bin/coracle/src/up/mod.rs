@@ -170,6 +170,15 @@ async fn start_node(
     Ok(kubelet)
 }
 
+/// TCP ports of the node on which Coracle listens, and whose they are.
+fn own_ports(options: &UpOptions) -> Vec<(u16, &'static str)> {
+    vec![
+        (options.api_port, "the API server's"),
+        (options.http_port, "the ingress's"),
+        (options.https_port, "the ingress's"),
+    ]
+}
+
 fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
     let (controllers, scheduler) = (Pulse::default(), Pulse::default());
     api.set_components(vec![
@@ -181,11 +190,8 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
     api.add_metrics(Arc::new(move |out: &mut String| shown.render(out)));
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
-    let own_ports = vec![
-        (options.api_port, "the API server's"),
-        (options.http_port, "the ingress's"),
-        (options.https_port, "the ingress's"),
-    ];
+    let own_ports = own_ports(options);
+    let own_numbers: Vec<u16> = own_ports.iter().map(|(port, _)| *port).collect();
     stage.supervise("controllers", move |stop| {
         let makes_clients = makes_clients.clone();
         let dependencies = coracle_controllers::Dependencies {
@@ -206,7 +212,8 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
         groups: vec!["system:authenticated".into()],
     });
     stage.supervise("scheduler", move |stop| {
-        coracle_scheduler::run(store.clone(), client.clone(), scheduler.begin("scheduler"), stop)
+        let beat = scheduler.begin("scheduler");
+        coracle_scheduler::run(store.clone(), client.clone(), own_numbers.clone(), beat, stop)
     });
 }
 
@@ -284,6 +291,7 @@ fn kubelet_config(options: &UpOptions) -> coracle_kubelet::Config {
         cluster_domain: options.cluster_domain.clone(),
         pod_cidr: options.pod_cidr.to_string(),
         max_pods: options.max_pods,
+        own_ports: own_ports(options).into_iter().map(|(port, _)| port).collect(),
         kubelet_version: KUBERNETES_VERSION.into(),
         api_server: format!("https://{}:{}", options.node_ip, options.api_port),
     }

@@ -1,14 +1,21 @@
 //! What a run leaves on the node outside its data: where it lies, and its removal for `coracle down`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use coracle_kubelet::Ending;
 use coracle_network::Network;
 use coracle_runtime::{
-    PodUid,
+    ContainerState, PodUid, SandboxInfo,
     containers::{Runtime, RuntimeConfig},
     images::{ImageStore, RegistryConfig},
 };
+use coracle_store::{Resource, Scope};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 
 use crate::settings::DataOptions;
@@ -53,9 +60,10 @@ pub fn network_config(options: &DataOptions) -> coracle_network::Config {
     }
 }
 
-/// Stops all pods and removes what they and the node left in network, mounts, cgroups and the run directory.
-pub async fn remove_traces(options: &DataOptions) -> Result<()> {
-    remove_pods(options).await?;
+/// Ends all pods, within `grace`, and removes what they and the node left in network, mounts, cgroups and the run
+/// directory.
+pub async fn remove_traces(options: &DataOptions, grace: Duration) -> Result<()> {
+    remove_pods(options, grace).await?;
     Network::remove(&network_config(options)).await.context("remove the pod network")?;
     unmount_below(&kubelet_dir(options))?;
     unmount_below(&options.run_dir)?;
@@ -67,21 +75,59 @@ pub async fn remove_traces(options: &DataOptions) -> Result<()> {
     }
 }
 
-async fn remove_pods(options: &DataOptions) -> Result<()> {
+async fn remove_pods(options: &DataOptions, grace: Duration) -> Result<()> {
     let images =
         ImageStore::open(options.images_dir(), RegistryConfig::default()).await.context("open the images")?;
-    let (events, mut ignored) = mpsc::channel(16);
-    let drain = tokio::spawn(async move { while ignored.recv().await.is_some() {} });
-    let runtime =
-        Runtime::open(runtime_config(options), images, events).await.context("open the container runtime")?;
-    for sandbox in runtime.sandboxes().await.context("list the pods' sandboxes")? {
-        let uid = PodUid(sandbox.spec.pod_uid.as_str().into());
-        let name = format!("{}/{}", sandbox.spec.namespace, sandbox.spec.name);
-        runtime.remove_sandbox(&uid).await.with_context(|| format!("remove pod `{name}`"))?;
+    // Nobody waits for room in it: it is read while pods end, and afterwards closed.
+    let (events, ended) = mpsc::channel(256);
+    let runtime = Runtime::open(runtime_config(options), images.clone(), events)
+        .await
+        .context("open the container runtime")?;
+    let sandboxes = runtime.sandboxes().await.context("list the pods' sandboxes")?;
+    let running = running(options, &sandboxes).await;
+    if !running.is_empty() && !grace.is_zero() {
+        let names: Vec<String> = running.iter().map(|it| name(&it.sandbox)).collect();
+        println!("ending pods, at most {} s: {}", grace.as_secs(), names.join(", "));
+        coracle_kubelet::end_pods(&runtime, &images, &running, ended, grace).await;
     }
-    runtime.remove_cgroups().await.context("remove the pods' cgroups")?;
-    drain.abort();
-    Ok(())
+    for sandbox in sandboxes {
+        let uid = PodUid(sandbox.spec.pod_uid.as_str().into());
+        runtime.remove_sandbox(&uid).await.with_context(|| format!("remove pod `{}`", name(&sandbox)))?;
+    }
+    runtime.remove_cgroups().await.context("remove the pods' cgroups")
+}
+
+fn name(sandbox: &SandboxInfo) -> String {
+    format!("{}/{}", sandbox.spec.namespace, sandbox.spec.name)
+}
+
+/// The pods that have running containers, with what the store knows of them. Without a store that can be read they end
+/// without preStop hooks.
+async fn running(options: &DataOptions, sandboxes: &[SandboxInfo]) -> Vec<Ending> {
+    let runs = |it: &&SandboxInfo| {
+        it.containers.iter().any(|container| matches!(container.state, ContainerState::Running { .. }))
+    };
+    let running: Vec<&SandboxInfo> = sandboxes.iter().filter(runs).collect();
+    if running.is_empty() {
+        return Vec::new();
+    }
+    let mut pods = known_pods(options).await.unwrap_or_else(|error| {
+        eprintln!("preStop hooks do not run: {error:#}");
+        HashMap::new()
+    });
+    let ending = |it: &SandboxInfo| Ending { sandbox: it.clone(), pod: pods.remove(&it.spec.pod_uid) };
+    running.into_iter().map(ending).collect()
+}
+
+/// By UID.
+async fn known_pods(options: &DataOptions) -> Result<HashMap<String, Pod>> {
+    let store = super::open_store(options).await?;
+    let scope = Scope { resource: Resource("pods".into()), namespace: None, name: None };
+    let snapshot = store.reader().snapshot();
+    let pods = snapshot.list(&scope).filter_map(|object| object.decode::<Pod>().ok());
+    let pods = pods.map(|pod| (pod.metadata.uid.clone().unwrap_or_default(), Pod::clone(&pod))).collect();
+    store.close().await;
+    Ok(pods)
 }
 
 /// Unmounts whatever is mounted at or below `dir`, innermost first.

@@ -89,6 +89,7 @@ impl Cluster {
         tasks.spawn(coracle_scheduler::run(
             reader.clone(),
             scheduler,
+            vec![443],
             Pulse::default().begin("scheduler"),
             stop.clone(),
         ));

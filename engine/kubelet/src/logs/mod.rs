@@ -5,6 +5,7 @@
 //! Source:    https://kubernetes.io/docs/concepts/cluster-administration/logging/
 
 mod line;
+pub mod links;
 mod tail;
 mod watch;
 

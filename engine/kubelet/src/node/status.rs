@@ -105,6 +105,7 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             pod_cidr: "10.42.0.0/24".into(),
             max_pods: 110,
+            own_ports: vec![],
             kubelet_version: "v1.36.0".into(),
             api_server: String::new(),
         };

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sandbox;
 use super::worker::{Assignment, Message, Worker};
+use crate::logs::links;
 use crate::shared::Shared;
 use crate::volumes::References;
 
@@ -247,7 +248,9 @@ async fn remove_orphans(shared: Arc<Shared>, orphans: Vec<SandboxInfo>, wanted: 
     }
     for name in names_in(&shared.config.log_dir).await {
         if name.rsplit('_').next().is_some_and(|uid| gone.contains(uid)) {
-            let _ = tokio::fs::remove_dir_all(shared.config.log_dir.join(&name)).await;
+            let logs = shared.config.log_dir.join(&name);
+            links::remove(&shared.config.log_dir, &logs).await;
+            let _ = tokio::fs::remove_dir_all(logs).await;
         }
     }
 }

@@ -11,7 +11,7 @@ mod runtime_class;
 pub mod sandbox;
 mod start;
 pub mod status;
-mod stop;
+pub mod stop;
 mod view;
 pub mod worker;
 mod writer;

@@ -17,7 +17,7 @@ use crate::hooks;
 use crate::shared::Shared;
 
 /// After a preStop hook used up the grace period, a container still gets this long.
-const MIN_AFTER_HOOK: Duration = Duration::from_secs(2);
+pub const MIN_AFTER_HOOK: Duration = Duration::from_secs(2);
 /// How long SIGKILL may take before it is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{Runtime, failed, link::Link, random_id, terminal::Terminal, unexpected};
 use crate::api::*;
+use crate::create::reason;
 use crate::protocol::{self, Reply, Request};
 
 /// (the other side's end, ours), close-on-exec. Only ours must not block: the modes are apart.
@@ -149,13 +150,19 @@ impl Runtime {
             .stack_size(64 << 10)
             .spawn(move || drop(sender.send(connect(netns, port))))
             .map_err(failed("start a thread for", &pod.0))?;
-        let stream = receiver.await.unwrap_or_else(|_| Err(ended()));
-        stream
-            .and_then(|stream| {
-                stream.set_nonblocking(true)?;
-                tokio::net::TcpStream::from_std(stream)
-            })
-            .map_err(failed("connect into pod", &pod.0))
+        let failed = |error| failed("connect into pod", &pod.0)(error);
+        let stream = receiver.await.unwrap_or_else(|_| Err(ended())).map_err(failed)?;
+        let stream = stream.map_err(|[v4, v6]| RuntimeError::Refused {
+            message: format!(
+                "failed to connect to localhost:{port} inside namespace \"{}\", IPv4: dial tcp4 127.0.0.1:{port}: \
+                 connect: {} IPv6 dial tcp6 [::1]:{port}: connect: {} ",
+                pod.0,
+                reason(&v4),
+                reason(&v6)
+            ),
+        })?;
+        stream.set_nonblocking(true).map_err(failed)?;
+        tokio::net::TcpStream::from_std(stream).map_err(failed)
     }
 }
 
@@ -233,13 +240,15 @@ fn ended() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
-fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<TcpStream> {
+/// What both addresses say, if none takes the connection.
+type Connected = Result<TcpStream, [io::Error; 2]>;
+
+fn connect(netns: Option<PathBuf>, port: u16) -> io::Result<Connected> {
     if let Some(path) = netns {
         let namespace = std::fs::File::open(path)?;
         nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
     }
     let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-    // What the first address says is what users expect to read.
-    TcpStream::connect(v4).or_else(|error| TcpStream::connect(v6).map_err(|_| error))
+    Ok(TcpStream::connect(v4).or_else(|first| TcpStream::connect(v6).map_err(|second| [first, second])))
 }

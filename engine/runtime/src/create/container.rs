@@ -20,7 +20,7 @@ use super::{
     process, process::Process, rootfs, spec, words::Words,
 };
 use crate::{
-    api::ContainerSpec,
+    api::{ContainerSpec, Mount},
     cgroup::{Cgroups, device_filter},
     protocol::{self, Status},
     record::{self, ContainerDirectory},
@@ -75,7 +75,8 @@ pub fn create(directory: &Path) -> Result<(), String> {
         .with_detach(true)
         .build()
         .map_err(|error| {
-            format!("error during container init: {}", words.first().unwrap_or_else(|| text(&error)))
+            let words = words.first().unwrap_or_else(|| text(&error));
+            format!("error during container init: {}", mount_failure(&record.spec, &around.rootfs, words))
         })?;
     let pid = created.pid().ok_or("libcontainer gave no process")?.as_raw();
 
@@ -102,6 +103,36 @@ fn check_sources(spec: &ContainerSpec) -> Result<(), String> {
             format!("error during container init: error mounting \"{source}\" to rootfs at \"{target}\": stat {source}: {reason}")
         })
     })
+}
+
+/// `libcontainer` shows a mount that failed as Rust does, and of a system call that it failed. In runc's words.
+fn mount_failure(spec: &ContainerSpec, rootfs: &Path, words: String) -> String {
+    let shown = |mount: &&Mount| {
+        words.starts_with(&format!("failed to mount Mount {{ destination: {:?},", mount.container_path))
+    };
+    let Some(mount) = spec.mounts.iter().find(shown) else { return words };
+    let (source, target) = (mount.host_path.display(), mount.container_path.display());
+    let is_directory = mount.host_path.is_dir();
+    let reason = match covered(spec, rootfs, &mount.container_path) {
+        Some(covered) if covered.is_dir() != is_directory => {
+            "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
+        }
+        _ => words.rsplit_once(" }: ").map_or("", |(_, reason)| reason),
+    };
+    format!(
+        "error mounting \"{source}\" to rootfs at \"{target}\": mount src={source}, dst={target}, flags=MS_BIND|MS_REC: {reason}"
+    )
+}
+
+/// What the image or another volume has where `target` is mounted.
+fn covered(spec: &ContainerSpec, rootfs: &Path, target: &Path) -> Option<fs::Metadata> {
+    let around = |mount: &&Mount| mount.container_path != target && target.starts_with(&mount.container_path);
+    let deepest = spec.mounts.iter().filter(around).max_by_key(|it| it.container_path.components().count());
+    let path = match deepest {
+        Some(mount) => mount.host_path.join(target.strip_prefix(&mount.container_path).ok()?),
+        None => rootfs.join(target.strip_prefix("/").ok()?),
+    };
+    fs::symlink_metadata(path).ok()
 }
 
 fn kill(pid: i32) {

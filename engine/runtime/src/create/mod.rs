@@ -17,6 +17,8 @@ mod words;
 
 use std::{ffi::OsString, os::fd::RawFd, path::Path};
 
+pub use process::reason;
+
 use crate::protocol::{self, Status};
 
 /// The status socket that the shim gives each of these processes.

@@ -56,7 +56,7 @@ pub fn prepare(directory: &Path, record: &mut ContainerRecord) -> Result<PathBuf
         record.spec.mounts[index].host_path = target;
     }
     let rootfs = directory.join("rootfs");
-    mount_layers(directory, &rootfs, &record.layers)?;
+    mount_layers(directory, &rootfs, &each_once(&record.layers))?;
     make_working_directory(&rootfs, &record.spec.working_dir);
     prepare_image_volumes(&rootfs, &mut record.spec)?;
     Ok(rootfs)
@@ -106,6 +106,14 @@ fn change(path: &Path, flags: MsFlags) -> Result<(), RootfsError> {
         .map_err(|error| failed("change the propagation of", path)(error.into()))
 }
 
+/// An image may hold a layer more than once, and overlayfs takes each directory once: its topmost place is kept. What
+/// the layer has is seen there, and what lies below it in a second place is hidden by the first.
+fn each_once(layers: &[PathBuf]) -> Vec<PathBuf> {
+    let above = |number: usize| &layers[number + 1..];
+    let topmost = layers.iter().enumerate().filter(|(number, layer)| !above(*number).contains(layer));
+    topmost.map(|(_, layer)| layer.clone()).collect()
+}
+
 fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(), RootfsError> {
     for name in ["upper", "work", "rootfs"] {
         let path = directory.join(name);
@@ -132,8 +140,9 @@ fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(
         mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options(extra).as_str()))
     };
     // `volatile`: what a container writes outside its volumes is gone with it, so it is never synced. Linux 5.10.
+    // If both attempts fail, the first says why.
     overlay(",volatile")
-        .or_else(|_| overlay(""))
+        .or_else(|first| overlay("").map_err(|_| first))
         .map_err(|error| failed("mount layers at", rootfs)(error.into()))?;
     std::env::set_current_dir("/").map_err(failed("enter", Path::new("/")))
 }
@@ -220,5 +229,26 @@ fn attach(tree: &OwnedFd, target: &Path, source: &Path) -> Result<(), RootfsErro
     match result {
         0 => Ok(()),
         _ => Err(failed("attach mounts at", target)(io::Error::last_os_error())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_an_image_holds_twice_is_mounted_once_at_its_topmost_place() {
+        for (held, mounted) in [
+            ("a b", "a b"),
+            ("a u u", "a u"),
+            ("a u v u", "a v u"),
+            ("u u", "u"),
+            ("u v u v", "u v"),
+            ("u v v u", "v u"),
+        ] {
+            let layers: Vec<PathBuf> = held.split(' ').map(PathBuf::from).collect();
+            let expected: Vec<PathBuf> = mounted.split(' ').map(PathBuf::from).collect();
+            assert_eq!(each_once(&layers), expected, "{held}");
+        }
     }
 }

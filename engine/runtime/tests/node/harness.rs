@@ -75,6 +75,9 @@ fn isolated(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> bool {
 /// The id of an image with as many layers as there can be.
 pub const MANY_LAYERS: &str = "sha256:many";
 
+/// The id of an image that holds a layer twice, with another one between.
+pub const TWICE: &str = "sha256:twice";
+
 /// The id of an image whose upper layer has files in directories of the lower one, but no entries for these.
 pub const IMPLICIT: &str = "sha256:implicit";
 
@@ -91,6 +94,16 @@ impl containers::Layers for Image {
                 std::fs::write(layer.join("top"), number.to_string()).unwrap();
                 layers.push(layer);
             }
+        }
+        if id == TWICE {
+            let [twice, between] = ["twice", "between"].map(|name| self.0.with_file_name(name));
+            for layer in [&twice, &between] {
+                std::fs::create_dir_all(layer).unwrap();
+                let name = layer.file_name().unwrap();
+                std::fs::write(layer.join("top"), name.as_encoded_bytes()).unwrap();
+                std::fs::write(layer.join(name), "").unwrap();
+            }
+            layers.extend([twice.clone(), between, twice]);
         }
         if id == IMPLICIT {
             for (directory, mode) in [("tmp", 0o1777), ("root", 0o700)] {

@@ -16,6 +16,7 @@ tests!(
     volumes_of_the_image_are_there_and_writable,
     mounts_propagate_as_asked,
     an_image_may_have_many_layers,
+    an_image_may_hold_a_layer_twice,
     directories_without_an_entry_look_as_in_the_layer_below,
     a_mount_that_cannot_be_made_is_told,
     containers_of_a_pod_share_network_ipc_and_shm,
@@ -323,6 +324,14 @@ async fn an_image_may_have_many_layers() {
     assert_eq!(node.output(spec).await, (0, "119".into()));
 }
 
+async fn an_image_may_hold_a_layer_twice() {
+    let mut node = Node::new().await;
+    node.sandbox().await;
+    let mut spec = node.spec(&["cat", "/top", "/between"]);
+    spec.image_id = TWICE.into();
+    assert_eq!(node.output(spec).await, (0, "twice".into()));
+}
+
 async fn directories_without_an_entry_look_as_in_the_layer_below() {
     let mut node = Node::new().await;
     node.sandbox().await;
@@ -336,7 +345,12 @@ async fn a_mount_that_cannot_be_made_is_told() {
     node.sandbox().await;
     let cases = [
         ("/no/such", "/data", "stat /no/such: no such file or directory"),
-        ("/etc/passwd", "/tmp", "/etc/passwd"),
+        (
+            "/etc/passwd",
+            "/tmp",
+            "error mounting \"/etc/passwd\" to rootfs at \"/tmp\": mount src=/etc/passwd, dst=/tmp, flags=MS_BIND|MS_REC: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
+        ),
+        ("/tmp", "/etc/passwd", "dst=/etc/passwd, flags=MS_BIND|MS_REC: not a directory: Are you trying"),
     ];
     for (host, container, words) in cases {
         let mut spec = node.spec(&["true"]);

@@ -203,7 +203,9 @@ async fn a_port_of_a_pod_can_be_reached() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"ping");
     let refused = node.runtime().connect(&node.uid, 9).await.unwrap_err();
-    assert!(
-        matches!(refused, RuntimeError::Failed { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused)
+    assert_eq!(
+        refused.to_string(),
+        "failed to connect to localhost:9 inside namespace \"5f1f-uid\", IPv4: dial tcp4 127.0.0.1:9: connect: \
+         connection refused IPv6 dial tcp6 [::1]:9: connect: connection refused "
     );
 }

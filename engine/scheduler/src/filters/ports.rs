@@ -1,4 +1,4 @@
-//! Host ports: one pod each, per address and protocol.
+//! Host ports: one pod each, per address and protocol; none that Coracle itself listens on.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
@@ -7,10 +7,12 @@ use crate::cluster::{Cluster, NodeState};
 
 const ANY: &str = "0.0.0.0";
 
-pub fn free(_: &Pod, spec: &PodSpec, node: &NodeState, _: &Cluster) -> Result<(), Rejection> {
+pub fn free(_: &Pod, spec: &PodSpec, node: &NodeState, cluster: &Cluster) -> Result<(), Rejection> {
     let wanted = host_ports(spec);
+    // Coracle listens at all addresses.
+    let own = cluster.own_ports.iter().map(|port| (ANY, "TCP", i32::from(*port)));
     let taken = node.pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(host_ports);
-    for (address, protocol, port) in taken {
+    for (address, protocol, port) in own.chain(taken) {
         let clash = wanted.iter().any(|(mine, other_protocol, other_port)| {
             port == *other_port
                 && protocol == *other_protocol

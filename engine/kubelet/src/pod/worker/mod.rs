@@ -28,6 +28,7 @@ use super::status::{NodeFacts, pod_status};
 use super::writer::{self, StatusWriter, Written};
 use super::{adopt, sandbox, view};
 use crate::clock::{self, Millis};
+use crate::logs::links;
 use crate::probes::Report;
 use crate::security::pod_full_name;
 use crate::shared::Shared;
@@ -205,6 +206,7 @@ impl Worker {
         let meta = &self.pod.metadata;
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         let logs = self.shared.pod_log_dir(&name(&meta.namespace), &name(&meta.name), &self.uid);
+        links::remove(&self.shared.config.log_dir, &logs).await;
         let _ = tokio::fs::remove_dir_all(logs).await;
     }
 
@@ -267,11 +269,17 @@ impl Worker {
         let node = crate::node::register::current(&self.shared);
         let labels = node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default();
         let allocatable = self.shared.capacity.allocatable_amounts();
-        let max_pods = self.shared.config.max_pods;
         // Absent where the kernel has no AppArmor.
         let app_armor =
             std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
-        match admission::admit(&spec, &labels, &allocatable, &used, pods, max_pods, app_armor) {
+        let limits = admission::Limits {
+            labels: &labels,
+            allocatable: &allocatable,
+            max_pods: self.shared.config.max_pods,
+            app_armor,
+            own_ports: &self.shared.config.own_ports,
+        };
+        match admission::admit(&spec, &limits, &used, pods) {
             Ok(requests) => bookings.book(&self.uid, requests),
             Err(rejection) => {
                 drop(bookings);

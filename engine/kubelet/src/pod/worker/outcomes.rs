@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Deletion, Outcome, Worker, find};
 use crate::clock::{self, Millis};
+use crate::logs::links;
 use crate::pod::observed::{Container, Sandbox, Stage, State, Terminated};
 use crate::pod::start::{self, Started};
 use crate::pod::writer::{self, Written};
@@ -182,6 +183,7 @@ impl Worker {
                 } else if !stopping {
                     self.probe_new(name);
                 }
+                self.link_log(name, attempt, &running.id).await;
                 self.prune_logs(name, attempt).await;
             }
         }
@@ -200,6 +202,17 @@ impl Worker {
         }
     }
 
+    async fn link_log(&self, name: &str, attempt: i32, id: &str) {
+        let meta = &self.pod.metadata;
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        let (namespace, pod) = (text(&meta.namespace), text(&meta.name));
+        let dir = self.shared.pod_log_dir(&namespace, &pod, &self.uid).join(name);
+        let (log_dir, log) = (&self.shared.config.log_dir, dir.join(format!("{attempt}.log")));
+        if let Err(error) = links::make(log_dir, &format!("{pod}_{namespace}"), name, id, &log).await {
+            tracing::warn!(pod, container = name, %error, "no link to a container's log");
+        }
+    }
+
     /// The logs of the current attempt and of the one before it are kept.
     pub(super) async fn prune_logs(&self, name: &str, attempt: i32) {
         let Some(old) = attempt.checked_sub(2).filter(|a| *a >= 0) else { return };
@@ -211,6 +224,7 @@ impl Worker {
             let file = entry.file_name().to_string_lossy().into_owned();
             if file.split('.').next().and_then(|n| n.parse::<i32>().ok()).is_some_and(|n| n <= old) {
                 let _ = tokio::fs::remove_file(entry.path()).await;
+                links::remove(&self.shared.config.log_dir, &entry.path()).await;
             }
         }
     }
