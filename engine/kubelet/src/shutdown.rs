@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     hooks,
-    pod::stop::{MIN_AFTER_HOOK, signal_number},
+    pod::stop::{MIN_AFTER_HOOK, stop_signal},
 };
 
 /// Of a pod that does not say.
@@ -136,10 +136,8 @@ impl One<'_> {
             }
             deadline = deadline.max(Instant::now() + MIN_AFTER_HOOK);
         }
-        let own = lifecycle.and_then(|it| it.stop_signal.clone());
-        let image = images.resolve(&self.info.image_id).await.ok().flatten();
-        let signal = own.or(image.and_then(|it| it.stop_signal)).and_then(|text| signal_number(&text));
-        let sent = self.runtime.signal_container(&self.info.id, signal.unwrap_or(libc::SIGTERM)).await;
+        let signal = stop_signal(images, self.container, &self.info.image_id).await;
+        let sent = self.runtime.signal_container(&self.info.id, signal).await;
         if let Err(error) = sent {
             tracing::warn!(container = self.info.name, error = crate::chain(&error), "no signal was sent");
             return;

@@ -97,7 +97,6 @@ pub struct Container {
     /// Readiness probe passes, or there is none.
     pub ready: bool,
     pub user: Option<(u32, u32, Vec<u32>)>,
-    pub stop_signal: Option<String>,
 }
 
 impl Container {

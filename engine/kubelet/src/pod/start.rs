@@ -42,7 +42,6 @@ pub struct Running {
     pub image: String,
     pub image_id: String,
     pub user: (u32, u32, Vec<u32>),
-    pub stop_signal: Option<String>,
     /// Why the postStart hook failed; the container has to be stopped.
     pub hook_error: Option<String>,
     pub started_at: Millis,
@@ -131,7 +130,6 @@ impl Starter {
                 .unwrap_or_default(),
             image_id: image.repo_digests.first().cloned().unwrap_or_else(|| image.id.clone()),
             user,
-            stop_signal: lifecycle.and_then(|l| l.stop_signal.clone()).or_else(|| image.stop_signal.clone()),
             hook_error: None,
             started_at: clock::now(),
         };

@@ -156,10 +156,7 @@ impl Writer<'_> {
                     supplemental_groups: Some(groups.iter().map(|g| i64::from(*g)).collect()),
                 }),
             }),
-            stop_signal: seen
-                .stop_signal
-                .clone()
-                .filter(|_| spec.lifecycle.as_ref().is_some_and(|l| l.stop_signal.is_some())),
+            stop_signal: spec.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).filter(|_| seen.created),
             ..Default::default()
         }
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_runtime::ContainerId;
+use coracle_runtime::{ContainerId, images::ImageStore};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
@@ -30,13 +30,24 @@ pub struct Request {
     pub deadline: watch::Receiver<Instant>,
     /// What the event `Killing` says.
     pub message: String,
-    pub signal: Option<String>,
+    /// The image that the container runs.
+    pub image_id: String,
     /// Set when the container has ended.
     pub ended: CancellationToken,
 }
 
+/// What asks a container to end: the signal of its spec, else of its image, else SIGTERM.
+pub async fn stop_signal(images: &ImageStore, container: Option<&Container>, image_id: &str) -> i32 {
+    let own = container.and_then(|it| it.lifecycle.as_ref()?.stop_signal.clone());
+    let text = match own {
+        Some(own) => Some(own),
+        None => images.resolve(image_id).await.ok().flatten().and_then(|image| image.stop_signal),
+    };
+    text.and_then(|text| signal_number(&text)).unwrap_or(libc::SIGTERM)
+}
+
 /// `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`.
-pub fn signal_number(text: &str) -> Option<i32> {
+fn signal_number(text: &str) -> Option<i32> {
     const SIGRTMIN: i32 = 34;
     if let Ok(number) = text.parse::<i32>() {
         return (1..=64).contains(&number).then_some(number);
@@ -87,7 +98,7 @@ pub async fn stop(shared: Arc<Shared>, mut request: Request) {
     let due = *request.deadline.borrow();
     let grace_left = due > now || hook_ran;
     if grace_left {
-        let signal = request.signal.as_deref().and_then(signal_number).unwrap_or(libc::SIGTERM);
+        let signal = stop_signal(&shared.images, Some(&request.container), &request.image_id).await;
         send(&shared, &request.id, signal).await;
         let least = if hook_ran { now + MIN_AFTER_HOOK } else { now };
         tokio::select! {

@@ -147,15 +147,23 @@ impl Worker {
             return;
         }
         seen.busy = Some(Busy::Stopping);
-        let signal = seen.stop_signal.clone();
+        let image_id = seen.image_id.clone().unwrap_or_default();
         let grace = grace.map_or(own_grace, |s| Duration::from_secs(u64::try_from(s).unwrap_or(0)));
         let (sender, deadline) = watch::channel(Instant::now() + grace);
         self.deadlines.insert(name.to_owned(), sender);
         self.probing.end(name, &[Kind::Startup, Kind::Liveness]);
         let ended = self.ended.entry(id.clone()).or_default().clone();
         let id = ContainerId(id.as_str().into());
-        let request =
-            stop::Request { pod: self.pod.clone(), container, id, pod_ip, deadline, message, signal, ended };
+        let request = stop::Request {
+            pod: self.pod.clone(),
+            container,
+            id,
+            pod_ip,
+            deadline,
+            message,
+            image_id,
+            ended,
+        };
         let (shared, name) = (self.shared.clone(), name.to_owned());
         self.operations.spawn(async move {
             stop::stop(shared, request).await;

@@ -197,7 +197,6 @@ impl Worker {
             seen.image = Some(running.image.clone());
             seen.image_id = Some(running.image_id.clone());
             seen.user = Some(running.user.clone());
-            seen.stop_signal = running.stop_signal.clone();
             (seen.started, seen.ready) = (false, false);
         }
     }
