@@ -64,7 +64,7 @@ leave() {
     local code=$?
     trap - EXIT
     coracle_stop || :
-    [ ! -d "$work/data" ] || coracle down >"$work/down.log" 2>&1 || { echo 'warning: coracle down failed:' >&2; cat "$work/down.log" >&2; }
+    [ ! -d "$work/data" ] || coracle down --grace-period 0 >"$work/down.log" 2>&1 || { echo 'warning: coracle down failed:' >&2; cat "$work/down.log" >&2; }
     if [ "$code" -ne 0 ] && [ -e "$work/coracle.log" ]; then tail -n 40 "$work/coracle.log" >&2; fi
     for group in "${cgroups[@]}"; do
         umount "${group%/*}" 2>/dev/null || :

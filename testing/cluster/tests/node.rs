@@ -248,7 +248,7 @@ fn down_removes_every_trace() -> Result<()> {
     cluster.kubectl("run sleeper --image=busybox:test --command -- sleep 3600").ok()?;
     cluster.kubectl("wait --for=condition=Ready pod/sleeper --timeout=180s").ok()?;
     let uid = jsonpath(&cluster, "sleeper", ".metadata.uid")?;
-    cluster.run(&mut cluster.coracle("down")).ok()?;
+    cluster.run(cluster.coracle("down").args(["--grace-period", "0"])).ok()?;
     let mounts = std::fs::read_to_string("/proc/thread-self/mounts")?;
     let data = cluster.dir().join("data").to_string_lossy().into_owned();
     let left: Vec<&str> =
