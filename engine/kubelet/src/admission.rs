@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec};
 
-use crate::pod::observed::Rejection;
+use crate::pod::{observed::Rejection, sandbox::ports};
 use crate::resources::{Amounts, pod_requests};
 
 /// Namespaced, and without effect on other pods or the node.
@@ -65,10 +65,7 @@ fn unkept_app_armor(spec: &PodSpec, on_host: bool) -> Option<String> {
 
 /// A TCP port of the node on which Coracle listens is never a pod's. The node's own are told as another pod's are.
 fn own_port(spec: &PodSpec, own_ports: &[u16]) -> Option<String> {
-    let init = spec.init_containers.iter().flatten();
-    let sidecars = init.filter(|it| it.restart_policy.as_deref() == Some("Always"));
-    let ports = sidecars.chain(&spec.containers).flat_map(|container| container.ports.iter().flatten());
-    let tcp = ports.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let tcp = ports(spec).filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
     tcp.filter_map(|port| u16::try_from(port.host_port?).ok()).find(|port| own_ports.contains(port)).map(|_| {
         "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
             .to_owned()
@@ -179,17 +176,8 @@ mod tests {
             let spec = json!({"containers": [{"name": "a", "ports": [
                 {"containerPort": 1}, {"containerPort": 2, "hostPort": port, "protocol": protocol}
             ]}]});
-            let spec: PodSpec = serde_json::from_value(spec).unwrap();
-            let limits = Limits {
-                labels: &BTreeMap::new(),
-                allocatable: &Amounts::new(),
-                max_pods: 110,
-                app_armor: true,
-                own_ports: &[443, 6443],
-            };
-            let refused = admit(&spec, &limits, &Amounts::new(), 0).err().map(|it| (it.reason, it.message));
-            let expected = ("NodePorts".to_owned(), "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned());
-            assert_eq!(refused, taken.then_some(expected), "{protocol:?} {port}");
+            let expected = "NodePorts: Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned();
+            assert_eq!(check(spec, 0, 0).err(), taken.then_some(expected), "{protocol:?} {port}");
         }
     }
 

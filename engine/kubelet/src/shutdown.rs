@@ -7,9 +7,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use coracle_runtime::{
-    ContainerId, ContainerInfo, ContainerState, Runtime, RuntimeEvent, SandboxInfo, images::ImageStore,
-};
+use coracle_runtime::{ContainerId, ContainerInfo, Runtime, RuntimeEvent, SandboxInfo, images::ImageStore};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use tokio::{
@@ -21,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     hooks,
     pod::stop::{MIN_AFTER_HOOK, stop_signal},
+    resources::is_sidecar,
 };
 
 /// Of a pod that does not say.
@@ -34,8 +33,7 @@ pub struct Ending {
 
 impl Ending {
     fn running(&self) -> impl Iterator<Item = &ContainerInfo> {
-        let running = |it: &&ContainerInfo| matches!(it.state, ContainerState::Running { .. });
-        self.sandbox.containers.iter().filter(running)
+        self.sandbox.containers.iter().filter(|it| it.is_running())
     }
 
     fn grace(&self) -> Duration {
@@ -53,7 +51,7 @@ impl Ending {
         let (mut first, mut sidecars) = (Vec::new(), Vec::new());
         for info in self.running() {
             let place = init.iter().position(|it| it.name == info.name);
-            match place.filter(|place| init[*place].restart_policy.as_deref() == Some("Always")) {
+            match place.filter(|place| is_sidecar(init[*place])) {
                 Some(place) => sidecars.push((place, info)),
                 None => {
                     let mut all = spec.into_iter().flat_map(|spec| &spec.containers);
@@ -152,7 +150,7 @@ impl One<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coracle_runtime::{PodUid, SandboxSpec};
+    use coracle_runtime::{ContainerState, PodUid, SandboxSpec};
     use serde_json::json;
 
     fn ending(pod: serde_json::Value, running: &str) -> Ending {

@@ -147,6 +147,12 @@ pub struct ContainerInfo {
     pub log_path: PathBuf,
 }
 
+impl ContainerInfo {
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, ContainerState::Running { .. })
+    }
+}
+
 /// What `Runtime::sandboxes` finds on disk, after a restart too.
 #[derive(Clone, Debug)]
 pub struct SandboxInfo {

@@ -179,6 +179,10 @@ fn own_ports(options: &UpOptions) -> Vec<(u16, &'static str)> {
     ]
 }
 
+fn own_port_numbers(options: &UpOptions) -> Vec<u16> {
+    own_ports(options).into_iter().map(|(port, _)| port).collect()
+}
+
 fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, stages: &mut Stages) {
     let (controllers, scheduler) = (Pulse::default(), Pulse::default());
     api.set_components(vec![
@@ -191,7 +195,7 @@ fn start_controllers(options: &UpOptions, api: &Arc<ApiServer>, store: Reader, s
     let stage = stages.stage("controllers");
     let (makes_clients, reader, node_ip) = (api.clone(), store.clone(), IpAddr::V4(options.node_ip));
     let own_ports = own_ports(options);
-    let own_numbers: Vec<u16> = own_ports.iter().map(|(port, _)| *port).collect();
+    let own_numbers = own_port_numbers(options);
     stage.supervise("controllers", move |stop| {
         let makes_clients = makes_clients.clone();
         let dependencies = coracle_controllers::Dependencies {
@@ -276,7 +280,7 @@ fn network_config(options: &UpOptions) -> coracle_network::Config {
         dns_ip: options.cluster_dns,
         cluster_domain: options.cluster_domain.clone(),
         upstream_dns: options.upstream_dns.clone(),
-        own_ports: vec![options.api_port, options.http_port, options.https_port],
+        own_ports: own_port_numbers(options),
         ..traces::network_config(&options.data)
     }
 }
@@ -291,7 +295,7 @@ fn kubelet_config(options: &UpOptions) -> coracle_kubelet::Config {
         cluster_domain: options.cluster_domain.clone(),
         pod_cidr: options.pod_cidr.to_string(),
         max_pods: options.max_pods,
-        own_ports: own_ports(options).into_iter().map(|(port, _)| port).collect(),
+        own_ports: own_port_numbers(options),
         kubelet_version: KUBERNETES_VERSION.into(),
         api_server: format!("https://{}:{}", options.node_ip, options.api_port),
     }

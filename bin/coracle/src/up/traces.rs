@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use coracle_kubelet::Ending;
 use coracle_network::Network;
 use coracle_runtime::{
-    ContainerState, PodUid, SandboxInfo,
+    ContainerInfo, PodUid, SandboxInfo,
     containers::{Runtime, RuntimeConfig},
     images::{ImageStore, RegistryConfig},
 };
@@ -104,9 +104,7 @@ fn name(sandbox: &SandboxInfo) -> String {
 /// The pods that have running containers, with what the store knows of them. Without a store that can be read they end
 /// without preStop hooks.
 async fn running(options: &DataOptions, sandboxes: &[SandboxInfo]) -> Vec<Ending> {
-    let runs = |it: &&SandboxInfo| {
-        it.containers.iter().any(|container| matches!(container.state, ContainerState::Running { .. }))
-    };
+    let runs = |it: &&SandboxInfo| it.containers.iter().any(ContainerInfo::is_running);
     let running: Vec<&SandboxInfo> = sandboxes.iter().filter(runs).collect();
     if running.is_empty() {
         return Vec::new();

@@ -1,12 +1,16 @@
 //! The server over TLS: admins, backups, its stop.
 
-use coracle_apiserver::{ApiServer, Config};
+use coracle_apiserver::ApiServer;
 use coracle_store::{Store, StoreConfig};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ask, bearer, harness::Harness, token};
+use crate::{
+    ask, bearer,
+    harness::{self, Harness},
+    token,
+};
 
 #[tokio::test]
 async fn a_backup_is_for_those_who_may_read_everything_and_is_whole() {
@@ -76,17 +80,7 @@ async fn the_admin_kubeconfig_works_over_tls_and_a_restart_writes_nothing() {
     let store_config =
         StoreConfig { dir: dir.path().join("store"), encrypted: Vec::new(), history_events: 1000 };
     let store = Store::open(store_config).await.expect("store opens");
-    let mut config = Config {
-        data_dir: dir.path().to_owned(),
-        bind: "127.0.0.1:0".parse().expect("address"),
-        node_ip: "127.0.0.1".parse().expect("address"),
-        node_name: "node-1".into(),
-        extra_sans: Vec::new(),
-        service_cidr: "10.43.0.0/16".parse().expect("network"),
-        cluster_domain: "cluster.local".into(),
-        node_port_range: 30000..=32767,
-        protection: coracle_apiserver::Protection::default(),
-    };
+    let mut config = harness::config(dir.path());
     let server = std::sync::Arc::new(ApiServer::build(config.clone(), &store).await.expect("server builds"));
     config.bind = server.address();
     let stop = CancellationToken::new();

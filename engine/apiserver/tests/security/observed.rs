@@ -100,19 +100,17 @@ async fn health_endpoints_tell_their_checks_and_what_they_were_asked_to_leave_ou
     assert!(!page.contains("name=\"shutdown\",type=\"livez\""), "{page}");
 }
 
+fn log_at(path: std::path::PathBuf) -> coracle_apiserver::audit::LogConfig {
+    coracle_apiserver::audit::LogConfig { path, max_size_mib: 1, max_backups: 1, max_age_days: 1 }
+}
+
 #[tokio::test]
 async fn changes_and_reads_of_secrets_are_audited() {
     let path = std::sync::OnceLock::new();
     let harness = protected(|protection, dir| {
         let log = dir.join("audit/audit.log");
         _ = path.set(log.clone());
-        let log = coracle_apiserver::audit::LogConfig {
-            path: log,
-            max_size_mib: 1,
-            max_backups: 1,
-            max_age_days: 1,
-        };
-        protection.audit.log = Some(log);
+        protection.audit.log = Some(log_at(log));
     })
     .await;
     let maps = "/api/v1/namespaces/default/configmaps";
@@ -182,13 +180,7 @@ async fn a_request_whose_client_leaves_is_audited_and_counted() {
         protection.max_in_flight = 0;
         protection.max_mutating_in_flight = 0;
         let log = path.get_or_init(|| dir.join("audit.log")).clone();
-        let log = coracle_apiserver::audit::LogConfig {
-            path: log,
-            max_size_mib: 1,
-            max_backups: 1,
-            max_age_days: 1,
-        };
-        protection.audit.log = Some(log);
+        protection.audit.log = Some(log_at(log));
     })
     .await;
     let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coracle_runtime::{PodUid, SandboxSpec};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerPort, Pod, PodSpec};
 
 use crate::shared::Shared;
 use crate::{HostPort, dns, resources, volumes};
@@ -41,14 +41,18 @@ fn spec(shared: &Shared, pod: &Pod) -> SandboxSpec {
     }
 }
 
+/// Of the containers that run as long as the pod does.
+pub fn ports(spec: &PodSpec) -> impl Iterator<Item = &ContainerPort> {
+    let sidecars = spec.init_containers.iter().flatten().filter(|c| resources::is_sidecar(c));
+    spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten())
+}
+
 pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     if spec.host_network == Some(true) {
         return Vec::new();
     }
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| resources::is_sidecar(c));
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
-    ports
+    ports(spec)
         .filter_map(|port| {
             let number = |n: i32| u16::try_from(n).ok().filter(|n| *n > 0);
             Some(HostPort {
