@@ -176,8 +176,17 @@ mod tests {
             let spec = json!({"containers": [{"name": "a", "ports": [
                 {"containerPort": 1}, {"containerPort": 2, "hostPort": port, "protocol": protocol}
             ]}]});
-            let expected = "NodePorts: Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned();
-            assert_eq!(check(spec, 0, 0).err(), taken.then_some(expected), "{protocol:?} {port}");
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            let limits = Limits {
+                labels: &BTreeMap::new(),
+                allocatable: &Amounts::new(),
+                max_pods: 110,
+                app_armor: true,
+                own_ports: &[443, 6443],
+            };
+            let refused = admit(&spec, &limits, &Amounts::new(), 0).err().map(|it| (it.reason, it.message));
+            let expected = ("NodePorts".to_owned(), "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned());
+            assert_eq!(refused, taken.then_some(expected), "{protocol:?} {port}");
         }
     }
 
