@@ -21,4 +21,4 @@ mod tests;
 
 pub use error::{ReadError, RestoreError};
 pub use format::{Encoder, FileLine, Header, Line, ObjectLine, Reader, VERSION};
-pub use restore::{Restored, finish, holds_a_cluster, restore};
+pub use restore::{NEEDED, Restored, finish, holds_a_cluster, restore};

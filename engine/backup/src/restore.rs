@@ -21,7 +21,7 @@ use crate::{Header, Line, Reader, RestoreError};
 const PARTS: [&str; 2] = ["pki", "store"];
 
 /// Without these the cluster would be another one for everybody who has a kubeconfig or a token.
-const NEEDED: [&str; 3] = ["pki/ca.crt", "pki/ca.key", "pki/sa.key"];
+pub const NEEDED: [&str; 3] = ["pki/ca.crt", "pki/ca.key", "pki/sa.key"];
 
 const STAGING: &str = "restore.tmp";
 const COMMITTED: &str = "restored";

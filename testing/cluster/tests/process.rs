@@ -38,6 +38,7 @@ fn the_operator_commands_tell_the_truth() -> Result<()> {
     cluster.up(&[])?;
     let status = cluster.run(&mut cluster.coracle("status")).ok()?;
     check(status.contains("node        node Ready"), status)?;
+    cluster.kubectl("get csinode node").ok()?;
     let doctor = cluster.run(&mut cluster.coracle("doctor"));
     check(doctor.stdout.contains("ok       kernel"), doctor.stdout)?;
     let second = cluster.run(&mut cluster.coracle("up")).err()?;
@@ -126,6 +127,11 @@ fn a_backup_brings_the_cluster_back_on_an_empty_machine() -> Result<()> {
     let stopped = cluster.dir().join("backup-stopped");
     cluster.run(cluster.coracle("backup").arg(&stopped)).ok()?;
     check(std::fs::read_to_string(&stopped)?.contains("\"name\":\"later\""), "the second backup is later")?;
+    let (key, away) = (cluster.dir().join("data/pki/ca.key"), cluster.dir().join("ca.key"));
+    std::fs::rename(&key, &away)?;
+    let said = cluster.run(cluster.coracle("backup").arg(cluster.dir().join("useless"))).err()?;
+    check(said.contains("pki/ca.key` is missing"), said)?;
+    std::fs::rename(&away, &key)?;
     let said = cluster.run(cluster.coracle("restore").arg(&file)).err()?;
     check(said.contains("holds a cluster already") && said.contains("hint: use an empty --data-dir"), said)?;
     cluster.run(&mut cluster.coracle("down")).ok()?;

@@ -130,6 +130,12 @@ fn summary(objects: u64, keys: usize, revision: u64) -> String {
 
 /// Every file of the cluster's keys and certificates; those that are being replaced have another name for a moment.
 fn add_keys(data_dir: &Path, encoder: &mut Encoder<impl Write>) -> Result<usize> {
+    if let Some(missing) = coracle_backup::NEEDED.iter().find(|file| !data_dir.join(file).exists()) {
+        bail!(
+            "`{}` is missing: without the cluster's keys a backup could not be restored\nhint: put it back, e.g. from an older backup",
+            data_dir.join(missing).display()
+        );
+    }
     let dir = data_dir.join("pki");
     let entries = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> = entries

@@ -59,7 +59,11 @@ impl Authority {
         let path = dir.join(format!("{file}.crt"));
         let malformed = || PkiError::Malformed { path: path.display().to_string() };
         let pem = files::read(&path)?;
-        let key = files::load_key(&dir.join(format!("{file}.key")))?;
+        let key = dir.join(format!("{file}.key"));
+        if !key.exists() {
+            return Err(PkiError::MissingKey { path: key.display().to_string() });
+        }
+        let key = files::load_key(&key)?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| malformed())?;
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| malformed())?;
         Ok(Authority { pem, der, issuer })

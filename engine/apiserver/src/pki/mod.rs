@@ -44,6 +44,10 @@ pub enum PkiError {
         "`{path}` is not a PEM certificate or key; restore it from a backup, or remove it (with a new authority every kubeconfig must be made anew)"
     )]
     Malformed { path: String },
+    #[error(
+        "`{path}` is missing, its certificate is there; restore it from a backup, or remove the certificate too (with a new authority every kubeconfig must be made anew)"
+    )]
+    MissingKey { path: String },
     #[error("make certificate for `{subject}`")]
     Certificate { subject: String, source: rcgen::Error },
     #[error("load the serving certificate into TLS")]

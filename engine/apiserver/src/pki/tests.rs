@@ -40,6 +40,18 @@ fn keys_survive_a_restart_and_are_private() {
 }
 
 #[test]
+fn an_authority_without_its_key_is_refused_with_a_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "192.0.2.1");
+    Pki::open(&config).unwrap();
+    std::fs::remove_file(dir.path().join("pki/ca.key")).unwrap();
+    let Err(error) = Pki::open(&config) else { panic!("opened") };
+    assert!(error.to_string().contains("pki/ca.key` is missing"), "{error}");
+    std::fs::remove_file(dir.path().join("pki/ca.crt")).unwrap();
+    Pki::open(&config).unwrap();
+}
+
+#[test]
 fn a_new_node_address_gives_a_new_serving_certificate_under_the_same_authority() {
     let dir = tempfile::tempdir().unwrap();
     Pki::open(&config(dir.path(), "192.0.2.1")).unwrap();

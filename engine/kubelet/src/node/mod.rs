@@ -1,6 +1,7 @@
-//! The node's own objects: Node and Lease.
+//! The node's own objects: Node, CSINode and Lease.
 
 pub mod capacity;
+pub mod csi_node;
 pub mod events;
 pub mod facts;
 pub mod lease;

@@ -16,7 +16,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{events, facts, status};
+use super::{csi_node, events, facts, status};
 use crate::shared::Shared;
 use crate::{KubeletError, api_message, clock};
 
@@ -84,6 +84,7 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
     if boot.is_some() {
         events::rebooted(shared, &info.boot_id);
     }
+    csi_node::register(shared).await.map_err(failed)?;
     write(shared, &info, Occasion::Start).await.map_err(failed)
 }
 
