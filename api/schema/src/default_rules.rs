@@ -131,10 +131,12 @@ fn service_account_alias(spec: &mut Object) {
 fn image_pull_policy(container: &mut Object) {
     if is_unset(container, "imagePullPolicy") {
         let image = text(container, "image");
+        // What cannot be a reference has no tag.
+        let is_reference = !image.contains(char::is_whitespace);
         let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
         let last = name.rsplit('/').next().unwrap_or_default();
         let tag = last.split_once(':').map(|(_, tag)| tag);
-        let latest = tag == Some("latest") || tag.is_none() && !digest;
+        let latest = is_reference && (tag == Some("latest") || tag.is_none() && !digest);
         container.insert(
             "imagePullPolicy".to_string(),
             Value::from(if latest { "Always" } else { "IfNotPresent" }),

@@ -29,6 +29,7 @@ mod bootstrap_token;
 mod disruption_target;
 mod error;
 mod freshness;
+mod guard;
 mod key;
 mod kinds;
 mod ownership;

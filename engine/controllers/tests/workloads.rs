@@ -20,7 +20,7 @@ use k8s_openapi::{
         },
         core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
         discovery::v1::EndpointSlice,
-        networking::v1::IPAddress,
+        networking::v1::{IPAddress, ServiceCIDR},
         scheduling::v1::PriorityClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -281,6 +281,40 @@ async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
     cluster.until("the mirror", |it| ready(it) == 1).await;
     endpoints.delete("web", &DeleteParams::default()).await.unwrap();
     cluster.until("no mirror", |it| ready(it) == 0).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_get_addresses_of_another_range_which_stays_while_one_has_them() {
+    let cluster = Cluster::start().await;
+    let ranges: Api<ServiceCIDR> = Api::all(cluster.client.clone());
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), "default");
+    let ready = |it: &Cluster, reason: &'static str| {
+        let found = it.objects("servicecidrs.networking.k8s.io", None);
+        let more = found.iter().find(|object| &*object.key.name == "more");
+        let more = more.map(|object| object.decode::<ServiceCIDR>().unwrap());
+        let conditions = more.and_then(|range| range.status.clone()?.conditions).unwrap_or_default();
+        conditions.iter().any(|it| (it.type_.as_str(), it.reason.as_str()) == ("Ready", reason))
+    };
+    let at = |name: &str, address: &str| -> Service {
+        let spec = json!({ "clusterIP": address, "ports": [{ "port": 80 }] });
+        from(json!({ "metadata": { "name": name }, "spec": spec }))
+    };
+    let created = async |service: &Service| services.create(&PostParams::default(), service).await;
+    let refusal = created(&at("a", "10.50.0.7")).await.unwrap_err().to_string();
+    assert!(refusal.contains("the provided network does not match the current range"), "{refusal}");
+
+    let range = from(json!({ "metadata": { "name": "more" }, "spec": { "cidrs": ["10.50.0.0/24"] } }));
+    ranges.create(&PostParams::default(), &range).await.unwrap();
+    cluster.until("the range is ready", |it| ready(it, "")).await;
+    created(&at("a", "10.50.0.7")).await.unwrap();
+    cluster.until("the address", |it| it.exists("ipaddresses.networking.k8s.io", "", "10.50.0.7")).await;
+    ranges.delete("more", &DeleteParams::default()).await.unwrap();
+    cluster.until("the range says that it is in use", |it| ready(it, "Terminating")).await;
+    assert!(created(&at("b", "10.50.0.8")).await.is_err(), "no new address");
+    services.delete("a", &DeleteParams::default()).await.unwrap();
+    cluster.until("no range", |it| !it.exists("servicecidrs.networking.k8s.io", "", "more")).await;
+    assert!(cluster.exists("servicecidrs.networking.k8s.io", "", "kubernetes"));
     cluster.end().await;
 }
 

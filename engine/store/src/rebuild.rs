@@ -92,8 +92,9 @@ impl Rebuild {
     }
 }
 
-/// The first log segment; the checkpoint covers what came before it.
-const FIRST: u64 = 1;
+/// The first log segment; the checkpoint covers what came before it. Segment 1 begins a store that has no checkpoint: with
+/// another number, the loss of the checkpoint is told.
+const FIRST: u64 = 2;
 
 #[derive(Deserialize)]
 struct Named<'a> {
@@ -159,6 +160,18 @@ mod tests {
         assert_eq!(created.revision, Revision(101));
         store.close().await;
         assert!(Rebuild::default().write(&path, &[], Revision(1)).is_err(), "a store is never written over");
+    }
+
+    #[tokio::test]
+    async fn a_rebuilt_store_without_its_checkpoint_is_no_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        rebuilt(&[("pods/a/x", 7)]).unwrap().write(dir.path(), &[], Revision(100)).unwrap();
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut checkpoints = names.filter(|path| path.to_string_lossy().contains("checkpoint"));
+        std::fs::remove_file(checkpoints.next().unwrap()).unwrap();
+        let config = StoreConfig { dir: dir.path().into(), encrypted: Vec::new(), history_events: 10 };
+        let error = Store::open(config).await.err().unwrap().to_string();
+        assert!(error.contains("missing"), "{error}");
     }
 
     #[test]

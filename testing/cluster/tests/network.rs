@@ -101,7 +101,37 @@ fn services_answer_under_their_names_and_addresses() -> Result<()> {
         let missing = addresses.split(' ').find(|address| !headless.contains(address));
         check(missing.is_none(), format!("{missing:?} is missing in {headless}"))
     })?;
+    another_range(&cluster)?;
     from_outside(&cluster)
+}
+
+const RANGE: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [10.50.0.0/24]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: there}
+spec: {clusterIP: 10.50.0.7, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"#;
+
+fn another_range(cluster: &Cluster) -> Result<()> {
+    eventually("a Service gets an address of another range", || cluster.kubectl_with("apply", RANGE).ok())?;
+    eventually("its name answers a pod", || in_client(cluster, "curl -sS --fail -m 30 http://there/").ok())?;
+    let from_node = |address: &str| {
+        let url = format!("http://{address}/");
+        cluster.run(cluster.client("curl").args(["-sS", "--fail", "--max-time", "30", &url]))
+    };
+    eventually("its address answers the node", || from_node("10.50.0.7").ok())?;
+    eventually("an address of nobody is refused", || {
+        let refusal = from_node("10.50.0.8").err()?;
+        check(refusal.contains("refused") || refusal.contains("Failed to connect"), refusal)
+    })?;
+    cluster.kubectl("delete service there").ok()?;
+    cluster.kubectl("delete servicecidr more --wait=false").ok()?;
+    Ok(())
 }
 
 fn from_outside(cluster: &Cluster) -> Result<()> {

@@ -242,6 +242,10 @@ fn protection(values: &Values) -> Result<Protection> {
             max_age_days: required(values, "audit-log-maxage")?,
         }),
     };
+    let in_flight = ["max-requests-inflight", "max-mutating-requests-inflight"];
+    if in_flight.iter().try_fold(0, |sum, key| anyhow::Ok(sum + required::<usize>(values, key)?))? == 0 {
+        bail!("settings `{}` and `{}` are both 0: nobody would be answered", in_flight[0], in_flight[1]);
+    }
     let policy_file = values.text("audit-policy-file").map(PathBuf::from);
     let (issuers, authentication_file) = authentication(values)?;
     let audit = audit::Config { policy_file, log };
@@ -318,6 +322,14 @@ mod tests {
         for wrong in ["verbose", "warn,verbose", "coracle_kubelet=loud", "coracle_kubelet"] {
             assert!(log_filter(wrong).unwrap_err().to_string().starts_with("setting `log` is `"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn somebody_must_be_answered() {
+        let none = ["--max-requests-inflight", "0", "--max-mutating-requests-inflight", "0"];
+        assert!(protection(&Values::of_flags(&none[..2])).is_ok());
+        let error = protection(&Values::of_flags(&none)).err().unwrap().to_string();
+        assert!(error.ends_with("are both 0: nobody would be answered"), "{error}");
     }
 
     #[test]

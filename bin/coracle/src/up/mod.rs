@@ -304,7 +304,7 @@ fn kubelet_config(options: &UpOptions) -> coracle_kubelet::Config {
 pub fn create_private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    created.with_context(|| format!("create data directory `{}`", dir.display()))
+    created.with_context(|| format!("create directory `{}`", dir.display()))
 }
 
 /// SIGTERM and SIGINT. Once received they stay received.

@@ -6,17 +6,13 @@
 //! Source:    https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection
 
 use coracle_client::Api;
-use coracle_kinds::Kind;
-use coracle_store::{Event, EventKind, Object, Reader};
+use coracle_store::{Event, EventKind, Reader};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::{
-    Client, Resource,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::Client;
 
 use crate::{
-    error::{ControllerError, absent_is_fine},
+    error::ControllerError,
+    guard,
     key::ObjectKey,
     pods, read,
     runner::{Controller, Requeue, Source},
@@ -26,34 +22,6 @@ const CLAIMS: &str = "persistentvolumeclaims";
 const VOLUMES: &str = "persistentvolumes";
 const CLAIM_GUARD: &str = "kubernetes.io/pvc-protection";
 const VOLUME_GUARD: &str = "kubernetes.io/pv-protection";
-
-/// What the guard's presence should become; `None`: it is as it should be.
-fn plan(object: &Object, guard: &str, in_use: impl FnOnce() -> bool) -> Option<Vec<String>> {
-    let has = object.meta.finalizers.iter().any(|own| **own == *guard);
-    let others = object.meta.finalizers.iter().filter(|own| ***own != *guard).map(|own| own.to_string());
-    match (object.meta.deletion_timestamp.is_some(), has) {
-        (true, true) if !in_use() => Some(others.collect()),
-        (false, false) => Some(others.chain([guard.to_owned()]).collect()),
-        _ => None,
-    }
-}
-
-async fn write<K>(
-    api: Api<K>,
-    object: &Object,
-    kind: &'static str,
-    finalizers: Vec<String>,
-) -> Result<(), ControllerError>
-where
-    K: Kind + Resource<DynamicType = ()>,
-{
-    let revision = object.revision.0.to_string();
-    let patch = json!({ "metadata": { "resourceVersion": revision, "uid": &*object.meta.uid, "finalizers": finalizers } });
-    let name = &*object.key.name;
-    absent_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
-        .map_err(ControllerError::api("change finalizers of", kind, name))?;
-    Ok(())
-}
 
 /// The claims that the pod names, its ephemeral ones too.
 fn claims_of(pod: &Pod) -> Vec<String> {
@@ -116,9 +84,9 @@ impl Controller for ClaimProtectionController {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ControllerError> {
         let Some(object) = self.reader.get(&key.in_resource(CLAIMS)) else { return Ok(Requeue::OnChange) };
-        if let Some(finalizers) = plan(&object, CLAIM_GUARD, || self.in_use(key)) {
+        if let Some(finalizers) = guard::plan(&object, CLAIM_GUARD, || self.in_use(key)) {
             let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.namespace);
-            write(api, &object, "PersistentVolumeClaim", finalizers).await?;
+            guard::write(api, &object, "PersistentVolumeClaim", finalizers).await?;
         }
         Ok(Requeue::OnChange)
     }
@@ -148,9 +116,9 @@ impl Controller for VolumeProtectionController {
         let Some(object) = self.reader.get(&key.in_resource(VOLUMES)) else { return Ok(Requeue::OnChange) };
         let volume: std::sync::Arc<PersistentVolume> = read::decode("PersistentVolume", &object)?;
         let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-        if let Some(finalizers) = plan(&object, VOLUME_GUARD, || phase == Some("Bound")) {
+        if let Some(finalizers) = guard::plan(&object, VOLUME_GUARD, || phase == Some("Bound")) {
             let api: Api<PersistentVolume> = Api::all(self.client.clone());
-            write(api, &object, "PersistentVolume", finalizers).await?;
+            guard::write(api, &object, "PersistentVolume", finalizers).await?;
         }
         Ok(Requeue::OnChange)
     }
@@ -159,6 +127,7 @@ impl Controller for VolumeProtectionController {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_pod_holds_its_claims_while_it_has_a_node_and_has_not_ended() {

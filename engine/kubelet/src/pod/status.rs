@@ -161,8 +161,11 @@ impl Writer<'_> {
         }
     }
 
+    /// While a container runs, a sidecar that fails does not take that back.
     fn initialized(&self) -> bool {
-        self.incomplete().is_empty()
+        let runs =
+            |c: &core::Container| self.observed.containers.get(&c.name).is_some_and(|seen| seen.is_running());
+        self.incomplete().is_empty() || self.spec.containers.iter().any(runs)
     }
 
     fn incomplete(&self) -> Vec<&str> {

@@ -39,21 +39,28 @@ pub fn gateway(pod_cidr: Ipv4Net) -> Ipv4Addr {
 /// Fails when the machine itself lives in the pod or service network: its routes would be taken away, or pods would get
 /// the addresses of its neighbours.
 pub fn check_free(config: &Config) -> Result<(), NetworkError> {
+    [config.pod_cidr, config.service_cidr]
+        .into_iter()
+        .try_for_each(|network| check_network(network, &config.bridge))
+}
+
+/// Fails when the machine has an address in the network, or a route to it by another link than `own`.
+pub fn check_network(network: Ipv4Net, own: &str) -> Result<(), NetworkError> {
     let socket = Socket::open(Family::Route)?;
     let links = rtnl::links(&socket)?;
     let name =
         |found: &rtnl::Found| links.iter().find(|link| Some(link.index) == found.link).map(|l| &*l.name);
-    for network in [config.pod_cidr, config.service_cidr] {
-        let taken = |found: &&rtnl::Found| {
-            let inside = found.is_local && network.contains(&found.to);
-            !found.is_ours && (inside || found.to == network) && name(found) != Some(&*config.bridge)
-        };
-        if let Some(found) = rtnl::routes(&socket)?.iter().find(taken) {
+    let taken = |found: &&rtnl::Found| {
+        let inside = found.is_local && network.contains(&found.to);
+        !found.is_ours && (inside || found.to == network) && name(found) != Some(own)
+    };
+    match rtnl::routes(&socket)?.iter().find(taken) {
+        None => Ok(()),
+        Some(found) => {
             let link = name(found).unwrap_or("no link").to_owned();
-            return Err(NetworkError::Taken { network, route: found.to, link });
+            Err(NetworkError::Taken { network, route: found.to, link })
         }
     }
-    Ok(())
 }
 
 /// Idempotent. A device of another configuration is replaced.

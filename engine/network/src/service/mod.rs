@@ -3,6 +3,7 @@
 mod conntrack;
 mod endpoints;
 mod plan;
+mod ranges;
 mod rules;
 mod table;
 #[cfg(test)]

@@ -20,11 +20,13 @@ use crate::{
     nft::{Address, FibAddress, Rule, Value, Verdict, concat},
 };
 
-/// What does not change while Coracle runs.
+/// What seldom changes while Coracle runs.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub pod_cidr: Ipv4Net,
     pub service_cidr: Ipv4Net,
+    /// Further networks that Services have addresses of.
+    pub more_services: Vec<Ipv4Net>,
     pub dns_ip: Ipv4Addr,
     /// The node's own address, if it is IPv4.
     pub node_ip: Option<Ipv4Addr>,

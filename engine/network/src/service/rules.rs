@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::Ipv4Net;
+
 use super::{
     TABLE, conntrack,
     plan::{Environment, Key, Plan, UdpFront},
@@ -46,6 +48,13 @@ impl Rules {
 
     pub fn environment(&self) -> &Environment {
         &self.env
+    }
+
+    /// Further networks of Services; the kernel hears of them with the next [`Rules::replace_all`].
+    /// Returns whether they changed.
+    pub fn set_more_services(&mut self, networks: Vec<Ipv4Net>) -> bool {
+        let before = mem::replace(&mut self.env.more_services, networks);
+        before != self.env.more_services
     }
 
     /// Takes plans over without telling the kernel; for [`Rules::replace_all`].

@@ -120,7 +120,10 @@ pub fn recreate(t: &mut Transaction<'_>, env: &Environment) {
     for chain in [&PREROUTING, &NAT_OUTPUT, &POSTROUTING, &ANTI_SPOOF, &FORWARD, &INPUT, &OUTPUT] {
         t.add_base_chain(chain);
     }
-    for (chain, rule) in rules(env) {
+    let more = env.more_services.iter().map(|network| {
+        (REFUSALS_CHAIN, Rule::ipv4().address(Address::Destination, true, *network).goto(REJECT_CHAIN))
+    });
+    for (chain, rule) in rules(env).into_iter().chain(more) {
         t.add_rule(chain, &rule);
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps the rules equal to the store.
 //!
-//! Reads:     Services, EndpointSlices.
+//! Reads:     Services, EndpointSlices, ServiceCIDRs.
 //! Writes:    [`Rules`].
 //! Invariant: a Service is planned anew from the current state whenever it or one of its slices changes; what changes
 //!            at the same time becomes one transaction.
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Owner, Plan, Rules, endpoints_of, plan_service, service_of_slice};
+use super::{Owner, Plan, Rules, endpoints_of, plan_service, ranges, service_of_slice};
 use crate::NetworkError;
 
 /// How often we look whether our table is still there: firewalls reload.
@@ -39,21 +39,27 @@ pub struct Proxy {
     slices: HashMap<ServiceName, BTreeSet<Arc<str>>>,
     services_watch: Watch,
     slices_watch: Watch,
+    ranges_watch: Watch,
 }
 
-fn scope(resource: &str) -> Scope {
+pub(super) fn scope(resource: &str) -> Scope {
     Scope { resource: Resource(resource.into()), namespace: None, name: None }
 }
 
 pub const SERVICES: &str = "services";
 pub const SLICES: &str = "endpointslices.discovery.k8s.io";
+pub(super) const RANGES: &str = "servicecidrs.networking.k8s.io";
 
 impl Proxy {
     /// Stages the plans of everything that is in the store now; the caller makes the table of it.
     pub fn build(store: Reader, rules: Arc<Mutex<Rules>>) -> Proxy {
         let (_, services_watch) = store.list_watch(scope(SERVICES));
         let (_, slices_watch) = store.list_watch(scope(SLICES));
-        let mut proxy = Proxy { store, rules, slices: HashMap::new(), services_watch, slices_watch };
+        let (_, ranges_watch) = store.list_watch(scope(RANGES));
+        let further = ranges::further(&store, rules.lock().environment());
+        rules.lock().set_more_services(further);
+        let slices = HashMap::new();
+        let mut proxy = Proxy { store, rules, slices, services_watch, slices_watch, ranges_watch };
         let plans = proxy.relist();
         proxy.rules.lock().stage(plans);
         proxy
@@ -74,6 +80,11 @@ impl Proxy {
                 },
                 event = self.slices_watch.next() => match event {
                     Ok(event) => { self.note_slice(&event, &mut dirty); false }
+                    Err(coracle_store::WatchError::Closed) => return,
+                    Err(coracle_store::WatchError::Compacted(_)) => true,
+                },
+                event = self.ranges_watch.next() => match event {
+                    Ok(_) => { self.follow_ranges(); false }
                     Err(coracle_store::WatchError::Closed) => return,
                     Err(coracle_store::WatchError::Compacted(_)) => true,
                 },
@@ -100,6 +111,8 @@ impl Proxy {
     fn restart_watches(&mut self) {
         (_, self.services_watch) = self.store.list_watch(scope(SERVICES));
         (_, self.slices_watch) = self.store.list_watch(scope(SLICES));
+        (_, self.ranges_watch) = self.store.list_watch(scope(RANGES));
+        self.follow_ranges();
         let mut changes = self.relist();
         let known: HashSet<Owner> = changes.iter().map(|(owner, _)| owner.clone()).collect();
         let mut rules = self.rules.lock();
@@ -107,6 +120,14 @@ impl Proxy {
             rules.owners().filter(|owner| matches!(owner, Owner::Service { .. }) && !known.contains(owner));
         changes.extend(gone.map(|owner| (owner.clone(), Plan::default())).collect::<Vec<_>>());
         report(rules.update(changes));
+    }
+
+    fn follow_ranges(&self) {
+        let mut rules = self.rules.lock();
+        let networks = ranges::further(&self.store, rules.environment());
+        if rules.set_more_services(networks) {
+            report(rules.replace_all());
+        }
     }
 
     /// Plans of all Services; fills the index of slices.

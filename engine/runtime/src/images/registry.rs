@@ -87,10 +87,12 @@ impl Registry {
         if host.contains("://") {
             return host.trim_end_matches('/').to_string();
         }
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        // A mirror may have a path.
+        let at = host.split_once('/').map_or(host, |(at, _)| at);
+        let name = at.rsplit_once(':').map_or(at, |(name, _)| name);
         let is_loopback =
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        let plain = is_loopback || self.config.plain_http.iter().any(|known| known == host);
+        let plain = is_loopback || self.config.plain_http.iter().any(|known| known == at);
         format!("{}://{host}", if plain { "http" } else { "https" })
     }
 }
@@ -331,6 +333,7 @@ mod tests {
             ("localhost:5000", "http://localhost:5000"),
             ("127.0.0.1:5000", "http://127.0.0.1:5000"),
             ("registry.lan:5000", "http://registry.lan:5000"),
+            ("registry.lan:5000/mirror", "http://registry.lan:5000/mirror"),
             ("ghcr.io", "https://ghcr.io"),
             ("http://mirror/", "http://mirror"),
         ] {

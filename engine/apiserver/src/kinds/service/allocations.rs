@@ -6,6 +6,7 @@
 
 use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive};
 
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::status::Cause;
 const HEALTH: &str = "spec.healthCheckNodePort";
 
 pub struct Allocations {
-    cidr: ipnet::Ipv4Net,
+    cidr: Ipv4Net,
     ports: RangeInclusive<u16>,
     taken: Mutex<Taken>,
 }
@@ -32,7 +33,7 @@ struct Taken {
 impl Allocations {
     /// `services` are those that exist.
     pub fn new<'a>(
-        cidr: ipnet::Ipv4Net,
+        cidr: Ipv4Net,
         ports: RangeInclusive<u16>,
         services: impl Iterator<Item = &'a Value>,
     ) -> Allocations {
@@ -54,12 +55,13 @@ impl Allocations {
         }
     }
 
-    /// Fills in and takes what `service` needs; `held` it has already. All or nothing.
-    pub fn allocate(&self, service: &mut Value, held: &Claims) -> Result<(), Cause> {
+    /// Fills in and takes what `service` needs; `held` it has already. All or nothing. Addresses are of the cluster's
+    /// own range, and of `more` when that is full.
+    pub fn allocate(&self, service: &mut Value, held: &Claims, more: &[Ipv4Net]) -> Result<(), Cause> {
         let mut taken = self.taken.lock();
         let mut new = Claims::default();
-        let result = self
-            .address(&mut taken, service, held, &mut new)
+        let ranges: Vec<Ipv4Net> = std::iter::once(self.cidr).chain(more.iter().copied()).collect();
+        let result = address(&mut taken, &ranges, service, held, &mut new)
             .and_then(|()| self.node_ports(&mut taken, service, held, &mut new));
         if result.is_err() {
             for address in &new.addresses {
@@ -70,69 +72,6 @@ impl Allocations {
             }
         }
         result
-    }
-
-    fn address(
-        &self,
-        taken: &mut Taken,
-        service: &mut Value,
-        held: &Claims,
-        new: &mut Claims,
-    ) -> Result<(), Cause> {
-        if !needs_cluster_ip(service) || is_headless(service) {
-            return Ok(());
-        }
-        let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-        if asked.is_empty() {
-            let address = self.free_address(taken).ok_or_else(|| {
-                Cause::new(
-                    "InternalError",
-                    "spec.clusterIPs",
-                    "Internal error: failed to allocate a serviceIP: range is full",
-                )
-            })?;
-            taken.addresses.insert(address);
-            new.addresses.push(address);
-            service["spec"]["clusterIP"] = address.to_string().into();
-            service["spec"]["clusterIPs"] = vec![address.to_string()].into();
-            return Ok(());
-        }
-        let refuse = |why: String| {
-            Err(Cause::invalid(
-                "spec.clusterIPs",
-                vec![asked.clone()],
-                &format!("failed to allocate IP {asked}: {why}"),
-            ))
-        };
-        // What is no address is for validation to refuse.
-        let Ok(address) = asked.parse::<Ipv4Addr>() else { return Ok(()) };
-        if held.addresses.contains(&address) {
-            return Ok(());
-        }
-        let usable = self.cidr.contains(&address)
-            && address != self.cidr.network()
-            && address != self.cidr.broadcast();
-        if !usable {
-            return refuse(format!(
-                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
-                self.cidr
-            ));
-        }
-        if !taken.addresses.insert(address) {
-            return refuse("provided IP is already allocated".into());
-        }
-        new.addresses.push(address);
-        Ok(())
-    }
-
-    fn free_address(&self, taken: &Taken) -> Option<Ipv4Addr> {
-        let first = u32::from(self.cidr.network()) + 1;
-        let count = u32::from(self.cidr.broadcast()).checked_sub(first)?;
-        let band = (count / 16).clamp(16, 256).min(count);
-        let upper = pick(band..count, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at)));
-        let at =
-            upper.or_else(|| pick(0..band, |at| !taken.addresses.contains(&Ipv4Addr::from(first + at))))?;
-        Some(Ipv4Addr::from(first + at))
     }
 
     fn node_ports(
@@ -223,6 +162,64 @@ impl Allocations {
     }
 }
 
+fn address(
+    taken: &mut Taken,
+    ranges: &[Ipv4Net],
+    service: &mut Value,
+    held: &Claims,
+    new: &mut Claims,
+) -> Result<(), Cause> {
+    if !needs_cluster_ip(service) || is_headless(service) {
+        return Ok(());
+    }
+    let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+    if asked.is_empty() {
+        let address = ranges.iter().find_map(|range| free_address(taken, *range)).ok_or_else(|| {
+            Cause::new(
+                "InternalError",
+                "spec.clusterIPs",
+                "Internal error: failed to allocate a serviceIP: range is full",
+            )
+        })?;
+        taken.addresses.insert(address);
+        new.addresses.push(address);
+        service["spec"]["clusterIP"] = address.to_string().into();
+        service["spec"]["clusterIPs"] = vec![address.to_string()].into();
+        return Ok(());
+    }
+    let refuse = |why: String| {
+        let why = format!("failed to allocate IP {asked}: {why}");
+        Err(Cause::invalid("spec.clusterIPs", vec![asked.clone()], &why))
+    };
+    // What is no address is for validation to refuse.
+    let Ok(address) = asked.parse::<Ipv4Addr>() else { return Ok(()) };
+    if held.addresses.contains(&address) {
+        return Ok(());
+    }
+    let Some(range) = ranges.iter().find(|range| range.contains(&address)) else {
+        return refuse("the provided network does not match the current range".into());
+    };
+    if address == range.network() || address == range.broadcast() {
+        return refuse(format!(
+            "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
+        ));
+    }
+    if !taken.addresses.insert(address) {
+        return refuse("provided IP is already allocated".into());
+    }
+    new.addresses.push(address);
+    Ok(())
+}
+
+fn free_address(taken: &Taken, range: Ipv4Net) -> Option<Ipv4Addr> {
+    let first = u32::from(range.network()) + 1;
+    let count = u32::from(range.broadcast()).checked_sub(first)?;
+    let band = (count / 16).clamp(16, 256).min(count);
+    let is_free = |at| !taken.addresses.contains(&Ipv4Addr::from(first + at));
+    let at = pick(band..count, is_free).or_else(|| pick(0..band, is_free))?;
+    Some(Ipv4Addr::from(first + at))
+}
+
 /// One of the range that is free, from a random start.
 fn pick(range: std::ops::Range<u32>, is_free: impl Fn(u32) -> bool) -> Option<u32> {
     let count = range.end.checked_sub(range.start).filter(|count| *count > 0)?;
@@ -248,16 +245,37 @@ mod tests {
     fn an_open_address_is_filled_in_and_a_taken_or_foreign_one_refused() {
         let all = allocations();
         let mut first = service(json!({"type": "ClusterIP"}));
-        all.allocate(&mut first, &Claims::default()).expect("allocates");
+        all.allocate(&mut first, &Claims::default(), &[]).expect("allocates");
         let address = first["spec"]["clusterIP"].as_str().expect("filled").to_owned();
         let mut again = service(json!({"type": "ClusterIP", "clusterIP": address}));
-        let cause = all.allocate(&mut again, &Claims::default()).expect_err("taken");
+        let cause = all.allocate(&mut again, &Claims::default(), &[]).expect_err("taken");
         assert!(cause.message.ends_with("provided IP is already allocated"), "{cause}");
         all.free(&Claims::of(&first));
-        all.allocate(&mut again, &Claims::default()).expect("free again");
+        all.allocate(&mut again, &Claims::default(), &[]).expect("free again");
         let mut foreign = service(json!({"type": "ClusterIP", "clusterIP": "1.2.3.4"}));
-        let cause = all.allocate(&mut foreign, &Claims::default()).expect_err("foreign");
+        let cause = all.allocate(&mut foreign, &Claims::default(), &[]).expect_err("foreign");
+        assert!(cause.message.ends_with("the provided network does not match the current range"), "{cause}");
+        let mut network = service(json!({"type": "ClusterIP", "clusterIP": "10.43.0.0"}));
+        let cause = all.allocate(&mut network, &Claims::default(), &[]).expect_err("the network's own");
         assert!(cause.message.contains("The range of valid IPs is 10.43.0.0/16"), "{cause}");
+    }
+
+    #[test]
+    fn another_range_serves_what_is_asked_of_it_and_when_the_first_is_full() {
+        let all = Allocations::new("10.43.0.0/30".parse().expect("cidr"), 30000..=30001, std::iter::empty());
+        let more = ["10.50.0.0/24".parse().expect("cidr")];
+        let given = |address: &str, more: &[Ipv4Net]| {
+            let mut service = service(json!({"type": "ClusterIP", "clusterIP": address}));
+            let done = all.allocate(&mut service, &Claims::default(), more);
+            done.map(|()| service["spec"]["clusterIP"].as_str().expect("filled").to_owned())
+        };
+        assert_eq!(given("10.50.0.7", &more).expect("of the other range"), "10.50.0.7");
+        assert!(given("10.50.0.7", &more).is_err(), "taken");
+        for _ in 0..2 {
+            assert!(given("", &more).expect("of the first").starts_with("10.43.0."));
+        }
+        assert!(given("", &[]).expect_err("full").message.ends_with("range is full"));
+        assert!(given("", &more).expect("of the second").starts_with("10.50.0."));
     }
 
     #[test]
@@ -265,9 +283,9 @@ mod tests {
         let all = allocations();
         let ports = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}, {"port": 3, "protocol": "TCP"}]);
         let mut three = service(json!({"type": "NodePort", "ports": ports}));
-        assert!(all.allocate(&mut three, &Claims::default()).is_err());
+        assert!(all.allocate(&mut three, &Claims::default(), &[]).is_err());
         let two = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}]);
-        all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default())
+        all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default(), &[])
             .expect("both are free");
     }
 
@@ -276,7 +294,7 @@ mod tests {
         let all = allocations();
         let ports = json!([{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]);
         let mut dns = service(json!({"type": "NodePort", "ports": ports}));
-        all.allocate(&mut dns, &Claims::default()).expect("allocates");
+        all.allocate(&mut dns, &Claims::default(), &[]).expect("allocates");
         assert_eq!(dns["spec"]["ports"][0]["nodePort"], dns["spec"]["ports"][1]["nodePort"]);
     }
 }

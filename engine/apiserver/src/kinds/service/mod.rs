@@ -8,6 +8,7 @@ mod allocations;
 mod claims;
 mod families;
 mod fields;
+mod ranges;
 mod update;
 mod validation;
 
@@ -103,7 +104,7 @@ fn check_families(service: &Value) -> Result<(), Status> {
 /// Takes what the Service asks for and does not hold yet, and chooses what it leaves open.
 fn allocate(state: &State, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
     let held = old.map(Claims::of).unwrap_or_default();
-    state.services.allocate(service, &held).map_err(|cause| {
+    state.services.allocate(service, &held, &ranges::ready(&state.reader)).map_err(|cause| {
         Status::invalid(GroupResource::new("", "Service"), crate::object::name(service), vec![cause])
     })
 }

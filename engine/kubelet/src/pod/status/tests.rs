@@ -45,6 +45,23 @@ fn exit(observed: &mut Observed, name: &str, code: i32) {
 }
 
 #[test]
+fn a_sidecar_that_fails_beside_a_running_container_leaves_the_pod_initialized() {
+    let sidecar = json!([{"name": "s", "restartPolicy": "Always"}]);
+    let pod = pod(json!({"initContainers": sidecar, "containers": [{"name": "a"}]}));
+    for (runs, expected) in
+        [(false, "Initialized=False ContainersNotInitialized"), (true, "Initialized=True -")]
+    {
+        let status = status(&pod, |observed| {
+            exit(observed, "s", 2);
+            if runs {
+                run(observed, "a");
+            }
+        });
+        assert!(conditions(&status).contains(expected), "{runs}: {}", conditions(&status));
+    }
+}
+
+#[test]
 fn a_pod_that_is_being_made_waits_for_its_containers() {
     let pod = pod(json!({"containers": [{"name": "b"}, {"name": "a"}]}));
     let status = status(&pod, |_| {});

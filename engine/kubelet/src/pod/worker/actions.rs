@@ -30,6 +30,10 @@ impl Worker {
             }
             Action::CreateSandbox => {
                 self.observed.sandbox = Sandbox::Creating;
+                if self.sandbox_lost {
+                    let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
+                    self.shared.normal(&self.pod, None, "SandboxChanged", message);
+                }
                 let names = self.pod.spec.clone().unwrap_or_default();
                 let init = names.init_containers.iter().flatten().filter(|c| !resources::is_sidecar(c));
                 self.observed.forget_initialisation(init.map(|c| c.name.as_str()));
