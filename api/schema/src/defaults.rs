@@ -105,6 +105,9 @@ fn visit(table: &Table, defaults: &Defaults, ty: Type, value: &mut Value) {
                     ordered &= at >= next;
                     next = at + 1;
                     visit(table, defaults, fields[at].ty, value);
+                } else {
+                    // What the table does not know comes last.
+                    next = fields.len();
                 }
             }
             if !ordered {

@@ -22,6 +22,8 @@ mod schema;
 mod strategic;
 mod strict;
 mod table;
+mod unknown;
+pub mod wire;
 
 pub use apply::{
     ApplyError, Author, Conflict, Converted, FieldSet, Manager, Managers, Operation, Versions, Write,
@@ -43,3 +45,4 @@ pub use resource::{ApiResource, GroupVersionKind, Subresource};
 pub use schema::Schema;
 pub use strict::Syntax;
 pub use table::{ListType, Scalar, Table};
+pub use unknown::{UNKNOWN, unknown_fields};

@@ -6,6 +6,7 @@
 use crate::error::{DecodeError, FieldIssue};
 use crate::go_type::json_type;
 use crate::table::{Field, Scalar, Table, Type, TypeId, flag};
+use crate::unknown::{UNKNOWN, unknown_fields};
 use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,12 @@ use serde_json::{Map, Value};
 const KEPT_WHEN_EMPTY: &[(&str, &str)] =
     &[("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
 
-type Issues = Vec<FieldIssue>;
+struct Issues {
+    found: Vec<FieldIssue>,
+    /// Whether protobuf's unknown fields have a place in the object.
+    keeps_unknown: bool,
+}
+
 type Outcome = Result<(), Box<Failure>>;
 
 /// A value that does not fit. Carried outwards, each struct adds the field it came through.
@@ -22,10 +28,16 @@ enum Failure {
     Text(String),
 }
 
-pub(crate) fn prune(table: &Table, id: TypeId, object: &mut Value) -> Result<Issues, DecodeError> {
-    let mut issues = Issues::new();
+/// `keeps_unknown`: whether [`UNKNOWN`] is a member of every struct.
+pub(crate) fn prune(
+    table: &Table,
+    id: TypeId,
+    object: &mut Value,
+    keeps_unknown: bool,
+) -> Result<Vec<FieldIssue>, DecodeError> {
+    let mut issues = Issues { found: Vec::new(), keeps_unknown };
     match prune_value(table, Type::Ref(id), object, &mut issues) {
-        Ok(()) => Ok(issues),
+        Ok(()) => Ok(issues.found),
         Err(failure) => Err(DecodeError::Type(failure.message())),
     }
 }
@@ -85,18 +97,25 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
     let mut next = 0;
     for (key, value) in map.iter_mut() {
         let Some(at) = table.position(id, key, next) else {
-            issues.push(FieldIssue::Unknown { path: key.clone() });
-            rebuild = true;
+            if let (Value::String(text), true) = (&*value, is_unknown(key, issues)) {
+                unknown_fields(text).map_err(|why| Box::new(Failure::Text(why)))?;
+                rebuild |= text.is_empty();
+                // It comes last.
+                next = fields.len();
+            } else {
+                issues.found.push(FieldIssue::Unknown { path: key.clone() });
+                rebuild = true;
+            }
             continue;
         };
         rebuild |= at < next;
         next = at + 1;
         let field = &fields[at];
         if !value.is_null() {
-            let before = issues.len();
+            let before = issues.found.len();
             prune_value(table, field.ty, value, issues)
                 .map_err(|failure| failure.through(table, id, field))?;
-            for issue in &mut issues[before..] {
+            for issue in &mut issues.found[before..] {
                 issue.prefix(format_args!("{}", table.str(field.name)));
             }
         }
@@ -105,16 +124,22 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
     if rebuild {
         let mut kept: Vec<(usize, String, Value)> = Vec::with_capacity(map.len());
         for (key, value) in std::mem::take(map) {
-            if let Some(at) = table.position(id, &key, 0)
-                && !is_dropped(table, id, &fields[at], &value)
-            {
-                kept.push((at, key, value));
+            match table.position(id, &key, 0) {
+                Some(at) if !is_dropped(table, id, &fields[at], &value) => kept.push((at, key, value)),
+                None if is_unknown(&key, issues) && value.as_str().is_some_and(|text| !text.is_empty()) => {
+                    kept.push((fields.len(), key, value));
+                }
+                _ => {}
             }
         }
         kept.sort_by_key(|(at, _, _)| *at);
         map.extend(kept.into_iter().map(|(_, key, value)| (key, value)));
     }
     Ok(())
+}
+
+fn is_unknown(key: &str, issues: &Issues) -> bool {
+    key == UNKNOWN && issues.keeps_unknown
 }
 
 /// Null is Go's "not set"; what is plain and optional is left out by `omitempty` when it is empty or zero.
@@ -145,9 +170,9 @@ fn prune_list(table: &Table, element: Type, items: &mut [Value], issues: &mut Is
             *item = zero(element);
             continue;
         }
-        let before = issues.len();
+        let before = issues.found.len();
         prune_value(table, element, item, issues)?;
-        for issue in &mut issues[before..] {
+        for issue in &mut issues.found[before..] {
             issue.prefix(format_args!("[{index}]"));
         }
     }
@@ -160,9 +185,9 @@ fn prune_map(table: &Table, element: Type, map: &mut Map<String, Value>, issues:
             *value = zero(element);
             continue;
         }
-        let before = issues.len();
+        let before = issues.found.len();
         prune_value(table, element, value, issues)?;
-        for issue in &mut issues[before..] {
+        for issue in &mut issues.found[before..] {
             issue.prefix(format_args!("{key}"));
         }
     }
@@ -234,7 +259,9 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
         }
         Scalar::Empty => match value {
             Value::Object(map) => {
-                issues.extend(std::mem::take(map).into_iter().map(|(path, _)| FieldIssue::Unknown { path }));
+                issues
+                    .found
+                    .extend(std::mem::take(map).into_iter().map(|(path, _)| FieldIssue::Unknown { path }));
                 Ok(())
             }
             other => mismatch(other),

@@ -71,8 +71,13 @@ impl Schema {
     pub fn prune(&self, object: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
         match &self.custom {
             Some(custom) => custom.prune(object),
-            None => prune::prune(&self.table, self.id, object),
+            None => prune::prune(&self.table, self.id, object, true),
         }
+    }
+
+    /// [`Schema::prune`] of what stands in a custom resource.
+    pub(crate) fn prune_in_custom(&self, value: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
+        prune::prune(&self.table, self.id, value, false)
     }
 
     /// Whether it is the schema of a custom resource.

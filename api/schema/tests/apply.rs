@@ -507,3 +507,34 @@ fn nulls_that_are_named_are_owned_and_take_the_place_of_one_value() {
     story.try_apply("me", config, true).expect("forced");
     story.is("{metadata: {name: a}, spec: {may: null, no: null, other: c}}");
 }
+
+/// What protobuf said beyond the schema.
+#[test]
+fn unknown_fields_belong_to_nobody_and_stay() {
+    let story = Story::new("", "v1", "Pod")
+        .update(
+            "old",
+            "{metadata: {name: a}, spec: {containers: [{name: c, $unknown: uD4H}], $unknown: uD4H}}",
+        )
+        .apply(
+            "new",
+            "{metadata: {name: a}, spec: {hostname: h, containers: [{name: c, image: i}], $unknown: uD4I}}",
+        );
+    story.is("{metadata: {name: a}, spec: {hostname: h, containers: [{name: c, image: i, $unknown: uD4H}], $unknown: uD4I}}");
+    let name = json!({".": {}, "f:name": {}});
+    let image = json!({".": {}, "f:image": {}, "f:name": {}});
+    let managed = [
+        ("new", json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": image}, "f:hostname": {}}})),
+        ("old", json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": name}}})),
+    ];
+    story.managed(&managed);
+    let story = story.update(
+        "other",
+        "{metadata: {name: a}, spec: {hostname: h, containers: [{name: c, image: i}], $unknown: uD4K}}",
+    );
+    story.managed(&managed);
+    // Named but empty, it goes.
+    let story =
+        story.apply("new", "{metadata: {name: a}, spec: {containers: [{name: c, image: i}], $unknown: ''}}");
+    story.is("{metadata: {name: a}, spec: {containers: [{name: c, image: i}]}}");
+}

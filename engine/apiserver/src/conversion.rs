@@ -2,6 +2,7 @@
 //!
 //! Two resources are served in more than one version by default: Events (core/v1, events.k8s.io/v1) and
 //! HorizontalPodAutoscalers (autoscaling/v1, v2). Everything else is stored in the only version that is served.
+//! Protobuf's unknown fields are left out between them, but for those of metadata: their numbers are one version's.
 //! Custom resources are read with the schema of the version that they are stored in: it prunes them and has the defaults;
 //! what another version does not know is left out on the way to it. With a conversion webhook they are converted by
 //! whoever defined them: what may meet one waits for it ([`shown`], [`stored`], [`between`]); after that, what does not
@@ -179,13 +180,26 @@ fn fields_from_storage(served: &Served, object: &mut Value) {
     match (&*served.api.gvk.group, &*served.api.gvk.version) {
         ("events.k8s.io", _) => event_from_core(object),
         ("autoscaling", "v1") => autoscaler_v2_to_v1(object),
-        _ => {}
+        _ => return,
+    }
+    forget_unknown(served, object);
+}
+
+fn forget_unknown(served: &Served, object: &mut Value) {
+    let Some(schema) = &served.schema else { return };
+    let metadata = object.get_mut("metadata").map(Value::take);
+    schema.forget_unknown(object);
+    if let Some(metadata) = metadata {
+        object["metadata"] = metadata;
     }
 }
 
 pub fn to_storage(served: &Served, object: &mut Value) {
     if !served.needs_conversion() {
         return;
+    }
+    if served.custom.is_none() {
+        forget_unknown(served, object);
     }
     match (&*served.api.gvk.group, &*served.api.gvk.version) {
         ("events.k8s.io", _) => event_to_core(object),

@@ -3,6 +3,7 @@
 //! Invariant: what [`encode`] gives carries `apiVersion`, `kind` and exactly one `metadata.resourceVersion`, whose
 //! digits the store fills in.
 
+use coracle_schema::UNKNOWN;
 use coracle_store::{Body, Meta, OwnerReference};
 use serde_json::{Map, Value};
 
@@ -89,7 +90,7 @@ pub fn encode(object: &Value) -> Body {
     put_key(&mut json, "metadata");
     let metadata = object["metadata"].as_object();
     put_metadata(&mut json, metadata, &mut revision_at);
-    for (field, value) in object.as_object().into_iter().flatten() {
+    for (field, value) in unknown_last(object.as_object()) {
         if !matches!(field.as_str(), "kind" | "apiVersion" | "metadata") {
             json.push(b',');
             put_field(&mut json, field, value);
@@ -120,13 +121,19 @@ fn put_metadata(json: &mut Vec<u8>, metadata: Option<&Map<String, Value>>, revis
             put_field(json, field, value);
         }
     }
-    for (field, value) in metadata.into_iter().flatten() {
+    for (field, value) in unknown_last(metadata) {
         if !META_ORDER.contains(&field.as_str()) {
             separate(json);
             put_field(json, field, value);
         }
     }
     json.push(b'}');
+}
+
+/// Parts of the object were put in after it.
+fn unknown_last(fields: Option<&Map<String, Value>>) -> impl Iterator<Item = (&String, &Value)> {
+    let unknown = fields.and_then(|fields| fields.get_key_value(UNKNOWN));
+    fields.into_iter().flatten().filter(|(field, _)| *field != UNKNOWN).chain(unknown)
 }
 
 fn put_key(json: &mut Vec<u8>, field: &str) {

@@ -124,27 +124,3 @@ pub struct State {
     /// Cancelled when the server stops: watches end at once.
     pub stop: tokio_util::sync::CancellationToken,
 }
-
-impl State {
-    /// How many objects a request reads at most all at once: a list, and a watch that begins with one. A stock server
-    /// estimates it likewise, whatever the namespace.
-    /// Source: https://github.com/kubernetes/apiserver/blob/master/pkg/util/flowcontrol/request/list_work_estimator.go
-    pub fn objects_of(&self, info: &crate::request_info::RequestInfo, query: Option<&str>) -> usize {
-        let field = |name: &str| {
-            query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-        };
-        let all = || {
-            let resource = crate::registry::store_resource(&info.group, &info.resource);
-            self.reader.snapshot().count(&coracle_store::Scope::all(resource))
-        };
-        match info.verb.as_str() {
-            "list" | "watch" if !info.name.is_empty() => 1,
-            "list" => {
-                let limit = field("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
-                limit.map_or_else(all, |limit: usize| limit.min(all()))
-            }
-            "watch" if field("sendInitialEvents").is_some_and(|text| matches!(text, "true" | "1")) => all(),
-            _ => 1,
-        }
-    }
-}

@@ -38,40 +38,47 @@ impl Borrow<Key> for Entry {
     }
 }
 
+/// The objects of one resource.
+#[derive(Clone, Default)]
+struct Table {
+    entries: OrdSet<Entry>,
+    /// Of their JSON.
+    bytes: u64,
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub revision: Revision,
     /// Never holds an empty table.
-    tables: OrdMap<Resource, OrdSet<Entry>>,
+    tables: OrdMap<Resource, Table>,
     /// Bytes of JSON of all objects: what a checkpoint of this state costs.
     pub live_bytes: u64,
 }
 
 impl State {
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
-        self.tables.get(&key.resource)?.get(key).map(|entry| &entry.0)
+        self.tables.get(&key.resource)?.entries.get(key).map(|entry| &entry.0)
     }
 
     pub fn put(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
-        self.live_bytes += object.json.len() as u64;
+        let bytes = object.json.len() as u64;
         let table = self.tables.entry(object.key.resource.clone()).or_default();
         // A set keeps the old entry when an equal one is inserted, so it is taken out first.
-        let previous = table.remove(&object.key);
-        table.insert(Entry(object));
-        self.forget_bytes(previous)
+        let previous = table.entries.remove(&object.key).map(|entry| entry.0);
+        table.entries.insert(Entry(object));
+        let gone = previous.as_ref().map_or(0, |previous| previous.json.len() as u64);
+        table.bytes = table.bytes + bytes - gone;
+        self.live_bytes = self.live_bytes + bytes - gone;
+        previous
     }
 
     pub fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
         let table = self.tables.get_mut(&key.resource)?;
-        let previous = table.remove(key);
-        if table.is_empty() {
+        let previous = table.entries.remove(key)?.0;
+        table.bytes -= previous.json.len() as u64;
+        if table.entries.is_empty() {
             self.tables.remove(&key.resource);
         }
-        self.forget_bytes(previous)
-    }
-
-    fn forget_bytes(&mut self, previous: Option<Entry>) -> Option<Arc<Object>> {
-        let previous = previous?.0;
         self.live_bytes -= previous.json.len() as u64;
         Some(previous)
     }
@@ -80,7 +87,7 @@ impl State {
     pub fn share_names(&self, key: &mut Key) {
         let Some((resource, table)) = self.tables.get_key_value(&key.resource) else { return };
         key.resource = resource.clone();
-        let neighbours = [table.get_prev(key), table.get_next(key)];
+        let neighbours = [table.entries.get_prev(key), table.entries.get_next(key)];
         let mut namespaces = neighbours.into_iter().flatten().map(|entry| &entry.0.key.namespace);
         if let Some(namespace) = namespaces.find(|namespace| **namespace == key.namespace) {
             key.namespace = namespace.clone();
@@ -88,7 +95,7 @@ impl State {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.tables.iter().flat_map(|(_, table)| table.iter().map(|entry| &entry.0))
+        self.tables.iter().flat_map(|(_, table)| table.entries.iter().map(|entry| &entry.0))
     }
 }
 
@@ -132,7 +139,7 @@ impl Snapshot {
             let key =
                 Key { resource: scope.resource.clone(), namespace: namespace.clone(), name: name.clone() };
             let wanted = !matches!(&after, Bound::Excluded(after) if *after >= key);
-            return Box::new(table.get(&key).map(|entry| &entry.0).filter(|_| wanted).into_iter());
+            return Box::new(table.entries.get(&key).map(|entry| &entry.0).filter(|_| wanted).into_iter());
         }
         let first = scope.namespace.as_ref().map(|namespace| Key {
             resource: scope.resource.clone(),
@@ -147,6 +154,7 @@ impl Snapshot {
         let namespace = scope.namespace.clone();
         Box::new(
             table
+                .entries
                 .range::<_, Key>((from, Bound::Unbounded))
                 .map(|entry| &entry.0)
                 .take_while(move |object| namespace.as_ref().is_none_or(|ns| *ns == object.key.namespace))
@@ -157,14 +165,19 @@ impl Snapshot {
     /// How many objects the scope has.
     pub fn count(&self, scope: &Scope) -> usize {
         if scope.namespace.is_none() && scope.name.is_none() {
-            return self.state.tables.get(&scope.resource).map_or(0, OrdSet::len);
+            return self.state.tables.get(&scope.resource).map_or(0, |table| table.entries.len());
         }
         self.list(scope).count()
     }
 
+    /// Of the JSON of all objects of a resource. Nothing is counted: the number is kept.
+    pub fn bytes(&self, resource: &Resource) -> u64 {
+        self.state.tables.get(resource).map_or(0, |table| table.bytes)
+    }
+
     /// The resources that have objects, each with its count.
     pub fn resources(&self) -> Vec<(Resource, usize)> {
-        self.state.tables.iter().map(|(resource, table)| (resource.clone(), table.len())).collect()
+        self.state.tables.iter().map(|(resource, table)| (resource.clone(), table.entries.len())).collect()
     }
 }
 
@@ -236,6 +249,30 @@ mod tests {
             assert!(Arc::ptr_eq(&key.resource.0, &first.resource.0), "{new}");
             assert!(Arc::ptr_eq(&key.namespace, &neighbour.namespace), "{new}");
             assert_eq!(key, parse(new));
+        }
+    }
+
+    #[test]
+    fn a_resource_knows_the_bytes_of_its_objects() {
+        let mut state = State::default();
+        for (key, json, pods, all) in [
+            ("pods/a/x", Some("{}"), 2, 2),
+            ("nodes//n", Some("{}"), 2, 4),
+            ("pods/a/y", Some("[1,2]"), 7, 9),
+            ("pods/a/x", Some("[1]"), 8, 10),
+            ("pods/a/z", None, 8, 10),
+            ("pods/a/y", None, 3, 5),
+            ("pods/a/x", None, 0, 2),
+        ] {
+            let key = parse(key);
+            match json {
+                Some(json) => {
+                    state.put(Arc::new(Object::new(key, Revision(1), Meta::default(), json.into())))
+                }
+                None => state.remove(&key),
+            };
+            let snapshot = Snapshot { state: Arc::new(state.clone()) };
+            assert_eq!((snapshot.bytes(&Resource::new("pods")), state.live_bytes), (pods, all));
         }
     }
 

@@ -43,11 +43,12 @@ fn walk(place: Place<'_>, old: Option<&Value>, new: Option<&Value>) -> Both {
         Place::Deduced if !in_parts(old) || !in_parts(new) => both.changed.member = new.is_some(),
         place if place.has_parts() => {
             let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-            for (name, new) in after.into_iter().flatten() {
+            for (name, new) in after.into_iter().flatten().filter(|(name, _)| !place.disowns(name)) {
                 let old = before.and_then(|fields| fields.get(name));
                 both.put(&of_field(name), walk(place.under(name), old, Some(new)));
             }
-            let is_gone = |name: &str| after.is_none_or(|fields| !fields.contains_key(name));
+            let is_gone =
+                |name: &str| !place.disowns(name) && after.is_none_or(|fields| !fields.contains_key(name));
             for (name, old) in before.into_iter().flatten().filter(|(name, _)| is_gone(name)) {
                 both.put(&of_field(name), walk(place.under(name), Some(old), None));
             }

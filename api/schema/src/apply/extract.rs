@@ -14,9 +14,11 @@ fn entry(place: Place<'_>, value: &Value) -> Entry {
     let mut entry = Entry::default();
     match (place, value) {
         (place, Value::Object(fields)) if place.has_parts() => {
-            for (name, value) in fields {
-                let mut field = self::entry(place.under(name), value);
-                let is_hollow = value.as_object().is_some_and(serde_json::Map::is_empty);
+            for (name, value) in fields.iter().filter(|(name, _)| !place.disowns(name)) {
+                let inner = place.under(name);
+                let mut field = self::entry(inner, value);
+                let is_hollow =
+                    value.as_object().is_some_and(|parts| parts.keys().all(|name| inner.disowns(name)));
                 field.member |= is_hollow || !place.names_fields();
                 entry.below.put(&of_field(name), field);
             }

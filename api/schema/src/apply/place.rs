@@ -6,6 +6,7 @@ use super::set;
 use crate::node::{FieldRef, Node, Shape, Struct};
 use crate::registry::{META_PACKAGE, Registry};
 use crate::table::ListType;
+use crate::unknown::UNKNOWN;
 use serde_json::Value;
 
 #[derive(Clone, Copy)]
@@ -88,6 +89,11 @@ impl<'a> Place<'a> {
             Place::CustomMap(inner) => Place::of_custom(inner, embedded(inner)),
             _ => Place::Leaf,
         }
+    }
+
+    /// Whether the part of this name belongs to nobody: what protobuf said beyond the schema.
+    pub fn disowns(self, name: &str) -> bool {
+        matches!(self, Place::Struct(_)) && name == UNKNOWN
     }
 
     /// An object whose fields or keys belong to someone each.

@@ -17,9 +17,12 @@ pub use check::check;
 pub use field_error::{FieldError, FieldErrorKind};
 pub(crate) use prune::prune_metadata;
 
+use crate::registry::Registry;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::HashMap;
+
+const JSON_SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// One version's schema.
 pub struct CustomSchema {
@@ -30,7 +33,11 @@ pub struct CustomSchema {
 
 impl CustomSchema {
     /// `root` is an `openAPIV3Schema` that [`check`] accepts; a pattern that does not compile matches everything.
-    pub fn new(root: Value) -> CustomSchema {
+    pub fn new(mut root: Value) -> CustomSchema {
+        // It is published, and readers of OpenAPI are strict.
+        if let Some(schemas) = Registry::builtin().definition(JSON_SCHEMA_PROPS) {
+            schemas.forget_unknown(&mut root);
+        }
         let mut patterns = HashMap::new();
         let mut has_defaults = false;
         each_schema(&root, &mut |schema| {
@@ -49,7 +56,7 @@ impl CustomSchema {
         self.has_defaults
     }
 
-    /// The schema as it was written.
+    /// The schema as it was written, without what protobuf said beyond schemas.
     pub fn root(&self) -> &Value {
         &self.root
     }

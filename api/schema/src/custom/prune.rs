@@ -97,7 +97,7 @@ pub(super) fn inner<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
 pub(crate) fn prune_metadata(value: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
     let name = format!("{META_PACKAGE}.ObjectMeta");
     match Registry::builtin().definition(&name) {
-        Some(meta) if !value.is_null() => meta.prune(value),
+        Some(meta) if !value.is_null() => meta.prune_in_custom(value),
         _ => Ok(Vec::new()),
     }
 }

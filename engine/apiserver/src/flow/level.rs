@@ -74,11 +74,18 @@ impl<T> Level<T> {
         Level { name, limit, quiescing: false, executing: 0, waiting: 0, queues: Vec::new(), clock: 0.0 }
     }
 
-    /// More seats than the level has make a request no wider than the level.
+    /// One request gets no more seats than the level has; where requests wait for seats, 15 % of them, and no more than
+    /// each queue of its flow could have at once.
+    /// Source: `priorityLevelMaxSeatsPercent` in
+    /// https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/apiserver/pkg/util/flowcontrol/apf_controller.go
     pub fn width(&self, width: u32) -> u32 {
-        match self.limit {
+        match &self.limit {
             Limit::Exempt => width,
-            Limit::Limited { nominal, .. } => width.min(nominal.max(1)),
+            Limit::Limited { nominal, queuing: None, .. } => width.min(*nominal).max(1),
+            Limit::Limited { nominal, queuing: Some(queuing), .. } => {
+                let hand = u32::try_from(queuing.hand).unwrap_or(u32::MAX).max(1);
+                width.min(nominal.saturating_mul(15).div_ceil(100)).min(nominal / hand).max(1)
+            }
         }
     }
 
@@ -219,6 +226,26 @@ mod tests {
         .take(6)
         .collect();
         assert_eq!(order.iter().filter(|flow| **flow == "little").count(), 3, "{order:?}");
+    }
+
+    #[test]
+    fn one_request_gets_a_small_part_of_a_level_where_others_wait() {
+        for (nominal, hand, asked, gets) in [
+            (245, Some(6), 100, 37),
+            (245, Some(6), 10, 10),
+            (49, Some(6), 10, 8),
+            (49, Some(16), 10, 3),
+            (4, Some(6), 10, 1),
+            (0, Some(6), 0, 1),
+            (13, None, 100, 13),
+            (0, None, 10, 1),
+        ] {
+            let queuing = hand.map(|hand| Queuing { queues: 64, hand, length: 50 });
+            let limit = Limit::Limited { nominal, lendable: 0, borrowable: None, queuing };
+            let level = Level::<()>::new("x".into(), limit);
+            assert_eq!(level.width(asked), gets, "{asked} of {nominal}, {hand:?}");
+        }
+        assert_eq!(Level::<()>::new("x".into(), Limit::Exempt).width(100), 100);
     }
 
     #[test]

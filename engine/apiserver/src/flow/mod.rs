@@ -10,6 +10,7 @@ mod config;
 mod controller;
 mod dispatch;
 mod dump;
+mod estimate;
 mod held;
 mod level;
 mod metrics;
@@ -37,6 +38,7 @@ use self::{
 pub use self::{
     controller::{maintain, pass, run},
     dispatch::Seat,
+    estimate::width,
     held::{Held, held},
 };
 use crate::{
@@ -48,9 +50,6 @@ use crate::{
 
 /// The share of a request's time that it may spend waiting for a seat, as on a stock server.
 const WAIT_SHARE: u32 = 4;
-/// A list takes a seat for so many objects, up to [`MAX_WIDTH`] seats. So does a watch that begins with one.
-const OBJECTS_PER_SEAT: usize = 100;
-const MAX_WIDTH: u32 = 10;
 
 pub struct FlowControl {
     compiled: ArcSwap<Compiled>,
@@ -86,13 +85,13 @@ impl FlowControl {
         FlowControl { compiled: ArcSwap::from_pointee(Compiled::default()), shared: Arc::default(), seats }
     }
 
-    /// Waits for a seat, at most a share of `timeout`. `objects`: how many it reads all at once.
+    /// Waits for `width` seats ([`width`]), at most a share of `timeout`.
     pub async fn admit(
         &self,
         user: &UserInfo,
         info: &Arc<RequestInfo>,
         timeout: Duration,
-        objects: usize,
+        width: u32,
     ) -> Option<Admission> {
         // The guard of the configuration is not held while waiting.
         let schema: Arc<Schema> = self.compiled.load().classify(user, info)?.clone();
@@ -102,7 +101,7 @@ impl FlowControl {
             info: info.clone(),
             arrived: Timestamp::now(),
         };
-        let seat = self.seat(asked, width(objects), timeout / WAIT_SHARE).await;
+        let seat = self.seat(asked, width, timeout / WAIT_SHARE).await;
         Some(Admission { seat, mark: schema.mark.clone() })
     }
 
@@ -163,10 +162,6 @@ impl Drop for Waiting<'_> {
             None => _ = self.counters.dispatched.fetch_add(1, Relaxed),
         }
     }
-}
-
-fn width(objects: usize) -> u32 {
-    u32::try_from(objects.div_ceil(OBJECTS_PER_SEAT)).unwrap_or(MAX_WIDTH).clamp(1, MAX_WIDTH)
 }
 
 fn flow_hash(asked: &Asked) -> u64 {

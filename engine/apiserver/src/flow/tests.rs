@@ -120,12 +120,12 @@ async fn who_finds_no_seat_waits_for_one_and_leaves_without_a_trace() {
         held.push(seat);
     }
     assert!(!held.is_empty());
-    let impatient = control.admit(&jane, &pods, Duration::from_millis(4), 0).await.expect("classified");
+    let impatient = control.admit(&jane, &pods, Duration::from_millis(4), 1).await.expect("classified");
     assert!(impatient.seat.is_none());
     let (waiting, owner) = (control.clone(), jane.clone());
     let task = tokio::spawn(async move {
         let pods = info(Method::GET, "/api/v1/namespaces/a/pods");
-        waiting.admit(&owner, &pods, minute, 0).await.expect("classified").seat.is_some()
+        waiting.admit(&owner, &pods, minute, 1).await.expect("classified").seat.is_some()
     });
     while schema.counters.waiting.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -149,9 +149,7 @@ async fn a_client_that_leaves_the_queue_is_counted_as_cancelled() {
     }
     let waiting = control.clone();
     let task =
-        tokio::spawn(
-            async move { waiting.admit(&jane, &pods, Duration::from_secs(600), 300).await.is_some() },
-        );
+        tokio::spawn(async move { waiting.admit(&jane, &pods, Duration::from_secs(600), 3).await.is_some() });
     while schema.counters.waiting.load(Relaxed) == 0 {
         tokio::task::yield_now().await;
     }

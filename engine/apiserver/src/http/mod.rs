@@ -140,8 +140,8 @@ async fn dispatch(
     let mut seat = if deadline::is_long_running(&info) && info.verb != "watch" {
         None
     } else {
-        let objects = state.objects_of(&info, parts.uri.query());
-        match state.flow.admit(&user, &info, timeout, objects).await {
+        let width = flow::width(&state.reader, &info, parts.uri.query());
+        match state.flow.admit(&user, &info, timeout, width).await {
             None => None,
             Some(admission) => {
                 call.classified(admission.mark);

@@ -5,7 +5,7 @@
 //! Names and labels themselves: `crate::metadata`.
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
 
-use coracle_schema::Quantity;
+use coracle_schema::{Quantity, UNKNOWN};
 use serde_json::Value;
 
 use crate::{
@@ -52,12 +52,14 @@ pub fn is_set(value: &Value) -> bool {
     }
 }
 
-/// Equality that does not see the difference between absent and empty.
+/// Equality that does not see the difference between absent and empty, and nothing of protobuf's unknown fields: clients
+/// that know more or less of them than others must be able to change what else there is.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(left), Value::Object(right)) => {
-            let mine = left.iter().all(|(key, value)| same(value, right.get(key).unwrap_or(&Value::Null)));
-            mine && right.iter().all(|(key, value)| left.contains_key(key) || !is_set(value))
+            let is_same = |key: &String, value| same(value, right.get(key).unwrap_or(&Value::Null));
+            left.iter().all(|(key, value)| key == UNKNOWN || is_same(key, value))
+                && right.iter().all(|(key, value)| left.contains_key(key) || key == UNKNOWN || !is_set(value))
         }
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(a, b)| same(a, b))
@@ -395,5 +397,6 @@ mod tests {
         assert!(same(&json!({"a": [], "b": 1}), &json!({"b": 1, "c": null})));
         assert!(!same(&json!({"a": [1]}), &json!({})));
         assert!(!same(&json!({}), &json!({"a": false})));
+        assert!(same(&json!({"a": {"b": 1, UNKNOWN: "CAE="}}), &json!({"a": {"b": 1}, UNKNOWN: "CAI="})));
     }
 }

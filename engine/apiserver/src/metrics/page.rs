@@ -150,7 +150,8 @@ fn watches(state: &State, page: &mut Page) {
 }
 
 fn store(state: &State, page: &mut Page) {
-    let mut counts = state.reader.snapshot().resources();
+    let snapshot = state.reader.snapshot();
+    let mut counts = snapshot.resources();
     counts.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0));
     page.family(
         "apiserver_storage_objects",
@@ -168,6 +169,13 @@ fn store(state: &State, page: &mut Page) {
     for (resource, count) in &counts {
         let (name, group) = resource.0.split_once('.').unwrap_or((&resource.0, ""));
         page.sample("apiserver_resource_objects", &format!("group=\"{group}\",resource=\"{name}\""), count);
+    }
+    let name = "apiserver_resource_size_estimate_bytes";
+    let help = "[ALPHA] Estimated size of stored objects in database. Estimate is based on sum of last observed sizes of serialized objects. In case of a fetching error, the value will be -1.";
+    page.family(name, "gauge", help);
+    for (resource, _) in &counts {
+        let (plural, group) = resource.0.split_once('.').unwrap_or((&resource.0, ""));
+        page.sample(name, &format!("group=\"{group}\",resource=\"{plural}\""), snapshot.bytes(resource));
     }
     page.family("coracle_store_revision", "gauge", "Revision of the last commit.");
     page.sample("coracle_store_revision", "", state.reader.revision().0);

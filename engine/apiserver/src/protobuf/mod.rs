@@ -1,11 +1,16 @@
 //! Protobuf bodies, as typed Go clients (and several commands of kubectl) send and prefer them, to JSON and back.
 //!
 //! Driven by the field numbers of the schema's table; there is no code per kind. Kept true: an object goes through both
-//! directions unchanged, and its bytes are those that a stock server writes. What is raw (extensions, managed fields) stays as it is. Nothing is lost in
-//! silence: a field that the schema has without its number is an error when it must be written.
-//! Unknown numbers in a request are passed over, of whatever wire type, as the stock server's generated decoders do:
-//! the object's other fields survive, and `fieldValidation` sees only what JSON and YAML say. A field that were kept
-//! unseen would pass by defaulting, validation and admission.
+//! directions unchanged, and its bytes are those that a stock server writes. What is raw (extensions, managed fields)
+//! stays as it is. Nothing is lost in silence: a field that the schema has without its number is an error when it must
+//! be written.
+//!
+//! Fields of numbers that the schema does not know survive, of whatever wire type: they are one member of their object,
+//! `$unknown`, where people, admission and `kubectl` see them, and end their message again when it is written. Only
+//! there: bytes under a known number never leave, whoever put them into the member, or they would pass by defaulting and
+//! validation. So a later version whose schema knows the number drops the field. Passed over are unknown numbers in
+//! messages that are no objects in JSON (times, quantities, raw extensions, entries of maps, the envelope), in structs
+//! of which the schema lacks a number, and those of fields that Kubernetes once had.
 //! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
 
 mod list;
@@ -19,7 +24,7 @@ pub use list::{Items, list_body};
 pub use read::{ReadError, decode};
 pub use write::{encode, message, watch_frame};
 
-use coracle_schema::{GroupVersionKind, Node, Registry};
+use coracle_schema::{GroupVersionKind, Node, Registry, Struct};
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
@@ -32,6 +37,11 @@ fn gvk(api_version: &str, kind: &str) -> GroupVersionKind {
     let api_version = if api_version == OLD_META { "meta.k8s.io/v1" } else { api_version };
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
+}
+
+/// Whether every number of the struct is known: only then it is certain that another one is unknown.
+fn numbers_all(shape: Struct<'_>) -> bool {
+    shape.unnumbered_fields().next().is_none()
 }
 
 /// The schema of schemas, which the scalars for "a schema or something simpler" refer to.

@@ -4,13 +4,18 @@
 //! fields out, so this does too.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use coracle_schema::{FieldRef, GroupVersionKind, Node, Registry, Scalar, Shape, Struct};
+use coracle_schema::{
+    FieldRef, GroupVersionKind, Node, Registry, Scalar, Shape, Struct, UNKNOWN,
+    wire::{Field, Fields, Wire},
+};
 use serde_json::{Map, Value};
 
-use super::{
-    MAGIC, MAX_DEPTH, gvk, json_schema_props,
-    wire::{Fields, Wire},
-};
+use super::{MAGIC, MAX_DEPTH, gvk, json_schema_props, wire::Backwards};
+
+/// Numbers of fields that are no more, which old clients write in every message: plain fields of Go are never left out.
+/// Source: `ClusterName` of ObjectMeta and `State` of EventSeries, the latter at
+/// https://github.com/kubernetes/kubernetes/blob/v1.18.0/staging/src/k8s.io/api/core/v1/types.go
+const RETIRED: [(&str, u32); 2] = [("ObjectMeta", 15), ("EventSeries", 3)];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -94,33 +99,67 @@ fn message(
     depth: usize,
 ) -> Result<(), String> {
     let fields: Vec<FieldRef<'_>> = shape.numbered_fields().collect();
-    part(&fields, 0, bytes, out, depth)
+    let unknown = part(&fields, 0, bytes, out, depth)?;
+    if !unknown.is_empty() {
+        keep_unknown(shape, &unknown, out)?;
+    }
+    Ok(())
+}
+
+/// Fields that the schema has no numbers of, where it has the numbers of all that it knows.
+fn keep_unknown(shape: Struct<'_>, unknown: &[u8], out: &mut Map<String, Value>) -> Result<(), String> {
+    if !super::numbers_all(shape) {
+        return Ok(());
+    }
+    let mut kept = Vec::with_capacity(unknown.len());
+    let mut fields = Fields(unknown);
+    while let Some(field) = fields.next_field() {
+        let field = field?;
+        if !RETIRED.contains(&(shape.name(), field.number)) {
+            kept.extend_from_slice(field.bytes);
+        }
+    }
+    if !kept.is_empty() {
+        out.insert(UNKNOWN.into(), STANDARD.encode(kept).into());
+    }
+    Ok(())
 }
 
 /// One message of an object. `fields` are ordered by number; `level` structs that Go embeds lie around them, whose
-/// fields are fields of one object in JSON.
+/// fields are fields of one object in JSON. The answer is what the schema does not know; what is so in an embedded
+/// struct is still in a field of that struct's number.
 fn part(
     fields: &[FieldRef<'_>],
     level: usize,
     bytes: &[u8],
     out: &mut Map<String, Value>,
     depth: usize,
-) -> Result<(), String> {
+) -> Result<Vec<u8>, String> {
     if depth > MAX_DEPTH {
         return Err("proto: nested too deeply".into());
     }
-    for field in Fields(bytes) {
-        let (number, wire) = field?;
+    let mut unknown = Vec::new();
+    let mut rest = Fields(bytes);
+    while let Some(field) = rest.next_field() {
+        let Field { number, wire, bytes } = field?;
         let start = fields.partition_point(|field| field.number_at(level) < Some(number));
         let same = &fields[start..];
         let same = &same[..same.partition_point(|field| field.number_at(level) == Some(number))];
         match (same, wire) {
+            ([], _) => unknown.extend_from_slice(bytes),
             ([field], wire) if field.number_at(level + 1).is_none() => put(*field, wire, out, depth)?,
-            ([_, ..], Wire::Bytes(inner)) => part(same, level + 1, inner, out, depth + 1)?,
+            ([_, ..], Wire::Bytes(inner)) => {
+                let inner = part(same, level + 1, inner, out, depth + 1)?;
+                if !inner.is_empty() {
+                    let mut embedded = Backwards::default();
+                    embedded.put_bytes(number, &inner);
+                    unknown.extend(embedded.finish());
+                }
+            }
             _ => {}
         }
     }
-    Ok(())
+    Ok(unknown)
 }
 
 fn put(
@@ -258,7 +297,9 @@ fn raw(bytes: &[u8], depth: usize) -> Result<Value, String> {
         object.insert("kind".into(), envelope.kind.into());
         object.insert("apiVersion".into(), envelope.api_version.into());
         message(schema.shape(), envelope.raw, &mut object, depth + 1)?;
-        return Ok(Value::Object(object));
+        let mut object = Value::Object(object);
+        schema.forget_unknown(&mut object);
+        return Ok(object);
     }
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }

@@ -1,102 +1,8 @@
-//! The wire format: tags, varints and length-delimited bytes, read forwards and written backwards.
+//! The wire format, written: tags, varints and length-delimited bytes. `coracle_schema::wire` reads it.
 //!
-//! Written backwards, as the stock server does: a message's length is known when its bytes are there, and nothing is
+//! Backwards, as the stock server does: a message's length is known when its bytes are there, and nothing is
 //! measured beforehand or moved afterwards.
 //! Source: https://protobuf.dev/programming-guides/encoding/
-
-pub enum Wire<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Fixed32(u32),
-    Bytes(&'a [u8]),
-    /// A group, which no message of Kubernetes has; passed over with all that is in it.
-    Group,
-}
-
-/// Deeper groups than this are refused, as by the stock server's decoder.
-const MAX_GROUPS: usize = 64;
-
-/// The fields of a message, in order.
-pub struct Fields<'a>(pub &'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Wire<'a>), String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let item = self.field();
-        if item.is_err() {
-            self.0 = &[];
-        }
-        Some(item)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Result<(u32, Wire<'a>), String> {
-        let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).map_err(|_| "proto: illegal tag")?;
-        if tag & 7 == 3 {
-            self.skip_group()?;
-            return Ok((number, Wire::Group));
-        }
-        Ok((number, self.wire(tag)?))
-    }
-
-    /// Up to the end of a group whose start was read.
-    fn skip_group(&mut self) -> Result<(), String> {
-        let mut depth = 1;
-        while depth > 0 {
-            let tag = self.varint()?;
-            match tag & 7 {
-                3 if depth == MAX_GROUPS => return Err("proto: nested too deeply".into()),
-                3 => depth += 1,
-                4 => depth -= 1,
-                _ => _ = self.wire(tag)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn wire(&mut self, tag: u64) -> Result<Wire<'a>, String> {
-        let wire = match tag & 7 {
-            0 => Wire::Varint(self.varint()?),
-            1 => Wire::Fixed64(u64::from_le_bytes(self.array()?)),
-            2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| "proto: invalid length")?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
-            other => return Err(format!("proto: illegal wireType {other}")),
-        };
-        Ok(wire)
-    }
-
-    pub fn varint(&mut self) -> Result<u64, String> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array::<1>()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err("proto: integer overflow".into())
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let bytes = self.take(N)?;
-        bytes.try_into().map_err(|_| "unexpected EOF".into())
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
-        let (head, tail) = self.0.split_at_checked(length).ok_or("unexpected EOF")?;
-        self.0 = tail;
-        Ok(head)
-    }
-}
 
 /// A message that grows from its end to its start.
 #[derive(Default)]
@@ -168,6 +74,7 @@ impl Backwards {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coracle_schema::wire::{Fields, Wire};
 
     #[test]
     fn what_is_written_backwards_reads_forwards() {

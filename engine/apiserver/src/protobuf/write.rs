@@ -5,7 +5,10 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use coracle_schema::{FieldRef, GroupVersionKind, Node, Registry, Scalar, Shape, Struct};
+use coracle_schema::{
+    FieldRef, GroupVersionKind, Node, Registry, Scalar, Shape, Struct, UNKNOWN, unknown_fields,
+    wire::{Field, Fields, Wire},
+};
 use serde_json::{Map, Value};
 
 use super::{MAGIC, gvk, json_schema_props, wire::Backwards};
@@ -73,16 +76,23 @@ fn fields(out: &mut Backwards, shape: Struct<'_>, object: &Map<String, Value>) -
         ));
     }
     let fields: Vec<FieldRef<'_>> = shape.numbered_fields().collect();
-    part(out, &fields, 0, object)
+    let unknown = object.get(UNKNOWN).and_then(Value::as_str).filter(|_| super::numbers_all(shape));
+    // What is no protobuf was refused when it came.
+    let unknown = unknown.and_then(|text| unknown_fields(text).ok()).unwrap_or_default();
+    part(out, &fields, 0, object, &unknown)
 }
 
-/// `level` structs that Go embeds lie around these fields.
+/// `level` structs that Go embeds lie around these fields. `unknown` comes after them, but for what it says under a
+/// known number: that would have passed by validation.
 fn part(
     out: &mut Backwards,
     fields: &[FieldRef<'_>],
     level: usize,
     object: &Map<String, Value>,
+    unknown: &[u8],
 ) -> Result<(), String> {
+    let is_known = |number| fields.iter().any(|field| field.number_at(level) == Some(number));
+    out.raw(&chosen(unknown, |field| (!is_known(field.number)).then_some(field.bytes)));
     let mut rest = fields;
     while let Some((last, _)) = rest.split_last() {
         let Some(number) = last.number_at(level) else { return Ok(()) };
@@ -93,12 +103,26 @@ fn part(
                 .map_err(|error| format!("{}: {error}", last.name()))?;
         } else {
             let end = out.end();
-            part(out, same, level + 1, object)?;
+            let inner = chosen(unknown, |field| match field.wire {
+                Wire::Bytes(bytes) if field.number == number => Some(bytes),
+                _ => None,
+            });
+            part(out, same, level + 1, object, &inner)?;
             out.close(end, number);
         }
         rest = before;
     }
     Ok(())
+}
+
+/// Parts of a message, up to where it is broken.
+fn chosen<'a>(bytes: &'a [u8], choose: impl Fn(Field<'a>) -> Option<&'a [u8]>) -> Vec<u8> {
+    let mut fields = Fields(bytes);
+    let mut out = Vec::new();
+    while let Some(Ok(field)) = fields.next_field() {
+        out.extend_from_slice(choose(field).unwrap_or_default());
+    }
+    out
 }
 
 fn field(out: &mut Backwards, number: u32, field: FieldRef<'_>, value: Option<&Value>) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/tree/master/pkg/registry (`PrepareForUpdate` of the strategies)
 
+use coracle_schema::UNKNOWN;
 use serde_json::Value;
 
 use super::Target;
@@ -66,7 +67,8 @@ fn keep_all_but_status(served: &Served, value: &mut Value, old: &Value) {
     let metadata = object::remove(value, "metadata");
     let mut merged = old.clone();
     if let Some(mut metadata) = metadata {
-        for &field in kept_beside_status(served) {
+        // What clients of another version put there too: who writes a status knows nothing of it.
+        for &field in kept_beside_status(served).iter().chain(&[UNKNOWN]) {
             if let Some(fields) = metadata.as_object_mut() {
                 match old["metadata"].get(field) {
                     Some(kept) => fields.insert(field.into(), kept.clone()),

@@ -1,5 +1,7 @@
 //! What typed Go clients send and get: objects, lists, watches and errors as protobuf.
 
+mod unknown;
+
 use bytes::Bytes;
 use coracle_apiserver::protobuf::{MEDIA_TYPE, decode, encode};
 use http_body_util::{BodyExt, Full};

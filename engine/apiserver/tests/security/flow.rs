@@ -157,7 +157,8 @@ async fn a_watch_holds_its_seats_until_its_initial_events_are_sent() {
         .await;
     let maps = "/api/v1/namespaces/default/configmaps";
     for at in 0..100 {
-        harness.post(maps, json!({"metadata": {"name": format!("m{at}")}})).await.expect(201);
+        let map = json!({"metadata": {"name": format!("m{at}")}, "data": {"k": "x".repeat(2200)}});
+        harness.post(maps, map).await.expect(201);
     }
     // What jane's requests under way are: seats and verb.
     let requests = async || {
@@ -172,10 +173,10 @@ async fn a_watch_holds_its_seats_until_its_initial_events_are_sent() {
     let jane = coracle_client::Identity { user: "jane".into(), groups: Vec::new() };
     let initial = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     for (path, seats, last) in [
-        // There are maps of the system too: more than a hundred in all.
-        (format!("{maps}?{initial}"), "2 watch", "initial-events-end"),
+        // Each map has about 2,600 bytes.
+        (format!("{maps}?{initial}"), "3 watch", "initial-events-end"),
         (format!("{maps}?{initial}&fieldSelector=metadata.name%3Dm7"), "1 watch", "initial-events-end"),
-        (format!("{maps}?watch=1"), "1 watch", "\"m99\""),
+        (format!("{maps}?watch=1"), "3 watch", "\"m99\""),
     ] {
         let request = http::Request::builder().uri(&path).body(Full::new(Bytes::new())).expect("request");
         let mut body = harness.send(Some(jane.clone()), request).await.into_body();

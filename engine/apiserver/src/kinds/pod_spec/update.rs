@@ -2,6 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go (`ValidatePodUpdate`)
 
+use coracle_schema::UNKNOWN;
 use serde_json::Value;
 
 use super::super::checks::{Causes, indexed, is_set, items, same, text};
@@ -133,6 +134,6 @@ fn narrower(out: &mut Causes, spec: &Value, old: &Value) {
 fn changed_fields(new: &Value, old: &Value) -> Vec<String> {
     let (Some(new_fields), Some(old_fields)) = (new.as_object(), old.as_object()) else { return Vec::new() };
     let added = old_fields.keys().filter(|field| !new_fields.contains_key(*field));
-    let all = new_fields.keys().chain(added);
+    let all = new_fields.keys().chain(added).filter(|field| *field != UNKNOWN);
     all.filter(|field| !same(&new[*field], &old[*field])).map(|field| format!("spec.{field}")).collect()
 }
