@@ -111,6 +111,7 @@ fn environment(config: &Config) -> service::Environment {
         pod_cidr: config.pod_cidr,
         service_cidr: config.service_cidr,
         more_services: Vec::new(),
+        bridge: config.bridge.clone(),
         dns_ip: config.dns_ip,
         own_ports: config.own_ports.clone(),
         node_ip: match config.node_ip {

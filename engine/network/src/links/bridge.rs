@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Config, NetworkError,
     netlink::{Batch, Family, Refused, Socket},
+    service::Environment,
     sysctl,
 };
 
@@ -95,6 +96,25 @@ pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
 
     forward_packets(&config.state_dir)?;
     Ok(Bridge { gateway, mtu })
+}
+
+/// Routes exactly these further networks of Services as the configured one is.
+pub fn route_services(env: &Environment) -> Result<(), NetworkError> {
+    let socket = Socket::open(Family::Route)?;
+    let Some(link) = rtnl::link(&socket, &env.bridge)? else { return Ok(()) };
+    let mut batch = Batch::default();
+    for found in rtnl::routes(&socket)? {
+        let is_known = found.to == env.service_cidr || env.more_services.contains(&found.to);
+        if found.is_ours && found.link == Some(link.index) && !is_known {
+            rtnl::delete_route(&mut batch, &found);
+        }
+    }
+    for network in &env.more_services {
+        let source = Some(gateway(env.pod_cidr));
+        rtnl::set_route(&mut batch, &rtnl::Route { to: *network, via: Via::Link(link.index), source });
+    }
+    socket.execute(&batch)?;
+    Ok(())
 }
 
 /// Deletes the device and the links of all pods, and forwards no more if that was so before us.

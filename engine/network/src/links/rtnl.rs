@@ -218,19 +218,18 @@ fn parse_route(reply: &Reply) -> Option<Found> {
 pub fn delete_unreachable_routes(socket: &Socket) -> Result<(), Refused> {
     let mut batch = Batch::default();
     for found in routes(socket)?.iter().filter(|it| it.is_ours && it.header[7] == libc::RTN_UNREACHABLE) {
-        batch
-            .message(
-                ("delete route", "unreachable"),
-                libc::RTM_DELROUTE,
-                libc::NLM_F_ACK,
-                &found.header,
-                |a| {
-                    a.bytes(libc::RTA_DST, &found.to.network().octets());
-                },
-            )
-            .tolerate(&[libc::ESRCH]);
+        delete_route(&mut batch, found);
     }
     socket.execute(&batch).map(drop)
+}
+
+pub fn delete_route(batch: &mut Batch, found: &Found) {
+    let what = ("delete route", found.to.to_string());
+    batch
+        .message(what, libc::RTM_DELROUTE, libc::NLM_F_ACK, &found.header, |a| {
+            a.bytes(libc::RTA_DST, &found.to.network().octets());
+        })
+        .tolerate(&[libc::ESRCH]);
 }
 
 /// The neighbour's MAC address for good: nobody has to ask for it.

@@ -28,6 +28,8 @@ pub struct Environment {
     /// Further networks that Services have addresses of.
     pub more_services: Vec<Ipv4Net>,
     pub dns_ip: Ipv4Addr,
+    /// The link that Services are routed to.
+    pub bridge: String,
     /// The node's own address, if it is IPv4.
     pub node_ip: Option<Ipv4Addr>,
     /// TCP ports at which Coracle itself listens: they are never translated.

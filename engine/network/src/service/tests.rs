@@ -10,6 +10,7 @@ fn environment() -> Environment {
         pod_cidr: "10.42.0.0/16".parse().unwrap(),
         service_cidr: "10.43.0.0/16".parse().unwrap(),
         more_services: Vec::new(),
+        bridge: "coracle0".into(),
         dns_ip: "10.43.0.10".parse().unwrap(),
         node_ip: Some("192.0.2.1".parse().unwrap()),
         own_ports: vec![80, 6443],

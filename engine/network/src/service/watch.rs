@@ -20,7 +20,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Owner, Plan, Rules, endpoints_of, plan_service, ranges, service_of_slice};
-use crate::NetworkError;
+use crate::{NetworkError, links};
 
 /// How often we look whether our table is still there: firewalls reload.
 const CHECK_PERIOD: Duration = Duration::from_secs(30);
@@ -56,11 +56,10 @@ impl Proxy {
         let (_, services_watch) = store.list_watch(scope(SERVICES));
         let (_, slices_watch) = store.list_watch(scope(SLICES));
         let (_, ranges_watch) = store.list_watch(scope(RANGES));
-        let further = ranges::further(&store, rules.lock().environment());
-        rules.lock().set_more_services(further);
         let slices = HashMap::new();
         let mut proxy = Proxy { store, rules, slices, services_watch, slices_watch, ranges_watch };
         let plans = proxy.relist();
+        proxy.set_ranges();
         proxy.rules.lock().stage(plans);
         proxy
     }
@@ -123,11 +122,18 @@ impl Proxy {
     }
 
     fn follow_ranges(&self) {
+        if self.set_ranges() {
+            report(self.rules.lock().replace_all());
+        }
+    }
+
+    /// Whether they changed.
+    fn set_ranges(&self) -> bool {
         let mut rules = self.rules.lock();
         let networks = ranges::further(&self.store, rules.environment());
-        if rules.set_more_services(networks) {
-            report(rules.replace_all());
-        }
+        let changed = rules.set_more_services(networks);
+        report(links::bridge::route_services(rules.environment()));
+        changed
     }
 
     /// Plans of all Services; fills the index of slices.
