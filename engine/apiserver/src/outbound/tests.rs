@@ -5,16 +5,22 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, ServerName},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ClientIdentity, Outbound, Peer, Trust,
     forward::{Route, forward},
+    tls,
 };
 use crate::types::Body;
 
@@ -121,4 +127,58 @@ async fn pages_redirects_and_upgrades_pass_through() {
     let mut back = [0; 4];
     stream.read_exact(&mut back).await.expect("an echo");
     assert_eq!(&back, b"ping");
+}
+
+/// One handshake with a server whose certificate is its own authority's; what the client has against it.
+async fn handshake(name: &str, is_trusted: bool, change: fn(&mut CertificateParams)) -> Option<String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = KeyPair::generate().expect("key");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let other = params.self_signed(&KeyPair::generate().expect("key")).expect("certificate");
+    change(&mut params);
+    let own = params.self_signed(&key).expect("certificate");
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let builder = builder.expect("versions").with_no_client_auth();
+    let server = builder.with_single_cert(vec![own.der().clone()], private).expect("certificate");
+    let bundle = if is_trusted { own.pem() } else { other.pem() };
+    let client = tls::config(&Trust::Bundle(bundle.into_bytes().into()), None).expect("configuration");
+    let (near, far) = tokio::io::duplex(1 << 14);
+    let name = ServerName::try_from(name.to_owned()).expect("name");
+    let (answer, _) = tokio::join!(
+        TlsConnector::from(Arc::new(client)).connect(name.clone(), near),
+        TlsAcceptor::from(Arc::new(server)).accept(far)
+    );
+    let error = answer.err()?;
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    Some(tls::go_text(cause.expect("a TLS error"), &name.to_str()))
+}
+
+#[tokio::test]
+async fn an_authority_that_is_trusted_itself_may_serve() {
+    type Change = fn(&mut CertificateParams);
+    let plain: Change = |_| {};
+    let past: Change = |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let future: Change = |params| params.not_before = rcgen::date_time_ymd(2200, 1, 1);
+    let client: Change = |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (name, is_trusted, change, expected) in [
+        ("localhost", true, plain, None),
+        ("example.com", true, plain, Some("certificate is valid for localhost, not example.com")),
+        ("localhost", true, past, Some("certificate has expired or is not yet valid")),
+        ("localhost", true, future, Some("certificate has expired or is not yet valid")),
+        ("localhost", true, client, Some("certificate specifies an incompatible key usage")),
+        (
+            "localhost",
+            false,
+            plain,
+            Some(
+                "certificate signed by unknown authority (it is an authority's own, which must be in the bundle)",
+            ),
+        ),
+    ] {
+        let text = handshake(name, is_trusted, change).await;
+        let expected = expected.map(|why| format!("tls: failed to verify certificate: x509: {why}"));
+        assert_eq!(text, expected, "{name}");
+    }
 }

@@ -5,11 +5,18 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, WantsVerifier,
+    client::{
+        WantsClientCert, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Certificates that the machine's owner trusts besides the built-in ones.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -59,21 +66,40 @@ pub fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<Client
     let builder = match trust {
         Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
         Trust::Bundle(pem) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-            builder.with_root_certificates(roots)
+            let certificates = CertificateDer::pem_slice_iter(pem).flatten().collect();
+            rooted(builder, provider, RootCertStore::empty(), certificates)
         }
         Trust::Public => {
-            let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            if let Ok(certificates) = CertificateDer::pem_file_iter(SYSTEM_ROOTS) {
-                roots.add_parsable_certificates(certificates.flatten());
-            }
-            builder.with_root_certificates(roots)
+            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            let own = CertificateDer::pem_file_iter(SYSTEM_ROOTS);
+            rooted(builder, provider, roots, own.into_iter().flatten().flatten().collect())
         }
     };
     match identity {
         Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()),
         None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+type Unverified = ConfigBuilder<ClientConfig, WantsVerifier>;
+type Verified = ConfigBuilder<ClientConfig, WantsClientCert>;
+
+/// Trusts `roots` and `certificates`.
+fn rooted(
+    builder: Unverified,
+    provider: Arc<CryptoProvider>,
+    mut roots: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Verified {
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    let roots = Arc::new(roots);
+    match WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build() {
+        Ok(chains) => {
+            let verifier = Arc::new(RootOrChain { chains, roots: certificates });
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+        // Without a root nobody is trusted.
+        Err(_) => builder.with_root_certificates(roots),
     }
 }
 
@@ -98,6 +124,14 @@ pub fn go_text(error: &Error, host: &str) -> String {
             let names: Vec<String> = presented.iter().map(|name| plain(name)).collect();
             format!("certificate is valid for {}, not {host}", names.join(", "))
         }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate specifies an incompatible key usage".to_owned()
+        }
+        // webpki's error has no variant of its own here.
+        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
+            "certificate signed by unknown authority (it is an authority's own, which must be in the bundle)"
+                .to_owned()
+        }
         other => other.to_string(),
     };
     format!("tls: failed to verify certificate: x509: {why}")
@@ -106,6 +140,71 @@ pub fn go_text(error: &Error, host: &str) -> String {
 /// `DnsName("a")` without its shell.
 fn plain(presented: &str) -> String {
     presented.split('"').nth(1).unwrap_or(presented).to_owned()
+}
+
+/// As Go trusts: a chain to a root, or a root itself. webpki refuses the latter when it is an authority's certificate,
+/// which self-signed ones are unless told otherwise.
+#[derive(Debug)]
+struct RootOrChain {
+    chains: Arc<WebPkiServerVerifier>,
+    roots: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for RootOrChain {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if !self.roots.contains(end_entity) {
+            return self.chains.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        }
+        fits_server(end_entity, now)?;
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+/// Whether the certificate is valid now, and a server's.
+fn fits_server(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    if now < parsed.validity().not_before.timestamp() {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now > parsed.validity().not_after.timestamp() {
+        return Err(CertificateError::Expired);
+    }
+    let usage = parsed.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
+    match usage.map(|usage| usage.value) {
+        Some(usage) if !usage.server_auth && !usage.any => Err(CertificateError::InvalidPurpose),
+        _ => Ok(()),
+    }
 }
 
 /// Believes any certificate; the handshake still proves that its key is there.
