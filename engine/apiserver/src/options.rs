@@ -70,6 +70,8 @@ pub struct WriteOptions {
     pub force: bool,
     /// The request is a patch of any form.
     pub patches: bool,
+    /// No admission: it is part of what was admitted already.
+    pub admitted: bool,
 }
 
 pub type CreateOptions = WriteOptions;
@@ -100,7 +102,15 @@ impl WriteOptions {
         refuse(kind, causes)?;
         let user_agent = String::new();
         let force = query.flag("force");
-        Ok(WriteOptions { dry_run, field_validation, field_manager, user_agent, force, patches: false })
+        Ok(WriteOptions {
+            dry_run,
+            field_validation,
+            field_manager,
+            user_agent,
+            force,
+            patches: false,
+            admitted: false,
+        })
     }
 }
 
@@ -285,6 +295,8 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub dry_run: bool,
+    /// No admission: the server does it for its own reasons, or as part of what was admitted already.
+    pub admitted: bool,
 }
 
 impl DeleteOptions {

@@ -208,14 +208,6 @@ impl Resources {
             unserved.find(|version| version.api_version() == api_version).cloned()
         })
     }
-
-    /// Any version of what a CustomResourceDefinition defines.
-    pub fn of_definition(&self, name: &str) -> Option<Arc<Served>> {
-        let all = self.all();
-        all.iter()
-            .find(|served| served.custom.as_ref().is_some_and(|custom| &*custom.definition == name))
-            .cloned()
-    }
 }
 
 fn served(schema: &'static Registry, api: ApiResource) -> Served {

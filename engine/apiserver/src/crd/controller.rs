@@ -28,8 +28,18 @@ use crate::{
     },
 };
 
-/// While finalizers hold objects of a definition that goes.
+/// While finalizers hold objects of a definition that goes, and after a failure. Failures in a row double it.
 const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Whether a pass left something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Again {
+    No,
+    /// Objects are there that others let go.
+    Held,
+    Failed,
+}
 
 #[derive(Default)]
 pub struct Controller {
@@ -64,13 +74,24 @@ impl Controller {
 
     /// False when the server stops.
     async fn follow(&mut self, state: &Weak<State>, mut watch: Watch) -> bool {
+        let mut wait = RETRY;
         loop {
             let Some(strong) = state.upgrade() else { return false };
             let again = self.pass(&strong).await;
+            let pause = match again {
+                Again::No => None,
+                Again::Held => Some(RETRY),
+                Again::Failed => Some(wait),
+            };
+            wait = if again == Again::Failed { (wait * 2).min(RETRY_MAX) } else { RETRY };
             let stop = strong.stop.clone();
             drop(strong);
-            let retry =
-                async { if again { tokio::time::sleep(RETRY).await } else { std::future::pending().await } };
+            let retry = async {
+                match pause {
+                    None => std::future::pending().await,
+                    Some(pause) => tokio::time::sleep(pause).await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return false,
                 () = retry => {}
@@ -84,8 +105,8 @@ impl Controller {
         }
     }
 
-    /// Serves what should be served, writes what the definitions' status lacks. True when something must be tried again.
-    pub async fn pass(&mut self, state: &State) -> bool {
+    /// Serves what should be served, writes what the definitions' status lacks.
+    pub async fn pass(&mut self, state: &State) -> Again {
         let snapshot = state.reader.snapshot();
         let objects: Vec<Arc<Object>> = snapshot.list(&scope()).cloned().collect();
         self.known.retain(|name, _| objects.iter().any(|object| object.key.name == *name));
@@ -114,20 +135,22 @@ impl Controller {
         if !changed.is_empty() || state.resources.custom_count() != self.served_count() {
             self.publish(state);
         }
-        let mut again = false;
+        let mut again = Again::No;
         for (name, status) in statuses {
-            again |= done(&name, "write status", write_status(state, &name, &status).await).is_none();
+            if done(&name, "write status", write_status(state, &name, &status).await).is_none() {
+                again = Again::Failed;
+            }
         }
         let going: Vec<Arc<str>> =
             self.known.iter().filter(|(_, known)| known.deleting).map(|(name, _)| name.clone()).collect();
         for name in going {
-            again |= done(&name, "delete objects", empty(state, &name).await) != Some(true);
+            again = again.max(match done(&name, "delete objects", empty(state, &name).await) {
+                Some(true) => Again::No,
+                Some(false) => Again::Held,
+                None => Again::Failed,
+            });
         }
-        // A name that became free may be what another one waits for.
-        if !changed.is_empty() || again {
-            return again;
-        }
-        false
+        again
     }
 
     /// Notes what the definition makes; its status as it should be.
@@ -225,11 +248,12 @@ async fn empty(state: &State, name: &str) -> Result<bool, Status> {
     }
     let objects = Scope::all(Resource::new(name));
     let user = UserInfo::apiserver();
+    let options = DeleteOptions { admitted: true, ..DeleteOptions::default() };
     let listed: Vec<Arc<Object>> = state.reader.snapshot().list(&objects).cloned().collect();
-    if let Some(served) = state.resources.of_definition(name) {
+    if let Some(served) = served::stored(&definition).map(Arc::new) {
         for object in listed.iter().filter(|object| object.meta.deletion_timestamp.is_none()) {
             let one = Target::new(served.clone(), &object.key.namespace, &object.key.name);
-            match verbs::delete(state, &user, &one, &DeleteOptions::default()).await {
+            match verbs::delete(state, &user, &one, &options).await {
                 Err(status) if status.code == 404 => {}
                 other => drop(other?),
             }

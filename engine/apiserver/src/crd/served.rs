@@ -24,11 +24,7 @@ pub fn served(definition: &Value, accepted: &Value, outbound: &Arc<Outbound>) ->
         return Vec::new();
     };
     let conversion = Conversion::of(definition, outbound);
-    let schema = |version: &Value| {
-        let schema = CustomSchema::new(version["schema"]["openAPIV3Schema"].clone());
-        Some((text(version, "name").to_owned(), Schema::custom(schema.into())?))
-    };
-    let schemas = Schemas(versions.iter().filter_map(schema).collect());
+    let schemas = schemas(versions);
     let entries = |served: bool, unserved: &Arc<[Arc<Served>]>| {
         let chosen = versions.iter().filter(|version| (version["served"] == true) == served);
         let entry = |version| {
@@ -39,6 +35,22 @@ pub fn served(definition: &Value, accepted: &Value, outbound: &Arc<Outbound>) ->
     };
     let unserved = entries(false, &Arc::default()).into();
     entries(true, &unserved)
+}
+
+/// The version that is stored, served or not, with nobody to convert to it: for who empties the definition.
+pub fn stored(definition: &Value) -> Option<Served> {
+    let versions = definition["spec"]["versions"].as_array()?;
+    let storage = versions.iter().find(|version| version["storage"] == true)?;
+    let (accepted, name) = (&definition["status"]["acceptedNames"], text(storage, "name"));
+    one(definition, accepted, storage, name, None, Arc::default(), &schemas(versions))
+}
+
+fn schemas(versions: &[Value]) -> Schemas {
+    let schema = |version: &Value| {
+        let schema = CustomSchema::new(version["schema"]["openAPIV3Schema"].clone());
+        Some((text(version, "name").to_owned(), Schema::custom(schema.into())?))
+    };
+    Schemas(versions.iter().filter_map(schema).collect())
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -46,7 +46,8 @@ pub async fn delete(
         preconditions(target, &current, options)?;
         let old = super::decode(&current)?;
         // Admission sees the version of the request; what cannot be shown is not deleted either.
-        let shown = match conversion::waits(&target.served) || target.served.needs_conversion() {
+        let is_other = conversion::waits(&target.served) || target.served.needs_conversion();
+        let shown = match is_other && !options.admitted {
             true => Some(super::answer(&target.served, current.clone()).await?.into_value()?),
             false => None,
         };

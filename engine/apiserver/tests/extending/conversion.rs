@@ -245,3 +245,24 @@ async fn what_cannot_be_converted_is_not_deleted_either() {
     harness.get(&format!("{}/cannot", path("v1"))).await.expect(200);
     harness.ask("DELETE", &format!("{}/cannot", path("v1")), Value::Null).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_definition_goes_whoever_has_an_opinion_on_its_objects() {
+    // The stored version is neither the preferred one nor, the second time, served.
+    for served in [true, false] {
+        let harness = Harness::start().await;
+        let backend = Backend::start(&["localhost"], None, convert).await;
+        let mut definition = definition(&backend, "v1");
+        definition["spec"]["versions"][0]["served"] = served.into();
+        crate::create(&harness, definition, "Established=True").await;
+        let body = json!({"apiVersion": "example.com/v2", "kind": "Site", "metadata": {"name": "a"}, "host": "a", "port": "1"});
+        harness.post(&path("v2"), body).await.expect(201);
+        let spec = about("*", &["DELETE"], json!({"validations": [{"expression": "false"}]}));
+        bound(&harness, "validating", "never", spec, json!({"validationActions": ["Deny"]})).await;
+        drop(backend);
+        let one = format!("{CRDS}/sites.example.com");
+        let mut definitions = harness.watch(&format!("{CRDS}?watch=1")).await;
+        harness.ask("DELETE", &one, Value::Null).await.expect(200);
+        while definitions.brief().await != "DELETED sites.example.com" {}
+    }
+}
