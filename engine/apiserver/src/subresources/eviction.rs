@@ -45,9 +45,11 @@ pub async fn serve(
     connect::admit_posted(state, user, target, &mut eviction, write.dry_run).await?;
     let mut options = DeleteOptions::parse(&query, &eviction["deleteOptions"])?;
     options.dry_run |= write.dry_run;
+    // Who may have an opinion on evictions was asked for this one.
+    options.admitted = true;
     let pod = verbs::decode(&*state.reader.get(&target.key()).ok_or_else(|| target.not_found())?)?;
     if needs_budget(&pod) {
-        charge(state, user, target, &pod, options.dry_run).await?;
+        charge(state, target, &pod, options.dry_run).await?;
     }
     if !options.dry_run && !object::is_deleting(&pod) {
         mark(state, user, target).await?;
@@ -62,7 +64,7 @@ pub async fn serve(
 /// Says in the pod's status why it goes: its Job does not count it as a failure.
 async fn mark(state: &State, user: &UserInfo, target: &Target) -> Result<(), Status> {
     let status = Target { subresource: "status".into(), ..target.clone() };
-    let options = WriteOptions::default();
+    let options = WriteOptions { admitted: true, ..WriteOptions::default() };
     modify(state, user, &status, &options, |pod| Ok(Changed::Patched(with_condition(pod).into())))
         .await
         .map(drop)
@@ -90,13 +92,7 @@ fn needs_budget(pod: &Value) -> bool {
         && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
 }
 
-async fn charge(
-    state: &State,
-    user: &UserInfo,
-    target: &Target,
-    pod: &Value,
-    dry_run: bool,
-) -> Result<(), Status> {
+async fn charge(state: &State, target: &Target, pod: &Value, dry_run: bool) -> Result<(), Status> {
     let Some(served) = state.resources.get("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
     let snapshot = state.reader.snapshot();
     let mut matching = Vec::new();
@@ -124,7 +120,8 @@ async fn charge(
     let mut budget_target = Target::new(served.clone(), &target.namespace, object::name(budget));
     budget_target.subresource = "status".into();
     let options = WriteOptions { dry_run, ..WriteOptions::default() };
-    modify(state, user, &budget_target, &options, |budget| spend(budget, &target.name)).await.map(drop)
+    let user = UserInfo::apiserver();
+    modify(state, &user, &budget_target, &options, |budget| spend(budget, &target.name)).await.map(drop)
 }
 
 /// A pod that is not ready counts for nothing while enough others are healthy.

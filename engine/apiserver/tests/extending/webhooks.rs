@@ -409,3 +409,34 @@ async fn a_refusal_carries_the_warnings_of_the_whole_request() {
         refused.headers.get_all("warning").into_iter().map(|value| value.to_str().expect("text")).collect();
     assert_eq!(warnings, ["299 - \"unknown field \\\"odd\\\"\"", "299 - \"look out\""], "{}", refused.text);
 }
+
+#[tokio::test]
+async fn an_eviction_is_put_to_those_who_ask_for_evictions_and_to_nobody_else() {
+    let (harness, backend) = start().await;
+    harness.account("default").await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    harness.post(pods, pod).await.expect(201);
+    let rule = |operation: &str, resource: &str| {
+        json!({"rules": [{
+            "operations": [operation], "apiGroups": [""], "apiVersions": ["v1"], "resources": [resource]}]})
+    };
+    let hooks = [
+        ("/allow", "CREATE", "pods/eviction"),
+        ("/deny", "DELETE", "pods"),
+        ("/deny", "UPDATE", "pods/status"),
+    ];
+    let hooks: Vec<Value> = (0..)
+        .zip(hooks)
+        .map(|(at, (path, operation, resource))| {
+            webhook(&format!("h{at}.a.io"), backend.client(path), rule(operation, resource))
+        })
+        .collect();
+    register(&harness, VALIDATING, "a", &hooks).await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}});
+    harness.post(&format!("{pods}/a/eviction"), eviction).await.expect(201);
+    assert_eq!(harness.get(&format!("{pods}/a")).await.code, 404);
+    let asked: Vec<String> =
+        backend.received().iter().map(|one| one.path.split('?').next().unwrap_or_default().into()).collect();
+    assert_eq!(asked, ["/allow"]);
+}
