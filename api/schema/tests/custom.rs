@@ -142,7 +142,8 @@ fn values_get_the_stock_errors() {
     ];
     for (part, value, expected) in rows {
         let schema = CustomSchema::new(spec(part.clone()));
-        let errors = schema.validate(&json!({ "spec": value }), None);
+        let object = json!({ "spec": value });
+        let errors = [schema.validate(&object, None), schema.validate_lists(&object, None)].concat();
         assert_eq!(errors.iter().map(text).collect::<Vec<_>>(), expected, "{part} {value}");
     }
 }

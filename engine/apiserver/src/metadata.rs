@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::{
-    object::{finalizers, meta_str},
+    object::{finalizers, meta_str, strings},
     registry::Served,
     status::Cause,
     strategy::NameRule,
@@ -171,8 +171,8 @@ pub fn validate(served: &Served, object: &Value) -> Vec<Cause> {
             found.extend(causes("metadata.namespace", namespace, label_problems(namespace)));
         }
     }
-    found.extend(labels_and_annotations(object));
-    found.extend(owner_references(object));
+    found.extend(labels_and_annotations(&object["metadata"], "metadata"));
+    found.extend(owner_references(&object["metadata"], "metadata"));
     found.extend(finalizer_names(served, object));
     found
 }
@@ -188,10 +188,32 @@ pub fn validate_labels(labels: &Value, field: &str) -> Vec<Cause> {
     found
 }
 
-fn labels_and_annotations(object: &Value) -> Vec<Cause> {
-    let metadata = &object["metadata"];
-    let mut found = validate_labels(&metadata["labels"], "metadata.labels");
-    found.extend(validate_annotations(&metadata["annotations"], "metadata.annotations"));
+/// The metadata of a resource within another one, at `field`: it may lack a name, and be of a namespace or of none.
+pub fn validate_embedded(metadata: &Value, field: &str) -> Vec<Cause> {
+    let text = |name: &str| metadata[name].as_str().unwrap_or_default();
+    let mut found = Vec::new();
+    for (name, problems) in [
+        ("generateName", path_segment_problems as fn(&str) -> Vec<String>),
+        ("name", path_segment_problems),
+        ("namespace", label_problems),
+    ] {
+        if !text(name).is_empty() {
+            found.extend(causes(&format!("{field}.{name}"), text(name), problems(text(name))));
+        }
+    }
+    if let Some(generation) = metadata["generation"].as_i64().filter(|generation| *generation < 0) {
+        let why = "must be greater than or equal to 0";
+        found.push(Cause::invalid(format!("{field}.generation"), generation, why));
+    }
+    found.extend(labels_and_annotations(metadata, field));
+    found.extend(owner_references(metadata, field));
+    found.extend(qualified_finalizers(metadata, field));
+    found
+}
+
+fn labels_and_annotations(metadata: &Value, field: &str) -> Vec<Cause> {
+    let mut found = validate_labels(&metadata["labels"], &format!("{field}.labels"));
+    found.extend(validate_annotations(&metadata["annotations"], &format!("{field}.annotations")));
     found
 }
 
@@ -207,12 +229,11 @@ pub fn validate_annotations(annotations: &Value, field: &str) -> Vec<Cause> {
     found
 }
 
-fn owner_references(object: &Value) -> Vec<Cause> {
+fn owner_references(metadata: &Value, field: &str) -> Vec<Cause> {
     let mut found = Vec::new();
     let mut controller = None;
-    let references = object["metadata"]["ownerReferences"].as_array();
-    for reference in references.into_iter().flatten() {
-        let at = "metadata.ownerReferences";
+    let at = &format!("{field}.ownerReferences");
+    for reference in metadata["ownerReferences"].as_array().into_iter().flatten() {
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
         let version = text("apiVersion");
         if version.is_empty() || version.ends_with('/') {
@@ -243,7 +264,7 @@ fn owner_references(object: &Value) -> Vec<Cause> {
         let why = format!(
             "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {own}"
         );
-        found.push(Cause::invalid(at, object["metadata"]["ownerReferences"].clone(), &why));
+        found.push(Cause::invalid(at, metadata["ownerReferences"].clone(), &why));
     }
     found
 }
@@ -253,13 +274,9 @@ const FREE_FINALIZERS: [&str; 3] =
     ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
 
 fn finalizer_names(served: &Served, object: &Value) -> Vec<Cause> {
-    let mut found = Vec::new();
-    let names = finalizers(object);
-    for name in &names {
-        found.extend(causes("metadata.finalizers", name, qualified_name_problems(name)));
-    }
+    let mut found = qualified_finalizers(&object["metadata"], "metadata");
     let is_free = served.custom.is_some() || FREE_FINALIZERS.contains(&&*served.api.gvk.group);
-    for (at, name) in names.iter().enumerate().filter(|_| !is_free) {
+    for (at, name) in finalizers(object).iter().enumerate().filter(|_| !is_free) {
         if !name.contains('/') && !matches!(*name, "orphan" | "foregroundDeletion" | "kubernetes") {
             found.push(Cause::invalid(
                 format!("metadata.finalizers[{at}]"),
@@ -268,12 +285,18 @@ fn finalizer_names(served: &Served, object: &Value) -> Vec<Cause> {
             ));
         }
     }
+    found
+}
+
+fn qualified_finalizers(metadata: &Value, field: &str) -> Vec<Cause> {
+    let (mut found, at) = (Vec::new(), format!("{field}.finalizers"));
+    let names = strings(&metadata["finalizers"]);
+    for name in &names {
+        found.extend(causes(&at, name, qualified_name_problems(name)));
+    }
     if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
-        found.push(Cause::invalid(
-            "metadata.finalizers",
-            object["metadata"]["finalizers"].clone(),
-            "finalizer orphan and foregroundDeletion cannot be both set",
-        ));
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        found.push(Cause::invalid(at, metadata["finalizers"].clone(), why));
     }
     found
 }
@@ -300,8 +323,8 @@ pub fn validate_update(served: &Served, object: &Value, old: &Value) -> Vec<Caus
             found.push(Cause::invalid(format!("metadata.{field}"), new.clone(), "field is immutable"));
         }
     }
-    found.extend(labels_and_annotations(object));
-    found.extend(owner_references(object));
+    found.extend(labels_and_annotations(&object["metadata"], "metadata"));
+    found.extend(owner_references(&object["metadata"], "metadata"));
     found.extend(finalizer_names(served, object));
     found
 }

@@ -29,6 +29,7 @@ pub struct CustomSchema {
     root: Value,
     patterns: HashMap<String, Regex>,
     has_defaults: bool,
+    has_embedded: bool,
 }
 
 impl CustomSchema {
@@ -39,16 +40,17 @@ impl CustomSchema {
             schemas.forget_unknown(&mut root);
         }
         let mut patterns = HashMap::new();
-        let mut has_defaults = false;
+        let (mut has_defaults, mut has_embedded) = (false, false);
         each_schema(&root, &mut |schema| {
             has_defaults |= schema.get("default").is_some();
+            has_embedded |= is_true(schema, "x-kubernetes-embedded-resource");
             if let Some(pattern) = schema["pattern"].as_str()
                 && let Ok(compiled) = Regex::new(pattern)
             {
                 patterns.insert(pattern.to_owned(), compiled);
             }
         });
-        CustomSchema { root, patterns, has_defaults }
+        CustomSchema { root, patterns, has_defaults, has_embedded }
     }
 
     /// Whether an object that was stored before may lack what it is to be shown with.
@@ -59,6 +61,13 @@ impl CustomSchema {
     /// The schema as it was written, without what protobuf said beyond schemas.
     pub fn root(&self) -> &Value {
         &self.root
+    }
+
+    /// Calls `see` with each object within that is a resource of its own (`x-kubernetes-embedded-resource`), and its path.
+    pub fn each_embedded(&self, object: &Value, see: &mut dyn FnMut(&str, &serde_json::Map<String, Value>)) {
+        if self.has_embedded {
+            validate::embedded(&self.root, object, "", see);
+        }
     }
 
     /// The schema at a path of field names, where there is one.

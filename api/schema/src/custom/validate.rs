@@ -15,7 +15,13 @@ impl CustomSchema {
         let mut errors = Vec::new();
         let checker = Checker { schema: self };
         checker.check(&self.root, object, old, "", &mut errors);
-        checker.lists(&self.root, object, old, "", &mut errors);
+        errors
+    }
+
+    /// Sets and maps have no item twice; apart from [`CustomSchema::validate`] for the order of errors.
+    pub fn validate_lists(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        Checker { schema: self }.lists(&self.root, object, old, "", &mut errors);
         errors
     }
 
@@ -24,6 +30,13 @@ impl CustomSchema {
         let mut errors = Vec::new();
         let checker = Checker { schema: self };
         checker.check(schema, value, None, path, &mut errors);
+        embedded(schema, value, path, &mut |path, fields| {
+            for name in ["apiVersion", "kind"] {
+                if fields.get(name).and_then(Value::as_str).unwrap_or_default().is_empty() {
+                    errors.push(FieldError::required(&join(path, name), ""));
+                }
+            }
+        });
         checker.lists(schema, value, None, path, &mut errors);
         errors
     }
@@ -37,6 +50,35 @@ type Errors = Vec<FieldError>;
 
 pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Calls `see` with each object that the schema says is a resource of its own, and its path.
+pub(super) fn embedded(
+    schema: &Value,
+    value: &Value,
+    path: &str,
+    see: &mut dyn FnMut(&str, &Map<String, Value>),
+) {
+    match value {
+        Value::Object(fields) => {
+            if is_true(schema, "x-kubernetes-embedded-resource") {
+                see(path, fields);
+            }
+            for (name, value) in fields {
+                if let Some(known) = inner(schema, name) {
+                    let is_named = schema["properties"].get(name).is_some();
+                    let at = if is_named { join(path, name) } else { format!("{path}[{name}]") };
+                    embedded(known, value, &at, see);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                embedded(&schema["items"], item, &format!("{path}[{at}]"), see);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn type_of(value: &Value) -> &'static str {
@@ -149,13 +191,6 @@ impl Checker<'_> {
             }
         }
         let is_resource = path.is_empty() || is_true(schema, "x-kubernetes-embedded-resource");
-        if is_resource && !path.is_empty() {
-            for name in ["apiVersion", "kind"] {
-                if fields.get(name).and_then(Value::as_str).unwrap_or_default().is_empty() {
-                    errors.push(FieldError::required(&join(path, name), "must not be empty"));
-                }
-            }
-        }
         for (name, value) in fields {
             if is_resource && matches!(name.as_str(), "apiVersion" | "kind") {
                 continue;

@@ -8,6 +8,7 @@ mod columns;
 mod controller;
 mod conversion;
 pub mod definition;
+mod embedded;
 mod json_path;
 pub mod names;
 pub mod rules;

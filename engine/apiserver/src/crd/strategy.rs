@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Custom, cause, rules};
+use super::{Custom, cause, embedded, rules};
 use crate::{
     object,
     status::{Cause, Status, quote},
@@ -33,8 +33,15 @@ fn intent(object: &Value, has_status: bool) -> Vec<(&str, &Value)> {
 }
 
 /// The schema first: rules trust it.
-fn validate(custom: &Custom, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+fn validate(custom: &Custom, object: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
     let mut causes: Vec<Cause> = custom.schema.validate(object, old).into_iter().map(cause).collect();
+    // A stock server does not look into what a status embeds.
+    if subresource != "status" {
+        let before = old.map(|old| embedded::validate(&custom.schema, old)).unwrap_or_default();
+        let found = embedded::validate(&custom.schema, object).into_iter();
+        causes.extend(found.filter(|cause| !before.contains(cause)));
+    }
+    causes.extend(custom.schema.validate_lists(object, old).into_iter().map(cause));
     let Some(rules) = &custom.rules else { return causes };
     let blocks = |cause: &Cause| {
         ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"]
@@ -88,12 +95,12 @@ impl Strategy for CustomResource {
 
     fn validate(&self, context: Context<'_>, object: &Value) -> Vec<Cause> {
         let Some(custom) = custom(&context) else { return Vec::new() };
-        validate(custom, object, None)
+        validate(custom, object, None, context.subresource)
     }
 
     fn validate_update(&self, context: Context<'_>, object: &Value, old: &Value) -> Vec<Cause> {
         let Some(custom) = custom(&context) else { return Vec::new() };
-        validate(custom, object, Some(old))
+        validate(custom, object, Some(old), context.subresource)
     }
 
     /// A finalizer may have any name; one that says whose it is meets no other of its name.
