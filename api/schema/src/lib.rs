@@ -23,6 +23,7 @@ mod strategic;
 mod strict;
 mod table;
 mod unknown;
+mod whole_numbers;
 pub mod wire;
 
 pub use apply::{
@@ -46,3 +47,4 @@ pub use schema::Schema;
 pub use strict::Syntax;
 pub use table::{ListType, Scalar, Table};
 pub use unknown::{UNKNOWN, unknown_fields};
+pub use whole_numbers::whole_numbers;

@@ -1,6 +1,6 @@
 //! JSON and YAML text to values. Duplicate keys are reported, the last one wins.
 
-use crate::{error::DecodeError, strict::Syntax};
+use crate::{error::DecodeError, strict::Syntax, whole_numbers::whole_numbers};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
@@ -35,7 +35,10 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Syntax), DecodeError> {
         let text = text.split(" at line ").next().unwrap_or(text);
         DecodeError::Syntax(format!("error converting YAML to JSON: yaml: line {line}: {text}"))
     })?;
-    Ok((parsed.value, Syntax::yaml(bytes, parsed.again)))
+    // A stock server makes JSON of it first.
+    let mut value = parsed.value;
+    whole_numbers(&mut value);
+    Ok((value, Syntax::yaml(bytes, parsed.again)))
 }
 
 fn first_document(bytes: &[u8]) -> &[u8] {

@@ -7,6 +7,7 @@ use crate::error::{DecodeError, FieldIssue};
 use crate::go_type::json_type;
 use crate::table::{Field, Scalar, Table, Type, TypeId, flag};
 use crate::unknown::{UNKNOWN, unknown_fields};
+use crate::whole_numbers::whole_numbers;
 use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
 
@@ -234,7 +235,10 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
             other => mismatch(other),
         },
         Scalar::Double => match value {
-            Value::Number(_) => Ok(()),
+            Value::Number(_) => {
+                whole_numbers(value);
+                Ok(())
+            }
             other => mismatch(other),
         },
         Scalar::Bytes => match value {
@@ -249,7 +253,11 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
             other => Err(Failure::mismatch(other, "int32".to_string())),
         },
         Scalar::Time | Scalar::MicroTime => prune_time(value, scalar == Scalar::MicroTime),
-        Scalar::Raw | Scalar::Json | Scalar::Fields => Ok(()),
+        Scalar::Json => {
+            whole_numbers(value);
+            Ok(())
+        }
+        Scalar::Raw | Scalar::Fields => Ok(()),
         Scalar::Strings => match value {
             Value::Array(items) => prune_list(table, Type::Scalar(Scalar::String), items, issues),
             other => mismatch(other),

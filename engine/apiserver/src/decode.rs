@@ -2,7 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/create.go and rest.go (`transformDecodeError`)
 
-use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax};
+use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax, whole_numbers};
 use serde_json::Value;
 
 use crate::{
@@ -165,6 +165,9 @@ pub fn shape(
     validation: FieldValidation,
 ) -> Result<Vec<String>, Status> {
     check_kind_by(schema, expected, &mut decoded.value)?;
+    if schema.is_custom() {
+        whole_numbers(&mut decoded.value);
+    }
     let mut unknown = std::mem::take(&mut decoded.unknown);
     unknown.extend(
         schema.prune(&mut decoded.value).map_err(|error| cannot_be_handled(expected, &error.to_string()))?,

@@ -244,6 +244,39 @@ async fn status_scale_columns_and_other_versions_work() {
 }
 
 #[tokio::test]
+async fn numbers_come_back_as_go_prints_them() {
+    let harness = start().await;
+    let body =
+        widget("a", json!({"size": 5.0, "free": {"x": 2.0, "y": [1e3, 0.5], "z": 18446744073709551615_u64}}));
+    let made = harness.post(WIDGETS, body.clone()).await.expect(201);
+    let expected =
+        json!({"size": 5, "free": {"x": 2, "y": [1000, 0.5], "z": 1.8446744073709552e19}, "color": "red"});
+    assert_eq!(made["spec"], expected);
+    let one = format!("{WIDGETS}/a");
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    let path = format!("{one}?fieldManager=me");
+    for patched in [
+        harness.ask("PATCH", &one, json!({"spec": {"size": 5.0, "free": {"x": 2.0}}})).await,
+        harness.ask_with("PATCH", &path, &headers, body.to_string()).await,
+    ] {
+        let patched = patched.expect(200);
+        assert_eq!((&patched["spec"], &patched["metadata"]["generation"]), (&expected, &json!(1)));
+    }
+    let definition = harness.get(&format!("{CRDS}/widgets.example.com")).await.expect(200);
+    let mut versions = definition["spec"]["versions"].clone();
+    let size = &mut versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"];
+    *size = json!({"type": "integer", "minimum": 1.0, "description": "How large it is.", "multipleOf": 0.5, "default": 3.0});
+    let patch = json!({"spec": {"versions": versions}});
+    for _ in 0..2 {
+        let changed =
+            harness.ask("PATCH", &format!("{CRDS}/widgets.example.com"), patch.clone()).await.expect(200);
+        let text = changed.to_string();
+        assert!(text.contains("\"minimum\":1,") && text.contains("\"default\":3,"), "{text}");
+        assert_eq!(changed["metadata"]["generation"], 2);
+    }
+}
+
+#[tokio::test]
 async fn deleting_a_definition_deletes_its_objects_first() {
     let harness = start().await;
     let mut held = widget("held", json!({"size": 1}));

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coracle_schema::go_type;
+use coracle_schema::{go_type, whole_numbers};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -140,6 +140,7 @@ fn accept(original: &Value, mut converted: Value, wanted: &str) -> Result<Value,
     let metadata = metadata(&original["metadata"], &converted["metadata"])
         .map_err(|why| format!("returned invalid metadata: {why}"))?;
     converted["metadata"] = metadata.into();
+    whole_numbers(&mut converted);
     Ok(converted)
 }
 

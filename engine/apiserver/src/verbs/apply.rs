@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use coracle_schema::{
     ApplyError, Author, Managers, Operation, Syntax, Write, conflict_message, parse_json, parse_yaml,
+    whole_numbers,
 };
 use serde_json::{Map, Value};
 
@@ -28,8 +29,9 @@ use crate::{
 /// The body: YAML, and so JSON too, which nearly all clients send and which is tried first.
 pub fn parse(bytes: &[u8]) -> Result<(Value, Syntax), Status> {
     let parsed = parse_json(bytes).or_else(|_| parse_yaml(bytes));
-    let (config, syntax) =
+    let (mut config, syntax) =
         parsed.map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
+    whole_numbers(&mut config);
     if config.is_object() {
         Ok((config, syntax.as_yaml(bytes)))
     } else {
