@@ -227,6 +227,16 @@ fn another_value_for_a_field_of_another_manager_conflicts_and_force_takes_it() {
         story.conflicts("second", "{metadata: {name: a}, data: {x: '2'}}"),
         "Apply failed with 1 conflict: conflict with \"first\": .data.x"
     );
+    let mut nested = Story::new("", "v1", "ConfigMap")
+        .apply("first", "{metadata: {name: a}, data: {k: '1'}, immutable: false, binaryData: {b: YQ==}}");
+    assert_eq!(
+        nested.conflicts(
+            "second",
+            "{metadata: {name: a}, data: {k: '2'}, immutable: true, binaryData: {b: YWE=}}"
+        ),
+        "Apply failed with 3 conflicts: conflicts with \"first\":\n- .immutable\n- .binaryData.b\n- .data.k",
+        "what lies in a level comes before what lies below it"
+    );
     story.try_apply("second", config, true).expect("forced");
     story.managed(&[
         ("second", json!({"f:data": {"f:k": {}, "f:x": {}}})),
@@ -478,7 +488,7 @@ fn nulls_that_are_named_are_owned_and_take_the_place_of_one_value() {
     let mut story = Story::new("apps", "apps/v1", "Deployment").update("you", given);
     assert_eq!(
         story.conflicts("me", config),
-        "Apply failed with 3 conflicts: conflicts with \"you\" using apps/v1:\n- .spec.replicas\n- .spec.template.spec.containers[name=\"c\"].args\n- .spec.template.spec.nodeSelector"
+        "Apply failed with 3 conflicts: conflicts with \"you\" using apps/v1:\n- .spec.replicas\n- .spec.template.spec.nodeSelector\n- .spec.template.spec.containers[name=\"c\"].args"
     );
     story.try_apply("me", config, true).expect("forced");
     // What has parts outlives it.

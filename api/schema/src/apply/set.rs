@@ -109,7 +109,7 @@ impl FieldSet {
         both
     }
 
-    /// As messages print them, e.g. `.spec.containers[name="web"].image`.
+    /// As messages print them, e.g. `.spec.containers[name="web"].image`: those of a level, then what lies below them.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         self.collect("", &mut paths);
@@ -117,12 +117,10 @@ impl FieldSet {
     }
 
     fn collect(&self, above: &str, paths: &mut Vec<String>) {
-        for (element, entry) in &self.0 {
-            let path = format!("{above}{}", printed(element));
-            if entry.member {
-                paths.push(path.clone());
-            }
-            entry.below.collect(&path, paths);
+        let path = |element: &str| format!("{above}{}", printed(element));
+        paths.extend(self.0.iter().filter(|(_, entry)| entry.member).map(|(element, _)| path(element)));
+        for (element, entry) in self.0.iter().filter(|(_, entry)| !entry.below.is_empty()) {
+            entry.below.collect(&path(element), paths);
         }
     }
 
