@@ -152,6 +152,43 @@ async fn every_write_is_tracked_and_can_be_reset() {
 }
 
 #[tokio::test]
+async fn nobody_owns_by_its_status_what_that_never_stores() {
+    let harness = Harness::start().await;
+    let deployment = json!({
+        "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}
+    });
+    let attachment = json!({"metadata": {"name": "web"}, "spec": {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "v"}}});
+    const ATTACHMENTS: &str = "/apis/storage.k8s.io/v1/volumeattachments";
+    let rows = [
+        (
+            DEPLOYMENTS,
+            deployment,
+            "apiVersion: apps/v1, kind: Deployment",
+            "replicas: 0",
+            json!({"f:annotations": {"f:b": {}}}),
+        ),
+        (
+            ATTACHMENTS,
+            attachment,
+            "apiVersion: storage.k8s.io/v1, kind: VolumeAttachment",
+            "attached: true",
+            Value::Null,
+        ),
+    ];
+    for (path, object, kind, status, expected) in rows {
+        harness.post(path, object).await.expect(201);
+        let config = format!(
+            "{{{kind}, metadata: {{name: web, labels: {{a: b}}, annotations: {{b: c}}}}, status: {{{status}}}}}"
+        );
+        let one = format!("{path}/web/status");
+        let applied = apply(&harness, &one, "fieldManager=me", &config).await.expect(200);
+        let own = entries(&applied).into_iter().find(|(manager, ..)| manager == "me").expect("an entry").2;
+        assert_eq!((applied["metadata"].get("labels"), &own["f:metadata"]), (None, &expected), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_kubectl_noted_on_the_clients_side_follows_what_it_applies_on_the_servers() {
     let harness = Harness::start().await;
     const NOTE: &str = "kubectl.kubernetes.io/last-applied-configuration";

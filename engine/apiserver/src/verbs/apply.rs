@@ -12,7 +12,7 @@ use coracle_schema::{
 use serde_json::{Map, Value};
 
 use super::{
-    Outcome, Target, WriteOptions, create,
+    Outcome, Target, WriteOptions, create, kept,
     update::{Changed, modify},
 };
 use crate::{
@@ -150,6 +150,7 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
         if let Some(fields) = config.as_object_mut() {
             fields.retain(|field, _| matches!(field.as_str(), "kind" | "apiVersion" | "metadata" | "status"));
         }
+        kept::drop_unowned(served, object::metadata_mut(&mut config));
     } else if served.status_is_apart() {
         object::remove(&mut config, "status");
     }

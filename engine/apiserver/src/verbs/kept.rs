@@ -53,6 +53,32 @@ const STATUS_APART: [(&str, &str); 8] = [
     ("storagemigration.k8s.io", "storageversionmigrations"),
 ];
 
+/// Whose `/status` says that it resets all metadata: nobody owns it through an apply there.
+/// Source: `GetResetFields` of the status strategies below https://github.com/kubernetes/kubernetes/tree/master/pkg/registry
+const STATUS_OWNS_NO_METADATA: [(&str, &str); 5] = [
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("storagemigration.k8s.io", "storageversionmigrations"),
+];
+
+/// Takes from a configuration of the status what its manager is not to own.
+pub(super) fn drop_unowned(served: &Served, metadata: &mut serde_json::Map<String, Value>) {
+    let reset: &[&str] = match (&*served.api.gvk.group, &*served.api.plural) {
+        ("apps", "deployments") => &["labels"],
+        ("", "pods") => &["deletionTimestamp", "ownerReferences"],
+        kind if STATUS_OWNS_NO_METADATA.contains(&kind) => {
+            return metadata.retain(|field, _| IDENTITY.contains(&field.as_str()));
+        }
+        _ => &[],
+    };
+    metadata.retain(|field, _| !reset.contains(&field.as_str()));
+}
+
+/// What a request says of the object that it means.
+const IDENTITY: [&str; 4] = ["name", "namespace", "uid", "resourceVersion"];
+
 /// What of metadata a change of the status leaves as it was.
 fn kept_beside_status(served: &Served) -> &'static [&'static str] {
     match (&*served.api.gvk.group, &*served.api.plural) {
