@@ -203,6 +203,10 @@ async fn status_scale_columns_and_other_versions_work() {
         (&scale["spec"]["replicas"], &scale["status"]),
         (&json!(2), &json!({"replicas": 1, "selector": "a=b"}))
     );
+    harness.post(WIDGETS, widget("none", json!({"size": 1}))).await.expect(201);
+    let none = harness.get(&format!("{WIDGETS}/none/scale")).await;
+    let why = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
+    assert_eq!((none.code, none.message().as_str()), (500, why));
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let table = harness.ask_with("GET", &format!("{one}/scale"), &[("accept", accept)], "").await.expect(200);
     let columns = table["columnDefinitions"].as_array().expect("columns").iter().map(|it| &it["name"]);

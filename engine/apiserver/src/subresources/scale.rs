@@ -15,7 +15,7 @@ use crate::{
     options::{Query, WriteOptions},
     present::{Form, check_form, partial_metadata},
     request_info::RequestInfo,
-    status::{Cause, GroupResource, Status},
+    status::{Cause, GroupResource, Status, quote},
     tables,
     types::{Request, Response, State, UserInfo},
     verbs::{
@@ -47,6 +47,11 @@ pub async fn serve(
 
 async fn get(state: &State, target: &Target, accepted: Accepted) -> Result<Response, Status> {
     let workload = verbs::get(state, target, "").await?.into_value()?;
+    let paths = target.served.custom.as_ref().and_then(|custom| custom.scale.as_ref());
+    if let Some(paths) = paths.filter(|paths| at(&workload, &paths.spec).is_null()) {
+        let path = quote(&format!(".{}", paths.spec.join(".")));
+        return Err(Status::internal(format!("the spec replicas field {path} does not exist")));
+    }
     encode(target, accepted, scale_of(target, &workload))
 }
 
