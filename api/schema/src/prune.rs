@@ -12,8 +12,12 @@ use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
 
 /// Lists that Go prints even when they are empty, although they are optional.
-const KEPT_WHEN_EMPTY: &[(&str, &str)] =
-    &[("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports")];
+const KEPT_WHEN_EMPTY: &[(&str, &str)] = &[
+    ("ClusterRole", "rules"),
+    ("Role", "rules"),
+    ("EndpointSlice", "ports"),
+    ("HPAScalingRules", "policies"),
+];
 
 struct Issues {
     found: Vec<FieldIssue>,

@@ -66,6 +66,12 @@ async fn what_is_not_an_apply_is_refused_with_the_stock_text() {
         ),
         (
             "fieldManager=me",
+            "{apiVersion: v1, kind: ConfigMap, metadata: {managedFields: []}}".into(),
+            400,
+            "metadata.managedFields must be nil",
+        ),
+        (
+            "fieldManager=me",
             map("{}").replace("v1", "v2"),
             400,
             "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1",

@@ -52,6 +52,11 @@ async fn bad_objects_are_refused_with_the_stock_text() {
             "HorizontalPodAutoscaler.autoscaling \"x\" is invalid: [spec.maxReplicas: Invalid value: 0: must be greater than 0, spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`]",
         ),
         (
+            "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+            json!({"metadata": {"name": "x"}, "spec": {"maxReplicas": 1, "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "behavior": {"scaleUp": {"policies": []}}}}),
+            "HorizontalPodAutoscaler.autoscaling \"x\" is invalid: spec.behavior.scaleUp.policies: Required value: must specify at least one Policy",
+        ),
+        (
             "/apis/networking.k8s.io/v1/servicecidrs",
             json!({"metadata": {"name": "x"}, "spec": {"cidrs": ["10.0.0.1/16"]}}),
             "ServiceCIDR.networking.k8s.io \"x\" is invalid: spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must not have bits set beyond the prefix length",

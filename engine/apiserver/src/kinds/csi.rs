@@ -94,10 +94,12 @@ fn driver(driver: &Value) -> Causes {
         if !audiences.insert(text(&token["audience"])) {
             out.push(Cause::duplicate(format!("{at}.audience"), token["audience"].clone()));
         }
-        if let Some(seconds) = token["expirationSeconds"].as_i64().filter(|own| *own < TOKEN_MIN_SECONDS) {
-            let why = "may not specify a duration less than 10 minutes";
-            out.push(Cause::invalid(format!("{at}.expirationSeconds"), seconds, why));
-        }
+        let why = match token["expirationSeconds"].as_i64() {
+            Some(seconds) if seconds < TOKEN_MIN_SECONDS => "may not specify a duration less than 10 minutes",
+            Some(seconds) if seconds > 1 << 32 => "may not specify a duration larger than 2^32 seconds",
+            _ => continue,
+        };
+        out.push(Cause::invalid(format!("{at}.expirationSeconds"), token["expirationSeconds"].clone(), why));
     }
     let in_secrets = &spec["serviceAccountTokenInSecrets"];
     if !in_secrets.is_null() && !is_set(&spec["tokenRequests"]) {
@@ -165,6 +167,10 @@ fn attachment(attachment: &Value) -> Causes {
     add(&mut out, "spec.nodeName", node, subdomain_problems(node));
     attachment_status(&mut out, &attachment["status"]);
     driver_name(&mut out, &spec["attacher"], "spec.attacher");
+    let inline = &spec["source"]["inlineVolumeSpec"];
+    if inline.is_object() {
+        super::storage::inline_volume(&mut out, inline, "spec.source.inlineVolumeSpec");
+    }
     if let Some(name) = volume {
         add(&mut out, VOLUME, name, subdomain_problems(name));
     }
@@ -237,10 +243,11 @@ mod tests {
                     &[],
                 ),
                 (
-                    json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 5}]}}),
+                    json!({"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 5}, {"audience": "b", "expirationSeconds": 4294967297_i64}]}}),
                     &[
                         "spec.tokenRequests[1].audience: Duplicate value: \"a\"",
                         "spec.tokenRequests[1].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+                        "spec.tokenRequests[2].expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds",
                     ],
                 ),
             ],
@@ -271,7 +278,30 @@ mod tests {
                     json!({"spec": {"source": {"inlineVolumeSpec": {}}}}),
                     &[
                         "spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+                        "spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.accessModes: Required value",
+                        "spec.source.inlineVolumeSpec: Required value: must specify a volume type",
                     ],
+                ),
+                (
+                    json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                        "claimRef": {"name": "c"}, "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                        "csi": {"driver": "d", "volumeHandle": "h"}, "persistentVolumeReclaimPolicy": "Delete",
+                        "nodeAffinity": {}, "storageClassName": "s", "volumeMode": "Block"}}}}),
+                    &[
+                        "spec.source.inlineVolumeSpec.claimRef: Forbidden: may not be specified in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.nodeAffinity: Forbidden: may not be specified in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.storageClassName: Forbidden: may not be specified in the context of inline volumes",
+                        "spec.source.inlineVolumeSpec.volumeMode: Forbidden: may not specify volumeMode other than Filesystem in the context of inline volumes",
+                    ],
+                ),
+                (
+                    json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                        "accessModes": ["ReadWriteOnce"], "csi": {"driver": "d", "volumeHandle": "h"}, "volumeMode": "Filesystem",
+                        "persistentVolumeReclaimPolicy": "Retain"}}}}),
+                    &[],
                 ),
                 (
                     json!({"spec": {"attacher": ""}}),

@@ -172,6 +172,16 @@ fn runtime_class(class: &Value) -> Causes {
     let scheduling = &class["scheduling"];
     out.extend(validate_labels(&scheduling["nodeSelector"], "scheduling.nodeSelector"));
     tolerations(&mut out, &scheduling["tolerations"], "scheduling.tolerations");
+    let mut seen = BTreeSet::new();
+    for (at, own) in indexed(&scheduling["tolerations"], "scheduling.tolerations") {
+        let [key, operator, value, effect] =
+            ["key", "operator", "value", "effect"].map(|field| text(&own[field]));
+        if !seen.insert([key, operator, value, effect]) {
+            let shown = json!({"Key": key, "Operator": operator, "Value": value, "Effect": effect,
+                "TolerationSeconds": own["tolerationSeconds"]});
+            out.push(Cause::duplicate(at, shown));
+        }
+    }
     out
 }
 
@@ -291,6 +301,12 @@ mod tests {
                     json!({"scheduling": {"tolerations": [{"key": "a", "operator": "Near"}]}}),
                     &[
                         "scheduling.tolerations[0].operator: Unsupported value: \"Near\": supported values: \"Equal\", \"Exists\"",
+                    ],
+                ),
+                (
+                    json!({"scheduling": {"tolerations": [{"key": "a"}, {"key": "a", "effect": "NoExecute"}, {"key": "a"}]}}),
+                    &[
+                        "scheduling.tolerations[2]: Duplicate value: {\"Key\":\"a\",\"Operator\":\"\",\"Value\":\"\",\"Effect\":\"\",\"TolerationSeconds\":null}",
                     ],
                 ),
             ],

@@ -11,7 +11,7 @@ use super::{
         require, same, subdomain, text,
     },
     csi::driver_name,
-    pod_spec::{needed_of_source, node_selector},
+    pod_spec::{HOST_PATH_TYPES, needed_of_source, node_selector},
 };
 use crate::{
     metadata::{label_problems, qualified_name_problems, subdomain_problems},
@@ -202,43 +202,89 @@ fn volume(volume: &Value) -> Causes {
             node_selector(&mut out, required, at);
         }
     }
-    let mut given = SOURCES.iter().filter(|source| spec[**source].is_object());
-    match given.next() {
-        None => out.push(Cause::required("spec", "must specify a volume type")),
-        Some(source) => volume_source(&mut out, source, spec),
-    }
-    for extra in given {
-        out.push(Cause::forbidden(format!("spec.{extra}"), "may not specify more than 1 volume type"));
-    }
-    if spec["hostPath"]["path"] == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
-        let why = "may not be 'recycle' for a hostPath mount of '/'";
-        out.push(Cause::forbidden("spec.persistentVolumeReclaimPolicy", why));
-    }
+    volume_sources(&mut out, spec, "spec");
     subdomain(&mut out, &spec["storageClassName"], "spec.storageClassName");
     one_of(&mut out, &spec["volumeMode"], "spec.volumeMode", &VOLUME_MODES);
-    if let Some(class) = spec["volumeAttributesClassName"].as_str() {
-        const AT: &str = "spec.volumeAttributesClassName";
-        if class.is_empty() {
-            out.push(Cause::required(AT, "an empty string is disallowed"));
-        } else {
-            add(&mut out, AT, class, subdomain_problems(class));
-        }
-        if spec["csi"].is_null() {
-            out.push(Cause::required("spec.csi", "has to be specified when using volumeAttributesClassName"));
-        }
-    }
+    attributes_class(&mut out, spec, "spec");
     out
 }
 
-fn volume_source(out: &mut Causes, kind: &str, spec: &Value) {
-    let (source, path) = (&spec[kind], format!("spec.{kind}"));
+/// The spec of a volume that is an object of its own nowhere.
+pub fn inline_volume(out: &mut Causes, spec: &Value, path: &str) {
+    const WHY: &str = "may not be specified in the context of inline volumes";
+    let forbid = |out: &mut Causes, field: &str, why: &str| {
+        out.push(Cause::forbidden(format!("{path}.{field}"), why));
+    };
+    for field in ["claimRef", "capacity"].into_iter().filter(|field| is_set(&spec[*field])) {
+        forbid(out, field, WHY);
+    }
+    if spec["csi"].is_null() {
+        out.push(Cause::required(
+            format!("{path}.csi"),
+            "has to be specified in the context of inline volumes",
+        ));
+    }
+    access_modes(out, spec, path, "");
+    if !matches!(text(&spec["persistentVolumeReclaimPolicy"]), "" | "Retain") {
+        let why = "may only be Retain in the context of inline volumes";
+        forbid(out, "persistentVolumeReclaimPolicy", why);
+    }
+    if !spec["nodeAffinity"].is_null() {
+        forbid(out, "nodeAffinity", WHY);
+    }
+    volume_sources(out, spec, path);
+    if is_set(&spec["storageClassName"]) {
+        forbid(out, "storageClassName", WHY);
+    }
+    if spec["volumeMode"].as_str().is_some_and(|mode| mode != "Filesystem") {
+        let why = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        forbid(out, "volumeMode", why);
+    }
+    attributes_class(out, spec, path);
+}
+
+fn attributes_class(out: &mut Causes, spec: &Value, path: &str) {
+    let Some(class) = spec["volumeAttributesClassName"].as_str() else { return };
+    let at = format!("{path}.volumeAttributesClassName");
+    if class.is_empty() {
+        out.push(Cause::required(at, "an empty string is disallowed"));
+    } else {
+        add(out, &at, class, subdomain_problems(class));
+    }
+    if spec["csi"].is_null() {
+        let why = "has to be specified when using volumeAttributesClassName";
+        out.push(Cause::required(format!("{path}.csi"), why));
+    }
+}
+
+/// Exactly one, and what it needs.
+fn volume_sources(out: &mut Causes, spec: &Value, path: &str) {
+    let mut given = SOURCES.iter().filter(|source| spec[**source].is_object());
+    match given.next() {
+        None => out.push(Cause::required(path, "must specify a volume type")),
+        Some(source) => volume_source(out, source, spec, path),
+    }
+    for extra in given {
+        out.push(Cause::forbidden(format!("{path}.{extra}"), "may not specify more than 1 volume type"));
+    }
+    if spec["hostPath"]["path"] == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        out.push(Cause::forbidden(format!("{path}.persistentVolumeReclaimPolicy"), why));
+    }
+}
+
+fn volume_source(out: &mut Causes, kind: &str, spec: &Value, parent: &str) {
+    let (source, path) = (&spec[kind], format!("{parent}.{kind}"));
     match kind {
         "hostPath" => {
             let at = format!("{path}.path");
-            if require(out, &source["path"], &at) && text(&source["path"]).split('/').any(|part| part == "..")
-            {
+            if !require(out, &source["path"], &at) {
+                return;
+            }
+            if text(&source["path"]).split('/').any(|part| part == "..") {
                 out.push(Cause::invalid(at, source["path"].clone(), "must not contain '..'"));
             }
+            one_of(out, &source["type"], &format!("{path}.type"), &HOST_PATH_TYPES);
         }
         "csi" => {
             driver_name(out, &source["driver"], &format!("{path}.driver"));
@@ -255,7 +301,7 @@ fn volume_source(out: &mut Causes, kind: &str, spec: &Value) {
         kind => needed_of_source(out, kind, source, &path),
     }
     if kind == "local" && spec["nodeAffinity"].is_null() {
-        out.push(Cause::required("spec.nodeAffinity", "Local volume requires node affinity"));
+        out.push(Cause::required(format!("{parent}.nodeAffinity"), "Local volume requires node affinity"));
     }
 }
 

@@ -113,7 +113,7 @@ fn may_create(state: &State, user: &UserInfo, target: &Target) -> Result<(), Sta
 fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
     let served = &target.served;
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
-    if config["metadata"][ENTRIES].as_array().is_some_and(|entries| !entries.is_empty()) {
+    if config["metadata"][ENTRIES].is_array() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let version = config["apiVersion"].as_str().unwrap_or_default();

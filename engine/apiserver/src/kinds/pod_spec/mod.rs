@@ -21,7 +21,7 @@ use serde_json::Value;
 pub use placement::{node_selector, tolerations};
 pub use resources::{container_resource, is_standard_resource, resource_name, validate_resources};
 pub use update::validate_update;
-pub use volumes::needed_of_source;
+pub use volumes::{HOST_PATH_TYPES, needed_of_source};
 
 use super::checks::{Causes, add, annotations, indexed, is_set, label_selector, one_of, subdomain, text};
 use crate::{

@@ -19,7 +19,7 @@ use crate::{metadata::validate_labels, status::Cause};
 
 pub type Volumes = BTreeSet<String>;
 
-const HOST_PATH_TYPES: [&str; 8] =
+pub const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 const FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
