@@ -252,6 +252,9 @@ fn zone_problem(zone: &str) -> Option<String> {
     if !time_zone::is_name(zone) {
         return unknown();
     }
+    if zone.contains("..") {
+        return Some("time: invalid location name".into());
+    }
     if zone.eq_ignore_ascii_case("local") {
         let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         return Some(why.into());
@@ -390,6 +393,10 @@ mod tests {
                 (
                     json!({"spec": {"timeZone": "../x"}}),
                     &["spec.timeZone: Invalid value: \"../x\": unknown time zone ../x"],
+                ),
+                (
+                    json!({"spec": {"timeZone": "a..x"}}),
+                    &["spec.timeZone: Invalid value: \"a..x\": time: invalid location name"],
                 ),
                 (json!({"spec": {"timeZone": "Etc/UTC"}}), &[]),
                 (

@@ -2,6 +2,8 @@
 //!
 //! Source: https://github.com/robfig/cron/blob/v3/parser.go
 
+use crate::status::quote;
+
 struct Bounds {
     min: u32,
     max: u32,
@@ -26,10 +28,12 @@ pub fn check(schedule: &str) -> Result<(), String> {
     let zoned = ["TZ=", "CRON_TZ="].iter().any(|start| schedule.starts_with(start));
     let schedule = schedule.split_once(' ').filter(|_| zoned).map_or(schedule, |(_, rest)| rest.trim());
     if schedule.starts_with('@') {
-        let every = schedule.strip_prefix("@every ").is_some_and(is_duration);
-        return match DESCRIPTORS.contains(&schedule) || every {
-            true => Ok(()),
-            false => Err(format!("unrecognized descriptor: {schedule}")),
+        return match schedule.strip_prefix("@every ") {
+            Some(every) => {
+                duration(every).map_err(|why| format!("failed to parse duration {schedule}: time: {why}"))
+            }
+            None if DESCRIPTORS.contains(&schedule) => Ok(()),
+            None => Err(format!("unrecognized descriptor: {schedule}")),
         };
     }
     let fields: Vec<&str> = schedule.split_whitespace().collect();
@@ -43,25 +47,34 @@ pub fn check(schedule: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Go's durations: `1h30m`.
-fn is_duration(text: &str) -> bool {
-    let mut rest = text.trim();
+/// Go's durations: `1h30m`. Err: what its parser says.
+/// Source: https://pkg.go.dev/time#ParseDuration
+fn duration(text: &str) -> Result<(), String> {
+    const UNITS: [&str; 8] = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"];
+    let invalid = || Err(format!("invalid duration {}", quote(text)));
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(());
+    }
     if rest.is_empty() {
-        return false;
+        return invalid();
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let Some(unit) = ["ms", "us", "ns", "h", "m", "s"].into_iter().find(|unit| after.starts_with(unit))
-        else {
-            return false;
-        };
+        let is_part = |c: char| c.is_ascii_digit() || c == '.';
+        let (number, after) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
         if number.parse::<f64>().is_err() {
-            return false;
+            return invalid();
         }
-        rest = &after[unit.len()..];
+        let (unit, after) = after.split_at(after.find(is_part).unwrap_or(after.len()));
+        if unit.is_empty() {
+            return Err(format!("missing unit in duration {}", quote(text)));
+        }
+        if !UNITS.contains(&unit) {
+            return Err(format!("unknown unit {} in duration {}", quote(unit), quote(text)));
+        }
+        rest = after;
     }
-    true
+    Ok(())
 }
 
 /// `*`, `5`, `1-5`, each with an optional `/step`.
@@ -132,6 +145,10 @@ mod tests {
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
             ("@never", "unrecognized descriptor: @never"),
+            ("@every", "unrecognized descriptor: @every"),
+            ("@every 1x", "failed to parse duration @every 1x: time: unknown unit \"x\" in duration \"1x\""),
+            ("@every 5", "failed to parse duration @every 5: time: missing unit in duration \"5\""),
+            ("@every 1h.s", "failed to parse duration @every 1h.s: time: invalid duration \"1h.s\""),
         ] {
             assert_eq!(check(bad), Err(why.to_owned()), "{bad}");
         }
