@@ -74,6 +74,24 @@ pub fn immutable(out: &mut Causes, new: &Value, old: &Value, path: &str) {
     }
 }
 
+/// As Go prints a struct whose fields have no JSON names, as those of upstream's internal types. `fields` are Go's names
+/// in their order; a field that is absent is empty text, or null where its name ends in `?` (pointers and lists).
+pub fn untagged(value: &Value, fields: &str) -> Value {
+    let field = |field: &str| {
+        let (name, absent) = match field.strip_suffix('?') {
+            Some(name) => (name, Value::Null),
+            None => (field, "".into()),
+        };
+        // `APIGroup` is `apiGroup` in JSON, `UID` is `uid`.
+        let capitals = name.chars().take_while(char::is_ascii_uppercase).count();
+        let lower = if capitals == name.len() || capitals == 1 { capitals } else { capitals - 1 };
+        let json = name[..lower].to_ascii_lowercase() + &name[lower..];
+        let own = &value[json.as_str()];
+        (name.to_owned(), if own.is_null() { absent } else { own.clone() })
+    };
+    Value::Object(fields.split(' ').map(field).collect())
+}
+
 /// Adds `Required value` when the field carries nothing.
 pub fn require(out: &mut Causes, value: &Value, path: &str) -> bool {
     let there = is_set(value);
@@ -398,5 +416,11 @@ mod tests {
         assert!(!same(&json!({"a": [1]}), &json!({})));
         assert!(!same(&json!({}), &json!({"a": false})));
         assert!(same(&json!({"a": {"b": 1, UNKNOWN: "CAE="}}), &json!({"a": {"b": 1}, UNKNOWN: "CAI="})));
+    }
+
+    #[test]
+    fn a_struct_of_go_is_shown_with_all_of_its_fields() {
+        let shown = untagged(&json!({"uid": "u", "apiGroup": "g", "odd": 1}), "APIGroup UID NodeID Count?");
+        assert_eq!(shown.to_string(), r#"{"APIGroup":"g","UID":"u","NodeID":"","Count":null}"#);
     }
 }

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{
-        Causes, NON_NEGATIVE, add, immutable, indexed, is_set, items, label_selector, one_of, require, same,
-        text,
+        Causes, IMMUTABLE, NON_NEGATIVE, add, immutable, indexed, is_set, items, label_selector, one_of,
+        require, same, text, untagged,
     },
 };
 use crate::{
@@ -43,7 +43,11 @@ pub static NODE: Checked = Checked::new(node).comparing(|new, old| {
         let kept =
             |own: &Value| ["nodeID", "topologyKeys"].iter().all(|field| same(&own[*field], &driver[*field]));
         if before.is_some_and(|own| !kept(own)) {
-            out.push(Cause::invalid("CSINodeDriver", driver.clone(), super::checks::IMMUTABLE));
+            let mut shown = untagged(driver, "Name NodeID TopologyKeys? Allocatable?");
+            if shown["Allocatable"].is_object() {
+                shown["Allocatable"] = untagged(&driver["allocatable"], "Count?");
+            }
+            out.push(Cause::invalid("CSINodeDriver", shown, IMMUTABLE));
         }
     }
     out
@@ -56,7 +60,11 @@ pub static ATTACHMENT: Checked = Checked::new(attachment)
     })
     .comparing(|new, old| {
         let mut out = Vec::new();
-        immutable(&mut out, &new["spec"], &old["spec"], "spec");
+        if !same(&new["spec"], &old["spec"]) {
+            let mut shown = untagged(&new["spec"], "Attacher Source NodeName");
+            shown["Source"] = untagged(&new["spec"]["source"], "PersistentVolumeName? InlineVolumeSpec?");
+            out.push(Cause::invalid("spec", shown, IMMUTABLE));
+        }
         out
     });
 pub static CAPACITY: Checked = Checked::new(capacity).comparing(|new, old| {
@@ -323,6 +331,20 @@ mod tests {
                 ),
             ],
         );
+        let spec = |node: &str| json!({"spec": {"attacher": "d", "nodeName": node, "source": {"persistentVolumeName": "p"}}});
+        let driver = |id: &str| json!({"spec": {"drivers": [{"name": "d", "nodeID": id, "allocatable": {"count": 1}}]}});
+        for (causes, shown) in [
+            (
+                (ATTACHMENT.compare)(&spec("m"), &spec("n")),
+                r#"spec: Invalid value: {"Attacher":"d","Source":{"PersistentVolumeName":"p","InlineVolumeSpec":null},"NodeName":"m"}: field is immutable"#,
+            ),
+            (
+                (NODE.compare)(&driver("b"), &driver("a")),
+                r#"CSINodeDriver: Invalid value: {"Name":"d","NodeID":"b","TopologyKeys":null,"Allocatable":{"Count":1}}: field is immutable"#,
+            ),
+        ] {
+            assert_eq!(causes[0].to_string(), shown);
+        }
         assert_cases(
             json!({"storageClassName": "s"}),
             capacity,

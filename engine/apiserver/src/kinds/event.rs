@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, add, immutable, is_set, same, text},
+    checks::{Causes, IMMUTABLE, add, immutable, is_set, same, text, untagged},
 };
 use crate::{metadata::qualified_name_problems, status::Cause};
 
@@ -163,7 +163,14 @@ fn compare(new: &Value, old: &Value) -> Causes {
         ("reportingController", names.reporter),
         ("reportingInstance", "reportingInstance"),
     ] {
-        immutable(&mut out, &new[field], &old[field], shown);
+        match shown {
+            "involvedObject" | "related" if new[field].is_object() && !same(&new[field], &old[field]) => {
+                let own =
+                    untagged(&new[field], "Kind Namespace Name UID APIVersion ResourceVersion FieldPath");
+                out.push(Cause::invalid(shown, own, IMMUTABLE));
+            }
+            _ => immutable(&mut out, &new[field], &old[field], shown),
+        }
     }
     out
 }

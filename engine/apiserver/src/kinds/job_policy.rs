@@ -2,9 +2,9 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/batch/validation/validation.go
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::checks::{Causes, add, indexed, is_set, items, non_negative, one_of, text};
+use super::checks::{Causes, add, indexed, is_set, items, non_negative, one_of, text, untagged};
 use crate::{
     metadata::qualified_name_problems,
     status::{Cause, quote},
@@ -37,7 +37,10 @@ pub fn validate(out: &mut Causes, spec: &Value, path: &str) {
             }
         }
         if !spec["successPolicy"].is_null() {
-            out.push(Cause::invalid(at("successPolicy"), spec["successPolicy"].clone(), INDEXED_ONLY));
+            let rules = items(&spec["successPolicy"]["rules"]).iter();
+            let rules: Value =
+                rules.map(|rule| untagged(rule, "SucceededIndexes? SucceededCount?")).collect();
+            out.push(Cause::invalid(at("successPolicy"), json!({"Rules": rules}), INDEXED_ONLY));
         }
     }
     if !spec["podFailurePolicy"].is_null() {
@@ -268,7 +271,6 @@ pub fn count_indexes(indexes: &str, completions: i64) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::{super::checks::assert_cases, *};
-    use serde_json::json;
 
     fn check(spec: &Value) -> Causes {
         let mut out = Vec::new();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     checked::Checked,
-    checks::{Causes, add, indexed, is_set, items, label_selector, require, same, subdomain, text},
+    checks::{Causes, add, indexed, is_set, items, label_selector, require, same, subdomain, text, untagged},
 };
 use crate::{metadata::path_segment_problems, status::Cause, strategy::NameRule};
 
@@ -126,7 +126,7 @@ fn same_role(new: &Value, old: &Value) -> Causes {
     if same(&new["roleRef"], &old["roleRef"]) {
         return Vec::new();
     }
-    vec![Cause::invalid("roleRef", new["roleRef"].clone(), "cannot change roleRef")]
+    vec![Cause::invalid("roleRef", untagged(&new["roleRef"], "APIGroup Kind Name"), "cannot change roleRef")]
 }
 
 #[cfg(test)]
@@ -270,7 +270,7 @@ mod tests {
             &[(
                 role(json!({"name": "s"})),
                 &[
-                    "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"s\"}: cannot change roleRef",
+                    "roleRef: Invalid value: {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"ClusterRole\",\"Name\":\"s\"}: cannot change roleRef",
                 ],
             )],
         );
