@@ -1,6 +1,7 @@
 //! What the daemon knows of pods and containers: a copy of what is on disk and in the shims.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::api::*;
 use crate::record::{self, ContainerDirectory, ContainerRecord, PodDirectory, SandboxRecord};
@@ -9,8 +10,8 @@ pub struct Pod {
     pub directory: PodDirectory,
     pub record: SandboxRecord,
     pub alive: bool,
-    /// Its shim's end is wanted.
-    pub removing: bool,
+    /// Its shim's end is wanted. Shared with who listens to that shim: another sandbox may have the uid by then.
+    pub removing: Arc<AtomicBool>,
     pub containers: BTreeMap<ContainerId, Container>,
 }
 

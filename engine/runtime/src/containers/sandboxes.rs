@@ -7,6 +7,7 @@ use std::{
     fs, io,
     path::Path,
     process::{Command, Stdio},
+    sync::{Arc, atomic::Ordering},
 };
 
 use nix::mount::{MntFlags, umount2};
@@ -41,7 +42,7 @@ impl Runtime {
             spec,
         };
         let containers = BTreeMap::new();
-        let pod = Pod { directory, record, alive: false, removing: false, containers };
+        let pod = Pod { directory, record, alive: false, removing: Arc::default(), containers };
         let (inner, directory, record) = (self.0.clone(), pod.directory.clone(), pod.record.clone());
         self.0.pods.lock().insert(uid.clone(), pod);
         let made = blocking(move || make(&inner.cgroups, &inner.config, &directory, &record)).await;
@@ -59,7 +60,7 @@ impl Runtime {
     /// Kills what still runs, ends the shim, removes namespaces, cgroups, mounts and state (not the logs). Idempotent.
     pub async fn remove_sandbox(&self, pod: &PodUid) -> Result<(), RuntimeError> {
         let Ok((directory, record, alive)) = self.with_pod(pod, |pod| {
-            pod.removing = true;
+            pod.removing.store(true, Ordering::Release);
             (pod.directory.clone(), pod.record.clone(), pod.alive)
         }) else {
             return Ok(());
@@ -108,7 +109,7 @@ impl Runtime {
                 continue;
             };
             let containers = containers(&directory).map_err(failed("read containers of pod", &name))?;
-            let pod = Pod { directory, record, alive: false, removing: false, containers };
+            let pod = Pod { directory, record, alive: false, removing: Arc::default(), containers };
             self.0.pods.lock().insert(uid.clone(), pod);
             if let Err(error) = self.watch(&uid).await {
                 tracing::info!(pod = %uid.0, %error, "a pod's shim is gone, its sandbox must be made anew");

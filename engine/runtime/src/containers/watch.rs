@@ -3,7 +3,10 @@
 //! Kept true: a container's state here changes before its event is told.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 impl Runtime {
     /// Subscribes, takes over what the shim says now, and goes on listening.
     pub(super) async fn watch(&self, uid: &PodUid) -> std::io::Result<()> {
-        let run = self.with_pod(uid, |pod| pod.record.run.clone()).map_err(std::io::Error::other)?;
+        let (run, removing) = self
+            .with_pod(uid, |pod| (pod.record.run.clone(), pod.removing.clone()))
+            .map_err(std::io::Error::other)?;
         let mut link = Link::connect(&run)?;
         link.send(&Request::Watch, &[]).await?;
         let answer = tokio::time::timeout(TIMEOUT, link.receive()).await;
@@ -38,12 +43,12 @@ impl Runtime {
                 };
             }
         });
-        self.spawn(listen(Arc::downgrade(&self.0), uid.clone(), link));
+        self.spawn(listen(Arc::downgrade(&self.0), uid.clone(), link, removing));
         Ok(())
     }
 }
 
-async fn listen(runtime: Weak<Inner>, uid: PodUid, mut link: Link) {
+async fn listen(runtime: Weak<Inner>, uid: PodUid, mut link: Link, removing: Arc<AtomicBool>) {
     while let Ok(Some(reply)) = link.receive().await {
         let Reply::Exited { id, exit } = reply else { continue };
         let Some(runtime) = runtime.upgrade().map(Runtime) else { return };
@@ -58,8 +63,7 @@ async fn listen(runtime: Weak<Inner>, uid: PodUid, mut link: Link) {
         }
     }
     let Some(runtime) = runtime.upgrade().map(Runtime) else { return };
-    let wanted = runtime.with_pod(&uid, |pod| pod.removing).unwrap_or(true);
-    if !wanted {
+    if !removing.load(Ordering::Acquire) {
         runtime.lose(&uid).await;
     }
 }
