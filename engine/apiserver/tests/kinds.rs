@@ -174,6 +174,29 @@ async fn a_pod_is_bound_once_and_goes_gracefully() {
 }
 
 #[tokio::test]
+async fn a_pod_learns_the_zone_of_its_node() {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    let node = json!({"metadata": {"name": "node-1", "labels": {ZONE: "a", "disk": "ssd"}}});
+    harness.post("/api/v1/nodes", node).await.expect(201);
+    for (name, of_binding, zone) in [("a", json!({}), "a"), ("b", json!({ZONE: "of-binding"}), "of-binding")]
+    {
+        let mut unbound = pod(name);
+        unbound["metadata"]["labels"] = json!({"app": "x", ZONE: "of-pod"});
+        harness.post(PODS, unbound).await.expect(201);
+        let binding = json!({"metadata": {"name": name, "labels": of_binding}, "target": {"kind": "Node", "name": "node-1"}});
+        harness.post(&format!("{PODS}/{name}/binding"), binding).await.expect(201);
+        let bound = harness.get(&format!("{PODS}/{name}")).await.expect(200);
+        assert_eq!(bound["metadata"]["labels"], json!({"app": "x", ZONE: zone}), "{name}");
+    }
+    let mut placed = pod("c");
+    placed["spec"]["nodeName"] = "node-1".into();
+    let created = harness.post(PODS, placed).await.expect(201);
+    assert_eq!(created["metadata"]["labels"][ZONE], "a");
+}
+
+#[tokio::test]
 async fn a_pod_with_gates_says_that_it_waits_for_them() {
     let harness = Harness::start().await;
     harness.account("default").await;

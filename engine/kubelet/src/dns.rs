@@ -5,8 +5,11 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
-const MAX_SEARCHES: usize = 32;
 const MAX_NAMESERVERS: usize = 3;
+const MAX_SEARCHES: usize = 32;
+/// Resolvers of the C library abort at a longer domain.
+const MAX_SEARCH_BYTES: usize = 253;
+const MAX_SEARCH_LINE_BYTES: usize = 2048;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvConf {
@@ -44,12 +47,31 @@ impl ResolvConf {
         }
     }
 
+    /// Leaves out what resolvers do not read. Says what is left, in the words of the Event `DNSConfigForming`.
+    fn fit(&mut self) -> Vec<String> {
+        let mut cut = Vec::new();
+        if self.nameservers.len() > MAX_NAMESERVERS {
+            self.nameservers.truncate(MAX_NAMESERVERS);
+            cut.push(format!("Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}", self.nameservers.join(" ")));
+        }
+        let asked = self.searches.len();
+        self.searches.truncate(MAX_SEARCHES);
+        self.searches.retain(|domain| domain.len() <= MAX_SEARCH_BYTES);
+        while self.searches.join(" ").len() > MAX_SEARCH_LINE_BYTES {
+            self.searches.pop();
+        }
+        if self.searches.len() < asked {
+            cut.push(format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}", self.searches.join(" ")));
+        }
+        cut
+    }
+
     pub fn render(&self) -> String {
         let mut out = String::new();
         if !self.searches.is_empty() {
             out += &format!("search {}\n", self.searches.join(" "));
         }
-        for nameserver in self.nameservers.iter().take(MAX_NAMESERVERS) {
+        for nameserver in &self.nameservers {
             out += &format!("nameserver {nameserver}\n");
         }
         if !self.options.is_empty() {
@@ -64,8 +86,14 @@ pub struct Cluster<'a> {
     pub domain: &'a str,
 }
 
-/// The pod's resolver by its `dnsPolicy`, completed by its `dnsConfig`.
-pub fn resolv_conf(namespace: &str, spec: &PodSpec, cluster: &Cluster, node: &ResolvConf) -> ResolvConf {
+/// The pod's resolver by its `dnsPolicy`, completed by its `dnsConfig`; and what its owner is told when some of it had to
+/// be left out.
+pub fn resolv_conf(
+    namespace: &str,
+    spec: &PodSpec,
+    cluster: &Cluster,
+    node: &ResolvConf,
+) -> (ResolvConf, Vec<String>) {
     let host_network = spec.host_network == Some(true);
     let mut conf = match spec.dns_policy.as_deref().unwrap_or("ClusterFirst") {
         "None" => ResolvConf::default(),
@@ -97,8 +125,8 @@ pub fn resolv_conf(namespace: &str, spec: &PodSpec, cluster: &Cluster, node: &Re
     }
     dedup(&mut conf.nameservers);
     dedup(&mut conf.searches);
-    conf.searches.truncate(MAX_SEARCHES);
-    conf
+    let cut = conf.fit();
+    (conf, cut)
 }
 
 fn dedup(list: &mut Vec<String>) {
@@ -180,9 +208,13 @@ mod tests {
     }
 
     fn resolver(spec: serde_json::Value) -> String {
+        formed(spec).0.render()
+    }
+
+    fn formed(spec: serde_json::Value) -> (ResolvConf, Vec<String>) {
         let node = ResolvConf::parse("# x\nnameserver 192.0.2.53\nsearch example.net\noptions edns0\n");
         let cluster = Cluster { dns: "10.43.0.10", domain: "cluster.local" };
-        resolv_conf("shop", pod(spec).spec.as_ref().unwrap(), &cluster, &node).render()
+        resolv_conf("shop", pod(spec).spec.as_ref().unwrap(), &cluster, &node)
     }
 
     #[test]
@@ -199,6 +231,35 @@ mod tests {
             ),
             "nameserver 1.2.3.4\noptions ndots:2\n"
         );
+    }
+
+    #[test]
+    fn what_resolvers_do_not_read_is_left_out_and_told() {
+        const SERVERS: &str = "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1.1.1.1 1.1.1.2 1.1.1.3";
+        const SEARCHES: &str = "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: ";
+        let domains = |count: usize, bytes: usize| -> Vec<String> {
+            (0..count).map(|at| format!("{at:0>bytes$}")).collect()
+        };
+        let servers = |count: usize| -> Vec<String> { (1..=count).map(|at| format!("1.1.1.{at}")).collect() };
+        for (servers, searches, left, told) in [
+            (servers(3), domains(32, 2), 32, vec![]),
+            (servers(4), domains(1, 2), 1, vec![SERVERS]),
+            (servers(3), domains(33, 2), 32, vec![SEARCHES]),
+            (servers(3), domains(1, 254), 0, vec![SEARCHES]),
+            (servers(3), domains(8, 253), 8, vec![]),
+            (servers(3), domains(9, 253), 8, vec![SEARCHES]),
+            (servers(4), domains(33, 2), 32, vec![SERVERS, SEARCHES]),
+        ] {
+            let asked =
+                json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": servers, "searches": searches}});
+            let (conf, cut) = formed(asked);
+            let left = searches[..left].join(" ");
+            let told: Vec<String> = told
+                .iter()
+                .map(|text| if *text == SEARCHES { format!("{text}{left}") } else { text.to_string() })
+                .collect();
+            assert_eq!((conf.searches.join(" "), cut), (left, told));
+        }
     }
 
     #[test]

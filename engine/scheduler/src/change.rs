@@ -5,8 +5,14 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// A node came or went, or its labels, taints or what it can take are others.
-    Nodes,
+    NodeCame,
+    NodeGone,
+    /// Labels of a node are others.
+    NodeLabels,
+    /// A node's taints are others, or it was cordoned or uncordoned.
+    NodeTaints,
+    /// A node can take more of something.
+    NodeRoom,
     /// A pod left its node, or its labels are others.
     PodGone,
     /// A pod came to its node, or its labels are others.

@@ -26,6 +26,7 @@ pub enum Decision {
         node: String,
         victims: Vec<Arc<Pod>>,
         message: String,
+        helped_by: HashSet<Change>,
     },
     Wait {
         message: String,
@@ -39,7 +40,7 @@ pub enum Decision {
 pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
     let total = cluster.nodes.len();
     if total == 0 {
-        return wait("no nodes available to schedule pods".to_owned(), &[Change::Nodes]);
+        return wait("no nodes available to schedule pods".to_owned(), &[Change::NodeCame]);
     }
     if let Err(reason) = filters::precondition(pod, cluster) {
         let preemption = not_helpful(total);
@@ -66,7 +67,7 @@ pub fn decide(pod: &Pod, cluster: &Cluster) -> Decision {
     let why = format!("0/{total} nodes are available: {reasons}.");
     let candidates = rejected.iter().filter(|(_, rejection)| !rejection.unresolvable).map(|(node, _)| *node);
     match preempt::find(pod, candidates, cluster) {
-        Ok(found) => Decision::Preempt { node: found.node, victims: found.victims, message: why },
+        Ok(found) => Decision::Preempt { node: found.node, victims: found.victims, message: why, helped_by },
         Err(refusal) => {
             let outcomes = rejected.iter().map(|(_, rejection)| outcome(rejection, &refusal));
             let outcomes: Vec<String> = outcomes.collect();

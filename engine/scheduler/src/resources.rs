@@ -33,6 +33,11 @@ impl Resources {
         other.0.iter().for_each(|(name, value)| *self.0.entry(name.clone()).or_default() -= value);
     }
 
+    /// Whether there is more of anything.
+    pub fn exceeds(&self, other: &Resources) -> bool {
+        self.0.iter().any(|(name, value)| *value > other.get(name))
+    }
+
     /// The larger of each.
     fn cover(&mut self, other: &Resources) {
         for (name, value) in &other.0 {

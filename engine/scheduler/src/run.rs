@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    change::Change,
     cluster::{Cluster, is_finished, node_name, nominated, priority},
     decide::{Decision, decide},
     filters::claims_to_bind,
@@ -140,9 +139,8 @@ impl Scheduler {
             Decision::Wait { message, keeps_place, helped_by } => {
                 (self.writes.report(pod, "Unschedulable", &message, keeps_place).await, helped_by)
             }
-            Decision::Preempt { node, victims, message } => {
-                let outcome = self.preempt(pod, &node, &victims, &message).await;
-                (outcome, [Change::PodGone, Change::Nodes].into())
+            Decision::Preempt { node, victims, message, helped_by } => {
+                (self.preempt(pod, &node, &victims, &message).await, helped_by)
             }
         };
         let now = Instant::now();

@@ -11,6 +11,7 @@ use crate::{
     queue::Queue,
     resources::requests,
     run::is_to_place,
+    watch::node_changes,
 };
 
 fn merge(target: &mut Value, extra: Value) {
@@ -293,14 +294,14 @@ fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
     let at = |seconds| start + Duration::from_secs(seconds);
     queue.add("a", start);
     assert!(queue.due(start).contains("a"));
-    queue.rest(&"a", start, HashSet::from([Change::Nodes]));
+    queue.rest(&"a", start, HashSet::from([Change::NodeCame]));
     assert_eq!((queue.next_due(), queue.due(at(100)).len()), (None, 0));
     queue.wake(Change::PodGone, start);
     assert_eq!(queue.next_due(), None);
-    queue.wake(Change::Nodes, start);
+    queue.wake(Change::NodeCame, start);
     assert_eq!(queue.next_due(), Some(at(1)));
-    queue.rest(&"a", at(1), HashSet::from([Change::Nodes]));
-    queue.wake(Change::Nodes, at(1));
+    queue.rest(&"a", at(1), HashSet::from([Change::NodeCame]));
+    queue.wake(Change::NodeCame, at(1));
     assert_eq!(queue.next_due(), Some(at(3)));
     for _ in 0..10 {
         queue.retry(&"a", at(3));
@@ -312,23 +313,57 @@ fn a_pod_rests_until_something_changes_and_its_back_off_is_over() {
 
 #[test]
 fn a_pod_waits_for_what_may_help_it_alone() {
-    use Change::{Claims, Namespaces, Nodes, PodCame, PodGone};
+    use Change::{
+        Claims, Namespaces, NodeCame, NodeGone, NodeLabels, NodeRoom, NodeTaints, PodCame, PodGone,
+    };
     let near = json!({ "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
         { "topologyKey": "zone", "labelSelector": { "matchLabels": { "app": "other" } } }] } } });
     let claim = json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "none" } }] });
-    let cases: [(Value, &[Change]); 4] = [
-        (json!({ "nodeSelector": { "disk": "ssd" } }), &[Nodes]),
-        (wants("8", "1Gi"), &[Nodes, PodGone]),
-        (near, &[Nodes, PodGone, PodCame, Namespaces]),
-        (claim, &[Claims]),
+    let apart = json!({ "topologySpreadConstraints": [
+        { "maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {} }] });
+    let (plain, cordoned) = (json!({}), json!({ "spec": { "unschedulable": true } }));
+    let tainted = json!({ "spec": { "taints": [{ "key": "a", "effect": "NoSchedule" }] } });
+    let cases: [(Value, &Value, &[Change]); 7] = [
+        (json!({}), &cordoned, &[NodeCame, NodeTaints]),
+        (json!({}), &tainted, &[NodeCame, NodeTaints]),
+        (json!({ "nodeSelector": { "disk": "ssd" } }), &plain, &[NodeCame, NodeLabels]),
+        (wants("8", "1Gi"), &plain, &[NodeCame, NodeRoom, PodGone]),
+        (apart, &plain, &[NodeCame, NodeGone, NodeLabels, NodeTaints, PodGone, PodCame]),
+        (near, &plain, &[NodeCame, NodeLabels, PodGone, PodCame, Namespaces]),
+        (claim, &plain, &[Claims]),
     ];
-    for (spec, expected) in cases {
-        match decide(&pod("p", spec.clone()), &cluster(vec![node("n1", json!({}))], &[])) {
+    for (spec, on, expected) in cases {
+        match decide(&pod("p", spec.clone()), &cluster(vec![node("n1", on.clone())], &[])) {
             Decision::Wait { helped_by, .. } => {
                 assert_eq!(helped_by, expected.iter().copied().collect(), "{spec}");
             }
             other => panic!("{spec}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_node_tells_what_of_it_changed() {
+    use Change::{NodeCame, NodeGone, NodeLabels, NodeRoom, NodeTaints};
+    let with = |extra: Value| Some(node("n1", extra).node);
+    let plain = || with(json!({}));
+    let less = || with(json!({ "status": { "allocatable": { "cpu": "1" } } }));
+    let cases: [(Option<Arc<Node>>, Option<Arc<Node>>, &[Change]); 8] = [
+        (None, plain(), &[NodeCame]),
+        (plain(), None, &[NodeGone]),
+        (plain(), with(json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } })), &[]),
+        (plain(), with(json!({ "metadata": { "labels": { "disk": "ssd" } } })), &[NodeLabels]),
+        (
+            plain(),
+            with(json!({ "spec": { "taints": [{ "key": "a", "effect": "NoSchedule" }] } })),
+            &[NodeTaints],
+        ),
+        (with(json!({ "spec": { "unschedulable": true } })), plain(), &[NodeTaints]),
+        (less(), plain(), &[NodeRoom]),
+        (plain(), less(), &[]),
+    ];
+    for (at, (before, now, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(node_changes(before.as_deref(), now.as_deref()), expected, "{at}");
     }
 }
 

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use crate::{
     change::Change,
     cluster::{is_finished, node_name, scope},
+    resources::allocatable,
 };
 
 /// A change that the scheduler cares about.
@@ -39,15 +40,18 @@ pub fn hints(reader: &Reader) -> BoxStream<'static, Hint> {
 }
 
 fn read(resource: &str, event: &Event) -> Vec<Hint> {
-    let change = match resource {
-        "pods" => return pod_hints(event),
-        "nodes" if !node_matters(event) => return Vec::new(),
-        "namespaces" if labels_kept(event) => return Vec::new(),
-        "nodes" => Change::Nodes,
-        "namespaces" => Change::Namespaces,
-        _ => Change::Claims,
-    };
-    vec![Hint::Changed(change)]
+    match resource {
+        "pods" => pod_hints(event),
+        "nodes" => {
+            let node = |object: &Arc<Object>| object.decode::<Node>().ok();
+            let now = node(&event.object).filter(|_| event.kind != EventKind::Deleted);
+            let before = event.previous.as_ref().and_then(node);
+            node_changes(before.as_deref(), now.as_deref()).into_iter().map(Hint::Changed).collect()
+        }
+        "namespaces" if labels_kept(event) => Vec::new(),
+        "namespaces" => vec![Hint::Changed(Change::Namespaces)],
+        _ => vec![Hint::Changed(Change::Claims)],
+    }
 }
 
 fn pod_hints(event: &Event) -> Vec<Hint> {
@@ -80,16 +84,24 @@ fn pod_hints(event: &Event) -> Vec<Hint> {
     if same && !labels_changed { Vec::new() } else { vec![Hint::Waiting(event.object.clone())] }
 }
 
-fn node_matters(event: &Event) -> bool {
-    let Some(previous) = &event.previous else { return true };
-    let (Ok(now), Ok(before)) = (event.object.decode::<Node>(), previous.decode::<Node>()) else {
-        return true;
+/// What a node that was like `before` and is like `now` means for pods that wait.
+pub fn node_changes(before: Option<&Node>, now: Option<&Node>) -> Vec<Change> {
+    let (before, now) = match (before, now) {
+        (Some(before), Some(now)) => (before, now),
+        (None, Some(_)) => return vec![Change::NodeCame],
+        (_, None) => return vec![Change::NodeGone],
     };
-    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-    event.kind == EventKind::Deleted
-        || now.spec != before.spec
-        || now.metadata.labels != before.metadata.labels
-        || allocatable(&now) != allocatable(&before)
+    let taints = |node: &Node| {
+        let spec = node.spec.as_ref();
+        let taints = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
+        (taints, spec.and_then(|spec| spec.unschedulable).unwrap_or_default())
+    };
+    let mut out = Vec::new();
+    let mut add = |holds, change| out.extend(Some(change).filter(|_| holds));
+    add(now.metadata.labels != before.metadata.labels, Change::NodeLabels);
+    add(taints(now) != taints(before), Change::NodeTaints);
+    add(allocatable(now).exceeds(&allocatable(before)), Change::NodeRoom);
+    out
 }
 
 fn labels_kept(event: &Event) -> bool {

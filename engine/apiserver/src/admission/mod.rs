@@ -27,6 +27,7 @@ mod storage_class;
 mod storage_protection;
 mod taint_nodes;
 mod tolerations;
+mod topology_labels;
 mod webhooks;
 
 use parking_lot::Mutex;
@@ -176,6 +177,7 @@ const MUTATING: &[(Plugin, Mutator)] = &[
     (Plugin::StorageObjectInUseProtection, storage_protection::admit),
     (Plugin::RuntimeClass, runtime_class::admit),
     (Plugin::DefaultIngressClass, ingress_class::admit),
+    (Plugin::PodTopologyLabels, topology_labels::admit),
 ];
 
 const VALIDATING: &[(Option<Plugin>, Validator)] = &[

@@ -17,6 +17,7 @@ pub enum Plugin {
     StorageObjectInUseProtection,
     RuntimeClass,
     DefaultIngressClass,
+    PodTopologyLabels,
     MutatingAdmissionPolicy,
     MutatingAdmissionWebhook,
     NodeRestriction,
@@ -32,7 +33,7 @@ pub enum Plugin {
 }
 
 impl Plugin {
-    pub const ALL: [Plugin; 22] = [
+    pub const ALL: [Plugin; 23] = [
         Plugin::NamespaceLifecycle,
         Plugin::LimitRanger,
         Plugin::ServiceAccount,
@@ -43,6 +44,7 @@ impl Plugin {
         Plugin::StorageObjectInUseProtection,
         Plugin::RuntimeClass,
         Plugin::DefaultIngressClass,
+        Plugin::PodTopologyLabels,
         Plugin::MutatingAdmissionPolicy,
         Plugin::MutatingAdmissionWebhook,
         Plugin::NodeRestriction,
@@ -74,6 +76,7 @@ impl Plugin {
             | Plugin::StorageObjectInUseProtection
             | Plugin::RuntimeClass
             | Plugin::DefaultIngressClass
+            | Plugin::PodTopologyLabels
             | Plugin::CertificateSubjectRestriction => &[Create],
             Plugin::CertificateApproval
             | Plugin::CertificateSigning

@@ -42,7 +42,7 @@ pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<St
         }
         ("resource.k8s.io", "resourceslices", "list" | "watch" | "deletecollection") => {
             let why = "can only list/watch/deletecollection resourceslices with nodeName field selector";
-            return (!selects("nodeName")).then(|| why.into());
+            return (!selects("spec.nodeName")).then(|| why.into());
         }
         ("", _, "get" | "list" | "watch") => {}
         _ => return None,

@@ -310,7 +310,7 @@ fn a_node_reads_what_its_pods_name_one_at_a_time() {
         ("n", "list - pods - - spec.nodeName!=n", pods.into()),
         ("n", "list - pods - - metadata.namespace!=x\\,spec.nodeName=n", pods.into()),
         ("n", "list - pods dev", pods.into()),
-        ("n", "list resource.k8s.io resourceslices - - nodeName=n", String::new()),
+        ("n", "list resource.k8s.io resourceslices - - spec.nodeName=n", String::new()),
         (
             "n",
             "list resource.k8s.io resourceslices",

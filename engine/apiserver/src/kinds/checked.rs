@@ -23,6 +23,8 @@ pub struct Checked {
     pub allowed: fn(&Value, Option<&Value>, Context<'_>) -> Causes,
     /// What is said of an object that is new (`true`) or whose generation changed.
     pub warn: fn(&Value, bool) -> Vec<String>,
+    /// What is said at every write, of an object and the one before it.
+    pub always_warn: fn(&Value, Option<&Value>) -> Vec<String>,
     pub name_rule: NameRule,
     pub create_on_update: bool,
     /// `validate` is for creation alone; `compare` says all about updates.
@@ -39,6 +41,7 @@ impl Checked {
             prepare_status: |_, _| {},
             allowed: |_, _, _| Vec::new(),
             warn: |_, _| Vec::new(),
+            always_warn: |_, _| Vec::new(),
             name_rule: NameRule::Subdomain,
             create_on_update: false,
             at_creation: false,
@@ -67,6 +70,10 @@ impl Checked {
 
     pub const fn warning(self, warn: fn(&Value, bool) -> Vec<String>) -> Checked {
         Checked { warn, ..self }
+    }
+
+    pub const fn always_warning(self, always_warn: fn(&Value, Option<&Value>) -> Vec<String>) -> Checked {
+        Checked { always_warn, ..self }
     }
 
     pub const fn named(self, name_rule: NameRule) -> Checked {
@@ -146,7 +153,12 @@ impl Strategy for Checked {
     fn warnings(&self, context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
         let generation = |object: &Value| object["metadata"]["generation"].as_i64();
         let is_news = old.is_none_or(|old| generation(old) != generation(object));
-        if is_news && !is_apart(context) { (self.warn)(object, old.is_none()) } else { Vec::new() }
+        if is_apart(context) {
+            return Vec::new();
+        }
+        let mut out = if is_news { (self.warn)(object, old.is_none()) } else { Vec::new() };
+        out.extend((self.always_warn)(object, old));
+        out
     }
 
     fn name_rule(&self) -> NameRule {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{Causes, add, immutable, key_problems, same, text},
+    warnings,
 };
 use crate::{object::remove, status::Cause};
 
@@ -19,13 +20,14 @@ const ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 pub static CONFIG_MAP: Checked =
     Checked::new(config_map).comparing(|new, old| frozen(new, old, &["data", "binaryData"]));
 
-pub static SECRET: Checked = Checked::new(secret).comparing(compare_secrets).preparing(|new, old, _| {
-    take_string_data(new);
-    // An update may leave the type out.
-    if let (true, Some(old)) = (text(&new["type"]).is_empty(), old) {
-        new["type"] = old["type"].clone();
-    }
-});
+pub static SECRET: Checked =
+    Checked::new(secret).warning(warnings::secret).comparing(compare_secrets).preparing(|new, old, _| {
+        take_string_data(new);
+        // An update may leave the type out.
+        if let (true, Some(old)) = (text(&new["type"]).is_empty(), old) {
+            new["type"] = old["type"].clone();
+        }
+    });
 
 /// `stringData` is a way to write `data`.
 fn take_string_data(secret: &mut Value) {

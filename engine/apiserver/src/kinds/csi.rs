@@ -13,6 +13,7 @@ use super::{
         Causes, IMMUTABLE, NON_NEGATIVE, add, immutable, indexed, is_set, items, label_selector, one_of,
         require, same, text, untagged,
     },
+    warnings,
 };
 use crate::{
     metadata::{qualified_name_problems, subdomain_problems},
@@ -67,13 +68,14 @@ pub static ATTACHMENT: Checked = Checked::new(attachment)
         }
         out
     });
-pub static CAPACITY: Checked = Checked::new(capacity).comparing(|new, old| {
-    let mut out = Vec::new();
-    for field in ["nodeTopology", "storageClassName"] {
-        immutable(&mut out, &new[field], &old[field], field);
-    }
-    out
-});
+pub static CAPACITY: Checked =
+    Checked::new(capacity).warning(warnings::storage_capacity).comparing(|new, old| {
+        let mut out = Vec::new();
+        for field in ["nodeTopology", "storageClassName"] {
+            immutable(&mut out, &new[field], &old[field], field);
+        }
+        out
+    });
 pub static ATTRIBUTES: Checked = Checked::new(attributes).once().comparing(|new, old| {
     let changed = ["driverName", "parameters"].into_iter().filter(|field| !same(&new[*field], &old[*field]));
     changed.map(|field| Cause::forbidden(field, &format!("updates to {field} are forbidden."))).collect()

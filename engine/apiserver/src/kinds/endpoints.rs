@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{Causes, add, immutable, indexed, is_set, items, label, one_of, port_number, require, text},
-    ip,
+    ip, warnings,
 };
 use crate::{
     metadata::{
@@ -26,12 +26,13 @@ const ADDRESSES_MAX: usize = 100;
 const TOPOLOGY_MAX: usize = 16;
 const HINTS_MAX: usize = 8;
 
-pub static ENDPOINTS: Checked = Checked::new(endpoints).created_by_update();
-pub static ENDPOINT_SLICE: Checked = Checked::new(endpoint_slice).comparing(|new, old| {
-    let mut out = Vec::new();
-    immutable(&mut out, &new["addressType"], &old["addressType"], "addressType");
-    out
-});
+pub static ENDPOINTS: Checked = Checked::new(endpoints).warning(warnings::endpoints).created_by_update();
+pub static ENDPOINT_SLICE: Checked =
+    Checked::new(endpoint_slice).always_warning(warnings::endpoint_slice).comparing(|new, old| {
+        let mut out = Vec::new();
+        immutable(&mut out, &new["addressType"], &old["addressType"], "addressType");
+        out
+    });
 
 /// The API server's own endpoints: on a machine without a network it is reached over loopback only.
 fn is_own(object: &Value) -> bool {

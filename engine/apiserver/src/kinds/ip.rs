@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::checks::Causes;
-use crate::status::Cause;
+use crate::status::{Cause, quote};
 
 const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NO_NETWORK: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
@@ -46,17 +46,22 @@ pub fn address(out: &mut Causes, text: &str, path: &str) -> Option<IpAddr> {
     Some(ip)
 }
 
+/// The network with its address as it stands there, and whether something has leading zeros.
+fn lenient_network(text: &str) -> Option<(IpNet, bool)> {
+    let (ip, bits) = text.split_once('/')?;
+    let net = IpNet::new(lenient(ip)?, number(bits)?.try_into().ok()?).ok()?;
+    let zeros = ip.parse::<IpAddr>().is_err() || (bits.len() > 1 && bits.starts_with('0'));
+    Some((net, zeros))
+}
+
 pub fn network(out: &mut Causes, text: &str, path: &str) -> Option<IpNet> {
-    let parts = text.split_once('/').and_then(|(ip, bits)| Some((lenient(ip)?, number(bits)?, ip, bits)));
-    let parsed = parts.and_then(|(ip, length, ..)| IpNet::new(ip, length.try_into().ok()?).ok());
-    let (Some((ip, _, given, bits)), Some(net)) = (parts, parsed) else {
+    let Some((net, zeros)) = lenient_network(text) else {
         out.push(Cause::invalid(path, text, NO_NETWORK));
         return None;
     };
-    let zeros = given.parse::<IpAddr>().is_err() || (bits.len() > 1 && bits.starts_with('0'));
     if zeros {
         out.push(Cause::invalid(path, text, "must not have leading 0s in IP or prefix length"));
-    } else if is_mapped(ip) {
+    } else if is_mapped(net.addr()) {
         out.push(Cause::invalid(path, text, "must not have an IPv4-mapped IPv6 address"));
     } else if net.trunc() != net {
         out.push(Cause::invalid(path, text, "must not have bits set beyond the prefix length"));
@@ -66,7 +71,7 @@ pub fn network(out: &mut Causes, text: &str, path: &str) -> Option<IpNet> {
 
 fn canonical(out: &mut Causes, text: &str, path: &str, form: String) {
     if text != form {
-        let why = format!("must be in canonical form ({})", crate::status::quote(&form));
+        let why = format!("must be in canonical form ({})", quote(&form));
         out.push(Cause::invalid(path, text, &why));
     }
 }
@@ -101,6 +106,43 @@ pub fn interface(out: &mut Causes, text: &str, path: &str) {
         Some(net) => canonical(out, text, path, net.to_string()),
         None => out.push(Cause::invalid(path, text, FORM)),
     }
+}
+
+/// What is said of an address that is written in a way that later releases refuse, or not in the canonical one.
+pub fn address_warning(text: &str, path: &str) -> Option<String> {
+    let (ip, shown) = (lenient(text)?, quote(text));
+    let plain = ip.to_canonical();
+    if plain != ip || text.parse::<IpAddr>().is_err() {
+        return Some(format!(
+            "{path}: non-standard IP address {shown} will be considered invalid in a future Kubernetes release: use \"{plain}\""
+        ));
+    }
+    (ip.is_ipv6() && ip.to_string() != text)
+        .then(|| format!("{path}: IPv6 address {shown} should be in RFC 5952 canonical format (\"{ip}\")"))
+}
+
+/// The same of a network.
+pub fn network_warnings(text: &str, path: &str) -> Vec<String> {
+    let Some((net, zeros)) = lenient_network(text) else { return Vec::new() };
+    let (ip, network, shown) = (net.addr(), net.trunc(), quote(text));
+    let mut out = Vec::new();
+    if network != net {
+        let alone = net.max_prefix_len();
+        out.push(format!(
+            "{path}: CIDR value {shown} is ambiguous in this context (should be \"{network}\" or \"{ip}/{alone}\"?)"
+        ));
+    }
+    if is_mapped(ip) || zeros {
+        out.push(format!(
+            "{path}: non-standard CIDR value {shown} will be considered invalid in a future Kubernetes release: use \"{network}\""
+        ));
+    }
+    if out.is_empty() && ip.is_ipv6() && net.to_string() != text {
+        out.push(format!(
+            "{path}: IPv6 CIDR value {shown} should be in RFC 5952 canonical format (\"{net}\")"
+        ));
+    }
+    out
 }
 
 /// Addresses that no endpoint has.
@@ -173,6 +215,34 @@ mod tests {
             });
             let expected =
                 if why.is_empty() { vec![] } else { vec![format!("Invalid value: \"{text}\": {why}")] };
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn unusual_forms_are_warned_about() {
+        let soon = "will be considered invalid in a future Kubernetes release: use";
+        let form = "should be in RFC 5952 canonical format";
+        for (text, expected) in [
+            ("10.0.0.1", vec![]),
+            ("fd00::1", vec![]),
+            ("fd00:0::1", vec![format!("IPv6 address \"fd00:0::1\" {form} (\"fd00::1\")")]),
+            ("010.0.0.1", vec![format!("non-standard IP address \"010.0.0.1\" {soon} \"10.0.0.1\"")]),
+            ("::ffff:1.2.3.4", vec![format!("non-standard IP address \"::ffff:1.2.3.4\" {soon} \"1.2.3.4\"")]),
+            ("10.0.0.0/8", vec![]),
+            ("fd00:0::/64", vec![format!("IPv6 CIDR value \"fd00:0::/64\" {form} (\"fd00::/64\")")]),
+            (
+                "10.0.0.1/8",
+                vec!["CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)".to_owned()],
+            ),
+            ("010.0.0.0/8", vec![format!("non-standard CIDR value \"010.0.0.0/8\" {soon} \"10.0.0.0/8\"")]),
+        ] {
+            let found = if text.contains('/') {
+                network_warnings(text, "a")
+            } else {
+                address_warning(text, "a").into_iter().collect()
+            };
+            let expected: Vec<String> = expected.iter().map(|text| format!("a: {text}")).collect();
             assert_eq!(found, expected, "{text}");
         }
     }

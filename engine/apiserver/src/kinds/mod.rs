@@ -22,6 +22,7 @@ pub mod gates;
 pub mod ip;
 mod job_policy;
 mod job_status;
+mod key_pair;
 mod lease;
 pub mod namespace;
 mod network;
@@ -34,8 +35,10 @@ mod policy;
 mod quota;
 mod rbac;
 pub mod service;
+mod service_account;
 mod storage;
 mod storage_migration;
+mod warnings;
 mod webhook_client;
 mod webhooks;
 mod workloads;
@@ -58,6 +61,7 @@ pub fn strategy(group: &str, plural: &str) -> &'static dyn Strategy {
         ("", "replicationcontrollers") => &workloads::REPLICATION_CONTROLLER,
         ("", "resourcequotas") => &quota::QUOTA,
         ("", "secrets") => &config_data::SECRET,
+        ("", "serviceaccounts") => &service_account::SERVICE_ACCOUNT,
         ("", "services") => &service::Service,
         (
             "admissionregistration.k8s.io",

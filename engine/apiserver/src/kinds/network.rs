@@ -13,7 +13,7 @@ use super::{
         port_name_problems, port_number, port_or_name, require, subdomain, text, typed_reference,
         wildcard_problems,
     },
-    ip,
+    ip, warnings,
 };
 use crate::{
     metadata::{label_problems, subdomain_problems},
@@ -27,7 +27,7 @@ const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 const FORBIDDEN_IN_PATHS: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
 const FORBIDDEN_AT_END: [&str; 2] = ["/..", "/."];
 
-pub static INGRESS: Checked = Checked::new(ingress).checking_status(|new, _| {
+pub static INGRESS: Checked = Checked::new(ingress).warning(warnings::ingress).checking_status(|new, _| {
     let mut out = Vec::new();
     balancers(&mut out, &new["status"]["loadBalancer"]["ingress"]);
     out
@@ -37,7 +37,7 @@ pub static INGRESS_CLASS: Checked = Checked::new(ingress_class).comparing(|new, 
     immutable(&mut out, &new["spec"]["controller"], &old["spec"]["controller"], "spec.controller");
     out
 });
-pub static NETWORK_POLICY: Checked = Checked::new(network_policy);
+pub static NETWORK_POLICY: Checked = Checked::new(network_policy).always_warning(warnings::network_policy);
 
 fn ingress(ingress: &Value) -> Causes {
     let (spec, mut out) = (&ingress["spec"], Vec::new());

@@ -13,6 +13,7 @@ use super::{
     checks::{Causes, add, immutable, indexed, is_set, items, one_of, require, resource_amounts, text},
     ip,
     pod_spec::{tolerations, validate_resources},
+    warnings,
 };
 use crate::{
     metadata::{label_problems, label_value_problems, qualified_name_problems, validate_labels},
@@ -25,6 +26,7 @@ const FEATURE_MAX_BYTES: usize = 253;
 const FEATURE: &str = "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes";
 
 pub static NODE: Checked = Checked::new(node)
+    .warning(warnings::node)
     .preparing(prepare)
     .preparing_status(|node, old| drop_unused(node, Some(old), "status", &["config"]))
     .comparing(compare_nodes)
@@ -35,11 +37,12 @@ pub static NODE: Checked = Checked::new(node)
         out.extend(compare_nodes(new, old));
         out
     });
-pub static RUNTIME_CLASS: Checked = Checked::new(runtime_class).created_by_update().comparing(|new, old| {
-    let mut out = Vec::new();
-    immutable(&mut out, &new["handler"], &old["handler"], "handler");
-    out
-});
+pub static RUNTIME_CLASS: Checked =
+    Checked::new(runtime_class).warning(warnings::runtime_class).created_by_update().comparing(|new, old| {
+        let mut out = Vec::new();
+        immutable(&mut out, &new["handler"], &old["handler"], "handler");
+        out
+    });
 
 /// The first network alone is authoritative, as clients know it that do not know the list; kubelets are not configured
 /// by the API.

@@ -12,6 +12,7 @@ use super::{
     },
     csi::driver_name,
     pod_spec::{HOST_PATH_TYPES, needed_of_source, node_selector},
+    warnings,
 };
 use crate::{
     metadata::{label_problems, qualified_name_problems, subdomain_problems},
@@ -54,7 +55,8 @@ const CSI_SECRETS: [&str; 4] = [
     "nodeExpandSecretRef",
 ];
 
-pub static VOLUME: Checked = Checked::new(volume).comparing(compare_volumes).preparing(pending);
+pub static VOLUME: Checked =
+    Checked::new(volume).warning(warnings::volume).comparing(compare_volumes).preparing(pending);
 
 fn compare_volumes(new: &Value, old: &Value) -> Causes {
     const EXPAND: &str = "controllerExpandSecretRef";
@@ -140,7 +142,7 @@ pub static CLAIM: Checked = Checked::new(|claim| {
 .comparing(compare_claims)
 .preparing(pending);
 
-pub static CLASS: Checked = Checked::new(class).comparing(|new, old| {
+pub static CLASS: Checked = Checked::new(class).warning(warnings::storage_class).comparing(|new, old| {
     let mut out = Vec::new();
     if !same(&new["parameters"], &old["parameters"]) {
         out.push(Cause::forbidden("parameters", "updates to parameters are forbidden."));

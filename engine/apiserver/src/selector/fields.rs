@@ -46,7 +46,7 @@ const fn row(
     SelectableField { resource, label, paths, absent }
 }
 
-static SELECTABLE: [SelectableField; 33] = [
+static SELECTABLE: [SelectableField; 35] = [
     row("pods", "spec.nodeName", &[&["spec", "nodeName"]], ""),
     row("pods", "spec.restartPolicy", &[&["spec", "restartPolicy"]], ""),
     row("pods", "spec.schedulerName", &[&["spec", "schedulerName"]], ""),
@@ -80,6 +80,8 @@ static SELECTABLE: [SelectableField; 33] = [
     row("jobs.batch", "status.successful", &[&["status", "succeeded"]], "0"),
     row("replicasets.apps", "status.replicas", &[&["status", "replicas"]], "0"),
     row("replicationcontrollers", "status.replicas", &[&["status", "replicas"]], "0"),
+    row("resourceslices.resource.k8s.io", "spec.driver", &[&["spec", "driver"]], ""),
+    row("resourceslices.resource.k8s.io", "spec.nodeName", &[&["spec", "nodeName"]], ""),
     row("certificatesigningrequests.certificates.k8s.io", "spec.signerName", &[&["spec", "signerName"]], ""),
 ];
 
@@ -180,6 +182,9 @@ fn unknown_label(resource: &str, is_custom: bool, label: &str) -> Status {
     let known = is_custom || SELECTABLE.iter().any(|row| row.resource == resource);
     Status::bad_request(match resource {
         "jobs.batch" => format!("field label \"{label}\" not supported for Job"),
+        "resourceslices.resource.k8s.io" => {
+            format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {label}")
+        }
         _ if known => format!("field label not supported: {label}"),
         _ => format!(
             "\"{label}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -262,12 +267,25 @@ mod tests {
             let selector = FieldSelector::parse("pods", text).expect(text);
             assert_eq!(selector.matches(&key, json), expected, "{text}");
         }
+        let json = br#"{"spec":{"driver":"gpu.example.com","nodeName":"n1"}}"#;
+        for (text, expected) in [
+            ("spec.driver=gpu.example.com,spec.nodeName=n1", true),
+            ("spec.driver=nic.example.com", false),
+            ("spec.nodeName=", false),
+        ] {
+            let selector = FieldSelector::parse("resourceslices.resource.k8s.io", text).expect(text);
+            assert_eq!(selector.matches(&key, json), expected, "{text}");
+        }
     }
 
     #[test]
     fn unknown_labels_are_refused_with_the_stock_text() {
         let text = |resource, selector| FieldSelector::parse(resource, selector).expect_err(selector).message;
         assert_eq!(text("pods", "spec.foo=1"), "field label not supported: spec.foo");
+        assert_eq!(
+            text("resourceslices.resource.k8s.io", "spec.pool=1"),
+            "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: spec.pool"
+        );
         assert_eq!(
             text("configmaps", "data=1"),
             "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""

@@ -1,4 +1,5 @@
-//! `/binding`: a scheduler's decision. Sets `spec.nodeName` and the condition PodScheduled in one commit.
+//! `/binding`: a scheduler's decision. Sets `spec.nodeName`, the Binding's labels and annotations, and the condition
+//! PodScheduled in one commit.
 //!
 //! Invariant: a pod is bound once.
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/pod/storage/storage.go (`BindingREST`)
@@ -103,8 +104,10 @@ fn assign(target: &Target, pod: &Value, binding: &Value, node: &str) -> Result<C
     }
     let mut pod = pod.clone();
     pod["spec"]["nodeName"] = node.into();
-    for (key, value) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
-        pod["metadata"]["annotations"][key] = value.clone();
+    for map in ["annotations", "labels"] {
+        for (key, value) in binding["metadata"][map].as_object().into_iter().flatten() {
+            pod["metadata"][map][key] = value.clone();
+        }
     }
     let condition = json!({
         "type": "PodScheduled",

@@ -14,6 +14,7 @@ use coracle_store::{Key, Resource};
 use k8s_openapi::api::core::v1::{Node, NodeStatus, NodeSystemInfo};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{csi_node, events, facts, status};
@@ -132,13 +133,21 @@ pub fn tell_schedulable(shared: &Shared, was_unschedulable: &mut bool) {
     }
 }
 
+/// One for all rounds: what comes in between postpones no beat.
+fn heartbeats() -> Interval {
+    let mut beats = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
 /// Keeps the status current until `stop`. `images_changed` asks for a look at once.
 pub async fn keep(shared: Arc<Shared>, images_changed: Arc<tokio::sync::Notify>, stop: CancellationToken) {
     let info = facts::read(&shared.config.kubelet_version);
+    let mut beats = heartbeats();
     loop {
         let occasion = tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(HEARTBEAT) => Occasion::Heartbeat,
+            _ = beats.tick() => Occasion::Heartbeat,
             () = images_changed.notified() => Occasion::Change,
         };
         let written = match current(&shared) {

@@ -92,8 +92,8 @@ fn volume_mount(inputs: &Inputs, index: usize, mount: &VolumeMount) -> Result<Mo
     })
 }
 
-/// hosts, hostname and resolv.conf of the pod.
-fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
+/// hosts, hostname and resolv.conf of the pod; and what was left out of the last one.
+fn etc_files(inputs: &Inputs) -> io::Result<(Vec<(PathBuf, &'static str)>, Vec<String>)> {
     let etc = inputs.pod_dir.join("etc");
     let spec = inputs.pod.spec.clone().unwrap_or_default();
     let host_network = spec.host_network == Some(true);
@@ -109,11 +109,11 @@ fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
     let etc_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let node = ResolvConf::of_node(&etc_resolv, systemd.as_deref());
     let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
-    let resolv = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node).render();
+    let (resolv, dns_cut) = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node);
     let files = [
         ("hosts", hosts, "/etc/hosts"),
         ("hostname", format!("{hostname}\n"), "/etc/hostname"),
-        ("resolv.conf", resolv, "/etc/resolv.conf"),
+        ("resolv.conf", resolv.render(), "/etc/resolv.conf"),
     ];
     let mut out = Vec::new();
     for (name, text, target) in files {
@@ -121,11 +121,17 @@ fn etc_files(inputs: &Inputs) -> io::Result<Vec<(PathBuf, &'static str)>> {
         write_if_changed(&path, &text)?;
         out.push((path, target));
     }
-    Ok(out)
+    Ok((out, dns_cut))
+}
+
+pub struct Prepared {
+    pub mounts: Vec<Mount>,
+    /// What of the pod's DNS settings was left out, in words for its owner.
+    pub dns_cut: Vec<String>,
 }
 
 /// Everything a container mounts, prepared on the node. Blocks.
-pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, String> {
+pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Prepared, String> {
     let mut mounts = Vec::new();
     for (index, mount) in inputs.container.volume_mounts.iter().flatten().enumerate() {
         mounts.push(volume_mount(inputs, index, mount)?);
@@ -138,7 +144,8 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, Stri
         read_only: false,
         propagation: Propagation::Private,
     };
-    for (host_path, target) in etc_files(inputs).map_err(text)? {
+    let (files, dns_cut) = etc_files(inputs).map_err(text)?;
+    for (host_path, target) in files {
         if !taken(&mounts, target) {
             mounts.push(Mount { read_only: read_only_root, ..own(host_path, target) });
         }
@@ -149,7 +156,7 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Vec<Mount>, Stri
     fs::write(&file, "").map_err(text)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).map_err(text)?;
     mounts.push(own(file, message_path));
-    Ok(mounts)
+    Ok(Prepared { mounts, dns_cut })
 }
 
 #[cfg(test)]
@@ -178,7 +185,7 @@ mod tests {
             cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
             env: &[],
         };
-        let mounts = prepare(&inputs, true).unwrap();
+        let mounts = prepare(&inputs, true).unwrap().mounts;
         let list: Vec<_> = mounts
             .iter()
             .map(|m| {

@@ -292,7 +292,7 @@ impl Starter {
         };
         let env = merge_env(&image.env, own, &hostname, container.tty == Some(true));
         let user = self.user(image, &security).await?;
-        let mounts = {
+        let mounts::Prepared { mounts, dns_cut } = {
             let (pod, container, attempt, pod_dir, pod_ip) =
                 (pod.clone(), container.clone(), *attempt, pod_dir.clone(), pod_ip.clone());
             let env = env.clone();
@@ -314,6 +314,9 @@ impl Starter {
             };
             tokio::task::spawn_blocking(prepare).await.map_err(|e| e.to_string())??
         };
+        for message in dns_cut {
+            self.shared.warning(pod, None, "DNSConfigForming", message);
+        }
         let working_dir = [container.working_dir.as_deref(), Some(image.working_dir.as_str()), Some("/")];
         Ok(ContainerSpec {
             pod_uid: pod.metadata.uid.clone().unwrap_or_default(),

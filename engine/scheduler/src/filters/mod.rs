@@ -14,7 +14,9 @@ pub use terms::{node_term_matches, term_covers};
 pub use volumes::claims_to_bind;
 
 use crate::{
-    change::Change::{self, Claims, Namespaces, Nodes, PodCame, PodGone},
+    change::Change::{
+        self, Claims, Namespaces, NodeCame, NodeGone, NodeLabels, NodeRoom, NodeTaints, PodCame, PodGone,
+    },
     cluster::{Cluster, NodeState},
 };
 
@@ -40,15 +42,15 @@ type Filter = fn(&Pod, &PodSpec, &NodeState, &Cluster) -> Result<(), Rejection>;
 
 /// In the stock order: the first that rejects names the reason. Beside each, after what its answer may be another.
 const FILTERS: &[(Filter, &[Change])] = &[
-    (node::unschedulable, &[Nodes]),
-    (node::name, &[Nodes]),
-    (node::taints, &[Nodes]),
-    (node::affinity, &[Nodes]),
-    (ports::free, &[Nodes, PodGone]),
-    (node::fits, &[Nodes, PodGone]),
-    (volumes::reachable, &[Nodes, PodGone, Claims]),
-    (spread::skew, &[Nodes, PodGone, PodCame]),
-    (terms::pod_affinity, &[Nodes, PodGone, PodCame, Namespaces]),
+    (node::unschedulable, &[NodeCame, NodeTaints]),
+    (node::name, &[NodeCame]),
+    (node::taints, &[NodeCame, NodeTaints]),
+    (node::affinity, &[NodeCame, NodeLabels]),
+    (ports::free, &[NodeCame, PodGone]),
+    (node::fits, &[NodeCame, NodeRoom, PodGone]),
+    (volumes::reachable, &[NodeCame, NodeLabels, Claims]),
+    (spread::skew, &[NodeCame, NodeGone, NodeLabels, NodeTaints, PodGone, PodCame]),
+    (terms::pod_affinity, &[NodeCame, NodeLabels, PodGone, PodCame, Namespaces]),
 ];
 
 /// What may help a pod that fails its [`precondition`].

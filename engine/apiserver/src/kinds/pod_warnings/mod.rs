@@ -3,7 +3,6 @@
 //! Kept true: nothing here refuses; each rule is one function or one row of a table, in the stock server's order.
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/api/pod/warnings.go
 
-mod addresses;
 mod ports;
 mod volumes;
 
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     checks::{indexed, nanos, text},
+    ip,
     pod_spec::containers,
 };
 use crate::{
@@ -128,12 +128,27 @@ fn all(object: &Value, root: &str) -> Vec<String> {
         warnings.say("spec.terminationGracePeriodSeconds", why);
     }
     warnings.pod_affinity();
-    addresses::warn(&mut warnings);
+    warnings.addresses();
     warnings.out
 }
 
-fn deprecation(label: &str) -> Option<&'static str> {
+/// Why a node's label is not to be used any more.
+pub fn deprecation(label: &str) -> Option<&'static str> {
     DEPRECATED_LABELS.iter().find(|(own, _)| *own == label).map(|(_, why)| *why)
+}
+
+/// Of what selects nodes by expressions. `values`: those that no label can have are accepted here.
+pub fn of_node_term(term: &Value, path: &str, values: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    for (at, expression) in indexed(&term["matchExpressions"], &format!("{path}.matchExpressions")) {
+        let key = text(&expression["key"]);
+        out.extend(deprecation(key).map(|why| format!("{at}.key: {key} is {why}")));
+        for (at, value) in indexed(&expression["values"], &format!("{at}.values")).filter(|_| values) {
+            let problems = label_value_problems(text(value));
+            out.extend(problems.iter().map(|problem| format!("{at}: {} is invalid, {problem}", text(value))));
+        }
+    }
+    out
 }
 
 /// Of an amount of bytes that is no whole number.
@@ -173,25 +188,11 @@ impl Warnings<'_> {
         let at = "spec.affinity.nodeAffinity";
         let terms = &affinity[REQUIRED]["nodeSelectorTerms"];
         for (at, term) in indexed(terms, &format!("{at}.{REQUIRED}.nodeSelectorTerms")) {
-            self.node_term(term, &at, false);
+            self.out.extend(of_node_term(term, &format!("{}{at}", self.root), false));
         }
         for (at, weighted) in indexed(&affinity[PREFERRED], &format!("{at}.{PREFERRED}")) {
-            self.node_term(&weighted["preference"], &format!("{at}.preference"), true);
-        }
-    }
-
-    /// `values`: those that no label can have are accepted here.
-    fn node_term(&mut self, term: &Value, path: &str, values: bool) {
-        for (at, expression) in indexed(&term["matchExpressions"], &format!("{path}.matchExpressions")) {
-            let key = text(&expression["key"]);
-            if let Some(why) = deprecation(key) {
-                self.say(&format!("{at}.key"), format_args!("{key} is {why}"));
-            }
-            for (at, value) in indexed(&expression["values"], &format!("{at}.values")).filter(|_| values) {
-                for problem in label_value_problems(text(value)) {
-                    self.say(&at, format_args!("{} is invalid, {problem}", text(value)));
-                }
-            }
+            let at = format!("{}{at}.preference", self.root);
+            self.out.extend(of_node_term(&weighted["preference"], &at, true));
         }
     }
 
@@ -240,6 +241,18 @@ impl Warnings<'_> {
                 self.say(&format!("{at}.name"), "invalid empty name \"\"");
             }
         }
+    }
+
+    fn addresses(&mut self) {
+        let aliases = indexed(&self.spec["hostAliases"], "spec.hostAliases");
+        let aliases = aliases.map(|(at, alias)| (format!("{at}.ip"), &alias["ip"]));
+        let servers = indexed(&self.spec["dnsConfig"]["nameservers"], "spec.dnsConfig.nameservers");
+        let root = self.root;
+        self.out.extend(
+            servers
+                .chain(aliases)
+                .filter_map(|(at, address)| ip::address_warning(text(address), &format!("{root}{at}"))),
+        );
     }
 
     fn containers(&mut self) {

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use allocations::Allocations;
 
 use crate::{
-    kinds::checked::news,
+    kinds::{checked::news, warnings},
     status::{Cause, GroupResource, Status},
     strategy::{Context, NameRule, Strategy},
     types::State,
@@ -65,6 +65,10 @@ impl Strategy for Service {
         let mut causes = update::validate(service, old);
         causes.extend(news(validation::validate(service), || validation::validate(old)));
         causes
+    }
+
+    fn warnings(&self, context: Context<'_>, service: &Value, _old: Option<&Value>) -> Vec<String> {
+        if context.subresource.is_empty() { warnings::service(service) } else { Vec::new() }
     }
 
     fn release(&self, context: Context<'_>, service: &Value, old: Option<&Value>) {
