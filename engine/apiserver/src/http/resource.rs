@@ -272,13 +272,7 @@ async fn delete_options(query: &Query, request: Request) -> Result<DeleteOptions
         return DeleteOptions::parse(query, &Value::Null);
     }
     let format = decode::format_of(content_type.as_deref())?;
-    let gvk = coracle_schema::GroupVersionKind {
-        group: "".into(),
-        version: "v1".into(),
-        kind: "DeleteOptions".into(),
-    };
-    let decoded = decode::parse(&bytes, format, &gvk)?;
-    DeleteOptions::parse(query, &decoded.value)
+    DeleteOptions::parse(query, &decode::delete_options(&bytes, format)?)
 }
 
 async fn delete(
