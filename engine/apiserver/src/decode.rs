@@ -141,6 +141,17 @@ pub fn delete_options(bytes: &[u8], format: Format) -> Result<Value, Status> {
     Ok(value)
 }
 
+/// An object that is posted to be answered or carried out, not stored: with the warnings about it.
+pub fn posted(
+    mut decoded: Decoded,
+    expected: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let schema = Registry::builtin().schema(expected).ok_or_else(Status::unknown_path)?;
+    let warnings = shape(&schema, expected, &mut decoded, validation)?;
+    Ok((decoded.value, warnings))
+}
+
 /// Of a resource that is served: custom ones have no Go type that would fill in what is absent.
 pub fn parse_for(served: &Served, bytes: &[u8], format: Format) -> Result<Decoded, Status> {
     let (expected, mut decoded) = (&served.api.gvk, parse(bytes, format, &served.api.gvk)?);

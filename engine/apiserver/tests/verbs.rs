@@ -646,6 +646,10 @@ async fn people_get_indented_json_and_questions_are_answered_by_kind() {
     let review =
         harness.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
     assert_eq!([&review["apiVersion"], &review["kind"]], ["authentication.k8s.io/v1", "SelfSubjectReview"]);
+    assert!(review["metadata"]["creationTimestamp"].is_string());
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    assert_eq!(harness.ask_with("POST", reviews, &table, "{}").await.code, 406);
     for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1"] {
         let accept = [("accept", "application/vnd.kubernetes.protobuf")];
         assert_eq!(harness.ask_with("GET", path, &accept, "").await.code, 200, "{path}");

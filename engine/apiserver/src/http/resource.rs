@@ -202,18 +202,12 @@ async fn create(
     let api = &target.served.api;
     let format = decode::format_of(content_type.as_deref())?;
     let decoded = decode::parse_for(&target.served, &bytes, format)?;
-    let virtual_answer = reviews::create(
-        state,
-        user,
-        &api.gvk.group,
-        &api.plural,
-        &target.namespace,
-        &target.name,
-        &decoded.value,
-    )
-    .await;
-    if let Some(answer) = virtual_answer {
-        return respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer?));
+    if target.served.custom.is_none() && reviews::is(&api.gvk.group) {
+        let (object, warnings) = decode::posted(decoded, &api.gvk, options.field_validation)?;
+        let answer = reviews::create(state, user, target, &api.plural, object).await?;
+        let mut response = respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer))?;
+        warn(&mut response, &warnings);
+        return Ok(response);
     }
     if &*api.plural == "bindings" && api.gvk.group.is_empty() {
         let status = subresources::binding::bind(state, user, target, decoded.value, options.dry_run).await?;
