@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{body, lists};
 use crate::{
-    audit::Notes,
+    audit::{self, Notes},
     component_status, decode,
     flow::Held,
     negotiate::{Accepted, Encoding, Offer, negotiate},
@@ -45,6 +45,12 @@ pub async fn serve(
 ) -> Result<Response, Status> {
     let served = state.resources.get(&info.group, &info.version, &info.resource);
     let deprecation = deprecation(&info, served.as_deref()).map(String::from);
+    let has_part =
+        |served: &Arc<Served>| info.subresource.is_empty() || served.subresource(&info.subresource).is_some();
+    if deprecation.is_some() && served.as_ref().is_some_and(has_part) {
+        state.metrics.requesters.deprecated(&info);
+        audit::note("k8s.io/deprecated", "true");
+    }
     let answer = route(state, user, info, served, request).await;
     let Some(text) = deprecation else { return answer };
     match answer {
