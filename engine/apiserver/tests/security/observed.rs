@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use crate::{bearer, harness::Harness, protected};
@@ -173,6 +174,20 @@ async fn changes_and_reads_of_secrets_are_audited() {
     assert_eq!(
         event["annotations"]["pod-security.kubernetes.io/audit-violations"],
         "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+
+    let own: kube::Api<ConfigMap> = kube::Api::namespaced(harness.client(), "default");
+    own.delete(name.as_str().expect("a name"), &kube::api::DeleteParams::default()).await.expect("deleted");
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let event: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("event");
+    assert_eq!(
+        [&event["requestURI"], &event["sourceIPs"], &event["userAgent"]],
+        [
+            &json!(format!("{maps}/{}", name.as_str().expect("a name"))),
+            &json!(["127.0.0.1"]),
+            &json!(concat!("coracle/", env!("CARGO_PKG_VERSION")))
+        ]
     );
 }
 
