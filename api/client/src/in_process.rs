@@ -40,6 +40,11 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Identifie
 
     fn call(&mut self, mut request: http::Request<Body>) -> S::Future {
         request.extensions_mut().insert(self.identity.clone());
+        // `kube` also begins queries that are empty; logs show what was asked.
+        let bare = request.uri().path_and_query().and_then(|path| path.as_str().strip_suffix('?'));
+        if let Some(uri) = bare.and_then(|path| path.parse().ok()) {
+            *request.uri_mut() = uri;
+        }
         self.service.call(request)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/create.go and rest.go (`transformDecodeError`)
 
-use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Schema, Syntax, whole_numbers};
+use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Registry, Schema, Syntax, whole_numbers};
 use serde_json::Value;
 
 use crate::{
@@ -51,16 +51,30 @@ pub fn format_of(content_type: Option<&str>) -> Result<Format, Status> {
 
 /// `expected` is the kind that the path takes.
 pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Result<Decoded, Status> {
+    read(bytes, format, expected).map_err(|error| match error {
+        Unread::Body(error) => unrecognized(expected, &error, bytes),
+        Unread::Message(text) => cannot_be_handled(expected, &text),
+    })
+}
+
+/// Why a body is no object.
+enum Unread {
+    Body(DecodeError),
+    /// Of a known kind, in protobuf.
+    Message(String),
+}
+
+fn read(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Result<Decoded, Unread> {
     let parsed = match format {
         Format::Json => coracle_schema::parse_json(bytes),
         Format::Yaml => coracle_schema::parse_yaml(bytes),
         Format::Protobuf => match protobuf::decode(bytes, Some(expected)) {
             Ok(value) => Ok((value, Syntax::default())),
             Err(protobuf::ReadError::Envelope(text)) => Err(DecodeError::Type(text)),
-            Err(protobuf::ReadError::Message(text)) => return Err(cannot_be_handled(expected, &text)),
+            Err(protobuf::ReadError::Message(text)) => return Err(Unread::Message(text)),
         },
     };
-    let (mut value, syntax) = parsed.map_err(|error| unrecognized(expected, &error, bytes))?;
+    let (mut value, syntax) = parsed.map_err(Unread::Body)?;
     // Go's decoder leaves the new object as it is.
     if value.is_null() {
         value = Value::Object(Default::default());
@@ -70,9 +84,72 @@ pub fn parse(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Resul
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
             go_type(&value)
         ));
-        return Err(unrecognized(expected, &error, bytes));
+        return Err(Unread::Body(error));
     }
     Ok(Decoded { value, syntax, unknown: Vec::new() })
+}
+
+/// Where a stock server keeps the kinds of `meta/v1`, as it tells who asks for another.
+const META_SCHEME: &str = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
+
+/// The options of a deletion. Every group version has them; unknown fields are passed over.
+/// Source: https://github.com/kubernetes/kubernetes/pull/133358 (400 since 1.35) and
+/// https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/delete.go
+pub fn delete_options(bytes: &[u8], format: Format) -> Result<Value, Status> {
+    let expected = GroupVersionKind::new("meta.k8s.io", "v1", "DeleteOptions");
+    let decoded = read(bytes, format, &expected).map_err(|error| match error {
+        Unread::Body(error) => Status::bad_request(body_text(&error)),
+        Unread::Message(text) => Status::bad_request(text),
+    })?;
+    let mut value = decoded.value;
+    let mut said = [String::new(), String::new()];
+    for (at, field) in ["apiVersion", "kind"].into_iter().enumerate() {
+        match &value[field] {
+            Value::Null => {}
+            Value::String(text) => said[at].clone_from(text),
+            other => {
+                return Err(Status::bad_request(format!(
+                    "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
+                    go_type(other)
+                )));
+            }
+        }
+    }
+    let [version, kind] = said;
+    if version.matches('/').count() > 1 {
+        return Err(Status::bad_request(format!("unexpected GroupVersion string: {version}")));
+    }
+    if !matches!(&*kind, "" | "DeleteOptions") {
+        let version =
+            if version.is_empty() { api_version(&expected.group, &expected.version) } else { version };
+        let (group, short) = version.rsplit_once('/').unwrap_or(("", &version));
+        let is_meta = matches!(group, "" | "meta.k8s.io")
+            && Registry::builtin().schema(&GroupVersionKind::new("meta.k8s.io", short, &kind)).is_some();
+        return Err(Status::bad_request(match is_meta {
+            true => format!("converting (v1.{kind}) to (v1.DeleteOptions): unknown conversion"),
+            false => format!(
+                "no kind {} is registered for version {} in scheme {}",
+                crate::status::quote(&kind),
+                crate::status::quote(&version),
+                crate::status::quote(META_SCHEME)
+            ),
+        }));
+    }
+    if let Some(schema) = Registry::builtin().schema(&expected) {
+        schema.prune(&mut value).map_err(|error| Status::bad_request(error.to_string()))?;
+    }
+    Ok(value)
+}
+
+/// An object that is posted to be answered or carried out, not stored: with the warnings about it.
+pub fn posted(
+    mut decoded: Decoded,
+    expected: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let schema = Registry::builtin().schema(expected).ok_or_else(Status::unknown_path)?;
+    let warnings = shape(&schema, expected, &mut decoded, validation)?;
+    Ok((decoded.value, warnings))
 }
 
 /// Of a resource that is served: custom ones have no Go type that would fill in what is absent.
@@ -127,18 +204,22 @@ pub fn go_type(value: &Value) -> &'static str {
 }
 
 fn unrecognized(expected: &GroupVersionKind, error: &DecodeError, bytes: &[u8]) -> Status {
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {} ({})",
+        expected.kind,
+        body_text(error),
+        summary(bytes)
+    ))
+}
+
+fn body_text(error: &DecodeError) -> String {
     let text = error.to_string();
-    let text = match error {
+    match error {
         DecodeError::Syntax(_) if !text.starts_with("couldn't get") => {
             format!("couldn't get version/kind; json parse error: {text}")
         }
         _ => text,
-    };
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): {text} ({})",
-        expected.kind,
-        summary(bytes)
-    ))
+    }
 }
 
 /// The start of a body for messages: text when it looks like JSON, hex otherwise.

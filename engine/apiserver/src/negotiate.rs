@@ -18,18 +18,20 @@ pub enum Encoding {
 /// What can be had of the thing that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
-    /// Tables and metadata-only forms.
-    pub transforms: bool,
+    /// Metadata-only forms.
+    pub metadata: bool,
+    pub tables: bool,
     /// Custom resources have no protobuf message, only their metadata has.
     pub protobuf: bool,
 }
 
 impl Offer {
     /// A document that is no object, or an error.
-    pub const PLAIN: Offer = Offer { transforms: false, protobuf: true };
+    pub const PLAIN: Offer = Offer { metadata: false, tables: false, protobuf: true };
 
     pub fn of(served: &Served) -> Offer {
-        Offer { transforms: true, protobuf: served.custom.is_none() }
+        // What is only posted has no columns.
+        Offer { metadata: true, tables: served.allows("get"), protobuf: served.custom.is_none() }
     }
 }
 
@@ -97,7 +99,8 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Acc
         };
         let form = match clause.parameter("as") {
             None => Some((Form::Object, META[0])),
-            Some(_) if !offer.transforms => None,
+            Some("Table") if !offer.tables => None,
+            Some(_) if !offer.metadata => None,
             Some(form) => transform(form, clause, query)?,
         };
         let Some((form, meta)) = form else { continue };
@@ -198,7 +201,7 @@ mod tests {
             if !accept.is_empty() {
                 headers.insert("accept", accept.parse().expect("header"));
             }
-            let offer = Offer { transforms: true, protobuf: true };
+            let offer = Offer { metadata: true, tables: true, protobuf: true };
             let seen =
                 negotiate(&headers, &Query::default(), offer).ok().map(|seen| (seen.encoding, seen.form));
             assert_eq!(seen, expected, "{accept}");
@@ -216,7 +219,7 @@ mod tests {
             ("application/vnd.kubernetes.protobuf", Err(NO_MESSAGE)),
         ] {
             let headers = HeaderMap::from_iter([(http::header::ACCEPT, accept.parse().expect("header"))]);
-            let offer = Offer { transforms: true, protobuf: false };
+            let offer = Offer { metadata: true, tables: true, protobuf: false };
             let seen = negotiate(&headers, &Query::default(), offer);
             let seen = seen.map(|seen| (seen.encoding, seen.form)).map_err(|status| status.message);
             assert_eq!(seen, expected.map_err(String::from), "{accept}");

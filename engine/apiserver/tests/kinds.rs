@@ -301,6 +301,64 @@ async fn evictions_respect_budgets() {
 }
 
 #[tokio::test]
+async fn what_is_posted_and_not_stored_has_the_shape_of_its_kind() {
+    let harness = Harness::start().await;
+    harness.account("default").await;
+    harness.post(PODS, pod("a")).await.expect(201);
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let tokens = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let eviction = format!("{PODS}/a/eviction");
+    let wrong = |field: &str, of: &str| {
+        format!("json: cannot unmarshal number into Go struct field {field} of type {of}")
+    };
+    for (path, kind, body, why) in [
+        (
+            token,
+            "TokenRequest",
+            json!({"spec": {"audiences": [7]}}),
+            wrong("TokenRequestSpec.spec.audiences", "string"),
+        ),
+        (tokens, "TokenReview", json!({"spec": {"token": 7}}), wrong("TokenReviewSpec.spec.token", "string")),
+        (
+            access,
+            "SelfSubjectAccessReview",
+            json!({"spec": {"resourceAttributes": {"verb": 7}}}),
+            wrong("ResourceAttributes.spec.resourceAttributes.verb", "string"),
+        ),
+        (
+            &eviction,
+            "Eviction",
+            json!({"deleteOptions": {"dryRun": 7}}),
+            wrong("DeleteOptions.deleteOptions.dryRun", "[]string"),
+        ),
+    ] {
+        let refused = harness.post(path, body).await;
+        let why = format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}");
+        assert_eq!((refused.code, refused.message()), (400, why));
+    }
+    let spec =
+        json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}, "token": "t"}, "x": 1});
+    for (path, strict) in [
+        (
+            token,
+            "unknown field \"spec.resourceAttributes\", unknown field \"spec.token\", unknown field \"x\"",
+        ),
+        (access, "unknown field \"spec.token\", unknown field \"x\""),
+        (tokens, "unknown field \"spec.resourceAttributes\", unknown field \"x\""),
+        (&eviction, "unknown field \"spec\", unknown field \"x\""),
+    ] {
+        let refused = harness.post(&format!("{path}?fieldValidation=Strict"), spec.clone()).await;
+        assert!(refused.code == 400 && refused.message().ends_with(strict), "{}", refused.text);
+        let answer = harness.post(path, spec.clone()).await;
+        let warnings = answer.headers.get_all("warning").iter().count();
+        assert_eq!(warnings, strict.matches("unknown field").count(), "{path}");
+        let answer = answer.expect(201);
+        assert!(answer["x"].is_null(), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn both_event_groups_show_the_same_events() {
     let harness = Harness::start().await;
     let event = json!({

@@ -473,6 +473,50 @@ async fn propagation_policies_become_finalizers_and_preconditions_hold() {
 }
 
 #[tokio::test]
+async fn options_that_are_none_delete_nothing() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("a", json!({}))).await.expect(201);
+    let field = |kind: &str, field: &str, of: &str| {
+        format!("json: cannot unmarshal {kind} into Go struct field {field} of type {of}")
+    };
+    let unknown = |kind: &str, version: &str| {
+        format!(
+            "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+        )
+    };
+    for (body, why) in [
+        (json!({"dryRun": "All"}), field("string", "DeleteOptions.dryRun", "[]string")),
+        (json!({"dryRun": true}), field("bool", "DeleteOptions.dryRun", "[]string")),
+        (json!({"preconditions": {"uid": 7}}), field("number", "Preconditions.preconditions.uid", "string")),
+        (json!({"propagationPolicy": 7}), field("number", "DeleteOptions.propagationPolicy", "string")),
+        (json!({"gracePeriodSeconds": "x"}), field("string", "DeleteOptions.gracePeriodSeconds", "int64")),
+        (json!({"kind": "Foo"}), unknown("Foo", "meta.k8s.io/v1")),
+        (json!({"kind": "Pod", "apiVersion": "v1"}), unknown("Pod", "v1")),
+        (
+            json!({"kind": "Status", "apiVersion": "v1"}),
+            "converting (v1.Status) to (v1.DeleteOptions): unknown conversion".into(),
+        ),
+        (
+            json!({"kind": 7}),
+            format!("couldn't get version/kind; json parse error: {}", field("number", ".kind", "string")),
+        ),
+        (json!({"apiVersion": "a/b/c"}), "unexpected GroupVersion string: a/b/c".into()),
+    ] {
+        for path in [&format!("{MAPS}/a"), MAPS] {
+            let refused = harness.ask("DELETE", path, body.clone()).await;
+            assert_eq!((refused.code, refused.message()), (400, why.clone()), "{body}");
+        }
+    }
+    let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
+    let pod = b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod".as_slice();
+    let refused = harness.ask_with("DELETE", &format!("{MAPS}/a"), &protobuf, pod).await;
+    assert_eq!((refused.code, refused.message()), (400, unknown("Pod", "v1")));
+    harness.get(&format!("{MAPS}/a")).await.expect(200);
+    let other = json!({"kind": "DeleteOptions", "apiVersion": "apps/v9", "other": 7});
+    harness.ask("DELETE", &format!("{MAPS}/a"), other).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_collection_is_deleted_by_selector() {
     let harness = Harness::start().await;
     for (name, app) in [("a", "x"), ("b", "x"), ("c", "y")] {
@@ -602,6 +646,10 @@ async fn people_get_indented_json_and_questions_are_answered_by_kind() {
     let review =
         harness.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
     assert_eq!([&review["apiVersion"], &review["kind"]], ["authentication.k8s.io/v1", "SelfSubjectReview"]);
+    assert!(review["metadata"]["creationTimestamp"].is_string());
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    assert_eq!(harness.ask_with("POST", reviews, &table, "{}").await.code, 406);
     for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1"] {
         let accept = [("accept", "application/vnd.kubernetes.protobuf")];
         assert_eq!(harness.ask_with("GET", path, &accept, "").await.code, 200, "{path}");

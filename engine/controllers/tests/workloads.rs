@@ -213,6 +213,35 @@ async fn a_deleted_deployment_takes_its_pods_along_or_leaves_them_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_of_owners_does_not_hold_itself() {
+    let cluster = Cluster::start().await;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
+    let mut uids = BTreeMap::new();
+    for name in ["one", "two", "three"] {
+        let map = maps
+            .create(&PostParams::default(), &from(json!({ "metadata": { "name": name } })))
+            .await
+            .unwrap();
+        uids.insert(name, map.metadata.uid.unwrap());
+    }
+    for (name, owner) in [("one", "three"), ("two", "one"), ("three", "two")] {
+        let reference = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uids[owner], "blockOwnerDeletion": true,
+        });
+        let patch = Patch::Merge(json!({ "metadata": { "ownerReferences": [reference] } }));
+        maps.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+    maps.delete("one", &DeleteParams::foreground()).await.unwrap();
+    cluster
+        .until("nothing left", |it| {
+            let left = it.objects("configmaps", Some("default"));
+            left.iter().all(|object| !uids.contains_key(&*object.key.name))
+        })
+        .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_knows_the_pods_it_selects_and_a_load_balancer_its_address() {
     let cluster = Cluster::start().await;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), "default");

@@ -25,12 +25,14 @@ pub struct Verdict {
     pub message: String,
     /// What the server says that it serves.
     pub resources: Option<Arc<Value>>,
+    /// The same as its aggregated discovery tells it; absent when it has none.
+    pub discovery: Option<Arc<Value>>,
     /// Its part of its `/openapi/v2`; absent when it has none, which is no reason against it.
     pub openapi: Option<Bytes>,
 }
 
 fn unavailable(reason: &'static str, message: String) -> Verdict {
-    Verdict { available: false, reason, message, resources: None, openapi: None }
+    Verdict { available: false, reason, message, resources: None, discovery: None, openapi: None }
 }
 
 pub const LOCAL: (&str, &str) = ("Local", "Local APIServices are always available");
@@ -41,9 +43,10 @@ pub async fn check(state: &State, remote: &Remote) -> Verdict {
     }
     let url = format!("{}{}", remote.base(), remote.path());
     let failed = |why: String| unavailable("FailedDiscoveryCheck", why);
-    match tokio::time::timeout(PATIENCE, ask(state, remote, &url)).await {
+    match tokio::time::timeout(PATIENCE, ask(state, remote, &url, "application/json")).await {
         Ok(Ok(resources)) => Verdict {
             openapi: openapi(state, remote).await,
+            discovery: discovery(state, remote).await,
             available: true,
             reason: "Passed",
             message: "all checks passed".into(),
@@ -56,9 +59,25 @@ pub async fn check(state: &State, remote: &Remote) -> Verdict {
     }
 }
 
+/// Servers without it answer with what they have.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
+
+async fn discovery(state: &State, remote: &Remote) -> Option<Arc<Value>> {
+    let url = format!("{}/apis", remote.base());
+    let asked = ask(state, remote, &url, AGGREGATED);
+    let mut document = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    if document["kind"] != "APIGroupDiscoveryList" {
+        return None;
+    }
+    let groups = document["items"].as_array_mut()?;
+    let group = groups.iter_mut().find(|group| group["metadata"]["name"] == *remote.group)?;
+    let mut versions = group["versions"].as_array_mut()?.iter_mut();
+    versions.find(|one| one["version"] == *remote.version).map(|found| Arc::new(found.take()))
+}
+
 async fn openapi(state: &State, remote: &Remote) -> Option<Bytes> {
     let url = format!("{}/openapi/v2", remote.base());
-    let document = tokio::time::timeout(PATIENCE, ask(state, remote, &url)).await;
+    let document = tokio::time::timeout(PATIENCE, ask(state, remote, &url, "application/json")).await;
     match document {
         Ok(Ok(document)) => {
             let own = crate::openapi::only_of(document, &remote.path())?;
@@ -96,7 +115,7 @@ fn check_service(state: &State, remote: &Remote) -> Option<Verdict> {
 }
 
 /// A document of the server, in JSON.
-async fn ask(state: &State, remote: &Remote, url: &str) -> Result<Value, String> {
+async fn ask(state: &State, remote: &Remote, url: &str, accept: &'static str) -> Result<Value, String> {
     let mut request = Request::new(body_from(""));
     *request.uri_mut() = url.parse().map_err(|error| format!("parse {url:?}: {error}"))?;
     let aggregator = UserInfo {
@@ -106,7 +125,7 @@ async fn ask(state: &State, remote: &Remote, url: &str) -> Result<Value, String>
     };
     let mut headers = HeaderMap::new();
     proxy::identify(&aggregator, &mut headers);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     *request.headers_mut() = headers;
     let peer = Peer { trust: remote.trust.clone(), front_proxy: true };
     let response = state.outbound.send(&peer, request).await;

@@ -121,6 +121,7 @@ impl Controller {
         for remote in &mut remotes {
             if let Some(before) = self.remotes.iter().find(|before| before.name == remote.name) {
                 remote.resources = before.resources.clone();
+                remote.discovery = before.discovery.clone();
                 remote.openapi = before.openapi.clone();
             }
         }
@@ -131,6 +132,7 @@ impl Controller {
             remote.resources = verdict.resources.or(remote.resources.take());
             if verdict.available {
                 remote.openapi = verdict.openapi;
+                remote.discovery = verdict.discovery;
             }
             let value = if verdict.available { "True" } else { "False" };
             statuses.push((remote.name.clone(), condition(value, verdict.reason, &verdict.message)));

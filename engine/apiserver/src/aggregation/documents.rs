@@ -1,6 +1,6 @@
 //! What aggregated servers add to discovery.
 //!
-//! Reads: the resource lists that they gave last. A server that is away keeps its place, marked `Stale`.
+//! Reads: the aggregated discovery or the resource lists that they gave last. A server that is away keeps its place, marked `Stale`.
 //! Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 
 use serde_json::{Value, json};
@@ -32,6 +32,12 @@ impl Aggregator {
 
 /// The entry of a group version in the aggregated document.
 pub fn entry(remote: &Remote) -> Value {
+    if let Some(told) = &remote.discovery {
+        let mut entry = Value::clone(told);
+        let is_stale = !remote.available || entry["freshness"] == "Stale";
+        entry["freshness"] = if is_stale { "Stale" } else { "Current" }.into();
+        return entry;
+    }
     let empty = Vec::new();
     let list = remote.resources.as_ref().and_then(|list| list["resources"].as_array()).unwrap_or(&empty);
     let mut resources: Vec<Value> = Vec::new();
@@ -72,4 +78,32 @@ fn name(resource: &Value) -> &str {
 fn kind(resource: &Value) -> Value {
     let text = |field: &str| resource[field].as_str().unwrap_or_default();
     json!({"group": text("group"), "version": text("version"), "kind": text("kind")})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_server_tells_its_discovery_itself_or_it_is_made_of_its_resource_list() {
+        let service = json!({"namespace": "default", "name": "s"});
+        let object = json!({"metadata": {"name": "v1.g"}, "spec": {"group": "g", "version": "v1", "service": service}});
+        let mut remote = Remote::of(&object).expect("a remote");
+        remote.available = true;
+        let verbs = json!(["get"]);
+        let listed =
+            json!({"name": "as", "singularName": "a", "namespaced": true, "kind": "A", "verbs": verbs});
+        remote.resources = Some(Arc::new(json!({"resources": [listed]})));
+        let kind = json!({"group": "", "version": "", "kind": "A"});
+        let resource = json!({"resource": "as", "responseKind": kind, "scope": "Namespaced", "singularResource": "a", "verbs": verbs});
+        let made = json!({"version": "v1", "resources": [resource], "freshness": "Current"});
+        let told = json!({"version": "v1", "resources": [{"resource": "as", "categories": ["all"]}], "freshness": "Current"});
+        assert_eq!(entry(&remote), made);
+        remote.discovery = Some(Arc::new(told.clone()));
+        assert_eq!(entry(&remote), told);
+        remote.available = false;
+        assert_eq!(entry(&remote)["freshness"], "Stale");
+    }
 }

@@ -49,6 +49,8 @@ pub struct Remote {
     pub available: bool,
     /// The last APIResourceList that the server gave.
     pub resources: Option<Arc<Value>>,
+    /// The group version in the last aggregated discovery that the server gave.
+    discovery: Option<Arc<Value>>,
     /// What of its `/openapi/v2` belongs to this group version, as it gave it last.
     pub openapi: Option<Bytes>,
 }
@@ -112,6 +114,7 @@ impl Remote {
             available: names::condition(&object["status"], "Available")
                 .is_some_and(|condition| condition["status"] == "True"),
             resources: None,
+            discovery: None,
             openapi: None,
         })
     }

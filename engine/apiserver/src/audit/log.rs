@@ -204,7 +204,7 @@ impl Rotated {
 
     fn rotate(&self, now: Timestamp) -> io::Result<()> {
         let path = &self.config.path;
-        let time = now.strftime("%Y-%m-%dT%H-%M-%S%.6f");
+        let time = now.strftime("%Y-%m-%dT%H-%M-%S%.3f");
         fs::rename(path, path.with_file_name(format!("{}{time}.{}", self.stem(), extension(path))))?;
         let mut backups = self.backups()?;
         backups.sort();

@@ -34,6 +34,8 @@ pub struct Subject<'a> {
     pub received: Timestamp,
 }
 
+const OWN_AGENT: &str = concat!("coracle/", env!("CARGO_PKG_VERSION"));
+
 pub struct Record {
     pub level: Level,
     omit_stages: Vec<Stage>,
@@ -55,6 +57,8 @@ pub struct Record {
 impl Record {
     pub(super) fn new(subject: &Subject<'_>, decision: Decision) -> Record {
         let agent = subject.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        // What has no peer comes from this process.
+        let agent = agent.or_else(|| subject.peer.is_none().then_some(OWN_AGENT));
         Record {
             level: decision.level,
             omit_stages: decision.omit_stages,
@@ -200,9 +204,9 @@ fn source_ips(subject: &Subject<'_>) -> Vec<String> {
     if ips.is_empty() {
         ips = texts("x-real-ip");
     }
-    if let Some(peer) = subject.peer.map(|peer| peer.ip().to_string())
-        && ips.last() != Some(&peer)
-    {
+    let own = std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST);
+    let peer = subject.peer.map_or(own, |peer| peer.ip()).to_string();
+    if ips.last() != Some(&peer) {
         ips.push(peer);
     }
     ips

@@ -28,12 +28,13 @@ struct Known {
 }
 
 impl Certificates {
-    /// `None` when the certificate is not of our authority, out of date, or names nobody.
-    pub fn user(&self, pki: &Pki, certificate: &CertificateDer<'_>) -> Option<UserInfo> {
+    /// Whose it is, and for how many seconds still. `None` when the certificate is not of our authority, out of date, or
+    /// names nobody.
+    pub fn user(&self, pki: &Pki, certificate: &CertificateDer<'_>) -> Option<(UserInfo, u64)> {
         let prove = || if pki.verifies_client(certificate) { read(certificate).ok_or(()) } else { Err(()) };
         let known = self.known.get_or_try(certificate, prove).ok()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        (now <= known.not_after).then(|| known.user.clone())
+        known.not_after.checked_sub(now).map(|left| (known.user.clone(), left))
     }
 }
 

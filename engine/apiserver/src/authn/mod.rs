@@ -49,7 +49,8 @@ pub async fn requester(
         return Ok(UserInfo::from(identity));
     }
     let token = bearer(parts);
-    if let Some(user) = peer.and_then(|peer| state.tokens.certificates.user(&state.pki, peer)) {
+    if let Some((user, seconds)) = peer.and_then(|peer| state.tokens.certificates.user(&state.pki, peer)) {
+        state.metrics.requesters.certificate(seconds);
         return Ok(user);
     }
     match token {

@@ -1,7 +1,7 @@
-//! What nodes read of what belongs to others: Secrets, ConfigMaps and claims that pods on them name, one at a time; of
-//! Nodes and Pods, their own.
+//! What nodes may of what belongs to others: read Secrets, ConfigMaps, accounts and claims that pods on them name, and
+//! the volumes of these claims, one at a time; of Nodes, Pods, Leases, CSINodes, attachments and slices, their own.
 //!
-//! Reads:  Pods of the namespace.
+//! Reads:  Pods of the namespace; volumes, attachments and slices that are asked for.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/node/ and
 //!         https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/auth/authorizer/node/node_authorizer.go
 
@@ -23,49 +23,103 @@ pub const REFERENCES: [(&str, &[&str]); 4] = [
 
 /// Why the node may not do what its ClusterRole allows every node.
 pub fn refusal(source: &dyn Source, node: &str, asked: &Attributes) -> Option<String> {
-    if !asked.subresource.is_empty() || asked.path.is_some() {
+    if asked.path.is_some() {
         return None;
     }
+    let no = |why: &str| Some(why.to_owned());
     let many = asked.verb != "get";
     let selects =
         |field: &str| many && asked.selected.iter().any(|(own, value)| own == field && value == node);
-    let own_pods = || source.pods(&asked.namespace).filter(|pod| pod["spec"]["nodeName"] == node);
-    match (asked.group.as_str(), asked.resource.as_str(), asked.verb.as_str()) {
-        ("", "nodes", "get" | "list" | "watch") => return other_node(node, &asked.name),
-        ("", "pods", "list" | "watch") if selects("spec.nodeName") => return None,
-        ("", "pods", "list" | "watch") if asked.name.is_empty() => {
-            return Some("can only list/watch pods with spec.nodeName field selector".into());
+    let created = asked.verb == "create";
+    let own = asked.name == node;
+    let has_pod = |namespace: &str, is: &dyn Fn(&Value) -> bool| {
+        source.pods(namespace).any(|pod| pod["spec"]["nodeName"] == node && is(&pod))
+    };
+    let named =
+        |namespace: &str, resource: &str, name: &str| has_pod(namespace, &|pod| uses(pod, resource, name));
+    let object = |resource: &str, namespace: &str| source.object(resource, namespace, &asked.name);
+    let part = (asked.resource.as_str(), asked.subresource.as_str());
+    match (asked.group.as_str(), part, asked.verb.as_str()) {
+        ("", ("serviceaccounts", "token"), _) if asked.name.is_empty() => {
+            no("can only create tokens for individual service accounts")
         }
-        ("", "pods", "get" | "list" | "watch") => {
-            let mut own = own_pods();
-            return unrelated(node, own.any(|pod| object::name(&pod) == asked.name));
+        ("", ("persistentvolumeclaims", "status"), "get") => no("can only get/update/patch this type"),
+        ("", ("serviceaccounts", "token") | ("persistentvolumeclaims", "status"), _) => {
+            unrelated(node, named(&asked.namespace, &asked.resource, &asked.name))
         }
-        ("resource.k8s.io", "resourceslices", "list" | "watch" | "deletecollection") => {
+        (_, (_, part), _) if !part.is_empty() => None,
+        ("", ("nodes", _), "get" | "list" | "watch") => other_node(node, &asked.name),
+        ("", ("pods", _), "list" | "watch") if selects("spec.nodeName") => None,
+        ("", ("pods", _), "list" | "watch") if asked.name.is_empty() => {
+            no("can only list/watch pods with spec.nodeName field selector")
+        }
+        ("", ("pods", _), "get" | "list" | "watch") => {
+            unrelated(node, has_pod(&asked.namespace, &|pod| object::name(pod) == asked.name))
+        }
+        ("coordination.k8s.io", ("leases", _), _) if asked.namespace != "kube-node-lease" => {
+            no("can only access leases in the \"kube-node-lease\" system namespace")
+        }
+        ("coordination.k8s.io", ("leases", _), _) if !created && !own => {
+            no("can only access node lease with the same name as the requesting node")
+        }
+        ("storage.k8s.io", ("csinodes", _), _) if !created && !own => {
+            no("can only access CSINode with the same name as the requesting node")
+        }
+        ("storage.k8s.io", ("volumeattachments", _), _) => {
+            let attachment = object("volumeattachments.storage.k8s.io", "");
+            unrelated(node, attachment.is_some_and(|one| one["spec"]["nodeName"] == node))
+        }
+        ("", ("persistentvolumes", _), _) => {
+            let claim = object("persistentvolumes", "").map(|volume| volume["spec"]["claimRef"].clone());
+            let names =
+                claim.as_ref().and_then(|claim| claim["namespace"].as_str().zip(claim["name"].as_str()));
+            unrelated(
+                node,
+                names.is_some_and(|(namespace, claim)| named(namespace, "persistentvolumeclaims", claim)),
+            )
+        }
+        ("resource.k8s.io", ("resourceslices", _), "list" | "watch" | "deletecollection") => {
             let why = "can only list/watch/deletecollection resourceslices with nodeName field selector";
-            return (!selects("spec.nodeName")).then(|| why.into());
+            if selects("spec.nodeName") { None } else { no(why) }
         }
-        ("", _, "get" | "list" | "watch") => {}
-        _ => return None,
+        ("resource.k8s.io", ("resourceslices", _), _) if !created => {
+            let slice = object("resourceslices.resource.k8s.io", "");
+            unrelated(node, slice.is_some_and(|slice| slice["spec"]["nodeName"] == node))
+        }
+        ("", ("secrets" | "configmaps" | "serviceaccounts", _), _) if asked.namespace.is_empty() => {
+            no("can only read namespaced object of this type")
+        }
+        ("", ("secrets" | "configmaps" | "serviceaccounts" | "persistentvolumeclaims", _), _)
+        | ("resource.k8s.io", ("resourceclaims", _), _) => {
+            if asked.name.is_empty() {
+                return no("No Object name found");
+            }
+            unrelated(node, named(&asked.namespace, &asked.resource, &asked.name))
+        }
+        _ => None,
     }
-    let (_, fields) = REFERENCES.iter().find(|(resource, _)| *resource == asked.resource)?;
-    if asked.namespace.is_empty() {
-        return Some("can only read namespaced object of this type".into());
+}
+
+/// Whether the pod names the object.
+fn uses(pod: &Value, resource: &str, name: &str) -> bool {
+    let (spec, status) = (&pod["spec"], &pod["status"]);
+    let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    match resource {
+        "serviceaccounts" => return spec["serviceAccountName"] == name,
+        "resourceclaims" => {
+            let claims = [&spec["resourceClaims"], &status["resourceClaimStatuses"]].map(items).concat();
+            let extended = &status["extendedResourceClaimStatus"];
+            return claims.iter().chain([extended]).any(|claim| claim["resourceClaimName"] == name);
+        }
+        _ => {}
     }
-    if asked.name.is_empty() {
-        return Some("No Object name found".into());
-    }
-    let mut own = own_pods();
-    let related = own.any(|pod| {
-        let claims = pod["spec"]["volumes"].as_array().into_iter().flatten();
-        let mut ephemeral = claims.filter(|volume| volume["ephemeral"].is_object());
-        names(&pod["spec"], fields, &asked.name)
-            || asked.resource == "persistentvolumeclaims"
-                && ephemeral.any(|volume| {
-                    let volume = volume["name"].as_str().unwrap_or_default();
-                    asked.name == format!("{}-{volume}", object::name(&pod))
-                })
-    });
-    unrelated(node, related)
+    let fields = REFERENCES.iter().find(|(own, _)| *own == resource).map_or(&[][..], |(_, fields)| *fields);
+    let own_claim = |volume: &Value| {
+        let volume_name = volume["name"].as_str().unwrap_or_default();
+        volume["ephemeral"].is_object() && name == format!("{}-{volume_name}", object::name(pod))
+    };
+    names(spec, fields, name)
+        || resource == "persistentvolumeclaims" && items(&spec["volumes"]).iter().any(own_claim)
 }
 
 /// By name alone: a kubelet looks for its Node before there is one.

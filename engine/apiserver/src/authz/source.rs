@@ -55,6 +55,8 @@ pub trait Source {
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules>;
     /// Those of a namespace.
     fn pods<'a>(&'a self, namespace: &str) -> Box<dyn Iterator<Item = Value> + 'a>;
+    /// By the name of its resource in the store.
+    fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value>;
 }
 
 pub struct StoreSource {
@@ -113,6 +115,11 @@ impl Source for SnapshotSource<'_> {
         let resource = Resource("pods".into());
         let scope = Scope { resource, namespace: Some(namespace.into()), name: None };
         Box::new(self.snapshot.list(&scope).filter_map(|pod| serde_json::from_slice(&pod.json).ok()))
+    }
+
+    fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let key = Key { resource: Resource(resource.into()), namespace: namespace.into(), name: name.into() };
+        serde_json::from_slice(&self.snapshot.get(&key)?.json).ok()
     }
 
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules> {

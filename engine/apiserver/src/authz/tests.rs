@@ -38,6 +38,16 @@ impl Source for Listed {
         Box::new(self.0.iter().filter(own).cloned())
     }
 
+    fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let is = |object: &&Value| {
+            let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
+            resource.split('.').next() == Some(&format!("{kind}s"))
+                && object["metadata"]["namespace"].as_str().unwrap_or_default() == namespace
+                && object["metadata"]["name"] == name
+        };
+        self.0.iter().find(is).cloned()
+    }
+
     fn role(&self, namespace: Option<&str>, name: &str) -> Option<Rules> {
         let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
         let found = self.0.iter().find(|object| {
@@ -267,7 +277,8 @@ fn nobody_grants_more_than_they_have() {
 #[test]
 fn a_node_reads_what_its_pods_name_one_at_a_time() {
     let rules = json!([{"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims", "services", "pods", "nodes", "nodes/status", "resourceslices"], "verbs": ["get", "list", "watch", "patch"]},
-        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]}]);
+        {"apiGroups": [""], "resources": ["persistentvolumes", "persistentvolumeclaims/status", "serviceaccounts", "serviceaccounts/token"], "verbs": ["*"]},
+        {"apiGroups": ["resource.k8s.io", "storage.k8s.io", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]}]);
     let volumes = json!([
         {"name": "a", "secret": {"secretName": "files"}},
         {"name": "b", "projected": {"sources": [{"configMap": {"name": "settings"}}]}},
@@ -275,11 +286,22 @@ fn a_node_reads_what_its_pods_name_one_at_a_time() {
         {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}},
     ]);
     let env = json!([{"name": "X", "valueFrom": {"secretKeyRef": {"name": "password", "key": "k"}}}]);
-    let spec = json!({"nodeName": "n", "imagePullSecrets": [{"name": "registry"}], "volumes": volumes, "containers": [{"name": "c", "env": env}]});
+    let of =
+        |kind: &str, name: &str, spec: Value| json!({"kind": kind, "metadata": {"name": name}, "spec": spec});
+    let claim = |namespace: &str| json!({"claimRef": {"namespace": namespace, "name": "data"}});
+    let status = json!({"resourceClaimStatuses": [{"name": "g", "resourceClaimName": "p-gpu"}]});
+    let spec = json!({"nodeName": "n", "serviceAccountName": "app", "resourceClaims": [{"name": "s", "resourceClaimName": "shared"}], "imagePullSecrets": [{"name": "registry"}], "volumes": volumes, "containers": [{"name": "c", "env": env}]});
     let source = Listed(vec![
         json!({"kind": "ClusterRole", "metadata": {"name": "system:node"}, "rules": rules}),
-        json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev"}, "spec": spec}),
+        json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev"}, "spec": spec, "status": status}),
+        of("PersistentVolume", "v", claim("dev")),
+        of("PersistentVolume", "w", claim("prod")),
+        of("VolumeAttachment", "a", json!({"nodeName": "n"})),
+        of("ResourceSlice", "s", json!({"nodeName": "n"})),
     ]);
+    let leases = "can only access leases in the \"kube-node-lease\" system namespace";
+    let own_lease = "can only access node lease with the same name as the requesting node";
+    let own_node = "can only access CSINode with the same name as the requesting node";
     let pods = "can only list/watch pods with spec.nodeName field selector";
     let none = |node: &str| format!("no relationship found between node '{node}' and this object");
     for (node, asked, refusal) in [
@@ -310,6 +332,36 @@ fn a_node_reads_what_its_pods_name_one_at_a_time() {
         ("n", "list - pods - - spec.nodeName!=n", pods.into()),
         ("n", "list - pods - - metadata.namespace!=x\\,spec.nodeName=n", pods.into()),
         ("n", "list - pods dev", pods.into()),
+        ("n", "get - persistentvolumes - v", String::new()),
+        ("n", "get - persistentvolumes - w", none("n")),
+        ("m", "get - persistentvolumes - v", none("m")),
+        ("n", "update - persistentvolumeclaims/status dev data", String::new()),
+        ("n", "update - persistentvolumeclaims/status dev other", none("n")),
+        ("n", "get - persistentvolumeclaims/status dev data", "can only get/update/patch this type".into()),
+        ("n", "get - serviceaccounts dev app", String::new()),
+        ("n", "get - serviceaccounts dev other", none("n")),
+        ("n", "create - serviceaccounts/token dev app", String::new()),
+        ("n", "create - serviceaccounts/token dev other", none("n")),
+        (
+            "n",
+            "create - serviceaccounts/token dev",
+            "can only create tokens for individual service accounts".into(),
+        ),
+        ("n", "update coordination.k8s.io leases kube-node-lease n", String::new()),
+        ("n", "create coordination.k8s.io leases kube-node-lease", String::new()),
+        ("n", "update coordination.k8s.io leases kube-node-lease m", own_lease.into()),
+        ("n", "get coordination.k8s.io leases kube-system n", leases.into()),
+        ("n", "create storage.k8s.io csinodes", String::new()),
+        ("n", "get storage.k8s.io csinodes - n", String::new()),
+        ("n", "delete storage.k8s.io csinodes - m", own_node.into()),
+        ("n", "get storage.k8s.io volumeattachments - a", String::new()),
+        ("m", "get storage.k8s.io volumeattachments - a", none("m")),
+        ("n", "get resource.k8s.io resourceclaims dev shared", String::new()),
+        ("n", "get resource.k8s.io resourceclaims dev p-gpu", String::new()),
+        ("n", "get resource.k8s.io resourceclaims dev other", none("n")),
+        ("n", "create resource.k8s.io resourceslices", String::new()),
+        ("n", "patch resource.k8s.io resourceslices - s", String::new()),
+        ("m", "delete resource.k8s.io resourceslices - s", none("m")),
         ("n", "list resource.k8s.io resourceslices - - spec.nodeName=n", String::new()),
         (
             "n",

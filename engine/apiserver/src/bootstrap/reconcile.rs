@@ -1,6 +1,7 @@
 //! What to change in an object that exists already. `None` when nothing.
 //!
-//! Roles get back rules, bindings get back subjects that were taken from them; more than the defaults may stay.
+//! Roles get back rules and the selectors that they are aggregated by, bindings get back subjects that were taken from
+//! them; more than the defaults may stay.
 //! The endpoints of `default/kubernetes` follow the node's address, what aggregated API servers are told follows our keys.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -18,12 +19,15 @@ pub fn reconcile(existing: &Value, wanted: &Value) -> Option<Value> {
             merge_metadata(&mut next, wanted);
             let rules = missing_rules(existing, wanted);
             extend(&mut next, "rules", rules);
+            let (field, selectors) = ("aggregationRule", "clusterRoleSelectors");
+            let missing = missing(&existing[field], &wanted[field], selectors);
+            if !missing.is_empty() {
+                extend(&mut next[field], selectors, missing);
+            }
         }
         "ClusterRoleBinding" | "RoleBinding" if autoupdates(existing) => {
             merge_metadata(&mut next, wanted);
-            let subjects = items(wanted, "subjects")
-                .filter(|own| !items(existing, "subjects").any(|other| other == *own));
-            extend(&mut next, "subjects", subjects.cloned().collect());
+            extend(&mut next, "subjects", missing(existing, wanted, "subjects"));
         }
         // Keys of the authorities may be replaced; signatures are the bootstrap signer's.
         "ConfigMap" => {
@@ -62,6 +66,10 @@ fn missing_rules(existing: &Value, wanted: &Value) -> Vec<Value> {
         .filter(|rule| parse(rule).is_some_and(|rule| !uncovered(&have, &rule).is_empty()))
         .cloned()
         .collect()
+}
+
+fn missing(existing: &Value, wanted: &Value, field: &str) -> Vec<Value> {
+    items(wanted, field).filter(|own| !items(existing, field).any(|other| other == *own)).cloned().collect()
 }
 
 fn items<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {

@@ -82,6 +82,13 @@ fn roles_get_their_rules_back_and_keep_what_was_added() {
     let restored = reconcile(&changed, wanted).unwrap();
     assert_eq!(restored["rules"], json!([wanted["rules"][1], own, wanted["rules"][0]]));
 
+    let wanted_edit = find(&objects, "ClusterRole", "edit");
+    let mut edit = wanted_edit.clone();
+    edit.as_object_mut().unwrap().shift_remove("aggregationRule");
+    let restored = reconcile(&edit, wanted_edit).unwrap();
+    assert_eq!(restored["aggregationRule"], wanted_edit["aggregationRule"]);
+    assert_eq!(reconcile(&restored, wanted_edit), None);
+
     changed["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = "false".into();
     assert_eq!(reconcile(&changed, wanted), None);
 }

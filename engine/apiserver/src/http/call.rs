@@ -110,6 +110,9 @@ impl Call {
     /// Who asks is known, or that nobody does (`None`).
     pub fn asked(&mut self, user: Option<&UserInfo>, info: &RequestInfo, parts: &Parts) {
         self.state.metrics.authentication.count(user.is_some());
+        if let Some(user) = user {
+            self.state.metrics.requesters.user(&user.name);
+        }
         if !self.state.audit.is_on() {
             return;
         }
@@ -146,6 +149,11 @@ impl Call {
 
     pub fn classified(&mut self, mark: Mark) {
         self.mark = Some(mark);
+    }
+
+    /// The server ends the request in self-defence.
+    pub fn terminated(&self, code: u16) {
+        self.series.terminated(code);
     }
 
     pub fn passed_on(&mut self) {

@@ -62,6 +62,7 @@ pub async fn handle(state: Arc<State>, request: Request) -> Response {
             match limit {
                 None => dispatched.await,
                 Some(limit) => tokio::time::timeout(limit, dispatched).await.unwrap_or_else(|_| {
+                    call.terminated(504);
                     Ok(Err(Status::timeout("request did not complete within the allotted timeout", 0)))
                 }),
             }
@@ -146,7 +147,10 @@ async fn dispatch(
             Some(admission) => {
                 call.classified(admission.mark);
                 match admission.seat {
-                    None => return Ok(flow::too_many_requests()),
+                    None => {
+                        call.terminated(429);
+                        return Ok(flow::too_many_requests());
+                    }
                     seat => seat,
                 }
             }

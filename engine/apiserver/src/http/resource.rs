@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{body, lists};
 use crate::{
-    audit::Notes,
+    audit::{self, Notes},
     component_status, decode,
     flow::Held,
     negotiate::{Accepted, Encoding, Offer, negotiate},
@@ -45,6 +45,12 @@ pub async fn serve(
 ) -> Result<Response, Status> {
     let served = state.resources.get(&info.group, &info.version, &info.resource);
     let deprecation = deprecation(&info, served.as_deref()).map(String::from);
+    let has_part =
+        |served: &Arc<Served>| info.subresource.is_empty() || served.subresource(&info.subresource).is_some();
+    if deprecation.is_some() && served.as_ref().is_some_and(has_part) {
+        state.metrics.requesters.deprecated(&info);
+        audit::note("k8s.io/deprecated", "true");
+    }
     let answer = route(state, user, info, served, request).await;
     let Some(text) = deprecation else { return answer };
     match answer {
@@ -202,18 +208,12 @@ async fn create(
     let api = &target.served.api;
     let format = decode::format_of(content_type.as_deref())?;
     let decoded = decode::parse_for(&target.served, &bytes, format)?;
-    let virtual_answer = reviews::create(
-        state,
-        user,
-        &api.gvk.group,
-        &api.plural,
-        &target.namespace,
-        &target.name,
-        &decoded.value,
-    )
-    .await;
-    if let Some(answer) = virtual_answer {
-        return respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer?));
+    if target.served.custom.is_none() && reviews::is(&api.gvk.group) {
+        let (object, warnings) = decode::posted(decoded, &api.gvk, options.field_validation)?;
+        let answer = reviews::create(state, user, target, &api.plural, object).await?;
+        let mut response = respond(&target.served, accepted, StatusCode::CREATED, Answer::Value(answer))?;
+        warn(&mut response, &warnings);
+        return Ok(response);
     }
     if &*api.plural == "bindings" && api.gvk.group.is_empty() {
         let status = subresources::binding::bind(state, user, target, decoded.value, options.dry_run).await?;
@@ -272,13 +272,7 @@ async fn delete_options(query: &Query, request: Request) -> Result<DeleteOptions
         return DeleteOptions::parse(query, &Value::Null);
     }
     let format = decode::format_of(content_type.as_deref())?;
-    let gvk = coracle_schema::GroupVersionKind {
-        group: "".into(),
-        version: "v1".into(),
-        kind: "DeleteOptions".into(),
-    };
-    let decoded = decode::parse(&bytes, format, &gvk)?;
-    DeleteOptions::parse(query, &decoded.value)
+    DeleteOptions::parse(query, &decode::delete_options(&bytes, format)?)
 }
 
 async fn delete(

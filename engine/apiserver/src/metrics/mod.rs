@@ -10,6 +10,7 @@ mod histogram;
 mod labels;
 mod page;
 mod process;
+mod requesters;
 mod series;
 mod store;
 
@@ -46,6 +47,7 @@ pub struct Metrics {
     pub in_flight: InFlight,
     pub authentication: Attempts,
     pub authorization: Attempts,
+    pub requesters: requesters::Requesters,
     pub tls_handshake_errors: AtomicU64,
 }
 

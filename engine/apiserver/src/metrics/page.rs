@@ -4,12 +4,14 @@
 
 use std::{
     fmt::{Display, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::atomic::Ordering::Relaxed,
 };
 
 use super::{
     Labels, process,
-    series::{DURATIONS, EVENT_SIZES, SIZES, SLI_DURATIONS},
+    series::{DURATIONS, EVENT_SIZES, SIZES, SLI_DURATIONS, TERMINATIONS},
 };
 use crate::types::State;
 
@@ -39,6 +41,7 @@ pub fn render(state: &State) -> String {
     state.metrics.store.render(&mut page);
     state.metrics.admission.render(&mut page);
     access(state, &mut page);
+    state.metrics.requesters.render(&mut page);
     state.issuers.render(&state.config.node_name, &mut page);
     state.audit.render(&mut page);
     state.flow.render(&mut page);
@@ -105,6 +108,17 @@ fn requests(state: &State, page: &mut Page) {
     );
     for series in &all {
         series.sizes.render(&mut page.0, name, &labels(series.labels.as_ref(), None, None), &SIZES, 1.0);
+    }
+    let name = "apiserver_request_terminations_total";
+    let help = "[ALPHA] Number of requests which apiserver terminated in self-defense.";
+    page.family(name, "counter", help);
+    for series in &all {
+        for (code, count) in TERMINATIONS.iter().zip(&series.terminations) {
+            let count = count.load(Relaxed);
+            if count > 0 {
+                page.sample(name, &labels(series.labels.as_ref(), None, Some(*code)), count);
+            }
+        }
     }
     let name = "apiserver_longrunning_requests";
     page.family(
@@ -177,10 +191,23 @@ fn store(state: &State, page: &mut Page) {
         let (plural, group) = resource.0.split_once('.').unwrap_or((&resource.0, ""));
         page.sample(name, &format!("group=\"{group}\",resource=\"{plural}\""), snapshot.bytes(resource));
     }
+    if let Some(bytes) = allocated(&state.config.data_dir.join("store")) {
+        let name = "apiserver_storage_size_bytes";
+        let help = "[STABLE] Size of the storage database file physically allocated in bytes.";
+        page.family(name, "gauge", help);
+        page.sample(name, "storage_cluster_id=\"etcd-0\"", bytes);
+    }
     page.family("coracle_store_revision", "gauge", "Revision of the last commit.");
     page.sample("coracle_store_revision", "", state.reader.revision().0);
     page.family("coracle_store_history_events", "gauge", "Events that watches can still be resumed from.");
     page.sample("coracle_store_history_events", "", state.reader.history_len());
+}
+
+/// Of the files of a directory.
+fn allocated(dir: &Path) -> Option<u64> {
+    const BLOCK: u64 = 512;
+    let files = std::fs::read_dir(dir).ok()?.flatten().filter_map(|entry| entry.metadata().ok());
+    Some(files.map(|file| file.blocks() * BLOCK).sum())
 }
 
 fn access(state: &State, page: &mut Page) {

@@ -28,6 +28,9 @@ pub const CODES: [u16; 27] = [
     500, 501, 502, 503, 504, 0,
 ];
 
+/// The codes of requests that are ended so that the server goes on: too many at once, too long.
+pub const TERMINATIONS: [u16; 2] = [429, 504];
+
 /// Names that live as long as the process.
 #[derive(Clone, Debug)]
 pub struct OwnLabels {
@@ -51,6 +54,7 @@ pub struct Series {
     pub(super) sli_durations: Histogram<22>,
     pub(super) sizes: Histogram<8>,
     pub long_running: AtomicI64,
+    pub(super) terminations: [AtomicU64; TERMINATIONS.len()],
 }
 
 impl Series {
@@ -63,7 +67,14 @@ impl Series {
             sli_durations: Histogram::default(),
             sizes: Histogram::default(),
             long_running: AtomicI64::new(0),
+            terminations: Default::default(),
         }
+    }
+
+    /// `code` is one of [`TERMINATIONS`].
+    pub fn terminated(&self, code: u16) {
+        let counts = TERMINATIONS.iter().zip(&self.terminations).filter(|(own, _)| **own == code);
+        counts.for_each(|(_, count)| _ = count.fetch_add(1, Relaxed));
     }
 
     /// A request was answered. `waited` is the part of the time that others took; `bytes` is the size of the answer,

@@ -4,13 +4,19 @@ use serde_json::{Map, Value, json};
 
 use super::{answered, text, texts};
 use crate::{
-    authn,
+    authn, object,
     status::Status,
     types::{State, UserInfo},
 };
 
-pub fn myself(user: &UserInfo, object: Value) -> Value {
-    answered(object, json!({"userInfo": user_info(user)}))
+/// Nothing of what was posted: there is nothing to ask.
+pub fn myself(user: &UserInfo) -> Value {
+    json!({
+        "kind": "SelfSubjectReview",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"creationTimestamp": object::now()},
+        "status": {"userInfo": user_info(user)},
+    })
 }
 
 pub async fn token(state: &State, object: Value) -> Result<Value, Status> {

@@ -18,34 +18,36 @@ use serde_json::Value;
 use crate::{
     status::Status,
     types::{Response, State, UserInfo, json_response},
+    verbs::Target,
 };
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
-/// The answer to a created object of a virtual resource; `None` when the resource is no such.
-/// `namespace` and `name` are those of the request's path. TokenRequest is the resource `serviceaccounts/token`.
+/// Whether all resources of the group are virtual.
+pub fn is(group: &str) -> bool {
+    matches!(group, AUTHENTICATION | AUTHORIZATION)
+}
+
+/// The answer to an object that has the shape of its kind. TokenRequest is the resource `serviceaccounts/token`.
 pub async fn create(
     state: &State,
     user: &UserInfo,
-    group: &str,
+    target: &Target,
     resource: &str,
-    namespace: &str,
-    name: &str,
-    object: &Value,
-) -> Option<Result<Value, Status>> {
+    object: Value,
+) -> Result<Value, Status> {
     let authorizer = &state.authorizer;
-    let object = || object.clone();
-    Some(match (group, resource) {
-        (AUTHENTICATION, "selfsubjectreviews") => Ok(identity::myself(user, object())),
-        (AUTHENTICATION, "tokenreviews") => identity::token(state, object()).await,
-        (AUTHORIZATION, "subjectaccessreviews") => access::subject(authorizer, object()),
-        (AUTHORIZATION, "localsubjectaccessreviews") => access::local(authorizer, namespace, object()),
-        (AUTHORIZATION, "selfsubjectaccessreviews") => access::myself(authorizer, user, object()),
-        (AUTHORIZATION, "selfsubjectrulesreviews") => access::rules(authorizer, user, object()),
-        ("", "serviceaccounts/token") => token_request::create(state, namespace, name, object()),
-        _ => return None,
-    })
+    match resource {
+        "selfsubjectreviews" => Ok(identity::myself(user)),
+        "tokenreviews" => identity::token(state, object).await,
+        "subjectaccessreviews" => access::subject(authorizer, object),
+        "localsubjectaccessreviews" => access::local(authorizer, &target.namespace, object),
+        "selfsubjectaccessreviews" => access::myself(authorizer, user, object),
+        "selfsubjectrulesreviews" => access::rules(authorizer, user, object),
+        "serviceaccounts/token" => token_request::create(state, &target.namespace, &target.name, object),
+        _ => Err(Status::unknown_path()),
+    }
 }
 
 /// `/.well-known/openid-configuration` and `/openid/v1/jwks`.

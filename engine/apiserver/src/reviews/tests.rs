@@ -10,7 +10,7 @@ fn who_am_i_names_user_groups_and_extra() {
         groups: vec!["devs".into()],
         extra: [("scopes".to_owned(), vec!["x".to_owned()])].into(),
     };
-    let answer = identity::myself(&user, json!({"kind": "SelfSubjectReview"}));
+    let answer = identity::myself(&user);
     let expected = json!({"userInfo": {"username": "jane", "groups": ["devs"], "extra": {"scopes": ["x"]}}});
     assert_eq!(answer["status"], expected);
 }

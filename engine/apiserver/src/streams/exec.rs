@@ -129,14 +129,12 @@ fn exec_request(context: &Context, attach: bool) -> Result<ExecRequest, Status> 
         command: if attach { Vec::new() } else { options.all("command") },
         stdin: options.flag("stdin"),
         stdout: options.flag("stdout"),
-        stderr: options.flag("stderr"),
+        // A terminal has one output.
+        stderr: options.flag("stderr") && !tty,
         tty,
     };
     if !attach && request.command.is_empty() {
         return Err(Status::bad_request("you must specify at least 1 command for the container"));
-    }
-    if tty && request.stderr {
-        return Err(Status::bad_request("tty and stderr cannot both be true"));
     }
     if !request.stdin && !request.stdout && !request.stderr {
         return Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));

@@ -286,10 +286,13 @@ async fn exec_tells_the_exit_code_and_attach_does_not() {
 async fn a_terminal_is_resized_by_its_channel() {
     let access = FakePod::new();
     let server = Server::start(&access).await;
-    let mut socket =
-        server.websocket("exec?command=size&stdout=1&tty=1", "v5.channel.k8s.io,v4.channel.k8s.io").await;
+    let mut socket = server
+        .websocket("exec?command=size&stdout=1&stderr=1&tty=1", "v5.channel.k8s.io,v4.channel.k8s.io")
+        .await;
     socket.send(binary(4, r#"{"Width":80,"Height":24}"#)).await.unwrap();
     assert!(channels(socket).await.contains(&(1, "80x24".into())));
+    let socket = server.websocket("attach?stdout=1&stderr=1&tty=1", "v4.channel.k8s.io").await;
+    assert!(channels(socket).await.iter().all(|(channel, _)| *channel != 2), "a terminal has one output");
 }
 
 #[tokio::test]

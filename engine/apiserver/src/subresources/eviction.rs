@@ -36,8 +36,13 @@ pub async fn serve(
     let write = WriteOptions::parse(&query, "CreateOptions")?;
     let encoding = negotiate::accepted_encoding(request.headers())?;
     let (content_type, bytes) = body::read(request).await?;
-    let gvk = GroupVersionKind { group: "policy".into(), version: "v1".into(), kind: "Eviction".into() };
-    let mut eviction = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?.value;
+    let gvk = GroupVersionKind::new("policy", "v1", "Eviction");
+    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    // The only version that is still taken without being served, and it is the same.
+    if decoded.value["apiVersion"] == "policy/v1beta1" {
+        decoded.value["apiVersion"] = "policy/v1".into();
+    }
+    let (mut eviction, warnings) = decode::posted(decoded, &gvk, write.field_validation)?;
     let name = object::name(&eviction);
     if !name.is_empty() && name != target.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
@@ -58,7 +63,9 @@ pub async fn serve(
     verbs::delete(state, user, &pod_target, &options).await?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    resource::encode(encoding, StatusCode::CREATED, &status)
+    let mut response = resource::encode(encoding, StatusCode::CREATED, &status)?;
+    resource::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// Says in the pod's status why it goes: its Job does not count it as a failure.

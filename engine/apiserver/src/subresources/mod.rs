@@ -113,22 +113,14 @@ async fn token(
     let options = WriteOptions::parse(&Query::parse(request.uri().query()), "CreateOptions")?;
     let (content_type, bytes) = body::read(request).await?;
     let gvk = target.served.subresource("token").ok_or_else(Status::unknown_path)?.gvk.clone();
-    let mut decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
-    decode::check_kind(&gvk, &mut decoded.value)?;
+    let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
+    let (mut object, warnings) = decode::posted(decoded, &gvk, options.field_validation)?;
     if state.reader.get(&target.key()).is_none() {
         return Err(target.not_found());
     }
-    connect::admit_posted(state, user, target, &mut decoded.value, options.dry_run).await?;
-    let answer = reviews::create(
-        state,
-        user,
-        "",
-        "serviceaccounts/token",
-        &target.namespace,
-        &target.name,
-        &decoded.value,
-    )
-    .await;
-    let answer = answer.ok_or_else(Status::unknown_path)??;
-    resource::encode(encoding, StatusCode::CREATED, &answer)
+    connect::admit_posted(state, user, target, &mut object, options.dry_run).await?;
+    let answer = reviews::create(state, user, target, "serviceaccounts/token", object).await?;
+    let mut response = resource::encode(encoding, StatusCode::CREATED, &answer)?;
+    resource::warn(&mut response, &warnings);
+    Ok(response)
 }

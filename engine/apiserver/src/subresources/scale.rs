@@ -37,7 +37,8 @@ pub async fn serve(
     request: Request,
 ) -> Result<Response, Status> {
     let query = Query::parse(request.uri().query());
-    let accepted = negotiate(request.headers(), &query, Offer { transforms: true, protobuf: true })?;
+    let accepted =
+        negotiate(request.headers(), &query, Offer { protobuf: true, ..Offer::of(&target.served) })?;
     match info.verb.as_str() {
         "get" => get(state, target, accepted).await,
         "update" => update(state, user, target, &query, accepted, request).await,

@@ -17,6 +17,15 @@ fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<byte
                 {"name": "flunders/status", "singularName": "", "namespaced": true, "kind": "Flunder", "verbs": ["get"]},
             ]}),
         ),
+        "/apis" => {
+            let resource = json!({"resource": "flunders", "categories": ["told"], "subresources": [{"subresource": "status"}]});
+            let version = json!({"version": "v1alpha1", "freshness": "Current", "resources": [resource]});
+            let group = json!({"metadata": {"name": "wardle.example.com"}, "versions": [version]});
+            reply(
+                200,
+                &json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [group]}),
+            )
+        }
         "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders?limit=2" => {
             reply(200, &json!({"kind": "FlunderList", "items": []}))
         }
@@ -119,6 +128,7 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
     let own = items.iter().find(|item| item["metadata"]["name"] == "wardle.example.com").expect("the group");
     assert_eq!(own["versions"][0]["freshness"], "Current");
     assert_eq!(own["versions"][0]["resources"][0]["subresources"][0]["subresource"], "status");
+    assert_eq!(own["versions"][0]["resources"][0]["categories"], json!(["told"]));
 
     let harness = harness.restarted().await;
     assert_eq!(harness.get(list).await.expect(200)["kind"], "FlunderList");

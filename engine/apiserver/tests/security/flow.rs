@@ -123,6 +123,11 @@ async fn a_server_without_free_seats_says_so_and_requests_may_not_ask_nonsense()
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
+    let page = harness.get("/metrics").await.text;
+    assert!(
+        page.contains("apiserver_request_terminations_total{code=\"429\",component=\"apiserver\""),
+        "{page}"
+    );
     assert_eq!(ask(&harness, "GET", "/livez", &[], Value::Null).await.code, 200, "probes are exempt");
     let wrong = harness.get("/api/v1/pods?timeout=soon").await;
     assert_eq!(

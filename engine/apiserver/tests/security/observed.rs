@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use crate::{bearer, harness::Harness, protected};
@@ -21,6 +22,7 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
     assert_eq!(harness.get("/api/v1/namespaces/default/nothings").await.code, 404);
     let mut watch = harness.watch(&format!("{maps}?watch=true")).await;
     assert_eq!(watch.brief().await, "ADDED a");
+    harness.get("/api/v1/namespaces/default/endpoints").await.expect(200);
     let page = harness.get("/metrics").await.text;
     let labels = |code: u16, verb: &str, scope: &str| {
         format!(
@@ -42,6 +44,9 @@ async fn metrics_have_the_stock_series_and_count_each_request_once() {
         "apiserver_admission_controller_admission_duration_seconds_count{name=\"NamespaceLifecycle\",operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ".into(),
         "apiserver_request_sli_duration_seconds_count{component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"} 2\n".into(),
         "workqueue_depth{name=\"x\"} 0\n".into(),
+        "authenticated_user_requests{username=\"admin\"} ".into(),
+        "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} ".into(),
+        "apiserver_requested_deprecated_apis{group=\"\",removed_release=\"\",resource=\"endpoints\",subresource=\"\",version=\"v1\"} 1\n".into(),
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"workload-low\"} 245\n".into(),
     ] {
         assert!(page.contains(&line), "{line}{page}");
@@ -169,6 +174,20 @@ async fn changes_and_reads_of_secrets_are_audited() {
     assert_eq!(
         event["annotations"]["pod-security.kubernetes.io/audit-violations"],
         "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+
+    let own: kube::Api<ConfigMap> = kube::Api::namespaced(harness.client(), "default");
+    own.delete(name.as_str().expect("a name"), &kube::api::DeleteParams::default()).await.expect("deleted");
+    harness.server.flush_audit().await;
+    let text = std::fs::read_to_string(path.get().expect("path")).expect("log");
+    let event: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("event");
+    assert_eq!(
+        [&event["requestURI"], &event["sourceIPs"], &event["userAgent"]],
+        [
+            &json!(format!("{maps}/{}", name.as_str().expect("a name"))),
+            &json!(["127.0.0.1"]),
+            &json!(concat!("coracle/", env!("CARGO_PKG_VERSION")))
+        ]
     );
 }
 

@@ -54,6 +54,13 @@ impl GarbageCollector {
         self.patch(object, json!({ "ownerReferences": references })).await
     }
 
+    /// Owners that go in the foreground do not wait for the object.
+    pub(super) async fn unblock(&self, object: &Object) -> Result<(), ControllerError> {
+        let mut references: Vec<Value> = object.meta.owner_references.iter().map(reference).collect();
+        references.iter_mut().for_each(|reference| reference["blockOwnerDeletion"] = false.into());
+        self.patch(object, json!({ "ownerReferences": references })).await
+    }
+
     /// The object goes when nothing that blocks it is left; until then its dependents are asked to go.
     pub(super) async fn finish_foreground(&self, object: &Object) -> Result<(), ControllerError> {
         let dependents = self.present_dependents(object);

@@ -13,7 +13,7 @@ mod plan;
 use coracle_store::{Event, EventKind, Key, Object, OwnerReference, Reader};
 use graph::Graph;
 use kube::Client;
-use plan::{FOREGROUND, Owner, Plan};
+use plan::{Dependents, FOREGROUND, Owner, Plan};
 
 use crate::{
     error::ControllerError,
@@ -48,6 +48,16 @@ impl GarbageCollector {
         let namespace: Arc<str> = if kind.namespaced { dependent.namespace.clone() } else { "".into() };
         let reachable = !kind.namespaced || !dependent.namespace.is_empty();
         reachable.then(|| Key { resource: kind.resource(), namespace, name: (&*owner.name).into() })
+    }
+
+    fn dependents(&self, object: &Object) -> Dependents {
+        let keys = self.graph.dependents(&object.meta.uid);
+        let mut found = keys.iter().filter_map(|key| self.reader.get(key));
+        match found.any(|dependent| waits_for_dependents(&dependent)) {
+            true => Dependents::Waiting,
+            false if keys.is_empty() => Dependents::None,
+            false => Dependents::Some,
+        }
     }
 
     fn judge(&self, dependent: &Key, owner: &OwnerReference) -> Owner {
@@ -131,10 +141,10 @@ impl Controller for GarbageCollector {
         let Some(object) = self.reader.get(key) else { return Ok(Requeue::OnChange) };
         let owners: Vec<Owner> =
             object.meta.owner_references.iter().map(|owner| self.judge(key, owner)).collect();
-        let has_dependents = !self.graph.dependents(&object.meta.uid).is_empty();
-        match plan::plan(&object.meta, &owners, has_dependents) {
+        match plan::plan(&object.meta, &owners, self.dependents(&object)) {
             Plan::Nothing => {}
             Plan::Disown { uids } => self.disown(&object, &uids).await?,
+            Plan::Unblock => self.unblock(&object).await?,
             Plan::Delete { policy } => self.delete(&object, policy).await?,
             Plan::Foreground => self.finish_foreground(&object).await?,
             Plan::Orphan => self.orphan_dependents(&object).await?,

@@ -34,14 +34,25 @@ pub enum Plan {
     Delete {
         policy: Policy,
     },
+    /// It waits in a circle with its owners: they need not wait for it any more. It goes in a later pass.
+    Unblock,
     /// It waits for its dependents: these must go, or none is left.
     Foreground,
     /// It goes, its dependents stay without it.
     Orphan,
 }
 
-/// `owners` as `meta.owner_references`; `has_dependents` whether anything names the object as its owner.
-pub fn plan(meta: &Meta, owners: &[Owner], has_dependents: bool) -> Plan {
+/// What names an object as its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    None,
+    Some,
+    /// At least one waits for dependents of its own.
+    Waiting,
+}
+
+/// `owners` as `meta.owner_references`.
+pub fn plan(meta: &Meta, owners: &[Owner], dependents: Dependents) -> Plan {
     let has = |finalizer: &str| meta.finalizers.iter().any(|other| &**other == finalizer);
     if meta.deletion_timestamp.is_some() {
         return match (has(FOREGROUND), has(ORPHAN)) {
@@ -59,7 +70,12 @@ pub fn plan(meta: &Meta, owners: &[Owner], has_dependents: bool) -> Plan {
         return Plan::Disown { uids: gone.map(|(reference, _)| reference.uid.to_string()).collect() };
     }
     let waiting = owners.contains(&Owner::Waiting);
-    let policy = match (waiting && has_dependents, has(ORPHAN), has(FOREGROUND)) {
+    // As on a stock server, more than circles look like one.
+    let blocks = meta.owner_references.iter().any(|owner| owner.block_owner_deletion);
+    if waiting && blocks && dependents == Dependents::Waiting {
+        return Plan::Unblock;
+    }
+    let policy = match (waiting && dependents != Dependents::None, has(ORPHAN), has(FOREGROUND)) {
         (true, _, _) => Policy::Foreground,
         (_, true, _) => Policy::Orphan,
         (_, _, true) => Policy::Foreground,
@@ -80,7 +96,7 @@ mod tests {
             name: (*uid).into(),
             uid: (*uid).into(),
             controller: false,
-            block_owner_deletion: false,
+            block_owner_deletion: uid.starts_with('b'),
         };
         Meta {
             owner_references: owners.iter().map(reference).collect(),
@@ -94,21 +110,26 @@ mod tests {
     fn an_object_follows_its_last_owner() {
         use Owner::{Absent, Solid, Waiting};
         let delete = |policy| Plan::Delete { policy };
-        let cases: Vec<(Meta, &[Owner], bool, Plan)> = vec![
-            (meta(&[], &[], false), &[], true, Plan::Nothing),
-            (meta(&["a"], &[], false), &[Solid], false, Plan::Nothing),
-            (meta(&["a"], &[], false), &[Absent], false, delete(Policy::Background)),
-            (meta(&["a", "b"], &[], false), &[Absent, Solid], false, Plan::Disown { uids: vec!["a".into()] }),
-            (meta(&["a", "b"], &[], false), &[Waiting, Solid], true, Plan::Disown { uids: vec!["a".into()] }),
-            (meta(&["a"], &[], false), &[Waiting], true, delete(Policy::Foreground)),
-            (meta(&["a"], &[], false), &[Waiting], false, delete(Policy::Background)),
-            (meta(&["a"], &[ORPHAN], false), &[Absent], false, delete(Policy::Orphan)),
-            (meta(&[], &[FOREGROUND], true), &[], true, Plan::Foreground),
-            (meta(&[], &[ORPHAN], true), &[], true, Plan::Orphan),
-            (meta(&["a"], &["example.com/hold"], true), &[Absent], false, Plan::Nothing),
+        let (none, some, waiting) = (Dependents::None, Dependents::Some, Dependents::Waiting);
+        let cases: Vec<(Meta, &[Owner], Dependents, Plan)> = vec![
+            (meta(&[], &[], false), &[], some, Plan::Nothing),
+            (meta(&["a"], &[], false), &[Solid], none, Plan::Nothing),
+            (meta(&["a"], &[], false), &[Absent], none, delete(Policy::Background)),
+            (meta(&["a", "b"], &[], false), &[Absent, Solid], none, Plan::Disown { uids: vec!["a".into()] }),
+            (meta(&["a", "b"], &[], false), &[Waiting, Solid], some, Plan::Disown { uids: vec!["a".into()] }),
+            (meta(&["a"], &[], false), &[Waiting], some, delete(Policy::Foreground)),
+            (meta(&["a"], &[], false), &[Waiting], none, delete(Policy::Background)),
+            (meta(&["b"], &[], false), &[Waiting], some, delete(Policy::Foreground)),
+            (meta(&["b"], &[], false), &[Waiting], waiting, Plan::Unblock),
+            (meta(&["a"], &[], false), &[Waiting], waiting, delete(Policy::Foreground)),
+            (meta(&["b"], &[], false), &[Absent], waiting, delete(Policy::Background)),
+            (meta(&["a"], &[ORPHAN], false), &[Absent], none, delete(Policy::Orphan)),
+            (meta(&[], &[FOREGROUND], true), &[], some, Plan::Foreground),
+            (meta(&[], &[ORPHAN], true), &[], some, Plan::Orphan),
+            (meta(&["a"], &["example.com/hold"], true), &[Absent], none, Plan::Nothing),
         ];
-        for (meta, owners, has_dependents, expected) in cases {
-            assert_eq!(plan(&meta, owners, has_dependents), expected, "{owners:?} {:?}", meta.finalizers);
+        for (meta, owners, dependents, expected) in cases {
+            assert_eq!(plan(&meta, owners, dependents), expected, "{owners:?} {:?}", meta.finalizers);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! JSON Web Tokens of outside OpenID Connect issuers.
 //!
-//! Kept true: the network is only asked when a token of the issuer comes whose key is not known, not more often than
+//! Kept true: the network is only asked when a token of the issuer comes that no known key signed, not more often than
 //!            every [`PAUSE`], and when the configuration changes; a token counts only with a good signature, for an audience of ours, in its time.
 //! Reads:     the issuer's discovery document and keys, over TLS.
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#openid-connect-tokens and
@@ -146,18 +146,15 @@ impl Issuer {
     }
 
     pub async fn user(&self, token: &str, now: i64) -> Result<UserInfo, IssuerError> {
-        if !self.knows_key(token)? {
+        let mut claims = self.verified(token)?;
+        if claims.is_none() {
             self.learn().await?;
+            claims = self.verified(token)?;
         }
-        let claims = self.verified(token)?;
+        let unsigned = || unverified("failed to verify signature: failed to verify id token signature");
+        let claims = claims.ok_or_else(unsigned)?;
         self.judge(&claims, now)?;
         self.mapper.user(&claims)
-    }
-
-    fn knows_key(&self, token: &str) -> Result<bool, IssuerError> {
-        let head = token.split('.').next().and_then(decode).ok_or_else(malformed)?;
-        let id = head["kid"].as_str();
-        Ok(self.keys.read().iter().any(|key| id.is_none_or(|id| id == key.id)))
     }
 
     /// Asks the issuer for its keys, unless that was just done.
@@ -197,8 +194,8 @@ impl Issuer {
         tokio::time::timeout(FETCH, fetched).await.unwrap_or_else(|_| Err(failed("no answer in time".into())))
     }
 
-    /// The claims, when a key of the issuer signed them.
-    fn verified(&self, token: &str) -> Result<Value, IssuerError> {
+    /// The claims, when a key that is known of the issuer signed them.
+    fn verified(&self, token: &str) -> Result<Option<Value>, IssuerError> {
         let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
         let (head, claims) = signed.split_once('.').ok_or_else(malformed)?;
         let head = decode(head).ok_or_else(malformed)?;
@@ -216,10 +213,7 @@ impl Issuer {
             .iter()
             .filter(|key| id.is_none_or(|id| id == key.id))
             .any(|key| key.verifies(algorithm, signed.as_bytes(), &signature));
-        if !good {
-            return Err(unverified("failed to verify signature: failed to verify id token signature"));
-        }
-        decode(claims).ok_or_else(malformed)
+        if good { decode(claims).map(Some).ok_or_else(malformed) } else { Ok(None) }
     }
 
     fn judge(&self, claims: &Value, now: i64) -> Result<(), IssuerError> {

@@ -289,6 +289,14 @@ async fn keys_are_fetched_over_tls_when_a_token_needs_them_and_not_again() {
     assert!(issuer.user(&token_of_other, 1000).await.is_err());
     assert_eq!(issuer.user(&token, 1000).await.unwrap().name, format!("{url}#42"));
     assert_eq!(asked.load(Relaxed), 2, "the document and the keys, once each");
+    // The issuer has another key of the same name than the one that was learnt.
+    let id = issuer.keys.read()[0].id.clone();
+    let jwk = json!({"kty": "RSA", "kid": id, "n": MODULUS, "e": "AQAB"});
+    *issuer.keys.write() = Arc::new(vec![key(&jwk).unwrap()]);
+    assert!(issuer.user(&token, 1000).await.is_err(), "it was just asked");
+    *issuer.asked.lock().await = None;
+    assert_eq!(issuer.user(&token, 1000).await.unwrap().name, format!("{url}#42"));
+    assert_eq!(asked.load(Relaxed), 4);
     server.abort();
 }
 
