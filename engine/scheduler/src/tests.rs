@@ -348,7 +348,7 @@ fn a_node_tells_what_of_it_changed() {
     let with = |extra: Value| Some(node("n1", extra).node);
     let plain = || with(json!({}));
     let less = || with(json!({ "status": { "allocatable": { "cpu": "1" } } }));
-    let cases: [(Option<Arc<Node>>, Option<Arc<Node>>, &[Change]); 8] = [
+    let cases: [(_, _, &[Change]); 8] = [
         (None, plain(), &[NodeCame]),
         (plain(), None, &[NodeGone]),
         (plain(), with(json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } })), &[]),

@@ -92,11 +92,20 @@ fn volume_mount(inputs: &Inputs, index: usize, mount: &VolumeMount) -> Result<Mo
     })
 }
 
-/// hosts, hostname and resolv.conf of the pod; and what was left out of the last one.
-fn etc_files(inputs: &Inputs) -> io::Result<(Vec<(PathBuf, &'static str)>, Vec<String>)> {
-    let etc = inputs.pod_dir.join("etc");
+/// The pod's resolver, and what was left out of it.
+fn resolver(inputs: &Inputs) -> (ResolvConf, Vec<String>) {
+    let systemd = fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
+    let etc_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let node = ResolvConf::of_node(&etc_resolv, systemd.as_deref());
+    let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
     let spec = inputs.pod.spec.clone().unwrap_or_default();
-    let host_network = spec.host_network == Some(true);
+    dns::resolv_conf(namespace, &spec, &inputs.cluster, &node)
+}
+
+/// hosts, hostname and resolv.conf of the pod.
+fn etc_files(inputs: &Inputs, resolver: &ResolvConf) -> io::Result<Vec<(PathBuf, &'static str)>> {
+    let etc = inputs.pod_dir.join("etc");
+    let host_network = inputs.pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
     let node_hosts =
         if host_network { fs::read_to_string("/etc/hosts").unwrap_or_default() } else { String::new() };
     let hosts = dns::hosts_file(inputs.pod, inputs.pod_ip, inputs.cluster.domain, &node_hosts);
@@ -105,15 +114,10 @@ fn etc_files(inputs: &Inputs) -> io::Result<(Vec<(PathBuf, &'static str)>, Vec<S
     } else {
         dns::kernel_hostname(inputs.pod, inputs.cluster.domain)
     };
-    let systemd = fs::read_to_string("/run/systemd/resolve/resolv.conf").ok();
-    let etc_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let node = ResolvConf::of_node(&etc_resolv, systemd.as_deref());
-    let namespace = inputs.pod.metadata.namespace.as_deref().unwrap_or_default();
-    let (resolv, dns_cut) = dns::resolv_conf(namespace, &spec, &inputs.cluster, &node);
     let files = [
         ("hosts", hosts, "/etc/hosts"),
         ("hostname", format!("{hostname}\n"), "/etc/hostname"),
-        ("resolv.conf", resolv.render(), "/etc/resolv.conf"),
+        ("resolv.conf", resolver.render(), "/etc/resolv.conf"),
     ];
     let mut out = Vec::new();
     for (name, text, target) in files {
@@ -121,7 +125,7 @@ fn etc_files(inputs: &Inputs) -> io::Result<(Vec<(PathBuf, &'static str)>, Vec<S
         write_if_changed(&path, &text)?;
         out.push((path, target));
     }
-    Ok((out, dns_cut))
+    Ok(out)
 }
 
 pub struct Prepared {
@@ -144,8 +148,8 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Prepared, String
         read_only: false,
         propagation: Propagation::Private,
     };
-    let (files, dns_cut) = etc_files(inputs).map_err(text)?;
-    for (host_path, target) in files {
+    let (resolver, dns_cut) = resolver(inputs);
+    for (host_path, target) in etc_files(inputs, &resolver).map_err(text)? {
         if !taken(&mounts, target) {
             mounts.push(Mount { read_only: read_only_root, ..own(host_path, target) });
         }
