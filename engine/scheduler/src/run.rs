@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    change::Change,
     cluster::{Cluster, is_finished, node_name, nominated, priority},
     decide::{Decision, decide},
     filters::claims_to_bind,
@@ -201,6 +202,8 @@ impl Scheduler {
                         tracing::warn!(pod = %key.name, error = error.chain(), "pod could not be bound, retrying");
                     }
                     self.queue.retry(&key, Instant::now());
+                    // Who was refused beside it may have its room.
+                    self.queue.wake(Change::PodGone, Instant::now());
                 }
             }
         }

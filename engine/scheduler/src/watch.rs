@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
     change::Change,
-    cluster::{is_finished, node_name, scope},
+    cluster::{is_finished, node_name, nominated, scope},
     resources::allocatable,
 };
 
@@ -77,11 +77,16 @@ fn pod_hints(event: &Event) -> Vec<Hint> {
             (false, false) => Vec::new(),
         };
     }
-    // Our own status writes are no news.
+    // Our own status writes are no news, but for a place that is given up: to others that is a pod gone.
+    let gave_up = before
+        .as_ref()
+        .is_some_and(|before| nominated(before).is_some() && nominated(before) != nominated(&pod));
     let same = before.is_some_and(|before| {
         before.spec == pod.spec && before.metadata.deletion_timestamp == pod.metadata.deletion_timestamp
     });
-    if same && !labels_changed { Vec::new() } else { vec![Hint::Waiting(event.object.clone())] }
+    let is_news = !same || labels_changed;
+    let waiting = is_news.then(|| Hint::Waiting(event.object.clone()));
+    waiting.into_iter().chain(gave_up.then_some(gone)).collect()
 }
 
 /// What a node that was like `before` and is like `now` means for pods that wait.

@@ -31,9 +31,9 @@ pub fn admit(request: &Request<'_>, admitted: &mut Value) -> Result<(), Status> 
 /// What `admitted` says itself stays.
 fn copy<'a>(of_node: impl Iterator<Item = (&'a str, &'a str)>, admitted: &mut Value) {
     for (key, value) in of_node.filter(|(key, _)| LABELS.contains(key)) {
-        let own = &mut object::metadata_mut(admitted).entry("labels").or_insert(Value::Null)[key];
-        if own.is_null() {
-            *own = value.into();
+        let labels = object::metadata_mut(admitted).entry("labels").or_insert(Value::Null);
+        if (labels.is_null() || labels.is_object()) && labels[key].is_null() {
+            labels[key] = value.into();
         }
     }
 }

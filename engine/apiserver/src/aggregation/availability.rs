@@ -44,14 +44,17 @@ pub async fn check(state: &State, remote: &Remote) -> Verdict {
     let url = format!("{}{}", remote.base(), remote.path());
     let failed = |why: String| unavailable("FailedDiscoveryCheck", why);
     match tokio::time::timeout(PATIENCE, ask(state, remote, &url, "application/json")).await {
-        Ok(Ok(resources)) => Verdict {
-            openapi: openapi(state, remote).await,
-            discovery: discovery(state, remote).await,
-            available: true,
-            reason: "Passed",
-            message: "all checks passed".into(),
-            resources: Some(Arc::new(resources)),
-        },
+        Ok(Ok(resources)) => {
+            let (openapi, discovery) = tokio::join!(openapi(state, remote), discovery(state, remote));
+            Verdict {
+                openapi,
+                discovery,
+                available: true,
+                reason: "Passed",
+                message: "all checks passed".into(),
+                resources: Some(Arc::new(resources)),
+            }
+        }
         Ok(Err(why)) => failed(format!("failing or missing response from {url}: {why}")),
         Err(_) => failed(format!(
             "failing or missing response from {url}: Get \"{url}\": context deadline exceeded"

@@ -249,9 +249,14 @@ async fn empty(state: &State, name: &str) -> Result<bool, Status> {
     let objects = Scope::all(Resource::new(name));
     let user = UserInfo::apiserver();
     let options = DeleteOptions { admitted: true, ..DeleteOptions::default() };
-    let listed: Vec<Arc<Object>> = state.reader.snapshot().list(&objects).cloned().collect();
-    if let Some(served) = served::stored(&definition).map(Arc::new) {
-        for object in listed.iter().filter(|object| object.meta.deletion_timestamp.is_none()) {
+    let snapshot = state.reader.snapshot();
+    let stays = |object: &&Arc<Object>| object.meta.deletion_timestamp.is_none();
+    let fresh: Vec<Arc<Object>> = snapshot.list(&objects).filter(stays).cloned().collect();
+    drop(snapshot);
+    if !fresh.is_empty()
+        && let Some(served) = served::stored(&definition).map(Arc::new)
+    {
+        for object in &fresh {
             let one = Target::new(served.clone(), &object.key.namespace, &object.key.name);
             match verbs::delete(state, &user, &one, &options).await {
                 Err(status) if status.code == 404 => {}

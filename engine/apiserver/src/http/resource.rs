@@ -216,8 +216,11 @@ async fn create(
         return Ok(response);
     }
     if &*api.plural == "bindings" && api.gvk.group.is_empty() {
-        let status = subresources::binding::bind(state, user, target, decoded.value, options.dry_run).await?;
-        return encode(accepted.encoding, StatusCode::CREATED, &status);
+        let (binding, warnings) = decode::posted(decoded, &api.gvk, options.field_validation)?;
+        let status = subresources::binding::bind(state, user, target, binding, options.dry_run).await?;
+        let mut response = encode(accepted.encoding, StatusCode::CREATED, &status)?;
+        warn(&mut response, &warnings);
+        return Ok(response);
     }
     let outcome = verbs::create(state, user, target, decoded, &options).await?;
     respond_write(&target.served, accepted, outcome)

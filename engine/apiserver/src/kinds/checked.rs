@@ -152,7 +152,9 @@ impl Strategy for Checked {
 
     fn warnings(&self, context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
         let generation = |object: &Value| object["metadata"]["generation"].as_i64();
-        let is_news = old.is_none_or(|old| generation(old) != generation(object));
+        // Kinds that count no generations are warned of at every write.
+        let is_news =
+            old.is_none_or(|old| generation(object).is_none() || generation(old) != generation(object));
         if is_apart(context) {
             return Vec::new();
         }

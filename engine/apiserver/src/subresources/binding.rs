@@ -33,17 +33,19 @@ pub async fn serve(
     let (content_type, bytes) = body::read(request).await?;
     let gvk = GroupVersionKind { group: "".into(), version: "v1".into(), kind: "Binding".into() };
     let decoded = decode::parse(&bytes, decode::format_of(content_type.as_deref())?, &gvk)?;
-    let name = object::name(&decoded.value);
+    let (mut binding, warnings) = decode::posted(decoded, &gvk, options.field_validation)?;
+    let name = object::name(&binding);
     if !name.is_empty() && name != target.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             target.name
         )));
     }
-    let mut binding = decoded.value;
     connect::admit_posted(state, user, target, &mut binding, options.dry_run).await?;
     let status = bind_pod(state, user, target, &binding, options.dry_run).await?;
-    resource::encode(encoding, StatusCode::CREATED, &status)
+    let mut response = resource::encode(encoding, StatusCode::CREATED, &status)?;
+    resource::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// The older form: a Binding posted to the collection names its pod itself.

@@ -85,8 +85,15 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
     if boot.is_some() {
         events::rebooted(shared, &info.boot_id);
     }
-    csi_node::register(shared).await.map_err(failed)?;
+    keep_csi_node(shared).await;
     write(shared, &info, Occasion::Start).await.map_err(failed)
+}
+
+/// No pod needs it: a webhook that waits for this node's pods must not keep the node from starting.
+async fn keep_csi_node(shared: &Shared) {
+    if let Err(error) = csi_node::register(shared).await {
+        tracing::warn!(error = api_message(&error), "CSINode was not made");
+    }
 }
 
 /// Says again that the node is ready, where the control plane had not heard from it and said otherwise.
@@ -151,7 +158,12 @@ pub async fn keep(shared: Arc<Shared>, images_changed: Arc<tokio::sync::Notify>,
             () = images_changed.notified() => Occasion::Change,
         };
         let written = match current(&shared) {
-            Some(_) => write(&shared, &info, occasion).await.map_err(|e| api_message(&e)),
+            Some(_) => {
+                if occasion == Occasion::Heartbeat {
+                    keep_csi_node(&shared).await;
+                }
+                write(&shared, &info, occasion).await.map_err(|e| api_message(&e))
+            }
             // Someone deleted the Node: it is made again.
             None => register(&shared).await.map_err(|e| e.to_string()),
         };

@@ -64,6 +64,17 @@ pub fn check_network(network: Ipv4Net, own: &str) -> Result<(), NetworkError> {
     }
 }
 
+/// Fails when any part of the network is this machine's or its neighbours'.
+pub fn check_apart(network: Ipv4Net) -> Result<(), NetworkError> {
+    let overlaps = |found: &&rtnl::Found| {
+        !found.is_ours && found.is_near && (found.to.contains(&network) || network.contains(&found.to))
+    };
+    match rtnl::routes(&Socket::open(Family::Route)?)?.iter().find(overlaps) {
+        None => check_network(network, ""),
+        Some(found) => Err(NetworkError::Taken { network, route: found.to, link: "one of its links".into() }),
+    }
+}
+
 /// Idempotent. A device of another configuration is replaced.
 pub fn ensure(config: &Config) -> Result<Bridge, NetworkError> {
     let socket = Socket::open(Family::Route)?;

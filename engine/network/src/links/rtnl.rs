@@ -187,6 +187,8 @@ pub struct Found {
     pub is_ours: bool,
     /// To an address of this machine.
     pub is_local: bool,
+    /// This machine's own addresses, or neighbours on one of its links.
+    pub is_near: bool,
     pub link: Option<u32>,
     header: [u8; 12],
 }
@@ -209,6 +211,8 @@ fn parse_route(reply: &Reply) -> Option<Found> {
         to: Ipv4Net::new(attribute(libc::RTA_DST).unwrap_or_default().into(), header[1]).ok()?,
         is_ours: header[5] == ROUTE_PROTOCOL,
         is_local: header[7] == libc::RTN_LOCAL,
+        is_near: header[7] == libc::RTN_LOCAL
+            || header[7] == libc::RTN_UNICAST && header[6] == libc::RT_SCOPE_LINK && header[1] > 0,
         link: attribute(libc::RTA_OIF).map(u32::from_ne_bytes),
         header,
     })

@@ -38,5 +38,5 @@ fn is_free(network: Ipv4Net, env: &Environment) -> Result<(), NetworkError> {
     if pods.contains(&network) || network.contains(&pods) {
         return Err(NetworkError::Taken { network, route: pods, link: "pods".into() });
     }
-    links::bridge::check_network(network, "")
+    links::bridge::check_apart(network)
 }

@@ -97,6 +97,13 @@ fn a_network_that_the_machine_is_in_is_not_taken() {
             assert_eq!(Network::check_free(&node.config).is_ok(), is_free, "{address}");
             super::host::ip(&format!("addr del {address} dev elsewhere"));
         }
+        // What further Services may have is none of the neighbours' either.
+        super::host::ip("addr add 10.60.1.1/24 dev elsewhere");
+        for (network, is_free) in [("10.60.1.128/25", false), ("10.60.0.0/16", false), ("10.61.0.0/24", true)]
+        {
+            let apart = crate::links::bridge::check_apart(network.parse().unwrap());
+            assert_eq!(apart.is_ok(), is_free, "{network}");
+        }
     });
 }
 

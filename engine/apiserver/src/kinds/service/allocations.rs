@@ -60,7 +60,8 @@ impl Allocations {
     pub fn allocate(&self, service: &mut Value, held: &Claims, more: &[Ipv4Net]) -> Result<(), Cause> {
         let mut taken = self.taken.lock();
         let mut new = Claims::default();
-        let ranges: Vec<Ipv4Net> = std::iter::once(self.cidr).chain(more.iter().copied()).collect();
+        let ranges: Vec<Ipv4Net> =
+            std::iter::once(self.cidr).chain(more.iter().copied().filter(|one| *one != self.cidr)).collect();
         let result = address(&mut taken, &ranges, service, held, &mut new)
             .and_then(|()| self.node_ports(&mut taken, service, held, &mut new));
         if result.is_err() {
@@ -212,7 +213,7 @@ fn address(
 }
 
 fn free_address(taken: &Taken, range: Ipv4Net) -> Option<Ipv4Addr> {
-    let first = u32::from(range.network()) + 1;
+    let first = u32::from(range.network()).checked_add(1)?;
     let count = u32::from(range.broadcast()).checked_sub(first)?;
     let band = (count / 16).clamp(16, 256).min(count);
     let is_free = |at| !taken.addresses.contains(&Ipv4Addr::from(first + at));
