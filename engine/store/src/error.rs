@@ -44,7 +44,7 @@ pub enum OpenError {
     #[error("`{path}` is damaged at byte {offset}: {what}; {remedy}")]
     Damaged { path: PathBuf, offset: u64, what: String, remedy: String },
     #[error(
-        "`{path}` is missing: the store needs every log file from its checkpoint on; restore it from a backup"
+        "`{path}` is missing: the store needs every log file from its checkpoint to the newest; restore it from a backup"
     )]
     Missing { path: PathBuf },
     #[error("encryption key file `{path}`: {what}; restore it from a backup, the encrypted objects need it")]

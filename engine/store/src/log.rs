@@ -1,7 +1,8 @@
 //! The log: numbered segments of frames, each frame one group of commits, on disk before it is acknowledged.
 //!
 //! A segment is filled with zeros when it is made, ahead of need and by a thread of its own: a sync then writes the
-//! group alone, without the file system's own bookkeeping.
+//! group alone, without the file system's own bookkeeping. Its last frame says that the log goes on in the next one, so
+//! that the loss of the newest segment is no end of the log.
 //! Invariant: a frame is never written over, and after a failed write or sync nothing more is written, but for a
 //! full disk, which is met before anything that counts is on it.
 
@@ -17,6 +18,7 @@ use crate::{
     Revision,
     disk::{Disk, DiskFile},
     frame::{Framing, HEADER_LEN, LOG_MAGIC, StoreId, encode_header},
+    record::encode_continued,
 };
 
 /// Size of a segment. One larger frame makes its segment larger.
@@ -24,6 +26,9 @@ pub(crate) const SEGMENT_LEN: u64 = 8 << 20;
 
 /// More than a frame adds to key and body: headers, checksum, revision, what encryption needs.
 const FRAMING_LEN: u64 = 512;
+
+/// What is kept free at the end of a segment for its last frame.
+const CONTINUED_LEN: u64 = 32;
 
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
@@ -111,7 +116,7 @@ impl Log {
     /// Makes sure that a frame of about this size fits, in a new segment if need be; `true` when it is a new one.
     pub fn make_room(&mut self, frame_len: usize) -> Result<bool, AppendError> {
         self.check()?;
-        let fits = self.segment.end + frame_len as u64 <= self.segment_len;
+        let fits = self.segment.end + frame_len as u64 + CONTINUED_LEN <= self.segment_len;
         if fits || self.segment.end == HEADER_LEN as u64 {
             return Ok(false);
         }
@@ -121,15 +126,24 @@ impl Log {
             }
             None => self.maker()(),
         };
-        self.segment = made.map_err(|source| AppendError::Full { action: "make a log segment", source })?;
+        let made = made.map_err(|source| AppendError::Full { action: "make a log segment", source })?;
+        self.write(&mut encode_continued())?;
+        self.segment = made;
         Ok(true)
     }
 
     /// Writes one frame and waits until it is on disk.
     pub fn append(&mut self, mut frame: Vec<u8>, ceiling: Revision) -> Result<Vec<u8>, AppendError> {
         self.check()?;
-        Framing::new(LOG_MAGIC, &self.store, self.segment.number).seal(&mut frame, self.next_sequence);
-        if let Err(source) = self.segment.file.write_at(self.segment.end, &frame) {
+        self.write(&mut frame)?;
+        self.ceiling = ceiling;
+        self.foresee();
+        Ok(frame)
+    }
+
+    fn write(&mut self, frame: &mut Vec<u8>) -> Result<(), AppendError> {
+        Framing::new(LOG_MAGIC, &self.store, self.segment.number).seal(frame, self.next_sequence);
+        if let Err(source) = self.segment.file.write_at(self.segment.end, frame) {
             let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             if !full || self.erase_tail().is_err() {
                 return Err(self.broke("write", source));
@@ -144,10 +158,8 @@ impl Log {
         self.sync_time = (self.sync_time * 7 + started.elapsed()) / 8;
         self.segment.end += frame.len() as u64;
         self.next_sequence += 1;
-        self.ceiling = ceiling;
         self.len_since_checkpoint += frame.len() as u64;
-        self.foresee();
-        Ok(frame)
+        Ok(())
     }
 
     /// Takes back what a failed write left behind the last frame: the log may go on in another segment, and

@@ -1,8 +1,9 @@
-//! What frames carry: groups of commits in the log, runs of objects in a checkpoint, and its closing words.
+//! What frames carry: groups of commits in the log, runs of objects in a checkpoint, and the closing words of both.
 //!
 //! Group:   1, ceiling 8, count 4, then per entry: operation 1, revision 8, lengths of resource, namespace and
 //!          name 2 each, length of the body 4, and these four. A deletion has no body.
 //! Closing: 2, ceiling 8, sequence of the first log frame that follows 8, number of objects 8.
+//! Continued: 3; the log goes on in the next segment, which is on disk before this is written.
 //!
 //! The ceiling is a revision that no volatile commit has passed: after a crash, the count goes on from it.
 
@@ -16,6 +17,7 @@ use crate::{
 
 const GROUP: u8 = 1;
 const CLOSING: u8 = 2;
+const CONTINUED: u8 = 3;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -116,9 +118,17 @@ impl Closing {
     }
 }
 
+/// The last frame of a log segment, but for its header.
+pub(crate) fn encode_continued() -> Vec<u8> {
+    let mut frame = vec![0; FRAME_HEADER_LEN];
+    frame.push(CONTINUED);
+    frame
+}
+
 pub(crate) enum Payload {
     Group { ceiling: Revision, entries: Vec<Entry> },
     Closing(Closing),
+    Continued,
 }
 
 pub(crate) struct Entry {
@@ -156,6 +166,7 @@ pub(crate) fn decode(payload: &[u8], keyring: &Keyring) -> Result<Payload, Decod
             rest.end()?;
             Ok(Payload::Closing(closing))
         }
+        CONTINUED => rest.end().map(|()| Payload::Continued),
         _ => Err(DecodeError::Malformed),
     }
 }

@@ -118,6 +118,8 @@ struct Tail {
     number: u64,
     end: u64,
     torn: bool,
+    /// The last record says that the log goes on in the next segment.
+    continued: bool,
     next_sequence: u64,
     len_since_checkpoint: u64,
 }
@@ -146,6 +148,9 @@ impl Replay<'_> {
             self.check_header(&path, &bytes, LOG_MAGIC, number)?;
             self.segment(&path, &bytes, number, &mut tail)?;
         }
+        if tail.continued {
+            return Err(OpenError::Missing { path: segment_path(self.dir, tail.number + 1) });
+        }
         Ok(tail)
     }
 
@@ -153,6 +158,7 @@ impl Replay<'_> {
     fn segment(&mut self, path: &Path, bytes: &[u8], number: u64, tail: &mut Tail) -> Result<(), OpenError> {
         let framing = Framing::new(LOG_MAGIC, &self.store.unwrap_or_default(), number);
         let mut at = HEADER_LEN;
+        let mut continued = false;
         while let Some(frame) = framing.frame_at(bytes, at) {
             if tail.torn {
                 let earlier = segment_path(self.dir, tail.number);
@@ -167,8 +173,9 @@ impl Replay<'_> {
                 return Err(damaged(path, at as u64, &format!("record {found} is where {expected} belongs")));
             }
             match decode(&bytes[frame.payload.clone()], self.keyring) {
-                Ok(Payload::Group { ceiling, entries }) => self.apply(ceiling, entries),
-                Ok(Payload::Closing(_)) => return Err(damaged(path, at as u64, "a foreign record")),
+                Ok(Payload::Group { ceiling, entries }) if !continued => self.apply(ceiling, entries),
+                Ok(Payload::Continued) if !continued => continued = true,
+                Ok(_) => return Err(damaged(path, at as u64, "a foreign record")),
                 Err(error) => return Err(self.undecodable(path, at as u64, error)),
             }
             tail.next_sequence += 1;
@@ -183,9 +190,9 @@ impl Replay<'_> {
             let earlier = segment_path(self.dir, tail.number);
             return Err(damaged(&earlier, tail.end, "a record is damaged, and later files are not empty"));
         }
-        if torn || at > HEADER_LEN || tail.number == 0 {
+        if torn || at > HEADER_LEN || tail.number == 0 || tail.continued {
             tail.len_since_checkpoint += (at - HEADER_LEN) as u64;
-            (tail.number, tail.end, tail.torn) = (number, at as u64, torn);
+            (tail.number, tail.end, tail.torn, tail.continued) = (number, at as u64, torn, continued);
         }
         Ok(())
     }
@@ -225,6 +232,7 @@ impl Replay<'_> {
                     self.ceiling = closing.ceiling;
                     return Ok(closing);
                 }
+                Ok(Payload::Continued) => return Err(lost(&path, at, "a foreign record")),
                 Err(error @ DecodeError::Key { .. }) => return Err(self.undecodable(&path, at, error)),
                 Err(error) => return Err(lost(&path, at, &error.to_string())),
             }

@@ -36,9 +36,9 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Again {
     No,
-    /// Objects are there that others let go.
-    Held,
     Failed,
+    /// Objects are there that others let go, which may be soon.
+    Held,
 }
 
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Controller {
         let mut again = Again::No;
         for (name, status) in statuses {
             if done(&name, "write status", write_status(state, &name, &status).await).is_none() {
-                again = Again::Failed;
+                again = again.max(Again::Failed);
             }
         }
         let going: Vec<Arc<str>> =

@@ -12,6 +12,7 @@ mod embedded;
 mod json_path;
 pub mod names;
 pub mod rules;
+mod scale;
 mod selectable;
 mod served;
 mod spec;
@@ -26,6 +27,7 @@ pub use columns::Columns;
 pub use controller::Controller;
 pub use conversion::Conversion;
 pub use json_path::JsonPath;
+pub use scale::ScalePaths;
 pub use served::compare_versions;
 pub use strategy::CustomResource;
 
@@ -66,13 +68,6 @@ impl Schemas {
         let short = version.rsplit_once('/').map_or(version, |(_, short)| short);
         self.0.iter().find(|(own, _)| own == short).map(|(_, schema)| schema)
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct ScalePaths {
-    pub spec: Vec<String>,
-    pub status: Vec<String>,
-    pub selector: Option<Vec<String>>,
 }
 
 /// `.spec.replicas` as field names.

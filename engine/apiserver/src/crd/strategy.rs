@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Custom, cause, embedded, rules};
+use super::{Custom, cause, embedded, rules, scale};
 use crate::{
     object,
     status::{Cause, Status, quote},
@@ -35,6 +35,7 @@ fn intent(object: &Value, has_status: bool) -> Vec<(&str, &Value)> {
 /// The schema first: rules trust it.
 fn validate(custom: &Custom, object: &Value, old: Option<&Value>, subresource: &str) -> Vec<Cause> {
     let mut causes: Vec<Cause> = custom.schema.validate(object, old).into_iter().map(cause).collect();
+    causes.extend(custom.scale.iter().flat_map(|paths| scale::validate(paths, object, subresource)));
     // A stock server does not look into what a status embeds.
     if subresource != "status" {
         let before = old.map(|old| embedded::validate(&custom.schema, old)).unwrap_or_default();

@@ -4,6 +4,7 @@ use super::{sim_disk::SimDisk, *};
 use crate::{
     Disk, OpenError,
     keyring::Keyring,
+    log::segment_path,
     recover::{Recovered, recover},
     state::State,
 };
@@ -128,16 +129,37 @@ async fn damage_in_the_middle_names_the_file_the_offset_and_a_way_out_that_works
 }
 
 #[tokio::test]
-async fn a_missing_file_is_named() {
-    let (_, disk) = history_of(40).await;
-    let number = |name: &String| name.strip_prefix("checkpoint-")?.parse().ok();
-    let first = disk.list(Path::new("/s")).unwrap().iter().filter_map(number).max().unwrap_or(1);
-    let path = crate::log::segment_path(Path::new("/s"), first);
-    disk.remove(&path).unwrap();
-    match read(&disk).unwrap_err() {
-        OpenError::Missing { path: missing } => assert_eq!(missing, path),
-        error => panic!("{error}"),
+async fn a_missing_file_is_named_the_newest_one_too() {
+    // Two segments: the first checkpoint begins with the third.
+    let (states, whole) = history_of(18).await;
+    let first = segment_path(Path::new("/s"), 1);
+    let (last, _) = last_log(&whole);
+    assert_ne!(last, first);
+    for path in [first, last] {
+        let disk = whole.after_kill();
+        disk.remove(&path).unwrap();
+        match read(&disk).unwrap_err() {
+            OpenError::Missing { path: missing } => assert_eq!(missing, path),
+            error => panic!("{error}"),
+        }
     }
+    assert_eq!(read(&whole).unwrap(), states[18]);
+}
+
+#[tokio::test]
+async fn a_log_that_ends_between_two_segments_goes_on_in_the_second() {
+    let (states, disk) = history_of(40).await;
+    let (last, mut bytes) = last_log(&disk);
+    bytes[64..].fill(0);
+    disk.set(&last, bytes);
+    assert!(states.contains(&read(&disk).unwrap()));
+    for n in 0..30 {
+        let store = open(&disk).await.unwrap();
+        create(&store.writer(), &format!("services/new/{n:02}"), "1").await.unwrap();
+        store.close().await;
+    }
+    let store = open(&disk).await.unwrap();
+    assert_eq!(store.reader().snapshot().list(&crate::Scope::all(Resource::new("services"))).count(), 30);
 }
 
 #[tokio::test]
