@@ -64,7 +64,7 @@ pub fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<Client
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match trust {
-        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+        Trust::Anyone => trusting(builder, Verifier { provider, whom: None }),
         Trust::Bundle(pem) => {
             let certificates = CertificateDer::pem_slice_iter(pem).flatten().collect();
             rooted(builder, provider, RootCertStore::empty(), certificates)
@@ -93,14 +93,18 @@ fn rooted(
 ) -> Verified {
     roots.add_parsable_certificates(certificates.iter().cloned());
     let roots = Arc::new(roots);
-    match WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build() {
+    match WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone()).build() {
         Ok(chains) => {
-            let verifier = Arc::new(RootOrChain { chains, roots: certificates });
-            builder.dangerous().with_custom_certificate_verifier(verifier)
+            let whom = Some(RootOrChain { chains, roots: certificates });
+            trusting(builder, Verifier { provider, whom })
         }
         // Without a root nobody is trusted.
         Err(_) => builder.with_root_certificates(roots),
     }
+}
+
+fn trusting(builder: Unverified, verifier: Verifier) -> Verified {
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
 }
 
 /// A failed handshake in the words of a stock server.
@@ -142,6 +146,13 @@ fn plain(presented: &str) -> String {
     presented.split('"').nth(1).unwrap_or(presented).to_owned()
 }
 
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// Without: any certificate is believed; the handshake still proves that its key is there.
+    whom: Option<RootOrChain>,
+}
+
 /// As Go trusts: a chain to a root, or a root itself. webpki refuses the latter when it is an authority's certificate,
 /// which self-signed ones are unless told otherwise.
 #[derive(Debug)]
@@ -150,7 +161,7 @@ struct RootOrChain {
     roots: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for RootOrChain {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -159,8 +170,9 @@ impl ServerCertVerifier for RootOrChain {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.roots.contains(end_entity) {
-            return self.chains.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        let Some(whom) = &self.whom else { return Ok(ServerCertVerified::assertion()) };
+        if !whom.roots.contains(end_entity) {
+            return whom.chains.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         }
         fits_server(end_entity, now)?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
@@ -173,7 +185,8 @@ impl ServerCertVerifier for RootOrChain {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -182,11 +195,12 @@ impl ServerCertVerifier for RootOrChain {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -204,44 +218,5 @@ fn fits_server(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Ce
     match usage.map(|usage| usage.value) {
         Some(usage) if !usage.server_auth && !usage.any => Err(CertificateError::InvalidPurpose),
         _ => Ok(()),
-    }
-}
-
-/// Believes any certificate; the handshake still proves that its key is there.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
