@@ -1,13 +1,13 @@
 //! The nodes with their pods at one moment, and pods that were just placed.
 //!
-//! Reads: Nodes, Pods, Namespaces and claims of one snapshot of the store.
+//! Reads: Nodes, Pods, Namespaces, claims and PodDisruptionBudgets of one snapshot of the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, Snapshot};
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::{policy::v1::PodDisruptionBudget, storage::v1::StorageClass};
 
 use crate::resources::{Resources, allocatable, requests};
 
@@ -53,6 +53,7 @@ pub struct Cluster {
     pub claims: BTreeMap<(String, String), Arc<PersistentVolumeClaim>>,
     pub volumes: BTreeMap<String, Arc<PersistentVolume>>,
     pub classes: BTreeMap<String, Arc<StorageClass>>,
+    pub budgets: Vec<Arc<PodDisruptionBudget>>,
     /// TCP ports of the node on which Coracle itself listens.
     pub own_ports: Vec<u16>,
 }
@@ -78,6 +79,7 @@ impl Cluster {
         for class in decoded::<StorageClass>(snapshot, "storageclasses.storage.k8s.io") {
             cluster.classes.insert(class.metadata.name.clone().unwrap_or_default(), class);
         }
+        cluster.budgets = decoded(snapshot, "poddisruptionbudgets.policy").collect();
         cluster
     }
 

@@ -1,5 +1,6 @@
 //! Gives pods a node, or says why it cannot.
 
+mod budgets;
 mod change;
 mod cluster;
 mod decide;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
+    budgets::violations,
     cluster::{Cluster, NodeState, nominated, priority},
     filters,
 };
@@ -23,7 +24,7 @@ pub struct Refusal {
     pub not_eligible: bool,
 }
 
-/// The node where the least is lost: the lowest highest priority, then the fewest victims.
+/// The node where the least is lost: the fewest broken budgets, the lowest highest priority, then the fewest victims.
 pub fn find<'a>(
     pod: &Pod,
     candidates: impl Iterator<Item = &'a NodeState>,
@@ -36,11 +37,12 @@ pub fn find<'a>(
     if waits_for_victims(pod, cluster) {
         return Err(Refusal { reason: "a terminating pod on the nominated node", not_eligible: true });
     }
-    let found = candidates.filter_map(|node| victims(pod, node, cluster).map(|victims| (node, victims)));
-    let cheapest =
-        found.min_by_key(|(_, victims)| (victims.iter().map(|victim| priority(victim)).max(), victims.len()));
+    let found = candidates.filter_map(|node| victims(pod, node, cluster).map(|lost| (node, lost)));
+    let cheapest = found.min_by_key(|(_, (victims, broken))| {
+        (*broken, victims.iter().map(|victim| priority(victim)).max(), victims.len())
+    });
     let refusal = Refusal { reason: "No preemption victims found for incoming pod", not_eligible: false };
-    cheapest.map(|(node, victims)| Found { node: node.name().to_owned(), victims }).ok_or(refusal)
+    cheapest.map(|(node, (victims, _))| Found { node: node.name().to_owned(), victims }).ok_or(refusal)
 }
 
 /// The pods that had to go for this one are still on their way.
@@ -51,8 +53,9 @@ fn waits_for_victims(pod: &Pod, cluster: &Cluster) -> bool {
     node.is_some_and(|node| node.pods.iter().any(leaving))
 }
 
-/// As few pods as possible, the least important first. `None` when that would not help either.
-fn victims(pod: &Pod, node: &NodeState, cluster: &Cluster) -> Option<Vec<Arc<Pod>>> {
+/// As few pods as possible, those without a budget and the least important first, and how many budgets that breaks.
+/// `None` when it would not help either.
+fn victims(pod: &Pod, node: &NodeState, cluster: &Cluster) -> Option<(Vec<Arc<Pod>>, usize)> {
     let mine = priority(pod);
     let mut lower: Vec<Arc<Pod>> = node.pods.iter().filter(|other| priority(other) < mine).cloned().collect();
     if lower.is_empty() {
@@ -62,17 +65,20 @@ fn victims(pod: &Pod, node: &NodeState, cluster: &Cluster) -> Option<Vec<Arc<Pod
     let index = without.nodes.iter().position(|other| other.name() == node.name())?;
     lower.iter().for_each(|victim| without.nodes[index].remove(victim));
     filters::check(pod, &without.nodes[index], &without).ok()?;
-    // The more important ones get their place back first.
     lower.sort_by_key(|other| (std::cmp::Reverse(priority(other)), started(other)));
-    let mut victims = Vec::new();
-    for other in lower {
+    let breaks = violations(&lower, &cluster.budgets);
+    let (protected, free): (Vec<_>, Vec<_>) = lower.into_iter().zip(breaks).partition(|(_, breaks)| *breaks);
+    let (mut victims, mut broken) = (Vec::new(), 0);
+    // Whose budget would be broken, and the more important ones, get their place back first.
+    for (other, breaks) in protected.into_iter().chain(free) {
         without.nodes[index].place(other.clone());
         if filters::check(pod, &without.nodes[index], &without).is_err() {
             without.nodes[index].remove(&other);
             victims.push(other);
+            broken += usize::from(breaks);
         }
     }
-    Some(victims)
+    Some((victims, broken))
 }
 
 fn started(pod: &Pod) -> Timestamp {

@@ -246,6 +246,40 @@ fn a_pod_of_higher_priority_takes_the_place_of_the_fewest_and_least_important() 
 }
 
 #[test]
+fn a_budget_is_broken_only_when_nothing_else_makes_room() {
+    let low = |name: &str, node: &str, start: &str| {
+        let mut pod = (*pod(name, with(wants("900m", "1Gi"), json!({ "nodeName": node })))).clone();
+        pod.status = serde_json::from_value(json!({ "startTime": start })).unwrap();
+        Arc::new(pod)
+    };
+    let budget = |app: &str, allowed: i32| {
+        let budget = json!({
+            "metadata": { "name": app, "namespace": "default" },
+            "spec": { "selector": { "matchLabels": { "app": app } }, "minAvailable": 1 },
+            "status": { "disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1 },
+        });
+        Arc::new(serde_json::from_value(budget).unwrap())
+    };
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+    let high = pod("p", with(wants("900m", "1Gi"), json!({ "priority": 10 })));
+    let mut one = cluster(vec![node("n1", json!({}))], &[low("a", "n1", early), low("b", "n1", late)]);
+    for (budgets, expected) in [
+        (vec![], "preempts b on n1"),
+        (vec![budget("b", 0)], "preempts a on n1"),
+        (vec![budget("b", 1)], "preempts b on n1"),
+        (vec![budget("b", 0), budget("a", 0)], "preempts b on n1"),
+    ] {
+        one.budgets = budgets;
+        assert_eq!(outcome(&high, &one), expected);
+    }
+    let full = json!({ "status": { "allocatable": { "cpu": "1" } } });
+    let nodes = vec![node("n1", full.clone()), node("n2", full)];
+    let mut two = cluster(nodes, &[low("a", "n1", early), low("b", "n2", early)]);
+    two.budgets = vec![budget("a", 0)];
+    assert_eq!(outcome(&high, &two), "preempts b on n2");
+}
+
+#[test]
 fn nobody_of_equal_priority_takes_the_place_that_was_made_for_a_pod() {
     let waiting = |name: &str, priority: i32| pod(name, json!({ "priority": priority }));
     let mut nominated = (*waiting("nominated", 5)).clone();

@@ -59,8 +59,16 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file appears when it is whole and on disk.
+/// The file appears when it is whole and on disk. A pipe or a device is written into; where a link leads, the file is.
 fn write_file(runtime: &Runtime, options: &DataOptions, path: &Path) -> Result<String> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let special = fs::OpenOptions::new().write(true).open(path);
+        return special
+            .map_err(anyhow::Error::from)
+            .and_then(|file| write(runtime, options, file))
+            .with_context(|| format!("write the backup into `{}`", path.display()));
+    }
     let mut name =
         path.file_name().with_context(|| format!("`{}` is no file name", path.display()))?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));

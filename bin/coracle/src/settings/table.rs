@@ -240,7 +240,7 @@ pub const SETTINGS: &[Setting] = &[
         "FILE",
         Some(""),
         Scope::Up,
-        "Certificate authorities of the issuer [default: those that browsers trust]",
+        "Certificate authorities of the issuer [default: those that browsers and this machine trust]",
     ),
     setting(
         "request-timeout",

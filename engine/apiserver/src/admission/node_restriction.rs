@@ -120,13 +120,24 @@ fn own_node(asked: &Asked<'_>, name: &str) -> Result<(), Status> {
             }
         };
     };
+    let source = &object["spec"]["configSource"];
+    if !source.is_null() && *source != old["spec"]["configSource"] {
+        let why = "is not allowed to update configSource to a new non-nil configSource";
+        return asked.forbid(format!("node {} {why}", quote(node)));
+    }
     if !crate::kinds::checks::same(&object["spec"]["taints"], &old["spec"]["taints"]) {
         return asked.forbid(format!("node {} is not allowed to modify taints", quote(node)));
     }
-    match forbidden_labels(&labels(object), &labels(old)).as_str() {
-        "" => Ok(()),
-        labels => asked.forbid(format!("is not allowed to modify labels: {labels}")),
+    let labels = forbidden_labels(&labels(object), &labels(old));
+    if !labels.is_empty() {
+        return asked.forbid(format!("is not allowed to modify labels: {labels}"));
     }
+    // With an owner that is not there, the garbage collector would delete the Node.
+    let owners = |of: &Value| of["metadata"]["ownerReferences"].clone();
+    if !crate::kinds::checks::same(&owners(object), &owners(old)) {
+        return asked.forbid(format!("node {} is not allowed to modify ownerReferences", quote(node)));
+    }
+    Ok(())
 }
 
 /// Those of the labels that differ which a node may not touch, as they stand in messages.

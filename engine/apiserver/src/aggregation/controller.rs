@@ -32,12 +32,16 @@ use crate::{
 const GROUP: &str = "apiregistration.k8s.io";
 /// How often servers are asked whether they are still there.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How soon one that is not there is asked again, at first; each time it takes twice as long, up to the period.
+const RETRY: Duration = Duration::from_millis(100);
 /// How many objects are written at the same time.
 const PARALLEL: usize = 64;
 
 #[derive(Default)]
 pub struct Controller {
     remotes: Vec<Arc<Remote>>,
+    /// Passes in a row that found a server missing.
+    failures: u32,
 }
 
 fn scope(group: &str, plural: &str) -> Scope {
@@ -63,7 +67,9 @@ impl Watches {
     }
 
     /// Until something is to be done; an error when the watches must be opened anew.
-    async fn wait(&mut self, remotes: &[Arc<Remote>]) -> Result<(), WatchError> {
+    async fn wait(&mut self, remotes: &[Arc<Remote>], pause: Duration) -> Result<(), WatchError> {
+        let pause = tokio::time::sleep(pause);
+        tokio::pin!(pause);
         loop {
             let [services, slices] = &mut self.endpoints;
             let about_remote = |event: &Event| {
@@ -76,7 +82,7 @@ impl Watches {
                 () = self.definitions.notified() => return Ok(()),
                 event = services.next() => if about_remote(&*event?) { return Ok(()) },
                 event = slices.next() => if about_remote(&*event?) { return Ok(()) },
-                () = tokio::time::sleep(PERIOD), if !remotes.is_empty() => return Ok(()),
+                () = &mut pause, if !remotes.is_empty() => return Ok(()),
             }
         }
     }
@@ -103,7 +109,7 @@ impl Controller {
                 drop(strong);
                 let waited = tokio::select! {
                     () = stop.cancelled() => return,
-                    waited = watches.wait(&self.remotes) => waited,
+                    waited = watches.wait(&self.remotes, self.pause()) => waited,
                 };
                 match waited {
                     Ok(()) => {}
@@ -111,6 +117,13 @@ impl Controller {
                     Err(WatchError::Closed) => return,
                 }
             }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 => PERIOD,
+            failures => RETRY.saturating_mul(1 << (failures - 1).min(16)).min(PERIOD),
         }
     }
 
@@ -137,6 +150,8 @@ impl Controller {
             let value = if verdict.available { "True" } else { "False" };
             statuses.push((remote.name.clone(), condition(value, verdict.reason, &verdict.message)));
         }
+        let missing = remotes.iter().any(|remote| !remote.available);
+        self.failures = if missing { self.failures.saturating_add(1) } else { 0 };
         self.remotes = remotes.into_iter().map(Arc::new).collect();
         state.aggregator.publish(self.remotes.clone());
         for object in objects.iter().filter(|object| !object["spec"]["service"].is_object()) {

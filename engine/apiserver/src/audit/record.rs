@@ -119,6 +119,9 @@ impl Record {
         if self.omit_managed_fields {
             let items = value.get_mut("items").and_then(Value::as_array_mut);
             items.into_iter().flatten().for_each(forget_managed_fields);
+            // Of a Table.
+            let rows = value.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten();
+            rows.filter_map(|row| row.get_mut("object")).for_each(forget_managed_fields);
             forget_managed_fields(&mut value);
         }
         value

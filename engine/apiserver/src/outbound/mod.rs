@@ -29,7 +29,7 @@ use self::connect::{Connector, DialError, Names};
 use crate::types::Body;
 
 pub use call::{Hook, go_error, review_version};
-pub use tls::{ClientIdentity, Trust, bundle_problem};
+pub use tls::{ClientIdentity, Trust, bundle_problem, config as tls_config};
 
 /// A connection that waits for longer is closed.
 const IDLE: Duration = Duration::from_secs(90);

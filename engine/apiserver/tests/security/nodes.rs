@@ -126,6 +126,8 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
     let token = format!("{ACCOUNTS}/app/token");
     let role = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": ""}}});
     let taints = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    let owner = json!({"apiVersion": "v1", "kind": "Namespace", "name": "gone", "uid": "u"});
+    let owned = json!({"metadata": {"ownerReferences": [owner]}});
     let plain = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
     let mut odd = bound("own", &uids[0]);
     odd["spec"]["audiences"] = json!(["vault"]);
@@ -149,6 +151,14 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
             "is not allowed to modify labels: node-role.kubernetes.io/x",
         ),
         ("PATCH", "/api/v1/nodes/n1", taints, 403, "node \"n1\" is not allowed to modify taints"),
+        ("PATCH", "/api/v1/nodes/n1", owned, 403, "node \"n1\" is not allowed to modify ownerReferences"),
+        (
+            "PATCH",
+            "/api/v1/nodes/n1",
+            json!({"spec": {"configSource": {"configMap": {"name": "c", "namespace": "d", "kubeletConfigKey": "k"}}}}),
+            403,
+            "node \"n1\" is not allowed to update configSource to a new non-nil configSource",
+        ),
         (
             "PATCH",
             "/api/v1/nodes/n2",

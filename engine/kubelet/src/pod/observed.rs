@@ -111,6 +111,22 @@ impl Container {
         self.running_id().is_some()
     }
 
+    /// Its process ended: there is nothing left to stop.
+    pub fn exited(&mut self, ended: Terminated) {
+        self.state = State::Exited(ended);
+        (self.started, self.ready) = (false, false);
+        if self.busy == Some(Busy::Stopping) {
+            self.busy = None;
+        }
+    }
+
+    /// The stop that was asked for is done. The next start may be under way by then.
+    pub fn stopped(&mut self) {
+        if !self.is_running() && self.busy == Some(Busy::Stopping) {
+            self.busy = None;
+        }
+    }
+
     /// What was waited for because of another image is not waited for any more.
     fn forget_back_off(&mut self) {
         (self.crash, self.pull) = Default::default();
@@ -290,6 +306,22 @@ impl Observed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_that_is_reported_late_leaves_the_next_start_alone() {
+        let mut container = Container {
+            state: State::Running { id: "1".into(), started_at: 0 },
+            busy: Some(Busy::Stopping),
+            ..Container::default()
+        };
+        container.stopped();
+        assert_eq!(container.busy, Some(Busy::Stopping), "it runs still");
+        container.exited(Terminated::default());
+        assert_eq!(container.busy, None);
+        container.busy = Some(Busy::Starting);
+        container.stopped();
+        assert_eq!(container.busy, Some(Busy::Starting));
+    }
 
     #[test]
     fn back_off_doubles_to_five_minutes_and_is_forgotten_after_ten() {

@@ -1,6 +1,7 @@
 //! Replaces all files of a volume at once: readers see the old set or the new one, never a mixture.
 //!
-//! Invariant: `..data` is a link to one complete directory; each visible name is a link through it.
+//! Invariant: `..data` is a link to one complete directory; each visible name is a link through it. Directories beside
+//!            it are left alone: other volumes are mounted there.
 //! Source:    https://kubernetes.io/docs/concepts/storage/volumes/#configmap
 
 use std::collections::BTreeSet;
@@ -110,7 +111,10 @@ pub fn write(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<bo
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != DATA && name != fresh && name.starts_with("..") && entry.file_type()?.is_dir() {
             fs::remove_dir_all(entry.path())?;
-        } else if !name.starts_with("..") && !visible.contains(name.as_str()) {
+        } else if entry.file_type()?.is_symlink()
+            && !name.starts_with("..")
+            && !visible.contains(name.as_str())
+        {
             fs::remove_file(entry.path())?;
         }
     }
@@ -142,6 +146,16 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert_eq!(fs::read_to_string(dir.join("f")).unwrap(), "4");
         assert!(!dir.join("d").exists() && !dir.join(before).exists());
+    }
+
+    #[test]
+    fn a_place_where_something_else_is_mounted_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("inner")).unwrap();
+        for value in ["1", "2"] {
+            assert!(write(dir.path(), &payload(&[("a", value)]), None).unwrap());
+            assert!(dir.path().join("inner").is_dir());
+        }
     }
 
     /// Of its own group: that needs no root.

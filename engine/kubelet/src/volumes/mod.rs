@@ -8,6 +8,7 @@
 pub mod atomic_writer;
 mod host_path;
 mod mounts;
+mod nested;
 mod ownership;
 pub mod payload;
 pub mod sub_path;
@@ -134,9 +135,21 @@ pub struct Context {
 }
 
 enum Work {
-    Directory { dir: PathBuf, tmpfs: Option<Option<i64>> },
-    HostPath { path: PathBuf, kind: String },
-    Files { dir: PathBuf, tmpfs: bool, payload: Payload },
+    Directory {
+        dir: PathBuf,
+        tmpfs: Option<Option<i64>>,
+    },
+    HostPath {
+        path: PathBuf,
+        kind: String,
+    },
+    /// `nested`: directories for the mounts below it.
+    Files {
+        dir: PathBuf,
+        tmpfs: bool,
+        payload: Payload,
+        nested: Vec<PathBuf>,
+    },
 }
 
 /// Makes or refreshes all volumes of a pod. Idempotent. Gives the time at which a token has to be renewed, or else what
@@ -204,7 +217,8 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
         }
     };
     let tmpfs = matches!(kind, Kind::Secret | Kind::Projected);
-    Ok((Work::Files { dir, tmpfs, payload: files }, renew))
+    let nested = nested::directories(pod, &volume.name);
+    Ok((Work::Files { dir, tmpfs, payload: files, nested }, renew))
 }
 
 /// Owner and mode of a token: as few as possible may read it. The user of all containers, if they share one; the
@@ -250,7 +264,7 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
             }
             Ok(())
         }
-        Work::Files { dir, tmpfs, payload } => {
+        Work::Files { dir, tmpfs, payload, nested } => {
             std::fs::create_dir_all(&dir).map_err(text)?;
             if tmpfs {
                 mounts::tmpfs(&dir, None).map_err(text)?;
@@ -260,6 +274,7 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
                 None => ownership::open_to_all(&dir),
             };
             opened.map_err(text)?;
+            nested.iter().try_for_each(|inner| std::fs::create_dir_all(dir.join(inner))).map_err(text)?;
             atomic_writer::write(&dir, &payload, fs_group).map_err(text)?;
             Ok(())
         }

@@ -21,7 +21,7 @@ pub struct IssuerConfig {
     pub url: String,
     /// Where the discovery document is; empty: below the issuer.
     pub discovery_url: String,
-    /// PEM; empty: the authorities that browsers trust.
+    /// PEM; empty: the authorities of the world, and those of this machine.
     pub authorities: String,
     /// A token is for one of them.
     pub audiences: Vec<String>,

@@ -26,10 +26,6 @@ use hyper_util::{
 };
 use jiff::Timestamp;
 use parking_lot::RwLock;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -42,6 +38,7 @@ pub use self::{
     reload::{File, Issuers, run},
 };
 use crate::{
+    outbound::{self, Trust},
     status::{Cause, quote},
     types::UserInfo,
 };
@@ -126,11 +123,11 @@ impl Issuer {
         if let Some(wrong) = config.signing_algs.iter().find(|own| !ALGORITHMS.contains(&own.as_str())) {
             return Err(IssuerError::Algorithm(wrong.clone(), ALGORITHMS.join(", ")));
         }
-        let tls =
-            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots(&config)?)
-                .with_no_client_auth();
+        let trust = match config.authorities.as_str() {
+            "" => Trust::Public,
+            pem => Trust::Bundle(pem.as_bytes().into()),
+        };
+        let tls = outbound::tls_config(&trust, None)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
         Ok(Issuer {
             config,
@@ -265,18 +262,6 @@ fn list(texts: &[String]) -> String {
 fn time(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
-}
-
-fn roots(config: &IssuerConfig) -> Result<RootCertStore, IssuerError> {
-    if config.authorities.is_empty() {
-        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
-    }
-    let mut roots = RootCertStore::empty();
-    // Each was looked at when the configuration was checked.
-    for certificate in CertificateDer::pem_slice_iter(config.authorities.as_bytes()).flatten() {
-        roots.add(certificate)?;
-    }
-    Ok(roots)
 }
 
 fn decode(part: &str) -> Option<Value> {

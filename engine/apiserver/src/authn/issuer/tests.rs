@@ -228,15 +228,19 @@ fn a_configuration_is_read_strictly_and_checked_as_a_whole() {
 
 /// An issuer on 127.0.0.1 with the key of `signer`: its URL, its certificate, how often it was asked.
 async fn serve(signer: &Signer) -> (String, String, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    // As `openssl req -x509` makes it: an authority's own, which serves.
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![made.cert.der().clone()],
-            rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap(),
+            vec![made.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
@@ -266,7 +270,7 @@ async fn serve(signer: &Signer) -> (String, String, Arc<AtomicUsize>, tokio::tas
             });
         }
     });
-    (url, made.cert.pem(), asked, server)
+    (url, made.pem(), asked, server)
 }
 
 #[tokio::test]

@@ -85,11 +85,7 @@ impl Worker {
             token.cancel();
         }
         if let Some(seen) = self.observed.containers.get_mut(&name) {
-            seen.state = State::Exited(ended);
-            (seen.started, seen.ready) = (false, false);
-            if seen.busy == Some(Busy::Stopping) {
-                seen.busy = None;
-            }
+            seen.exited(ended);
         }
         self.deadlines.remove(&name);
     }

@@ -41,10 +41,8 @@ impl Worker {
                 self.started(&name, image, attempt, *result, now).await;
             }
             Outcome::Stopped { name } => {
-                if let Some(seen) = self.observed.containers.get_mut(&name)
-                    && !seen.is_running()
-                {
-                    seen.busy = None;
+                if let Some(seen) = self.observed.containers.get_mut(&name) {
+                    seen.stopped();
                 }
             }
             Outcome::TornDown(Ok(())) => {
