@@ -64,8 +64,18 @@ pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
         let strict = text.as_bytes().get(10).is_some_and(|c| matches!(c, b'T' | b't'));
         return strict.then_some(time);
     }
+    if let Some(late) = at_the_end(text) {
+        return Some(late);
+    }
     let date: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok()).flatten()?;
     date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// The last hours of the year 9999, which CEL has and [`Timestamp`] has not, are its last moment.
+fn at_the_end(text: &str) -> Option<Timestamp> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let whole = pieces.time().is_some() && pieces.offset().is_some() && pieces.date().year() == 9999;
+    whole.then_some(Timestamp::MAX)
 }
 
 fn zone(name: &str) -> Result<TimeZone, Error> {

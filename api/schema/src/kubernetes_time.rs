@@ -1,5 +1,10 @@
 //! Times as the API prints them: RFC 3339 in UTC, to the second (`Time`) or the microsecond (`MicroTime`).
 
+/// The latest and the earliest time that are kept, in seconds: typed forms of objects hold no later ones (9999-12-30T22:00Z),
+/// and the text has no room for earlier ones. What lies beyond becomes these.
+const LATEST: i64 = 253_402_207_200;
+const EARLIEST: i64 = -62_167_219_200;
+
 /// The canonical text, or what Go's `time.Parse` says about it.
 pub fn canonical(text: &str, micro: bool) -> Result<String, String> {
     let fail = || {
@@ -7,17 +12,21 @@ pub fn canonical(text: &str, micro: bool) -> Result<String, String> {
             "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
         )
     };
-    parse(text).map(|(seconds, nanos)| print(seconds, micro.then_some(nanos / 1000))).ok_or_else(fail)
+    parse(text).map(|(seconds, nanos)| print(seconds, nanos, micro)).ok_or_else(fail)
 }
 
 /// True if nothing is to be done: the usual case.
 pub fn is_canonical(text: &str, micro: bool) -> bool {
     let bytes = text.as_bytes();
     let len = if micro { 27 } else { 20 };
-    bytes.len() == len && bytes[len - 1] == b'Z' && (!micro || bytes[19] == b'.') && parse(text).is_some()
+    bytes.len() == len
+        && bytes[len - 1] == b'Z'
+        && (!micro || bytes[19] == b'.')
+        && parse(text).is_some_and(|(seconds, _)| seconds <= LATEST)
 }
 
-fn parse(text: &str) -> Option<(i64, u32)> {
+/// Seconds since 1970 and nanoseconds.
+pub fn parse(text: &str) -> Option<(i64, u32)> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| -> Option<i64> {
         let part = bytes.get(from..to)?;
@@ -72,7 +81,8 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-fn print(seconds: i64, micros: Option<u32>) -> String {
+pub fn print(seconds: i64, nanos: u32, micro: bool) -> String {
+    let seconds = seconds.clamp(EARLIEST, LATEST);
     let (day, of_day) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
     let (era, day_of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -82,10 +92,7 @@ fn print(seconds: i64, micros: Option<u32>) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let date = format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * shifted + 2) / 5 + 1);
     let time = format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60);
-    match micros {
-        Some(micros) => format!("{date}T{time}.{micros:06}Z"),
-        None => format!("{date}T{time}Z"),
-    }
+    if micro { format!("{date}T{time}.{:06}Z", nanos / 1000) } else { format!("{date}T{time}Z") }
 }
 
 #[cfg(test)]
@@ -100,9 +107,12 @@ mod tests {
             ("2024-03-01T00:30:00+01:00", false, "2024-02-29T23:30:00Z"),
             ("2024-01-01T00:00:00.5Z", true, "2024-01-01T00:00:00.500000Z"),
             ("1969-12-31T23:59:59Z", false, "1969-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59Z", false, "9999-12-30T22:00:00Z"),
+            ("0000-01-01T00:00:00+01:00", false, "0000-01-01T00:00:00Z"),
         ] {
             assert_eq!(canonical(text, micro).unwrap(), expected);
         }
+        assert!(is_canonical("2024-01-01T00:00:00Z", false) && !is_canonical("9999-12-31T23:59:59Z", false));
         for text in ["", "yesterday", "2024-13-01T00:00:00Z", "2024-02-30T00:00:00Z", "2024-01-01"] {
             assert!(canonical(text, false).is_err(), "{text}");
         }

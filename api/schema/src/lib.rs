@@ -34,6 +34,7 @@ pub use custom::{CustomSchema, FieldError, FieldErrorKind, check as check_custom
 pub use error::{DecodeError, FieldIssue, PatchError};
 pub use go_type::{go_type, json_type};
 pub use json_patch::{json_merge_patch, json_patch};
+pub use kubernetes_time::{parse as parse_time, print as print_time};
 pub use node::{FieldRef, Node, Shape, Struct};
 pub use openapi::{
     CustomDocument, Descriptions, add_to_openapi_v2, custom_openapi_v3, descriptions, openapi_hash,

@@ -14,7 +14,8 @@ pub fn end(secret: &Secret) -> Option<Timestamp> {
         return None;
     }
     let text = std::str::from_utf8(&secret.data.as_ref()?.get("expiration")?.0).unwrap_or("unreadable");
-    (!text.is_empty()).then(|| text.parse().unwrap_or(Timestamp::MIN))
+    let time = |(seconds, _)| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    (!text.is_empty()).then(|| coracle_schema::parse_time(text).map_or(Timestamp::MIN, time))
 }
 
 /// Seconds until then; `None` once it is past.
@@ -37,6 +38,7 @@ mod tests {
         };
         assert_eq!(end(&secret(TYPE, "1970-01-01T00:00:01Z")), Timestamp::from_second(1).ok());
         assert_eq!(end(&secret(TYPE, "soon")), Some(Timestamp::MIN));
+        assert_eq!(end(&secret(TYPE, "9999-12-31T23:59:59Z")), Some(Timestamp::MAX));
         assert_eq!(end(&secret(TYPE, "")), None);
         assert_eq!(end(&secret("Opaque", "1970-01-01T00:00:01Z")), None);
     }

@@ -202,10 +202,17 @@ impl Rotated {
         Ok(())
     }
 
-    fn rotate(&self, now: Timestamp) -> io::Result<()> {
+    fn rotate(&self, mut now: Timestamp) -> io::Result<()> {
         let path = &self.config.path;
-        let time = now.strftime("%Y-%m-%dT%H-%M-%S%.3f");
-        fs::rename(path, path.with_file_name(format!("{}{time}.{}", self.stem(), extension(path))))?;
+        let name = |time: Timestamp| {
+            let time = time.strftime("%Y-%m-%dT%H-%M-%S%.3f");
+            path.with_file_name(format!("{}{time}.{}", self.stem(), extension(path)))
+        };
+        // None is written over, however soon the next one is full.
+        while name(now).exists() {
+            now += Duration::from_millis(1);
+        }
+        fs::rename(path, name(now))?;
         let mut backups = self.backups()?;
         backups.sort();
         let excess = match self.config.max_backups {

@@ -35,7 +35,8 @@ fn judge(stored: &Value, id: &str, secret: &str, now: Timestamp) -> Option<UserI
         String::from_utf8(bytes).unwrap_or_default()
     };
     let expiration = field("expiration");
-    let holds = expiration.is_empty() || expiration.parse::<Timestamp>().is_ok_and(|end| now < end);
+    let holds = expiration.is_empty()
+        || coracle_schema::parse_time(&expiration).is_some_and(|(end, _)| now.as_second() < end);
     let good = stored["type"] == "bootstrap.kubernetes.io/token"
         && same(&field("token-secret"), secret)
         && field("token-id") == id

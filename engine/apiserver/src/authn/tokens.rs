@@ -74,6 +74,9 @@ pub struct Bound {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ObjectRef>,
     pub serviceaccount: ObjectRef,
+    /// From then on a client should have read a newer token; in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,8 +103,6 @@ pub struct Issued {
     pub token: String,
     /// As the user's `credential-id` will have it.
     pub id: String,
-    /// Seconds since the epoch.
-    pub expires: i64,
 }
 
 pub struct Reviewed {
@@ -141,10 +142,9 @@ impl Tokens {
         now: i64,
     ) -> Result<Issued, TokenError> {
         let aud = if audiences.is_empty() { vec![self.issuer.clone()] } else { audiences.to_vec() };
-        let expires = now + seconds;
         let claims = Claims {
             aud,
-            exp: expires,
+            exp: now + seconds,
             iat: now,
             iss: self.issuer.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
@@ -153,7 +153,7 @@ impl Tokens {
             nbf: now,
         };
         let token = self.sign(&claims)?;
-        Ok(Issued { token, id: format!("JTI={}", claims.jti), expires })
+        Ok(Issued { token, id: format!("JTI={}", claims.jti) })
     }
 
     /// A token without an end, good as long as the Secret `secret` holds it.

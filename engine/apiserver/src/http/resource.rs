@@ -18,6 +18,7 @@ use crate::{
     request_info::RequestInfo,
     reviews,
     status::Status,
+    streams::messages::{self, Split},
     subresources,
     types::{Request, Response, State, UserInfo, body_from, json_bytes_response, json_response},
     verbs::{self, Answer, Outcome, Target, patch::PatchType},
@@ -133,6 +134,13 @@ async fn perform(
     match verb {
         "get" => get(state, target, request).await,
         "list" => list(state, target, request).await,
+        "watch" if messages::are_wanted(request.headers()) => {
+            let protobuf = negotiate(request.headers(), &query(&request), Offer::of(&target.served))?
+                .encoding
+                == Encoding::Protobuf;
+            let events = watch(state, target, &request)?.into_body();
+            messages::serve(request, events, if protobuf { Split::Frames } else { Split::Lines })
+        }
         "watch" => watch(state, target, &request),
         "create" => create(state, user, target, request).await,
         "update" => update(state, user, target, request).await,

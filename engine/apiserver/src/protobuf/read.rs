@@ -359,9 +359,9 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
             _ => {}
         }
     }
-    let time = jiff::Timestamp::new(seconds, nanos).map_err(|error| error.to_string())?;
-    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
-    Ok(time.strftime(format).to_string().into())
+    // As Go's `time.Unix` takes nanoseconds outside of a second.
+    let seconds = seconds.saturating_add(nanos.div_euclid(1_000_000_000).into());
+    Ok(coracle_schema::print_time(seconds, nanos.rem_euclid(1_000_000_000) as u32, micro).into())
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, String> {

@@ -276,10 +276,9 @@ fn int_or_string(out: &mut Backwards, number: u32, value: &Value) -> Result<(), 
 fn time(out: &mut Backwards, number: u32, text: &str) -> Result<(), String> {
     let end = out.end();
     if !text.is_empty() {
-        let time: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-        let nanos = time.as_nanosecond();
-        out.put_varint(2, nanos.rem_euclid(1_000_000_000) as u64);
-        out.put_varint(1, nanos.div_euclid(1_000_000_000) as i64 as u64);
+        let (seconds, nanos) = coracle_schema::parse_time(text).ok_or(NOT_OF_ITS_TYPE)?;
+        out.put_varint(2, nanos.into());
+        out.put_varint(1, seconds as u64);
     }
     out.close(end, number);
     Ok(())

@@ -22,6 +22,11 @@ const KIND: GroupResource<'static> =
 const DEFAULT_SECONDS: i64 = 3600;
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
+/// What pods get at `/var/run/secrets` is asked for with this duration. Programs that read it only once are met: such a
+/// token is good for a year, and as long as its pod is there.
+/// https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ (`service-account-extend-token-expiration`)
+const WARN_SECONDS: i64 = 3607;
+const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 
 pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> Result<Value, Status> {
     let named = object::name(&object);
@@ -48,7 +53,11 @@ pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> 
     let bound = Bound { namespace: namespace.to_owned(), serviceaccount, ..Bound::default() };
     let bound = bind(&state.reader, bound, &object["spec"]["boundObjectRef"])?;
     let now = unix_now();
-    let issued = state.tokens.issue(bound, &audiences, seconds, now).map_err(Status::internal)?;
+    let for_api = audiences.iter().all(|audience| audience == state.tokens.issuer());
+    let extended = for_api && bound.pod.is_some() && seconds == WARN_SECONDS;
+    let bound = Bound { warnafter: extended.then_some(now + seconds), ..bound };
+    let lifetime = if extended { EXTENDED_SECONDS } else { seconds };
+    let issued = state.tokens.issue(bound, &audiences, lifetime, now).map_err(Status::internal)?;
     audit::note("authentication.kubernetes.io/issued-credential-id", issued.id);
 
     object["metadata"]["name"] = name.into();
@@ -57,7 +66,7 @@ pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> 
     object["metadata"]["creationTimestamp"] = rfc3339(now).into();
     object["spec"]["audiences"] = json!(audiences);
     object["spec"]["expirationSeconds"] = seconds.into();
-    Ok(answered(object, json!({"token": issued.token, "expirationTimestamp": rfc3339(issued.expires)})))
+    Ok(answered(object, json!({"token": issued.token, "expirationTimestamp": rfc3339(now + seconds)})))
 }
 
 pub(super) fn seconds(object: &Value) -> Result<i64, Status> {

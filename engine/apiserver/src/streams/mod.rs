@@ -9,6 +9,7 @@ mod channels;
 mod containers;
 mod exec;
 mod logs;
+pub mod messages;
 mod mux;
 mod options;
 mod port_forward;
@@ -25,6 +26,7 @@ use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 
+use self::messages::Split;
 use crate::{
     PodAccess, PodAccessError,
     authz::Attributes,
@@ -79,6 +81,10 @@ async fn try_serve(
 
 async fn dispatch(context: Context, subresource: &str, request: Request) -> Result<Response, Status> {
     match subresource {
+        "log" if messages::are_wanted(request.headers()) => {
+            let lines = logs::serve(context).await?.into_body();
+            messages::serve(request, lines, Split::Chunks)
+        }
         "log" => logs::serve(context).await,
         "exec" | "attach" => exec::serve(context, subresource == "attach", request).await,
         "portforward" => port_forward::serve(context, request).await,

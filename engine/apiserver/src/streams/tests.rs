@@ -393,6 +393,25 @@ async fn logs_pass_their_options_to_the_node() {
 }
 
 #[tokio::test]
+async fn logs_over_a_websocket_come_as_bytes_or_in_base64() {
+    let server = Server::start(&FakePod::new()).await;
+    for (protocol, expected) in
+        [("", "one\ntwo\n"), ("binary.k8s.io", "one\ntwo\n"), ("base64.binary.k8s.io", "b25lCg==dHdvCg==")]
+    {
+        let mut socket = server.websocket("log", protocol).await;
+        let mut said = String::new();
+        while let Some(Ok(message)) = socket.next().await {
+            match message {
+                Message::Binary(bytes) => said.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Message::Text(text) => said.push_str(&text),
+                _ => {}
+            }
+        }
+        assert_eq!(said, expected, "{protocol}");
+    }
+}
+
+#[tokio::test]
 async fn log_requests_that_cannot_be_served_get_the_stock_answer() {
     let access = FakePod::new();
     for (containers, query, code, message) in [

@@ -38,9 +38,14 @@ pub fn labels(node_name: &str) -> BTreeMap<String, String> {
 
 /// The Node as the store has it.
 pub fn current(shared: &Shared) -> Option<Arc<Node>> {
+    stored(shared).ok()?
+}
+
+fn stored(shared: &Shared) -> Result<Option<Arc<Node>>, KubeletError> {
     let name = shared.config.node_name.as_str();
     let key = Key { resource: Resource("nodes".into()), namespace: "".into(), name: name.into() };
-    shared.store.get(&key)?.decode::<Node>().ok()
+    let node = shared.store.get(&key).map(|object| object.decode::<Node>()).transpose();
+    node.map_err(|error| KubeletError::Internal(format!("read node `{name}` in the store: {error}")))
 }
 
 async fn status_now(shared: &Shared, info: &NodeSystemInfo, before: &NodeStatus) -> NodeStatus {
@@ -56,7 +61,7 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
         KubeletError::Internal(format!("register node `{name}`: {}", api_message(&error)))
     };
     let cidr = &shared.config.pod_cidr;
-    match current(shared) {
+    match stored(shared)? {
         None => {
             let node = json!({
                 "apiVersion": "v1", "kind": "Node",

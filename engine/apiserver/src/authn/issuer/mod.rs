@@ -161,6 +161,14 @@ impl Issuer {
             return Ok(());
         }
         *asked = Some(Instant::now());
+        // Its tokens are refused until then; whoever sends one is not told why.
+        self.fetch().await.inspect_err(|error| {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(issuer = self.config.url, error, "keys of the token issuer were not learnt");
+        })
+    }
+
+    async fn fetch(&self) -> Result<(), IssuerError> {
         let url = match self.config.discovery_url.as_str() {
             "" => format!("{}/.well-known/openid-configuration", self.config.url.trim_end_matches('/')),
             url => url.to_owned(),
