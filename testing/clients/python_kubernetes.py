@@ -1,8 +1,11 @@
-"""The official Python client: typed objects, watch, patch kinds, logs and exec, the dynamic client with a definition of
-its own, server-side apply, pages, errors. Needs KUBECONFIG and the image busybox:test on the node."""
+"""The official Python client: typed objects of every workload, watch (also as a WebSocket), patch kinds, logs and exec, the
+dynamic client with a definition of its own, server-side apply, pages, errors. Needs KUBECONFIG and the image busybox:test
+on the node."""
 
+import json
 import time
 
+import websocket
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
@@ -116,6 +119,39 @@ forced = rafts.server_side_apply(
 )
 assert forced.spec.seats == 3
 extensions.delete_custom_resource_definition("rafts.python.coracle.test")
+
+# What Go always prints is there from the start: the typed models insist on it.
+pods = {"selector": {"matchLabels": {"app": "typed"}}, "template": {
+    "metadata": {"labels": {"app": "typed"}},
+    "spec": {"nodeSelector": {"no": "where"}, "containers": [{"name": "main", "image": "busybox:test"}]},
+}}
+named = {"metadata": {"name": "typed"}}
+policy, scaling = client.PolicyV1Api(), client.AutoscalingV2Api()
+target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "typed"}
+for create, read, body in [
+    (apps.create_namespaced_daemon_set, apps.read_namespaced_daemon_set, {"spec": pods}),
+    (apps.create_namespaced_stateful_set, apps.read_namespaced_stateful_set, {"spec": pods | {"serviceName": "s"}}),
+    (apps.create_namespaced_replica_set, apps.read_namespaced_replica_set, {"spec": pods | {"replicas": 0}}),
+    (core.create_namespaced_replication_controller, core.read_namespaced_replication_controller,
+     {"spec": {"selector": {"app": "typed"}, "template": pods["template"]}}),
+    (policy.create_namespaced_pod_disruption_budget, policy.read_namespaced_pod_disruption_budget,
+     {"spec": {"minAvailable": 1, "selector": pods["selector"]}}),
+    (scaling.create_namespaced_horizontal_pod_autoscaler, scaling.read_namespaced_horizontal_pod_autoscaler,
+     {"spec": {"maxReplicas": 2, "scaleTargetRef": target}}),
+]:
+    assert create(NS, named | body).metadata.uid == read("typed", NS).metadata.uid
+assert apps.read_namespaced_daemon_set("typed", NS).status.desired_number_scheduled == 0
+
+# A watch over a WebSocket: each event is a message.
+settings = client.Configuration.get_default_copy()
+tls = {"ca_certs": settings.ssl_ca_cert, "certfile": settings.cert_file, "keyfile": settings.key_file}
+url = f"wss{settings.host.removeprefix('https')}/api/v1/namespaces/{NS}/configmaps?watch=1&fieldSelector=metadata.name%3Dc"
+socket = websocket.create_connection(url, sslopt=tls)
+assert json.loads(socket.recv())["type"] == "ADDED"
+core.patch_namespaced_config_map("c", NS, {"data": {"b": "3"}})
+event = json.loads(socket.recv())
+assert (event["type"], event["object"]["data"]["b"]) == ("MODIFIED", "3"), event
+socket.close()
 
 batch.create_namespaced_cron_job(NS, {
     "metadata": {"name": "nightly"},
