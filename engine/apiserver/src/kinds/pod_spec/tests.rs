@@ -190,6 +190,14 @@ fn what_stock_refuses_in_a_pod_spec_is_refused() {
     let bytes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
     let memory = format!("spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.memory\": only divisor's values {bytes} are supported with the memory resource");
     let memory = [memory.as_str()];
+    let file = |change: Value| {
+        let mut file = json!({"volumeName": "v", "path": "p", "key": "k"});
+        coracle_schema::json_merge_patch(&mut file, &change);
+        with(json!({"env": [{"name": "e", "valueFrom": {"fileKeyRef": file}}]}))
+    };
+    let limit = |name: &str, amount: &str| with(json!({"resources": {"limits": {name: amount}}}));
+    // It fits as it is, but not with the prefix by which quotas name it.
+    let too_long = format!("{}/c", "a".repeat(250));
     let reference = |resource: &str, divisor: &str| with(json!({"env": [{"name": "e", "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}}]}));
     let cases: &[(Value, &[&str])] = &[
         (json!({"securityContext": {"sysctls": [{"name": "A B", "value": "1"}]}}), &["spec.securityContext.sysctls[0].name: Invalid value: \"A B\": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"]),
@@ -213,6 +221,19 @@ fn what_stock_refuses_in_a_pod_spec_is_refused() {
         (json!({"topologySpreadConstraints": [spread("DoNotSchedule", json!({"nodeTaintsPolicy": "X", "matchLabelKeys": ["a"], "labelSelector": {"matchLabels": {"a": "b"}}}))]}), &["spec.topologySpreadConstraints[0].nodeTaintsPolicy: Unsupported value: \"X\": supported values: \"Honor\", \"Ignore\"", "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector"]),
         (json!({"resourceClaims": [{"name": "a"}]}), &["spec.resourceClaims[0]: Invalid value: {\"Name\":\"a\",\"ResourceClaimName\":null,\"ResourceClaimTemplateName\":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"]),
         (json!({"resourceClaims": [{"name": "a", "resourceClaimName": "b"}, {"name": "a", "resourceClaimName": "b"}]}), &["spec.resourceClaims[1].name: Duplicate value: \"a\""]),
+        (json!({"hostnameOverride": "a.b"}), &[]),
+        (json!({"hostnameOverride": "a", "hostNetwork": true, "setHostnameAsFQDN": true}), &["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true", "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"]),
+        (json!({"hostnameOverride": "a".repeat(65)}), &["spec.hostnameOverride: Too long: may not be more than 64 bytes"]),
+        (file(json!({})), &[]),
+        (file(json!({"path": "/abs"})), &[]),
+        (file(json!({"path": "a/../b"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: \"a/../b\": must not contain '..'"]),
+        (file(json!({"key": "a=b"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.key: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='"]),
+        (file(json!({"volumeName": "u"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"u\""]),
+        (file(json!({"volumeName": "c"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: \"c\": referenced volume must be of type emptyDir"]),
+        (limit("requests.foo/bar", "1"), &["spec.containers[0].resources.limits[requests.foo/bar]: Invalid value: \"requests.foo/bar\": doesn't follow extended resource name standard"]),
+        (limit(&too_long, "1"), &[&format!("spec.containers[0].resources.limits[{too_long}]: Invalid value: \"{too_long}\": doesn't follow extended resource name standard")]),
+        (limit("foo.kubernetes.io/bar", "500m"), &[]),
+        (limit("foo/bar", "500m"), &["spec.containers[0].resources.limits[foo/bar]: Invalid value: \"500m\": must be an integer"]),
         (with(json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "X"}]})), &["spec.containers[0].resizePolicy: Unsupported value: \"X\": supported values: \"NotRequired\", \"RestartContainer\""]),
         (with(json!({"volumeDevices": [{"name": "u", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Not found: \"u\""]),
         (with(json!({"volumeDevices": [{"name": "v", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Invalid value: \"v\": can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"]),

@@ -25,15 +25,18 @@ const FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 const MODE_RANGE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
-/// The names of the volumes.
+/// The names of the volumes with which all is well: upstream finds no others.
 pub fn validate(out: &mut Causes, volumes: &Value, path: &str) -> Volumes {
     let mut names = BTreeSet::new();
     for (at, volume) in indexed(volumes, path) {
+        let (name, before) = (text(&volume["name"]), out.len());
         sources(out, volume, &at);
         label(out, &volume["name"], &format!("{at}.name"));
-        let name = text(&volume["name"]);
-        if !name.is_empty() && !names.insert(name.to_owned()) {
+        if names.contains(name) {
             out.push(Cause::duplicate(format!("{at}.name"), name));
+        }
+        if out.len() == before {
+            names.insert(name.to_owned());
         }
     }
     names
