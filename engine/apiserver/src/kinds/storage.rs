@@ -2,6 +2,8 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go (`ValidatePersistentVolumeClaimSpec`)
 
+mod claim_status;
+
 use serde_json::Value;
 
 use super::{
@@ -140,6 +142,7 @@ pub static CLAIM: Checked = Checked::new(|claim| {
     out
 })
 .comparing(compare_claims)
+.checking_status(|claim, _| claim_status::validate(&claim["status"]))
 .preparing(pending);
 
 pub static CLASS: Checked = Checked::new(class).warning(warnings::storage_class).comparing(|new, old| {

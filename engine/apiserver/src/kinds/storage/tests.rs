@@ -45,6 +45,42 @@ fn a_claim_gets_the_stock_causes() {
 }
 
 #[test]
+fn the_status_of_a_claim_gets_the_stock_causes() {
+    let known = "supported values: \"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \"NodeResizeInfeasible\", \"NodeResizePending\"";
+    let unknown =
+        |name: &str| format!("status.allocatedResourceStatuses: Unsupported value: \"{name}\": {known}");
+    let status = |status: Value| json!({"status": status});
+    assert_cases(
+        status(
+            json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi", "a.b/c": "1"}, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}),
+        ),
+        |claim| (CLAIM.status)(claim, claim),
+        &[
+            (
+                status(json!({"capacity": {"storage": "-1500m"}})),
+                &["status.capacity[storage]: Invalid value: -2: must be a valid resource quantity"],
+            ),
+            (status(json!({"allocatedResourceStatuses": {"storage": "X"}})), &[&unknown("storage")]),
+            (
+                status(json!({"allocatedResourceStatuses": {"foo": "X"}})),
+                &[
+                    "status.allocatedResourceStatuses: Unsupported value: \"foo\": supported values: \"storage\"",
+                    &unknown("foo"),
+                ],
+            ),
+            (
+                status(json!({"allocatedResources": {"foo": "-1"}})),
+                &["status.allocatedResources: Unsupported value: \"foo\": supported values: \"storage\""],
+            ),
+            (
+                status(json!({"allocatedResources": {"a.b/c": "-1"}})),
+                &["status.allocatedResources[a.b/c]: Invalid value: -1: must be a valid resource quantity"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn only_a_bound_claim_grows() {
     let mut bound = claim();
     bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "2Gi"}});
