@@ -14,7 +14,9 @@ mod pod_resources;
 mod resources;
 mod security;
 mod update;
+mod volume_sources;
 mod volumes;
+mod windows;
 
 use serde_json::Value;
 
@@ -24,7 +26,8 @@ pub use resources::{
     validate_resources,
 };
 pub use update::validate_update;
-pub use volumes::{HOST_PATH_TYPES, needed_of_source};
+pub use volume_sources::{Source, validate as validate_volume_source};
+pub use volumes::HOST_PATH_TYPES;
 
 use super::checks::{Causes, add, annotations, indexed, is_set, label_selector, one_of, subdomain, text};
 use crate::{

@@ -408,6 +408,12 @@ fn volumes_get_the_stock_causes_with_upstreams_paths() {
     };
     let projected = |sources: Value| volume(json!({"projected": {"sources": sources}}));
     let file = |map: &str| json!({"configMap": {"name": map, "items": [{"key": "k", "path": "p"}]}});
+    let iscsi = |own: Value| {
+        let mut iscsi = json!({"targetPortal": "p", "iqn": "iqn.2001-04.com.example:disk", "lun": 0});
+        coracle_schema::json_merge_patch(&mut iscsi, &own);
+        json!({"iscsi": iscsi})
+    };
+    let portal = "p".repeat(63);
     let no_driver = format!("spec.volumes[0].csi.driver: Invalid value: \"\": {SUBDOMAIN}");
     let cases: &[(Value, &[&str])] = &[
         (projected(json!([{}])), &[]),
@@ -436,6 +442,104 @@ fn volumes_get_the_stock_causes_with_upstreams_paths() {
             &[
                 "spec.volumes[0].nfs.path: Required value",
                 "spec.volumes[0].nfs.path: Invalid value: \"\": must be an absolute path",
+            ],
+        ),
+        (volume(json!({"gitRepo": {}})), &["spec.volumes[0].gitRepo.repository: Required value"]),
+        (
+            volume(iscsi(json!({"iqn": "bad", "lun": 256, "initiatorName": "iqn.bad"}))),
+            &[
+                "spec.volumes[0].iscsi.iqn: Invalid value: \"bad\": must be valid format starting with iqn, eui, or naa",
+                "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
+                "spec.volumes[0].iscsi.initiatorname: Invalid value: \"iqn.bad\": must be valid format",
+            ],
+        ),
+        (
+            volume(iscsi(json!({"chapAuthSession": true}))),
+            &["spec.volumes[0].iscsi.secretRef: Required value"],
+        ),
+        (volume(iscsi(json!({"secretRef": {}, "iqn": "eui.0123456789abcdef"}))), &[]),
+        (
+            volume(iscsi(json!({"initiatorName": "iqn.2001-04.c:d", "targetPortal": portal}))),
+            &[
+                "spec.volumes[0].name: Invalid value: \"v\": Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.",
+            ],
+        ),
+        (
+            volume(json!({"fc": {}})),
+            &[
+                "spec.volumes[0].fc.targetWWNs: Required value: must specify either targetWWNs or wwids, but not both",
+            ],
+        ),
+        (
+            volume(json!({"fc": {"targetWWNs": ["a"], "wwids": ["b"], "lun": -1}})),
+            &[
+                "spec.volumes[0].fc.targetWWNs: Invalid value: [\"a\"]: targetWWNs and wwids can not be specified simultaneously",
+                "spec.volumes[0].fc.lun: Invalid value: -1: must be between 0 and 255, inclusive",
+            ],
+        ),
+        (
+            volume(json!({"fc": {"targetWWNs": ["a"]}})),
+            &["spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified"],
+        ),
+        (
+            volume(
+                json!({"azureDisk": {"diskName": "d", "diskURI": "u", "kind": "Managed", "cachingMode": "X"}}),
+            ),
+            &[
+                "spec.volumes[0].azureDisk.cachingMode: Unsupported value: \"X\": supported values: \"None\", \"ReadOnly\", \"ReadWrite\"",
+                "spec.volumes[0].azureDisk.diskURI: Unsupported value: \"u\": supported values: \"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}\"",
+            ],
+        ),
+        (
+            volume(json!({"azureDisk": {"diskName": "d", "diskURI": "https://", "kind": "X"}})),
+            &[
+                "spec.volumes[0].azureDisk.kind: Unsupported value: \"X\": supported values: \"Dedicated\", \"Managed\", \"Shared\"",
+            ],
+        ),
+        (
+            volume(json!({"gcePersistentDisk": {"pdName": "d", "partition": 300}})),
+            &[
+                "spec.volumes[0].persistentDisk.partition: Invalid value: 300: must be between 1 and 255, inclusive",
+            ],
+        ),
+        (
+            volume(
+                json!({"flexVolume": {"driver": "a/b", "options": {"a.Kubernetes.io/x": "", "k8s.io": "", "a/k8s.io": ""}}}),
+            ),
+            &[
+                "spec.volumes[0].flexVolume.options[a.Kubernetes.io/x]: Invalid value: \"a.Kubernetes.io/x\": kubernetes.io and k8s.io namespaces are reserved",
+                "spec.volumes[0].flexVolume.options[k8s.io]: Invalid value: \"k8s.io\": kubernetes.io and k8s.io namespaces are reserved",
+            ],
+        ),
+        (
+            volume(json!({"quobyte": {}})),
+            &[
+                "spec.volumes[0].quobyte.registry: Required value: must be a host:port pair or multiple pairs separated by commas",
+                "spec.volumes[0].quobyte.volume: Required value",
+            ],
+        ),
+        (
+            volume(json!({"quobyte": {"registry": "a:1,[::1]:2,::1", "volume": "v"}})),
+            &[
+                "spec.volumes[0].quobyte.registry: Invalid value: \"a:1,[::1]:2,::1\": must be a host:port pair or multiple pairs separated by commas",
+            ],
+        ),
+        (
+            volume(json!({"flocker": {}})),
+            &["spec.volumes[0].flocker: Required value: one of datasetName and datasetUUID is required"],
+        ),
+        (
+            volume(json!({"flocker": {"datasetName": "a/b", "datasetUUID": "u"}})),
+            &[
+                "spec.volumes[0].flocker: Invalid value: \"resource\": datasetName and datasetUUID can not be specified simultaneously",
+                "spec.volumes[0].flocker.datasetName: Invalid value: \"a/b\": must not contain '/'",
+            ],
+        ),
+        (
+            volume(json!({"storageos": {"secretRef": {}}})),
+            &[
+                "spec.volumes[0].storageos.volumeName: Required value",
+                "spec.volumes[0].storageos.secretRef.name: Required value",
             ],
         ),
         (
