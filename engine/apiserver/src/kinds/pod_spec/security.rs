@@ -81,8 +81,16 @@ pub fn pod(out: &mut Causes, spec: &Value, path: &str) {
     }
     windows::host_process(out, spec, path);
     if spec["hostUsers"] == false {
-        for field in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| spec[*field] == true) {
-            out.push(Cause::forbidden(format!("{path}.{field}"), "when `hostUsers` is false"));
+        const WHY: &str = "when `hostUsers` is false";
+        // As upstream writes them.
+        for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]
+        {
+            if spec[field] == true {
+                out.push(Cause::forbidden(format!("{path}.{shown}"), WHY));
+            }
+        }
+        for (at, _) in containers(spec, path).iter().filter(|(_, own)| is_set(&own["volumeDevices"])) {
+            out.push(Cause::forbidden(format!("{at}.volumeDevices"), WHY));
         }
     }
 }
