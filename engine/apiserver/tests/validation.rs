@@ -197,6 +197,33 @@ async fn the_networks_of_a_node_are_told_in_both_fields() {
 }
 
 #[tokio::test]
+async fn a_status_that_comes_along_stays_with_nodes_and_service_cidrs_alone() {
+    let harness = Harness::start().await;
+    let posted =
+        |status: &Value, spec: Value| json!({"metadata": {"name": "x"}, "spec": spec, "status": status});
+    let (nodes, cidrs) = ("/api/v1/nodes", "/apis/networking.k8s.io/v1/servicecidrs");
+    let conditions = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "A", "message": "", "lastTransitionTime": "2020-01-01T00:00:00Z"}]});
+    let capacity =
+        json!({"capacity": {"cpu": "32", "pods": "110"}, "allocatable": {"cpu": "30"}, "phase": "Running"});
+    let budget = json!({"maxUnavailable": 1});
+    for (path, spec, status, kept) in [
+        (nodes, json!({}), &capacity, &capacity),
+        (cidrs, json!({"cidrs": ["10.9.0.0/24"]}), &conditions, &conditions),
+        ("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget, &conditions, &Value::Null),
+    ] {
+        let made = harness.post(path, posted(status, spec)).await.expect(201);
+        for (field, _) in status.as_object().into_iter().flatten() {
+            assert_eq!(made["status"][field], kept[field], "{path} {field}");
+        }
+        let owned = made["metadata"]["managedFields"].to_string();
+        assert!(!owned.contains("f:status"), "a posted status is nobody's: {owned}");
+    }
+    let negative = json!({"allocatable": {"cpu": "-1"}});
+    let refused = harness.post(nodes, posted(&negative, json!({}))).await.message();
+    assert!(refused.contains("status.allocatable.cpu: Invalid value: \"-1\""), "{refused}");
+}
+
+#[tokio::test]
 async fn access_to_devices_as_an_administrator_is_for_labelled_namespaces() {
     let harness = Harness::start().await;
     let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";

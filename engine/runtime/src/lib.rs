@@ -5,6 +5,7 @@ mod cgroup;
 pub mod containers;
 mod create;
 pub mod images;
+pub mod mountinfo;
 mod protocol;
 mod record;
 mod seccomp;

@@ -8,6 +8,7 @@
 use coracle_schema::{Quantity, UNKNOWN};
 use serde_json::Value;
 
+use super::pod_spec::is_extended_resource;
 use crate::{
     metadata::{
         label_problems, label_value_problems, path_segment_problems, qualified_name_problems,
@@ -385,8 +386,7 @@ pub fn resource_amounts(out: &mut Causes, list: &Value, path: &str) {
         if amount < 0 {
             out.push(Cause::invalid(at.as_str(), quantity.clone(), NON_NEGATIVE));
         }
-        let extended = name.contains('/') && !name.contains("kubernetes.io/");
-        if (extended || COUNTED.contains(&name.as_str())) && amount % 1_000_000_000 != 0 {
+        if (is_extended_resource(name) || COUNTED.contains(&name.as_str())) && amount % 1_000_000_000 != 0 {
             out.push(Cause::invalid(at, quantity.clone(), "must be an integer"));
         }
     }

@@ -173,6 +173,11 @@ const CONDITIONAL: [(&str, &str); 16] = [
     ("storagemigration.k8s.io", "storageversionmigrations"),
 ];
 
+/// Whose status may come along when they are made: `PrepareForCreate` of all other stock strategies clears or sets it.
+pub fn keeps_posted_status(group: &str, plural: &str) -> bool {
+    matches!((group, plural), ("", "nodes") | ("networking.k8s.io", "servicecidrs"))
+}
+
 /// `AllowUnconditionalUpdate` of the stock strategies.
 pub fn updates_unconditionally(group: &str, plural: &str) -> bool {
     !CONDITIONAL.contains(&(group, plural))

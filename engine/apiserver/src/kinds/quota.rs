@@ -12,18 +12,19 @@ use serde_json::Value;
 use super::{
     checked::Checked,
     checks::{Causes, NON_NEGATIVE, add, indexed, is_set, items, text},
-    pod_spec::{container_resource, resource_name},
+    pod_spec::{container_resource, is_extended_resource, resource_name},
 };
 use crate::{metadata::qualified_name_problems, object::strings, status::Cause};
 
-pub static QUOTA: Checked = Checked::new(quota).comparing(|new, old| {
-    let (now, before) = (&new["spec"]["scopes"], &old["spec"]["scopes"]);
-    let set = |scopes| -> BTreeSet<String> { strings(scopes).into_iter().map(String::from).collect() };
-    if set(now) == set(before) {
-        return Vec::new();
-    }
-    vec![Cause::invalid("spec.scopes", now.clone(), super::checks::IMMUTABLE)]
-});
+pub static QUOTA: Checked =
+    Checked::new(quota).checking_status(|quota, _| quota_status(quota)).comparing(|new, old| {
+        let (now, before) = (&new["spec"]["scopes"], &old["spec"]["scopes"]);
+        let set = |scopes| -> BTreeSet<String> { strings(scopes).into_iter().map(String::from).collect() };
+        if set(now) == set(before) {
+            return Vec::new();
+        }
+        vec![Cause::invalid("spec.scopes", now.clone(), super::checks::IMMUTABLE)]
+    });
 pub static LIMIT_RANGE: Checked = Checked::new(limit_range).created_by_update();
 
 /// Names without a prefix that a quota may limit.
@@ -70,24 +71,29 @@ fn is_quota_resource(name: &str) -> bool {
 }
 
 fn is_whole(name: &str) -> bool {
-    let extended = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
-    COUNTS.contains(&name) || extended
+    COUNTS.contains(&name) || is_extended_resource(name)
 }
 
 fn quota(quota: &Value) -> Causes {
     let (spec, mut out) = (&quota["spec"], Vec::new());
-    for (field, list) in [
-        ("spec.hard", &spec["hard"]),
-        ("status.hard", &quota["status"]["hard"]),
-        ("status.used", &quota["status"]["used"]),
-    ] {
-        for (name, amount) in list.as_object().into_iter().flatten() {
-            hard(&mut out, name, amount, &format!("{field}[{name}]"));
-        }
-    }
+    amounts(&mut out, &spec["hard"], "spec.hard");
+    out.extend(quota_status(quota));
     scopes(&mut out, spec);
     selector(&mut out, spec);
     out
+}
+
+fn quota_status(quota: &Value) -> Causes {
+    let (status, mut out) = (&quota["status"], Vec::new());
+    amounts(&mut out, &status["hard"], "status.hard");
+    amounts(&mut out, &status["used"], "status.used");
+    out
+}
+
+fn amounts(out: &mut Causes, list: &Value, path: &str) {
+    for (name, amount) in list.as_object().into_iter().flatten() {
+        hard(out, name, amount, &format!("{path}[{name}]"));
+    }
 }
 
 fn hard(out: &mut Causes, name: &str, amount: &Value, path: &str) {
@@ -352,6 +358,18 @@ mod tests {
                     ],
                 ),
             ],
+        );
+        assert_cases(
+            json!({"status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}}),
+            |quota| (QUOTA.status)(quota, quota),
+            &[(
+                json!({"status": {"used": {"pods": "-1", "foo": "1"}}}),
+                &[
+                    "status.used[pods]: Invalid value: \"-1\": must be greater than or equal to 0",
+                    "status.used[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified",
+                    "status.used[foo]: Invalid value: \"foo\": must be a standard resource for quota",
+                ],
+            )],
         );
         let scopes = |scopes: Value| json!({"spec": {"scopes": scopes}});
         let causes = (QUOTA.compare)(&scopes(json!(["Terminating"])), &scopes(json!([])));

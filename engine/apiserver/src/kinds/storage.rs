@@ -2,6 +2,8 @@
 //!
 //! Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go (`ValidatePersistentVolumeClaimSpec`)
 
+mod claim_status;
+
 use serde_json::Value;
 
 use super::{
@@ -11,12 +13,12 @@ use super::{
         require, same, subdomain, text,
     },
     csi::driver_name,
-    pod_spec::{HOST_PATH_TYPES, needed_of_source, node_selector},
+    pod_spec::{HOST_PATH_TYPES, Source, node_selector, validate_volume_source},
     warnings,
 };
 use crate::{
     metadata::{label_problems, qualified_name_problems, subdomain_problems},
-    object::{remove, strings},
+    object::{name, remove, strings},
     status::Cause,
 };
 
@@ -140,6 +142,7 @@ pub static CLAIM: Checked = Checked::new(|claim| {
     out
 })
 .comparing(compare_claims)
+.checking_status(|claim, _| claim_status::validate(&claim["status"]))
 .preparing(pending);
 
 pub static CLASS: Checked = Checked::new(class).warning(warnings::storage_class).comparing(|new, old| {
@@ -204,7 +207,7 @@ fn volume(volume: &Value) -> Causes {
             node_selector(&mut out, required, at);
         }
     }
-    volume_sources(&mut out, spec, "spec");
+    volume_sources(&mut out, spec, "spec", name(volume));
     subdomain(&mut out, &spec["storageClassName"], "spec.storageClassName");
     one_of(&mut out, &spec["volumeMode"], "spec.volumeMode", &VOLUME_MODES);
     attributes_class(&mut out, spec, "spec");
@@ -234,7 +237,7 @@ pub fn inline_volume(out: &mut Causes, spec: &Value, path: &str) {
     if !spec["nodeAffinity"].is_null() {
         forbid(out, "nodeAffinity", WHY);
     }
-    volume_sources(out, spec, path);
+    volume_sources(out, spec, path, "");
     if is_set(&spec["storageClassName"]) {
         forbid(out, "storageClassName", WHY);
     }
@@ -260,11 +263,11 @@ fn attributes_class(out: &mut Causes, spec: &Value, path: &str) {
 }
 
 /// Exactly one, and what it needs.
-fn volume_sources(out: &mut Causes, spec: &Value, path: &str) {
+fn volume_sources(out: &mut Causes, spec: &Value, path: &str, name: &str) {
     let mut given = SOURCES.iter().filter(|source| spec[**source].is_object());
     match given.next() {
         None => out.push(Cause::required(path, "must specify a volume type")),
-        Some(source) => volume_source(out, source, spec, path),
+        Some(source) => volume_source(out, source, spec, path, name),
     }
     for extra in given {
         out.push(Cause::forbidden(format!("{path}.{extra}"), "may not specify more than 1 volume type"));
@@ -275,7 +278,7 @@ fn volume_sources(out: &mut Causes, spec: &Value, path: &str) {
     }
 }
 
-fn volume_source(out: &mut Causes, kind: &str, spec: &Value, parent: &str) {
+fn volume_source(out: &mut Causes, kind: &str, spec: &Value, parent: &str, name: &str) {
     let (source, path) = (&spec[kind], format!("{parent}.{kind}"));
     match kind {
         "hostPath" => {
@@ -300,7 +303,10 @@ fn volume_source(out: &mut Causes, kind: &str, spec: &Value, parent: &str) {
                 label(out, &secret["namespace"], &format!("{path}.{field}.namespace"));
             }
         }
-        kind => needed_of_source(out, kind, source, &path),
+        kind => {
+            let source = Source { kind, fields: source, path: &path, name, is_persistent: true };
+            validate_volume_source(out, source);
+        }
     }
     if kind == "local" && spec["nodeAffinity"].is_null() {
         out.push(Cause::required(format!("{parent}.nodeAffinity"), "Local volume requires node affinity"));

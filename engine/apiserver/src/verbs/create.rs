@@ -1,7 +1,7 @@
 //! Create: shape, admission, prepare, validate, commit.
 //!
 //! Writes: one object that must not exist yet. Invariant: what the server decides (uid, creationTimestamp, generation,
-//! status) never comes from the client.
+//! of most kinds the status) never comes from the client.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/registry/rest/create.go
 
 use coracle_schema::Managers;
@@ -14,7 +14,7 @@ use crate::{
     admission::{self, Asked, Operation},
     conversion, decode,
     decode::Decoded,
-    kinds::gates,
+    kinds::{self, gates},
     managed_fields, metadata, names, object,
     status::Status,
     types::{State, UserInfo},
@@ -191,8 +191,10 @@ fn reset(served: &crate::registry::Served, value: &mut Value) {
         metadata.insert("generation".into(), 1.into());
     }
     if served.has_status {
-        object::remove(value, "status");
-        value["status"] = Value::Object(Default::default());
+        if !kinds::keeps_posted_status(&served.api.gvk.group, &served.api.plural) || value["status"].is_null()
+        {
+            value["status"] = Value::Object(Default::default());
+        }
         if let Some(schema) = &served.schema {
             schema.default(value);
         }

@@ -1,11 +1,13 @@
 //! One mounted cgroup hierarchy: finding it, making and removing groups in it.
 //!
-//! Source: proc_pid_mountinfo(5), cgroups(7)
+//! Source: cgroups(7)
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+use crate::mountinfo::Mounted;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
@@ -37,25 +39,21 @@ const V2: [&str; 6] = ["cpu", "memory", "pids", "cpuset", "io", "hugetlb"];
 const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// On hybrid machines the v1 hierarchies hold the controllers, so only these are used.
-pub fn parse(mountinfo: &str) -> Vec<Hierarchy> {
+pub fn among(mounts: Vec<Mounted>) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
-    for line in mountinfo.lines() {
-        let Some((before, after)) = line.split_once(" - ") else { continue };
-        let Some(mount) = before.split(' ').nth(4) else { continue };
-        let after: Vec<&str> = after.split(' ').collect();
-        let [kind, _source, options] = after.as_slice() else { continue };
-        let unified = *kind == "cgroup2";
+    for Mounted { point, file_system, options, .. } in mounts {
+        let unified = file_system == "cgroup2";
         let options = options.split(',');
         let controllers: Vec<String> =
             options.filter(|option| V1.contains(option)).map(str::to_owned).collect();
-        if !unified && (*kind != "cgroup" || controllers.is_empty()) {
+        if !unified && (file_system != "cgroup" || controllers.is_empty()) {
             continue;
         }
         let controllers = if unified { Vec::new() } else { controllers };
         let known = found.iter().any(|other| other.unified == unified && other.controllers == controllers);
         // The same hierarchy may be mounted again elsewhere, e.g. inside a container.
         if !known {
-            found.push(Hierarchy { mount: mount.into(), controllers, unified });
+            found.push(Hierarchy { mount: point, controllers, unified });
         }
     }
     let v1_controls = found.iter().any(|hierarchy| hierarchy.controllers.iter().any(|name| name == "memory"));
@@ -170,6 +168,7 @@ pub fn remove_tree(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mountinfo;
 
     const HYBRID: &str = "25 24 0:22 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 26 25 0:23 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
@@ -180,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_hybrid_machine_is_driven_through_v1() {
-        let found = parse(HYBRID);
+        let found = among(mountinfo::parse(HYBRID));
         let mounts: Vec<_> = found.iter().map(|hierarchy| hierarchy.mount.to_str().unwrap()).collect();
         let expected = ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/systemd"];
         assert_eq!(mounts, expected);
@@ -189,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_unified_machine_has_one_hierarchy() {
-        let found = parse("26 25 0:23 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate");
+        let found = among(mountinfo::parse(
+            "26 25 0:23 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate",
+        ));
         assert_eq!(found, [Hierarchy { mount: "/sys/fs/cgroup".into(), controllers: vec![], unified: true }]);
     }
 }

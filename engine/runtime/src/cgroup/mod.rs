@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use crate::api::{Resources, Usage};
+use crate::{
+    api::{Resources, Usage},
+    mountinfo,
+};
 use hierarchy::Hierarchy;
 
 /// The hierarchies of this machine: one on v2; on v1 and hybrid one for each set of controllers.
@@ -28,7 +31,7 @@ pub struct Cgroups {
 
 impl Cgroups {
     pub fn detect() -> io::Result<Self> {
-        let hierarchies = hierarchy::parse(&fs::read_to_string("/proc/thread-self/mountinfo")?);
+        let hierarchies = hierarchy::among(mountinfo::mounts()?);
         if hierarchies.is_empty() {
             let text = "no cgroup file system with the memory and cpu controllers is mounted";
             return Err(io::Error::new(io::ErrorKind::NotFound, text));

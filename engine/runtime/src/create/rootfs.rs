@@ -23,6 +23,7 @@ use super::spec::same;
 use crate::{
     api::{ContainerSpec, Mount, Propagation},
     images::inherited,
+    mountinfo::mount_of,
     record::ContainerRecord,
 };
 
@@ -202,21 +203,13 @@ fn clone_bidirectional(spec: &ContainerSpec) -> Result<Vec<(usize, OwnedFd)>, Ro
 }
 
 /// On a mount that is not shared, nothing of the container's mounts would be seen.
-/// Source: proc_pid_mountinfo(5)
 fn check_shared(path: &Path) -> io::Result<()> {
     let path = path.canonicalize()?;
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
-    let mounts = text.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(4);
-        let point = Path::new(fields.next()?);
-        path.starts_with(point)
-            .then(|| (point, fields.take_while(|field| *field != "-").any(|f| f.starts_with("shared:"))))
-    });
-    match mounts.max_by_key(|(point, _)| point.as_os_str().len()) {
-        Some((point, false)) => Err(io::Error::other(format!(
+    match mount_of(&path)? {
+        Some(mount) if !mount.shared => Err(io::Error::other(format!(
             "path \"{}\" is mounted on \"{}\" but it is not a shared mount",
             path.display(),
-            point.display()
+            mount.point.display()
         ))),
         _ => Ok(()),
     }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::checks::{Causes, add, indexed, is_set, key_problems, require, subdomain, text};
+use super::{
+    super::checks::{Causes, add, indexed, is_set, items, key_problems, label, require, subdomain, text},
+    containers,
+};
 use crate::{
     metadata::{qualified_name_problems, subdomain_problems},
     status::Cause,
@@ -115,9 +118,32 @@ fn source(out: &mut Causes, variable: &Value, path: &str) {
                 }
             }
             _ => {
-                for field in ["volumeName", "path", "key"] {
-                    require(out, &own[field], &format!("{at}.{field}"));
+                name(out, own, &at, "key");
+                label(out, &own["volumeName"], &format!("{at}.volumeName"));
+                let (place, at) = (&own["path"], format!("{at}.path"));
+                if require(out, place, &at) && text(place).split('/').any(|part| part == "..") {
+                    out.push(Cause::invalid(at, place.clone(), "must not contain '..'"));
                 }
+            }
+        }
+    }
+}
+
+/// The files that variables are read from lie in volumes of the pod that are made for it.
+pub fn files(out: &mut Causes, spec: &Value, path: &str) {
+    for (at, container) in containers(spec, path) {
+        for (at, variable) in indexed(&container["env"], &format!("{at}.env")) {
+            let file = &variable["valueFrom"]["fileKeyRef"];
+            if file.is_null() {
+                continue;
+            }
+            let (name, at) = (text(&file["volumeName"]), format!("{at}.valueFrom.fileKeyRef.volumeName"));
+            match items(&spec["volumes"]).iter().rfind(|volume| volume["name"] == name) {
+                None => out.push(Cause::not_found(at, name)),
+                Some(volume) if !volume["emptyDir"].is_object() => {
+                    out.push(Cause::invalid(at, name, "referenced volume must be of type emptyDir"));
+                }
+                Some(_) => {}
             }
         }
     }

@@ -14,18 +14,24 @@ mod pod_resources;
 mod resources;
 mod security;
 mod update;
+mod volume_sources;
 mod volumes;
+mod windows;
 
 use serde_json::Value;
 
 pub use placement::{node_selector, tolerations};
-pub use resources::{container_resource, is_standard_resource, resource_name, validate_resources};
+pub use resources::{
+    container_resource, is_extended_resource, is_native_resource, is_standard_resource, resource_name,
+    validate_resources,
+};
 pub use update::validate_update;
-pub use volumes::{HOST_PATH_TYPES, needed_of_source};
+pub use volume_sources::{Source, validate as validate_volume_source};
+pub use volumes::HOST_PATH_TYPES;
 
 use super::checks::{Causes, add, annotations, indexed, is_set, label_selector, one_of, subdomain, text};
 use crate::{
-    metadata::{label_problems, validate_labels},
+    metadata::{label_problems, subdomain_problems, validate_labels},
     status::Cause,
 };
 
@@ -59,6 +65,7 @@ pub fn validate(spec: &Value, path: &str) -> Causes {
     let overhead = serde_json::json!({"limits": spec["overhead"]});
     validate_resources(&mut out, &overhead, &format!("{path}.overhead"));
     security::operating_system(&mut out, spec, path);
+    environment::files(&mut out, spec, path);
     out
 }
 
@@ -104,10 +111,23 @@ fn ip(out: &mut Causes, value: &Value, path: &str) {
     }
 }
 
+const HOST_NAME_MAX_BYTES: usize = 64;
+
+fn host_name(out: &mut Causes, spec: &Value, path: &str) {
+    let Some(name) = spec["hostnameOverride"].as_str() else { return };
+    let at = format!("{path}.hostnameOverride");
+    for field in ["setHostnameAsFQDN", "hostNetwork"].into_iter().filter(|field| spec[*field] == true) {
+        out.push(Cause::forbidden(&*at, &format!("may not be specified when {field} is true")));
+    }
+    if name.len() > HOST_NAME_MAX_BYTES {
+        out.push(Cause::too_long(&*at, HOST_NAME_MAX_BYTES));
+    }
+    add(out, &at, name, subdomain_problems(name));
+}
+
 fn names(out: &mut Causes, spec: &Value, path: &str) {
-    for field in
-        ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName", "hostnameOverride"]
-    {
+    host_name(out, spec, path);
+    for field in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
         subdomain(out, &spec[field], &format!("{path}.{field}"));
     }
     for field in ["hostname", "subdomain"] {

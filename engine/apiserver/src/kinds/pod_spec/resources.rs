@@ -31,7 +31,7 @@ pub fn validate_amounts(
             let amount = nanos(quantity).unwrap_or_default();
             if amount < 0 {
                 out.push(Cause::invalid(at.as_str(), quantity.clone(), NON_NEGATIVE));
-            } else if name.contains('/') && amount % ONE != 0 {
+            } else if is_extended_resource(name) && amount % ONE != 0 {
                 out.push(Cause::invalid(at.as_str(), quantity.clone(), "must be an integer"));
             }
             has_compute |= matches!(name.as_str(), "cpu" | "memory");
@@ -46,8 +46,7 @@ pub fn validate_amounts(
     }
     let requests = resources["requests"].as_object();
     for (name, request) in requests.into_iter().flatten() {
-        let native = !name.contains('/') || name.contains("kubernetes.io/");
-        let shared = native && !name.starts_with("hugepages-");
+        let shared = is_native_resource(name) && !name.starts_with("hugepages-");
         let limit = &resources["limits"][name];
         let (Some(asked), Some(most)) = (nanos(request), nanos(limit)) else {
             if !shared && limit.is_null() {
@@ -120,18 +119,34 @@ pub fn pod_resource(out: &mut Causes, name: &str, path: &str) {
 
 /// The name of something that can be had.
 pub fn resource_name(out: &mut Causes, name: &str, path: &str) {
-    add(out, path, name, qualified_name_problems(name));
-    qualified_resource(out, name, path);
+    let problems = qualified_name_problems(name);
+    if problems.is_empty() && !name.contains('/') && !is_standard_resource(name) {
+        out.push(Cause::invalid(path, name, "must be a standard resource type or fully qualified"));
+    }
+    add(out, path, name, problems);
 }
 
 /// The name of something that a container may ask for.
 pub fn container_resource(out: &mut Causes, name: &str, path: &str) {
-    add(out, path, name, qualified_name_problems(name));
+    resource_name(out, name, path);
     let known = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
     if !name.contains('/') && !known {
-        qualified_resource(out, name, path);
         out.push(Cause::invalid(path, name, "must be a standard resource for containers"));
+    } else if !is_native_resource(name) && !is_extended_resource(name) {
+        out.push(Cause::invalid(path, name, "doesn't follow extended resource name standard"));
     }
+}
+
+/// Kubernetes' own; also what has no prefix.
+pub fn is_native_resource(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Something of others, which comes in whole numbers. A quota can name it with `requests.` before it.
+pub fn is_extended_resource(name: &str) -> bool {
+    !is_native_resource(name)
+        && !name.starts_with("requests.")
+        && qualified_name_problems(&format!("requests.{name}")).is_empty()
 }
 
 const STANDARD: [&str; 17] = [
@@ -161,10 +176,4 @@ pub fn is_standard_resource(name: &str) -> bool {
             .iter()
             .any(|start| name.starts_with(start))
         || name == "storage"
-}
-
-fn qualified_resource(out: &mut Causes, name: &str, path: &str) {
-    if !name.contains('/') && !is_standard_resource(name) {
-        out.push(Cause::invalid(path, name, "must be a standard resource type or fully qualified"));
-    }
 }

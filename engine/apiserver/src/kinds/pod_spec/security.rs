@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     super::checks::{Causes, add, indexed, is_set, items, one_of, text},
     container::below,
-    containers,
+    containers, windows,
 };
 use crate::status::Cause;
 
@@ -71,6 +71,7 @@ pub fn pod(out: &mut Causes, spec: &Value, path: &str) {
     }
     sysctls(out, spec, &format!("{at}.sysctls"));
     profiles(out, context, &at);
+    windows::options(out, &context["windowsOptions"], &format!("{at}.windowsOptions"));
     for (field, allowed) in [
         ("fsGroupChangePolicy", &["Always", "OnRootMismatch"][..]),
         ("supplementalGroupsPolicy", &["Merge", "Strict"]),
@@ -78,9 +79,18 @@ pub fn pod(out: &mut Causes, spec: &Value, path: &str) {
     ] {
         one_of(out, &context[field], &format!("{at}.{field}"), allowed);
     }
+    windows::host_process(out, spec, path);
     if spec["hostUsers"] == false {
-        for field in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| spec[*field] == true) {
-            out.push(Cause::forbidden(format!("{path}.{field}"), "when `hostUsers` is false"));
+        const WHY: &str = "when `hostUsers` is false";
+        // As upstream writes them.
+        for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")]
+        {
+            if spec[field] == true {
+                out.push(Cause::forbidden(format!("{path}.{shown}"), WHY));
+            }
+        }
+        for (at, _) in containers(spec, path).iter().filter(|(_, own)| is_set(&own["volumeDevices"])) {
+            out.push(Cause::forbidden(format!("{at}.volumeDevices"), WHY));
         }
     }
 }
@@ -107,6 +117,7 @@ pub fn container(out: &mut Causes, context: &Value, path: &str, own_users: bool)
             out.push(Cause::invalid(path, context.clone(), why));
         }
     }
+    windows::options(out, &context["windowsOptions"], &format!("{path}.windowsOptions"));
 }
 
 /// User and group ids.

@@ -190,6 +190,14 @@ fn what_stock_refuses_in_a_pod_spec_is_refused() {
     let bytes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
     let memory = format!("spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.memory\": only divisor's values {bytes} are supported with the memory resource");
     let memory = [memory.as_str()];
+    let file = |change: Value| {
+        let mut file = json!({"volumeName": "v", "path": "p", "key": "k"});
+        coracle_schema::json_merge_patch(&mut file, &change);
+        with(json!({"env": [{"name": "e", "valueFrom": {"fileKeyRef": file}}]}))
+    };
+    let limit = |name: &str, amount: &str| with(json!({"resources": {"limits": {name: amount}}}));
+    // It fits as it is, but not with the prefix by which quotas name it.
+    let too_long = format!("{}/c", "a".repeat(250));
     let reference = |resource: &str, divisor: &str| with(json!({"env": [{"name": "e", "valueFrom": {"resourceFieldRef": {"resource": resource, "divisor": divisor}}}]}));
     let cases: &[(Value, &[&str])] = &[
         (json!({"securityContext": {"sysctls": [{"name": "A B", "value": "1"}]}}), &["spec.securityContext.sysctls[0].name: Invalid value: \"A B\": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"]),
@@ -208,11 +216,26 @@ fn what_stock_refuses_in_a_pod_spec_is_refused() {
         (json!({"os": {"name": "windows"}, "hostNetwork": true, "hostPID": true, "hostUsers": true, "securityContext": {"fsGroup": 1}}), &["spec.hostUsers: Forbidden: cannot be set for a windows pod", "spec.hostPID: Forbidden: cannot be set for a windows pod", "spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod"]),
         (json!({"os": {"name": "windows"}, "containers": [{"name": "a", "image": "i", "securityContext": {"privileged": false}}]}), &["spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod"]),
         (json!({"hostUsers": false, "hostNetwork": true}), &["spec.hostNetwork: Forbidden: when `hostUsers` is false"]),
+        (json!({"hostUsers": false, "hostPID": true, "hostIPC": true}), &["spec.HostPID: Forbidden: when `hostUsers` is false", "spec.HostIPC: Forbidden: when `hostUsers` is false"]),
+        (json!({"hostUsers": false, "containers": [{"name": "a", "image": "i", "volumeDevices": [{"name": "c", "devicePath": "/d"}]}]}), &["spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false"]),
         (json!({"topologySpreadConstraints": [spread("ScheduleAnyway", json!({"minDomains": 2}))]}), &["spec.topologySpreadConstraints[0].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway"]),
         (json!({"topologySpreadConstraints": [spread("ScheduleAnyway", json!({})), spread("DoNotSchedule", json!({})), spread("ScheduleAnyway", json!({}))]}), &["spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{z, ScheduleAnyway}\""]),
         (json!({"topologySpreadConstraints": [spread("DoNotSchedule", json!({"nodeTaintsPolicy": "X", "matchLabelKeys": ["a"], "labelSelector": {"matchLabels": {"a": "b"}}}))]}), &["spec.topologySpreadConstraints[0].nodeTaintsPolicy: Unsupported value: \"X\": supported values: \"Honor\", \"Ignore\"", "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector"]),
         (json!({"resourceClaims": [{"name": "a"}]}), &["spec.resourceClaims[0]: Invalid value: {\"Name\":\"a\",\"ResourceClaimName\":null,\"ResourceClaimTemplateName\":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"]),
         (json!({"resourceClaims": [{"name": "a", "resourceClaimName": "b"}, {"name": "a", "resourceClaimName": "b"}]}), &["spec.resourceClaims[1].name: Duplicate value: \"a\""]),
+        (json!({"hostnameOverride": "a.b"}), &[]),
+        (json!({"hostnameOverride": "a", "hostNetwork": true, "setHostnameAsFQDN": true}), &["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true", "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"]),
+        (json!({"hostnameOverride": "a".repeat(65)}), &["spec.hostnameOverride: Too long: may not be more than 64 bytes"]),
+        (file(json!({})), &[]),
+        (file(json!({"path": "/abs"})), &[]),
+        (file(json!({"path": "a/../b"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: \"a/../b\": must not contain '..'"]),
+        (file(json!({"key": "a=b"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.key: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='"]),
+        (file(json!({"volumeName": "u"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"u\""]),
+        (file(json!({"volumeName": "c"})), &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: \"c\": referenced volume must be of type emptyDir"]),
+        (limit("requests.foo/bar", "1"), &["spec.containers[0].resources.limits[requests.foo/bar]: Invalid value: \"requests.foo/bar\": doesn't follow extended resource name standard"]),
+        (limit(&too_long, "1"), &[&format!("spec.containers[0].resources.limits[{too_long}]: Invalid value: \"{too_long}\": doesn't follow extended resource name standard")]),
+        (limit("foo.kubernetes.io/bar", "500m"), &[]),
+        (limit("foo/bar", "500m"), &["spec.containers[0].resources.limits[foo/bar]: Invalid value: \"500m\": must be an integer"]),
         (with(json!({"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "X"}]})), &["spec.containers[0].resizePolicy: Unsupported value: \"X\": supported values: \"NotRequired\", \"RestartContainer\""]),
         (with(json!({"volumeDevices": [{"name": "u", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Not found: \"u\""]),
         (with(json!({"volumeDevices": [{"name": "v", "devicePath": "/d"}]})), &["spec.containers[0].volumeDevices[0].name: Invalid value: \"v\": can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"]),
@@ -387,6 +410,12 @@ fn volumes_get_the_stock_causes_with_upstreams_paths() {
     };
     let projected = |sources: Value| volume(json!({"projected": {"sources": sources}}));
     let file = |map: &str| json!({"configMap": {"name": map, "items": [{"key": "k", "path": "p"}]}});
+    let iscsi = |own: Value| {
+        let mut iscsi = json!({"targetPortal": "p", "iqn": "iqn.2001-04.com.example:disk", "lun": 0});
+        coracle_schema::json_merge_patch(&mut iscsi, &own);
+        json!({"iscsi": iscsi})
+    };
+    let portal = "p".repeat(63);
     let no_driver = format!("spec.volumes[0].csi.driver: Invalid value: \"\": {SUBDOMAIN}");
     let cases: &[(Value, &[&str])] = &[
         (projected(json!([{}])), &[]),
@@ -415,6 +444,104 @@ fn volumes_get_the_stock_causes_with_upstreams_paths() {
             &[
                 "spec.volumes[0].nfs.path: Required value",
                 "spec.volumes[0].nfs.path: Invalid value: \"\": must be an absolute path",
+            ],
+        ),
+        (volume(json!({"gitRepo": {}})), &["spec.volumes[0].gitRepo.repository: Required value"]),
+        (
+            volume(iscsi(json!({"iqn": "bad", "lun": 256, "initiatorName": "iqn.bad"}))),
+            &[
+                "spec.volumes[0].iscsi.iqn: Invalid value: \"bad\": must be valid format starting with iqn, eui, or naa",
+                "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
+                "spec.volumes[0].iscsi.initiatorname: Invalid value: \"iqn.bad\": must be valid format",
+            ],
+        ),
+        (
+            volume(iscsi(json!({"chapAuthSession": true}))),
+            &["spec.volumes[0].iscsi.secretRef: Required value"],
+        ),
+        (volume(iscsi(json!({"secretRef": {}, "iqn": "eui.0123456789abcdef"}))), &[]),
+        (
+            volume(iscsi(json!({"initiatorName": "iqn.2001-04.c:d", "targetPortal": portal}))),
+            &[
+                "spec.volumes[0].name: Invalid value: \"v\": Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.",
+            ],
+        ),
+        (
+            volume(json!({"fc": {}})),
+            &[
+                "spec.volumes[0].fc.targetWWNs: Required value: must specify either targetWWNs or wwids, but not both",
+            ],
+        ),
+        (
+            volume(json!({"fc": {"targetWWNs": ["a"], "wwids": ["b"], "lun": -1}})),
+            &[
+                "spec.volumes[0].fc.targetWWNs: Invalid value: [\"a\"]: targetWWNs and wwids can not be specified simultaneously",
+                "spec.volumes[0].fc.lun: Invalid value: -1: must be between 0 and 255, inclusive",
+            ],
+        ),
+        (
+            volume(json!({"fc": {"targetWWNs": ["a"]}})),
+            &["spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified"],
+        ),
+        (
+            volume(
+                json!({"azureDisk": {"diskName": "d", "diskURI": "u", "kind": "Managed", "cachingMode": "X"}}),
+            ),
+            &[
+                "spec.volumes[0].azureDisk.cachingMode: Unsupported value: \"X\": supported values: \"None\", \"ReadOnly\", \"ReadWrite\"",
+                "spec.volumes[0].azureDisk.diskURI: Unsupported value: \"u\": supported values: \"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}\"",
+            ],
+        ),
+        (
+            volume(json!({"azureDisk": {"diskName": "d", "diskURI": "https://", "kind": "X"}})),
+            &[
+                "spec.volumes[0].azureDisk.kind: Unsupported value: \"X\": supported values: \"Dedicated\", \"Managed\", \"Shared\"",
+            ],
+        ),
+        (
+            volume(json!({"gcePersistentDisk": {"pdName": "d", "partition": 300}})),
+            &[
+                "spec.volumes[0].persistentDisk.partition: Invalid value: 300: must be between 1 and 255, inclusive",
+            ],
+        ),
+        (
+            volume(
+                json!({"flexVolume": {"driver": "a/b", "options": {"a.Kubernetes.io/x": "", "k8s.io": "", "a/k8s.io": ""}}}),
+            ),
+            &[
+                "spec.volumes[0].flexVolume.options[a.Kubernetes.io/x]: Invalid value: \"a.Kubernetes.io/x\": kubernetes.io and k8s.io namespaces are reserved",
+                "spec.volumes[0].flexVolume.options[k8s.io]: Invalid value: \"k8s.io\": kubernetes.io and k8s.io namespaces are reserved",
+            ],
+        ),
+        (
+            volume(json!({"quobyte": {}})),
+            &[
+                "spec.volumes[0].quobyte.registry: Required value: must be a host:port pair or multiple pairs separated by commas",
+                "spec.volumes[0].quobyte.volume: Required value",
+            ],
+        ),
+        (
+            volume(json!({"quobyte": {"registry": "a:1,[::1]:2,::1", "volume": "v"}})),
+            &[
+                "spec.volumes[0].quobyte.registry: Invalid value: \"a:1,[::1]:2,::1\": must be a host:port pair or multiple pairs separated by commas",
+            ],
+        ),
+        (
+            volume(json!({"flocker": {}})),
+            &["spec.volumes[0].flocker: Required value: one of datasetName and datasetUUID is required"],
+        ),
+        (
+            volume(json!({"flocker": {"datasetName": "a/b", "datasetUUID": "u"}})),
+            &[
+                "spec.volumes[0].flocker: Invalid value: \"resource\": datasetName and datasetUUID can not be specified simultaneously",
+                "spec.volumes[0].flocker.datasetName: Invalid value: \"a/b\": must not contain '/'",
+            ],
+        ),
+        (
+            volume(json!({"storageos": {"secretRef": {}}})),
+            &[
+                "spec.volumes[0].storageos.volumeName: Required value",
+                "spec.volumes[0].storageos.secretRef.name: Required value",
             ],
         ),
         (

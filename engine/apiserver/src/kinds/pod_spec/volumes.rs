@@ -6,14 +6,13 @@ use serde_json::Value;
 
 use super::{
     super::{
-        checks::{
-            Causes, annotations, indexed, items, label, nanos, needed, one_of, require, subdomain, text,
-        },
+        checks::{Causes, annotations, indexed, items, label, nanos, one_of, require, subdomain, text},
         csi::driver_name,
         storage::claim_spec,
     },
     container::below,
     environment,
+    volume_sources::{self, Source},
 };
 use crate::{metadata::validate_labels, status::Cause};
 
@@ -25,15 +24,18 @@ const FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 const MODE_RANGE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
-/// The names of the volumes.
+/// The names of the volumes with which all is well: upstream finds no others.
 pub fn validate(out: &mut Causes, volumes: &Value, path: &str) -> Volumes {
     let mut names = BTreeSet::new();
     for (at, volume) in indexed(volumes, path) {
+        let (name, before) = (text(&volume["name"]), out.len());
         sources(out, volume, &at);
         label(out, &volume["name"], &format!("{at}.name"));
-        let name = text(&volume["name"]);
-        if !name.is_empty() && !names.insert(name.to_owned()) {
+        if names.contains(name) {
             out.push(Cause::duplicate(format!("{at}.name"), name));
+        }
+        if out.len() == before {
+            names.insert(name.to_owned());
         }
     }
     names
@@ -48,13 +50,13 @@ fn sources(out: &mut Causes, volume: &Value, path: &str) {
     let Some((kind, source)) = given.next() else {
         return out.push(Cause::required(path, "must specify a volume type"));
     };
-    validate_source(out, kind, source, &format!("{path}.{kind}"));
+    validate_source(out, kind, source, &format!("{path}.{kind}"), text(&volume["name"]));
     for (extra, _) in given {
         out.push(Cause::forbidden(format!("{path}.{extra}"), "may not specify more than 1 volume type"));
     }
 }
 
-fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
+fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str, name: &str) {
     match kind {
         "hostPath" => {
             require(out, &source["path"], &format!("{path}.path"));
@@ -105,43 +107,10 @@ fn validate_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
             &format!("{path}.pullPolicy"),
             &["Always", "IfNotPresent", "Never"],
         ),
-        _ => needed_of_source(out, kind, source, path),
-    }
-}
-
-/// What a source cannot be without, in volumes of pods and in PersistentVolumes.
-const NEEDED: [(&str, &[&str]); 18] = [
-    ("persistentVolumeClaim", &["claimName"]),
-    ("ephemeral", &["volumeClaimTemplate"]),
-    ("nfs", &["server", "path"]),
-    ("local", &["path"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("glusterfs", &["endpoints", "path"]),
-    ("rbd", &["monitors", "image"]),
-    ("cephfs", &["monitors"]),
-    ("iscsi", &["targetPortal", "iqn"]),
-    ("cinder", &["volumeID"]),
-    ("flexVolume", &["driver"]),
-    ("azureFile", &["secretName", "shareName"]),
-    ("azureDisk", &["diskName", "diskURI"]),
-    ("vsphereVolume", &["volumePath"]),
-    ("photonPersistentDisk", &["pdID"]),
-    ("portworxVolume", &["volumeID"]),
-    ("scaleIO", &["gateway", "system", "volumeName"]),
-];
-
-pub fn needed_of_source(out: &mut Causes, kind: &str, source: &Value, path: &str) {
-    let fields = NEEDED.iter().find(|(own, _)| *own == kind).map_or(&[][..], |(_, fields)| *fields);
-    for field in fields {
-        needed(out, source, path, field);
-    }
-    let place = text(&source["path"]);
-    if kind == "nfs" && !place.starts_with('/') {
-        out.push(Cause::invalid(format!("{path}.path"), place, "must be an absolute path"));
-    }
-    if kind == "local" && place.split('/').any(|part| part == "..") {
-        out.push(Cause::invalid(format!("{path}.path"), place, "must not contain '..'"));
+        _ => {
+            let source = Source { kind, fields: source, path, name, is_persistent: false };
+            volume_sources::validate(out, source);
+        }
     }
 }
 

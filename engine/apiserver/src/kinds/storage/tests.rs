@@ -45,6 +45,42 @@ fn a_claim_gets_the_stock_causes() {
 }
 
 #[test]
+fn the_status_of_a_claim_gets_the_stock_causes() {
+    let known = "supported values: \"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \"NodeResizeInfeasible\", \"NodeResizePending\"";
+    let unknown =
+        |name: &str| format!("status.allocatedResourceStatuses: Unsupported value: \"{name}\": {known}");
+    let status = |status: Value| json!({"status": status});
+    assert_cases(
+        status(
+            json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi", "a.b/c": "1"}, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}),
+        ),
+        |claim| (CLAIM.status)(claim, claim),
+        &[
+            (
+                status(json!({"capacity": {"storage": "-1500m"}})),
+                &["status.capacity[storage]: Invalid value: -2: must be a valid resource quantity"],
+            ),
+            (status(json!({"allocatedResourceStatuses": {"storage": "X"}})), &[&unknown("storage")]),
+            (
+                status(json!({"allocatedResourceStatuses": {"foo": "X"}})),
+                &[
+                    "status.allocatedResourceStatuses: Unsupported value: \"foo\": supported values: \"storage\"",
+                    &unknown("foo"),
+                ],
+            ),
+            (
+                status(json!({"allocatedResources": {"foo": "-1"}})),
+                &["status.allocatedResources: Unsupported value: \"foo\": supported values: \"storage\""],
+            ),
+            (
+                status(json!({"allocatedResources": {"a.b/c": "-1"}})),
+                &["status.allocatedResources[a.b/c]: Invalid value: -1: must be a valid resource quantity"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn only_a_bound_claim_grows() {
     let mut bound = claim();
     bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "2Gi"}});
@@ -72,6 +108,14 @@ fn only_a_bound_claim_grows() {
 #[test]
 fn a_volume_gets_the_stock_causes() {
     let old = json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/a"}}});
+    let of = |mut spec: Value| {
+        spec["hostPath"] = Value::Null;
+        json!({"spec": spec})
+    };
+    let portal = "p".repeat(64);
+    let too_long = format!(
+        "spec.iscsi.targetportal: Invalid value: \"{portal}\": Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified."
+    );
     assert_cases(
         old.clone(),
         volume,
@@ -106,6 +150,36 @@ fn a_volume_gets_the_stock_causes() {
             (
                 json!({"spec": {"hostPath": null, "nfs": {"server": "s", "path": "a"}}}),
                 &["spec.nfs.path: Invalid value: \"a\": must be an absolute path"],
+            ),
+            (
+                of(
+                    json!({"iscsi": {"targetPortal": portal, "iqn": "bad", "lun": 0, "secretRef": {}, "initiatorName": "iqn.2001-04.c:d"}}),
+                ),
+                &[
+                    &too_long,
+                    "spec.iscsi.iqn: Invalid value: \"bad\": must be valid format",
+                    "spec.iscsi.secretRef.name: Required value",
+                ],
+            ),
+            (
+                of(json!({"azureFile": {"secretName": "s", "shareName": "t", "secretNamespace": ""}})),
+                &["spec.azureFile.secretNamespace: Required value"],
+            ),
+            (
+                of(json!({"awsElasticBlockStore": {"volumeID": "v", "partition": 300}})),
+                &[
+                    "spec.awsElasticBlockStore.partition: Invalid value: 300: must be between 1 and 255, inclusive",
+                ],
+            ),
+            (
+                of(json!({"cinder": {"volumeID": "v", "secretRef": {"name": "n"}}})),
+                &["spec.cinder.secretRef.namespace: Required value"],
+            ),
+            (
+                of(json!({"glusterfs": {"endpoints": "e", "path": "p", "endpointsNamespace": ""}})),
+                &[
+                    "spec.glusterfs.endpointsNamespace: Invalid value: \"\": if the endpointnamespace is set, it must be a valid namespace name",
+                ],
             ),
             (
                 json!({"spec": {"nodeAffinity": {}}}),
