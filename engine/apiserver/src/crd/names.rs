@@ -1,14 +1,17 @@
 //! Which names a definition may use, and what its status says. Pure.
 //!
 //! Kept true: of two definitions of one group that want a name, the one that has it keeps it.
-//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/controller/status/naming_controller.go
+//! Source: https://github.com/kubernetes/apiextensions-apiserver/tree/master/pkg/controller (status, establish)
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
 use super::definition::CLEANUP;
-use crate::object::{finalizers, strings};
+use crate::{
+    kinds,
+    object::{finalizers, strings},
+};
 
 /// The names of one group that other definitions hold.
 #[derive(Default)]
@@ -45,6 +48,10 @@ pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
     }
     match conflict {
         _ if established => {}
+        None if has_broken_authorities(definition) => {
+            let message = "The conversion webhook CABundle is invalid";
+            set(&mut status, "Established", "False", "InvalidCABundle", message, now);
+        }
         None => {
             let message = "the initial names have been accepted";
             set(&mut status, "Established", "True", "InitialNamesAccepted", message, now);
@@ -59,6 +66,17 @@ pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
         set(&mut status, "Terminating", "True", "InstanceDeletionInProgress", message, now);
     }
     status
+}
+
+/// Whether nobody can be trusted as the conversion webhook.
+fn has_broken_authorities(definition: &Value) -> bool {
+    let mut causes = Vec::new();
+    kinds::authorities(
+        &mut causes,
+        &definition["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"],
+        "",
+    );
+    !causes.is_empty()
 }
 
 pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
@@ -158,6 +176,14 @@ mod tests {
             ]
         );
         assert_eq!(status["acceptedNames"], definition()["spec"]["names"]);
+    }
+
+    #[test]
+    fn a_definition_whose_conversion_webhook_nobody_can_trust_is_not_established() {
+        let mut broken = definition();
+        broken["spec"]["conversion"] = json!({"webhook": {"clientConfig": {"caBundle": "AAAA"}}});
+        let said = &brief(&status(&broken, &Taken::default(), "now"))[1];
+        assert_eq!(said, "Established|False|InvalidCABundle|The conversion webhook CABundle is invalid");
     }
 
     #[test]
