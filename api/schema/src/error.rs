@@ -53,6 +53,9 @@ pub enum DecodeError {
 pub enum PatchError {
     #[error("{0}")]
     Invalid(String),
+    /// An item of a strategic merge patch lacks the key of its list: 500 without a reason on the stock server.
+    #[error("{0}")]
+    NoMergeKey(String),
     /// A path of a JSON patch is missing: 422 on the stock server.
     #[error("{0}")]
     NotApplicable(String),

@@ -1,4 +1,4 @@
-//! What a value is, in the words of Go: messages of a stock server name it so.
+//! What a value is, in the words of Go (https://pkg.go.dev/fmt): messages of a stock server name it so.
 
 use serde_json::Value;
 
@@ -24,5 +24,22 @@ pub fn go_type(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// As `%+v` prints it: `map[a:1 b:[x y]]`.
+pub fn go_print(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(" ");
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(go_print).collect())),
+        Value::Object(fields) => {
+            let mut parts: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key}:{}", go_print(value))).collect();
+            parts.sort();
+            format!("map[{}]", joined(parts))
+        }
+        other => other.to_string(),
     }
 }

@@ -1,4 +1,12 @@
 //! Times as the API prints them: RFC 3339 in UTC, to the second (`Time`) or the microsecond (`MicroTime`).
+//!
+//! They are read as Go's `time.Parse` reads them: a `Time` may have any fraction, a `MicroTime` has six digits.
+//! Source: https://pkg.go.dev/time#Parse
+
+use std::fmt::Write;
+
+const TIME: &str = "2006-01-02T15:04:05Z07:00";
+const MICRO_TIME: &str = "2006-01-02T15:04:05.000000Z07:00";
 
 /// The latest and the earliest time that are kept, in seconds: typed forms of objects hold no later ones (9999-12-30T22:00Z),
 /// and the text has no room for earlier ones. What lies beyond becomes these.
@@ -7,12 +15,16 @@ const EARLIEST: i64 = -62_167_219_200;
 
 /// The canonical text, or what Go's `time.Parse` says about it.
 pub fn canonical(text: &str, micro: bool) -> Result<String, String> {
-    let fail = || {
-        format!(
-            "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-        )
-    };
-    parse(text).map(|(seconds, nanos)| print(seconds, nanos, micro)).ok_or_else(fail)
+    let (seconds, nanos) = read(text, micro).map_err(|wrong| match wrong {
+        Wrong::Element(rest, element) => {
+            let layout = if micro { MICRO_TIME } else { TIME };
+            let [text, rest] = [text, rest].map(quote);
+            format!("parsing time {text} as \"{layout}\": cannot parse {rest} as \"{element}\"")
+        }
+        Wrong::Range(what) => format!("parsing time {}: {what} out of range", quote(text)),
+        Wrong::Extra(rest) => format!("parsing time {}: extra text: {}", quote(text), quote(rest)),
+    })?;
+    Ok(print(seconds, nanos, micro))
 }
 
 /// True if nothing is to be done: the usual case.
@@ -22,45 +34,111 @@ pub fn is_canonical(text: &str, micro: bool) -> bool {
     bytes.len() == len
         && bytes[len - 1] == b'Z'
         && (!micro || bytes[19] == b'.')
-        && parse(text).is_some_and(|(seconds, _)| seconds <= LATEST)
+        && read(text, micro).is_ok_and(|(seconds, _)| seconds <= LATEST)
 }
 
 /// Seconds since 1970 and nanoseconds.
 pub fn parse(text: &str) -> Option<(i64, u32)> {
-    let bytes = text.as_bytes();
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let part = bytes.get(from..to)?;
-        part.iter()
-            .all(u8::is_ascii_digit)
-            .then(|| part.iter().fold(0, |all, digit| all * 10 + i64::from(digit - b'0')))
-    };
-    let separator = |at: usize, byte: u8| (bytes.get(at) == Some(&byte)).then_some(());
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    for (at, byte) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')] {
-        separator(at, byte)?;
+    read(text, false).ok()
+}
+
+enum Wrong<'a> {
+    /// What is left of the text does not begin with this element of the layout.
+    Element(&'a str, &'static str),
+    Range(&'static str),
+    Extra(&'a str),
+}
+
+/// Takes the first `len` digits off the text.
+fn digits<'a>(rest: &mut &'a str, len: usize, element: &'static str) -> Result<i64, Wrong<'a>> {
+    let part = rest.get(..len).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = part.and_then(|part| part.parse().ok()).ok_or(Wrong::Element(rest, element))?;
+    *rest = &rest[len..];
+    Ok(number)
+}
+
+fn skip<'a>(rest: &mut &'a str, prefix: &'static str) -> Result<(), Wrong<'a>> {
+    *rest = rest.strip_prefix(prefix).ok_or(Wrong::Element(rest, prefix))?;
+    Ok(())
+}
+
+fn within<'a>(number: i64, range: std::ops::Range<i64>, what: &'static str) -> Result<i64, Wrong<'a>> {
+    if range.contains(&number) { Ok(number) } else { Err(Wrong::Range(what)) }
+}
+
+fn read(text: &str, micro: bool) -> Result<(i64, u32), Wrong<'_>> {
+    let mut rest = text;
+    let year = digits(&mut rest, 4, "2006")?;
+    skip(&mut rest, "-")?;
+    let month = within(digits(&mut rest, 2, "01")?, 1..13, "month")?;
+    skip(&mut rest, "-")?;
+    let day = digits(&mut rest, 2, "02")?;
+    skip(&mut rest, "T")?;
+    // Of the hour alone, one digit is enough.
+    let len = if rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit) { 2 } else { 1 };
+    let hour = within(digits(&mut rest, len, "15")?, 0..24, "hour")?;
+    skip(&mut rest, ":")?;
+    let minute = within(digits(&mut rest, 2, "04")?, 0..60, "minute")?;
+    skip(&mut rest, ":")?;
+    let second = within(digits(&mut rest, 2, "05")?, 0..60, "second")?;
+    let nanos = fraction(&mut rest, micro)?;
+    let offset = zone(&mut rest)?;
+    if !rest.is_empty() {
+        return Err(Wrong::Extra(rest));
     }
-    let mut rest = &text[19..];
-    let mut nanos = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let digits = fraction.len() - fraction.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if digits == 0 {
-            return None;
-        }
-        nanos = format!("{:0<9}", &fraction[..digits.min(9)]).parse().ok()?;
-        rest = &fraction[digits..];
-    }
-    let offset = match rest.as_bytes() {
-        b"Z" => 0,
-        [sign @ (b'+' | b'-'), ..] if rest.len() == 6 && rest.as_bytes()[3] == b':' => {
-            let seconds = rest[1..3].parse::<i64>().ok()? * 3600 + rest[4..6].parse::<i64>().ok()? * 60;
-            if *sign == b'+' { seconds } else { -seconds }
-        }
-        _ => return None,
+    within(day, 1..month_days(year, month) + 1, "day")?;
+    Ok((days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
+}
+
+/// Nanoseconds. A comma is as good as a point.
+fn fraction<'a>(rest: &mut &'a str, micro: bool) -> Result<u32, Wrong<'a>> {
+    let given = rest.strip_prefix(['.', ',']).unwrap_or_default();
+    let len = given.bytes().take_while(u8::is_ascii_digit).count();
+    let len = match micro {
+        true if len < 6 => return Err(Wrong::Element(rest, ".000000")),
+        true => 6,
+        false if len == 0 => return Ok(0),
+        false => len,
     };
-    let valid = (1..=12).contains(&month) && (1..=month_days(year, month)).contains(&day);
-    (valid && hour < 24 && minute < 60 && second < 60)
-        .then(|| (days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos))
+    *rest = &given[len..];
+    let nanos = given[..len.min(9)].bytes().fold(0, |all, digit| all * 10 + u32::from(digit - b'0'));
+    Ok(nanos * 10_u32.pow(9 - len.min(9) as u32))
+}
+
+/// Seconds east of Greenwich.
+fn zone<'a>(rest: &mut &'a str) -> Result<i64, Wrong<'a>> {
+    if let Some(after) = rest.strip_prefix('Z') {
+        *rest = after;
+        return Ok(0);
+    }
+    let whole = *rest;
+    let wrong = |_| Wrong::Element(whole, "Z07:00");
+    let sign = match rest.as_bytes().first() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => return Err(Wrong::Element(whole, "Z07:00")),
+    };
+    *rest = &rest[1..];
+    let hours = digits(rest, 2, "").map_err(wrong)?;
+    skip(rest, ":").map_err(wrong)?;
+    let minutes = digits(rest, 2, "").map_err(wrong)?;
+    let hours = within(hours, 0..25, "time zone offset hour")?;
+    Ok(sign * (hours * 60 + within(minutes, 0..61, "time zone offset minute")?) * 60)
+}
+
+/// As Go's `time` quotes.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => out.push(char::from(byte)),
+            // Writing to a text does not fail.
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn month_days(year: i64, month: i64) -> i64 {
@@ -105,7 +183,9 @@ mod tests {
             ("2008-01-01T01:01:01Z", false, "2008-01-01T01:01:01Z"),
             ("2024-02-29T23:59:59.999+02:00", false, "2024-02-29T21:59:59Z"),
             ("2024-03-01T00:30:00+01:00", false, "2024-02-29T23:30:00Z"),
-            ("2024-01-01T00:00:00.5Z", true, "2024-01-01T00:00:00.500000Z"),
+            ("2024-01-01T00:00:00.500000Z", true, "2024-01-01T00:00:00.500000Z"),
+            ("2024-01-01T1:00:00,123456+01:00", true, "2024-01-01T00:00:00.123456Z"),
+            ("2024-01-01T00:00:00,1234567890Z", false, "2024-01-01T00:00:00Z"),
             ("1969-12-31T23:59:59Z", false, "1969-12-31T23:59:59Z"),
             ("9999-12-31T23:59:59Z", false, "9999-12-30T22:00:00Z"),
             ("0000-01-01T00:00:00+01:00", false, "0000-01-01T00:00:00Z"),
@@ -113,8 +193,53 @@ mod tests {
             assert_eq!(canonical(text, micro).unwrap(), expected);
         }
         assert!(is_canonical("2024-01-01T00:00:00Z", false) && !is_canonical("9999-12-31T23:59:59Z", false));
-        for text in ["", "yesterday", "2024-13-01T00:00:00Z", "2024-02-30T00:00:00Z", "2024-01-01"] {
-            assert!(canonical(text, false).is_err(), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_as_go_tells_it() {
+        for (text, micro, expected) in [
+            ("", false, "\"\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"2006\""),
+            (
+                "a\"é",
+                false,
+                r#""a\"\xc3\xa9" as "2006-01-02T15:04:05Z07:00": cannot parse "a\"\xc3\xa9" as "2006""#,
+            ),
+            (
+                "2024-01-01",
+                false,
+                "\"2024-01-01\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"T\"",
+            ),
+            ("2024-13-01T00:00:00Z", false, "\"2024-13-01T00:00:00Z\": month out of range"),
+            ("2024-02-30T00:00:00Z", false, "\"2024-02-30T00:00:00Z\": day out of range"),
+            ("2024-02-01T24:00:00Z", false, "\"2024-02-01T24:00:00Z\": hour out of range"),
+            (
+                "2024-02-01T00:00:00+25:00",
+                false,
+                "\"2024-02-01T00:00:00+25:00\": time zone offset hour out of range",
+            ),
+            ("2024-02-01T00:00:00Zulu", false, "\"2024-02-01T00:00:00Zulu\": extra text: \"ulu\""),
+            (
+                "2024-01-01T00:00:00.Z",
+                false,
+                "\"2024-01-01T00:00:00.Z\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \".Z\" as \"Z07:00\"",
+            ),
+            (
+                "2020-01-01T00:00:00Z",
+                true,
+                "\"2020-01-01T00:00:00Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"Z\" as \".000000\"",
+            ),
+            (
+                "2020-01-01T00:00:00.5Z",
+                true,
+                "\"2020-01-01T00:00:00.5Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \".5Z\" as \".000000\"",
+            ),
+            (
+                "2020-01-01T00:00:00.123456789Z",
+                true,
+                "\"2020-01-01T00:00:00.123456789Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \"789Z\" as \"Z07:00\"",
+            ),
+        ] {
+            assert_eq!(canonical(text, micro).unwrap_err(), format!("parsing time {expected}"));
         }
     }
 }

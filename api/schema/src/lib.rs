@@ -32,7 +32,7 @@ pub use apply::{
 };
 pub use custom::{CustomSchema, FieldError, FieldErrorKind, check as check_custom_schema};
 pub use error::{DecodeError, FieldIssue, PatchError};
-pub use go_type::{go_type, json_type};
+pub use go_type::{go_print, go_type, json_type};
 pub use json_patch::{json_merge_patch, json_patch};
 pub use kubernetes_time::{parse as parse_time, print as print_time};
 pub use node::{FieldRef, Node, Shape, Struct};

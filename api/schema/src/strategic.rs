@@ -3,6 +3,7 @@
 //! Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
 
 use crate::error::PatchError;
+use crate::go_type::go_print;
 use crate::node::{FieldRef, Node, Shape, Struct};
 use serde_json::{Map, Value};
 
@@ -176,14 +177,10 @@ fn merge_list(
         return Ok(());
     }
     for item in patch {
-        let Value::Object(item) = item else {
-            return invalid(format!("map: {item} does not contain declared merge key: {merge_key}"));
-        };
-        let Some(key) = item.get(merge_key) else {
-            return invalid(format!(
-                "map: {} does not contain declared merge key: {merge_key}",
-                Value::Object(item.clone())
-            ));
+        let (Value::Object(item), Some(key)) = (item, item.get(merge_key)) else {
+            let item = go_print(item);
+            let text = format!("map: {item} does not contain declared merge key: {merge_key}");
+            return Err(PatchError::NoMergeKey(text));
         };
         let matches = |candidate: &Value| candidate.get(merge_key) == Some(key);
         if directive(item)? == Some("delete") {

@@ -104,5 +104,5 @@ fn patches_merge_as_the_table_says() {
 fn an_element_without_its_key_is_refused() {
     let error =
         merged(&containers(json!([{"name": "a"}])), &containers(json!([{"image": "1"}]))).unwrap_err();
-    assert_eq!(error.to_string(), "map: {\"image\":\"1\"} does not contain declared merge key: name");
+    assert_eq!(error.to_string(), "map: map[image:1] does not contain declared merge key: name");
 }

@@ -53,18 +53,25 @@ fn definition() -> Value {
 /// Creates a definition and waits until the wanted condition is there.
 async fn create(harness: &Harness, definition: Value, condition: &str) -> Value {
     let name = definition["metadata"]["name"].as_str().expect("name").to_owned();
-    let mut watch = harness.watch(&format!("{CRDS}?watch=1&fieldSelector=metadata.name%3D{name}")).await;
     harness.post(CRDS, definition).await.expect(201);
-    loop {
-        let event = watch.next().await.expect("an event");
-        let conditions = event["object"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        if conditions
-            .iter()
-            .any(|it| format!("{}={}", it["type"], it["status"]).replace('"', "") == condition)
-        {
-            return event["object"].clone();
+    reached(harness, &name, condition).await
+}
+
+async fn reached(harness: &Harness, name: &str, condition: &str) -> Value {
+    let mut watch = harness.watch(&format!("{CRDS}?watch=1&fieldSelector=metadata.name%3D{name}")).await;
+    let seen = async {
+        loop {
+            let event = watch.next().await.expect("an event");
+            let conditions = event["object"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions
+                .iter()
+                .any(|it| format!("{}={}", it["type"], it["status"]).replace('"', "") == condition)
+            {
+                return event["object"].clone();
+            }
         }
-    }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), seen).await.expect(condition)
 }
 
 async fn start() -> Harness {
@@ -305,6 +312,25 @@ async fn deleting_a_definition_deletes_its_objects_first() {
         .expect(200);
     while definitions.brief().await != "DELETED widgets.example.com" {}
     assert_eq!(harness.get(&one).await.code, 404);
+}
+
+#[tokio::test]
+async fn names_that_come_free_are_accepted() {
+    let harness = start().await;
+    for (plural, names) in [
+        ("gadgets", json!({"plural": "gadgets", "kind": "Gadget", "shortNames": ["wd"]})),
+        ("gizmos", json!({"plural": "gizmos", "kind": "Widget"})),
+    ] {
+        let mut waits = definition();
+        waits["metadata"]["name"] = format!("{plural}.example.com").into();
+        waits["spec"]["names"] = names;
+        create(&harness, waits, "NamesAccepted=False").await;
+    }
+    let holder = format!("{CRDS}/widgets.example.com");
+    harness.ask("PATCH", &holder, json!({"spec": {"names": {"shortNames": null}}})).await.expect(200);
+    reached(&harness, "gadgets.example.com", "Established=True").await;
+    harness.ask("DELETE", &holder, Value::Null).await.expect(200);
+    reached(&harness, "gizmos.example.com", "Established=True").await;
 }
 
 /// A patch that makes these fields selectable.

@@ -275,6 +275,20 @@ async fn doubled_fields_are_refused_or_warned_about_as_their_text_is_read() {
 }
 
 #[tokio::test]
+async fn an_item_without_the_key_of_its_list_is_an_error_without_a_reason() {
+    let harness = Harness::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}});
+    harness.post(services, service).await.expect(201);
+    let headers = [("content-type", "application/strategic-merge-patch+json")];
+    let patch = json!({"spec": {"ports": [{"name": "x"}]}}).to_string();
+    let refused = harness.ask_with("PATCH", &format!("{services}/s"), &headers, patch).await;
+    let text = "map: map[name:x] does not contain declared merge key: port";
+    assert_eq!((refused.code, refused.message()), (500, text.into()));
+    assert_eq!(refused.json()["reason"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_dry_run_leaves_nothing_behind() {
     let harness = Harness::start().await;
     let dry = format!("{MAPS}?dryRun=All");

@@ -29,9 +29,7 @@ pub fn describe(request: &Request<'_>, matched: &Served, object: Option<&Value>)
     put("operation", request.operation.as_str().into());
     put("userInfo", user(request.user));
     put("dryRun", request.dry_run.into());
-    if let Some(options) = options(request) {
-        put("options", options);
-    }
+    put("options", options(request).unwrap_or_default());
     out
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/webhook/matchconditions/matcher.go
 
-use coracle_expressions::{Activation, Environment, MATCH_CONDITIONS_BUDGET, Program, Type};
+use coracle_expressions::{Activation, Environment, Program, Type};
 use serde_json::Value;
 
 use super::{
@@ -24,7 +24,7 @@ pub struct Conditions {
 impl Conditions {
     /// Of one entry of `webhooks` that stands at `path`; and what is wrong with them.
     pub fn of_webhook(webhook: &Value, path: &str) -> (Conditions, Vec<Cause>) {
-        let known = Known { authorizer: true, ..Known::default() };
+        let known = Known { namespace: true, authorizer: true, ..Known::default() };
         Conditions::read(webhook, &environment(known), path)
     }
 
@@ -76,7 +76,7 @@ impl Conditions {
             return Ok(Ok(true));
         }
         let facts = Facts::new(request, matched, object).await?;
-        Ok(self.hold(&facts.activation(None, &[], MATCH_CONDITIONS_BUDGET)))
+        Ok(self.hold(&facts.matching(None)))
     }
 
     /// One that is false decides, whatever went wrong with others.

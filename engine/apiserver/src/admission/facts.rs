@@ -6,7 +6,8 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use coracle_expressions::{
-    Activation, Authority, Decision, Environment, Program, Question, Type, Value as Cel,
+    Activation, Authority, Decision, Environment, MATCH_CONDITIONS_BUDGET, Program, Question, Type,
+    Value as Cel,
 };
 use coracle_store::{Key, Resource};
 use serde_json::Value;
@@ -181,12 +182,27 @@ impl<'a> Facts<'a> {
         composed: &'f [Program],
         budget: u64,
     ) -> Activation<'f> {
+        self.with_namespace(self.namespace.as_ref(), params, composed, budget)
+    }
+
+    /// For `matchConditions`, which may name the namespace but find none.
+    pub fn matching<'f>(&'f self, params: Option<&'f Value>) -> Activation<'f> {
+        self.with_namespace(None, params, &[], MATCH_CONDITIONS_BUDGET)
+    }
+
+    fn with_namespace<'f>(
+        &'f self,
+        namespace: Option<&'f Value>,
+        params: Option<&'f Value>,
+        composed: &'f [Program],
+        budget: u64,
+    ) -> Activation<'f> {
         let json = |value: Option<&'f Value>| value.map_or(Cel::Null, Cel::json);
         let values = vec![
             json(self.object.as_deref()),
             json(self.old.as_deref()),
             Cel::typed(&self.request, &REQUEST),
-            self.namespace.as_ref().map_or(Cel::Null, |namespace| Cel::typed(namespace, &NAMESPACE)),
+            namespace.map_or(Cel::Null, |namespace| Cel::typed(namespace, &NAMESPACE)),
             json(params),
             Cel::authorizer(&self.authority),
             Cel::resource_check(&self.authority, self.question.clone()),

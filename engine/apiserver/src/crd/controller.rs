@@ -43,7 +43,7 @@ pub enum Again {
 
 #[derive(Default)]
 pub struct Controller {
-    /// What each definition made at its revision: unchanged ones are not read again.
+    /// What each definition made at its revision: unchanged ones are not read again, but for those that wait for a name.
     known: HashMap<Arc<str>, Known>,
 }
 
@@ -55,6 +55,14 @@ struct Known {
     status: Value,
     served: Vec<Arc<Served>>,
     deleting: bool,
+}
+
+impl Known {
+    /// Whether another look at the definition finds nothing new. Names that others hold may be free by now.
+    fn is_settled(&self, object: &Object) -> bool {
+        let accepted = names::condition(&self.status, "NamesAccepted");
+        self.revision == object.revision && accepted.is_some_and(|it| it["status"] == "True")
+    }
 }
 
 fn scope() -> Scope {
@@ -113,7 +121,7 @@ impl Controller {
         let now = object::now();
         let mut changed: Vec<(Arc<Object>, Value)> = Vec::new();
         for object in objects {
-            if self.known.get(&object.key.name).is_some_and(|known| known.revision == object.revision) {
+            if self.known.get(&object.key.name).is_some_and(|known| known.is_settled(&object)) {
                 continue;
             }
             match verbs::decode(&object) {
@@ -139,6 +147,9 @@ impl Controller {
         for (name, status) in statuses {
             if done(&name, "write status", write_status(state, &name, &status).await).is_none() {
                 again = again.max(Again::Failed);
+                if let Some(known) = self.known.get_mut(&*name) {
+                    known.revision = Revision::default();
+                }
             }
         }
         let going: Vec<Arc<str>> =

@@ -1,14 +1,17 @@
 //! Which names a definition may use, and what its status says. Pure.
 //!
 //! Kept true: of two definitions of one group that want a name, the one that has it keeps it.
-//! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/controller/status/naming_controller.go
+//! Source: https://github.com/kubernetes/apiextensions-apiserver/tree/master/pkg/controller (status, establish)
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
 use super::definition::CLEANUP;
-use crate::object::{finalizers, strings};
+use crate::{
+    kinds,
+    object::{finalizers, strings},
+};
 
 /// The names of one group that other definitions hold.
 #[derive(Default)]
@@ -45,6 +48,10 @@ pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
     }
     match conflict {
         _ if established => {}
+        None if has_broken_authorities(definition) => {
+            let message = "The conversion webhook CABundle is invalid";
+            set(&mut status, "Established", "False", "InvalidCABundle", message, now);
+        }
         None => {
             let message = "the initial names have been accepted";
             set(&mut status, "Established", "True", "InitialNamesAccepted", message, now);
@@ -61,6 +68,17 @@ pub fn status(definition: &Value, taken: &Taken, now: &str) -> Value {
     status
 }
 
+/// Whether nobody can be trusted as the conversion webhook.
+fn has_broken_authorities(definition: &Value) -> bool {
+    let mut causes = Vec::new();
+    kinds::authorities(
+        &mut causes,
+        &definition["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"],
+        "",
+    );
+    !causes.is_empty()
+}
+
 pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind)
 }
@@ -69,31 +87,32 @@ pub fn is_established(status: &Value) -> bool {
     condition(status, "Established").is_some_and(|it| it["status"] == "True")
 }
 
-/// The names that are free are taken; for the others the ones held before stay.
-fn accept(wanted: &Value, held: &Value, taken: &Taken) -> (Value, Option<(&'static str, String)>) {
+type Conflict = (&'static str, String);
+
+/// The names that are free are taken; for the others the ones held before stay. The last conflict is told.
+fn accept(wanted: &Value, held: &Value, taken: &Taken) -> (Value, Option<Conflict>) {
     let mut accepted = wanted.clone();
     let mut conflict = None;
-    let mut check = |accepted: &mut Value, field: &str, reason: &'static str, all: &HashSet<String>| {
-        let Some(name) = wanted[field].as_str().filter(|name| all.contains(*name)) else { return };
+    for (field, reason, all) in [
+        ("plural", "PluralConflict", &taken.resources),
+        ("singular", "SingularConflict", &taken.resources),
+        ("shortNames", "ShortNamesConflict", &taken.resources),
+        ("kind", "KindConflict", &taken.kinds),
+        ("listKind", "ListKindConflict", &taken.kinds),
+    ] {
+        let names = wanted[field].as_str().map_or_else(|| strings(&wanted[field]), |name| vec![name]);
+        let in_use = names.into_iter().filter(|name| all.contains(*name));
+        let texts: Vec<String> = in_use.map(|name| format!("{name:?} is already in use")).collect();
+        let text = match &texts[..] {
+            [] => continue,
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
         match held.get(field) {
             Some(before) => accepted[field] = before.clone(),
-            None => drop(crate::object::remove(accepted, field)),
+            None => drop(crate::object::remove(&mut accepted, field)),
         }
-        conflict = Some((reason, format!("{name:?} is already in use")));
-    };
-    check(&mut accepted, "plural", "PluralConflict", &taken.resources);
-    check(&mut accepted, "singular", "SingularConflict", &taken.resources);
-    check(&mut accepted, "kind", "KindConflict", &taken.kinds);
-    check(&mut accepted, "listKind", "ListKindConflict", &taken.kinds);
-    let short: Vec<&str> =
-        strings(&wanted["shortNames"]).into_iter().filter(|name| taken.resources.contains(*name)).collect();
-    if !short.is_empty() {
-        match held.get("shortNames") {
-            Some(before) => accepted["shortNames"] = before.clone(),
-            None => drop(crate::object::remove(&mut accepted, "shortNames")),
-        }
-        let text: Vec<String> = short.iter().map(|name| format!("{name:?} is already in use")).collect();
-        conflict.get_or_insert(("ShortNamesConflict", text.join(", ")));
+        conflict = Some((reason, text));
     }
     (accepted, conflict)
 }
@@ -158,6 +177,26 @@ mod tests {
             ]
         );
         assert_eq!(status["acceptedNames"], definition()["spec"]["names"]);
+    }
+
+    #[test]
+    fn a_definition_whose_conversion_webhook_nobody_can_trust_is_not_established() {
+        let mut broken = definition();
+        broken["spec"]["conversion"] = json!({"webhook": {"clientConfig": {"caBundle": "AAAA"}}});
+        let said = &brief(&status(&broken, &Taken::default(), "now"))[1];
+        assert_eq!(said, "Established|False|InvalidCABundle|The conversion webhook CABundle is invalid");
+    }
+
+    #[test]
+    fn several_short_names_that_others_hold_are_told_together() {
+        let mut wanted = definition();
+        wanted["spec"]["names"]["shortNames"] = json!(["th", "free", "thg"]);
+        let mut taken = Taken::default();
+        taken.add(&json!({"plural": "things", "shortNames": ["th", "thg"]}));
+        let status = status(&wanted, &taken, "now");
+        let said =
+            "NamesAccepted|False|ShortNamesConflict|[\"th\" is already in use, \"thg\" is already in use]";
+        assert_eq!(brief(&status)[0], said);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, ServerName},
@@ -159,12 +159,24 @@ async fn handshake(name: &str, is_trusted: bool, change: fn(&mut CertificatePara
 async fn an_authority_that_is_trusted_itself_may_serve() {
     type Change = fn(&mut CertificateParams);
     let plain: Change = |_| {};
+    let address: Change = |params| {
+        let addresses = [2, 3].map(|last| SanType::IpAddress([10, 0, 0, last].into()));
+        params.subject_alt_names.extend(addresses);
+    };
     let past: Change = |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let future: Change = |params| params.not_before = rcgen::date_time_ymd(2200, 1, 1);
     let client: Change = |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     for (name, is_trusted, change, expected) in [
         ("localhost", true, plain, None),
         ("example.com", true, plain, Some("certificate is valid for localhost, not example.com")),
+        (
+            "10.0.0.1",
+            true,
+            plain,
+            Some("cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs"),
+        ),
+        ("10.0.0.1", true, address, Some("certificate is valid for 10.0.0.2, 10.0.0.3, not 10.0.0.1")),
+        ("example.com", true, address, Some("certificate is valid for localhost, not example.com")),
         ("localhost", true, past, Some("certificate has expired or is not yet valid")),
         ("localhost", true, future, Some("certificate has expired or is not yet valid")),
         ("localhost", true, client, Some("certificate specifies an incompatible key usage")),

@@ -2,7 +2,7 @@
 //!
 //! Source: https://pkg.go.dev/crypto/x509 (texts of a stock server)
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
@@ -118,16 +118,8 @@ pub fn go_text(error: &Error, host: &str) -> String {
         | CertificateError::NotValidYetContext { .. } => {
             "certificate has expired or is not yet valid".to_owned()
         }
-        CertificateError::NotValidForName => {
-            format!("certificate is not valid for any names, but wanted to match {host}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            format!("certificate is not valid for any names, but wanted to match {host}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            let names: Vec<String> = presented.iter().map(|name| plain(name)).collect();
-            format!("certificate is valid for {}, not {host}", names.join(", "))
-        }
+        CertificateError::NotValidForName => another_name(&[], host),
+        CertificateError::NotValidForNameContext { presented, .. } => another_name(presented, host),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "certificate specifies an incompatible key usage".to_owned()
         }
@@ -141,9 +133,20 @@ pub fn go_text(error: &Error, host: &str) -> String {
     format!("tls: failed to verify certificate: x509: {why}")
 }
 
-/// `DnsName("a")` without its shell.
-fn plain(presented: &str) -> String {
-    presented.split('"').nth(1).unwrap_or(presented).to_owned()
+/// The addresses of the certificate are named to who asked for an address, its names to the others. `presented` has
+/// `DnsName("a")` and `IpAddress(1.2.3.4)`.
+fn another_name(presented: &[String], host: &str) -> String {
+    let is_address = host.parse::<IpAddr>().is_ok();
+    let kind = if is_address { "IpAddress(" } else { "DnsName(" };
+    let plain = |name: &String| Some(name.strip_prefix(kind)?.trim_matches(['"', ')']).to_owned());
+    let names: Vec<String> = presented.iter().filter_map(plain).collect();
+    if !names.is_empty() {
+        return format!("certificate is valid for {}, not {host}", names.join(", "));
+    }
+    if is_address {
+        return format!("cannot validate certificate for {host} because it doesn't contain any IP SANs");
+    }
+    format!("certificate is not valid for any names, but wanted to match {host}")
 }
 
 #[derive(Debug)]

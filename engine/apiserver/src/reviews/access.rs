@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::{answered, text, texts};
 use crate::{
     authz::{Attributes, Authorizer},
+    kinds::checks,
+    metadata::{label_value_problems, qualified_name_problems},
     selector::fields::equalities,
     status::{Cause, GroupResource, Status},
     types::UserInfo,
@@ -123,14 +125,43 @@ fn selected(selector: &Value) -> Vec<(String, String)> {
 /// RBAC looks at no selectors, and only those of fields decide about nodes; still they are written in one way.
 fn selector(causes: &mut Vec<Cause>, selector: &Value, path: &str) {
     let raw = text(selector, "rawSelector");
-    let listed = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());
-    if !raw.is_empty() && listed {
+    let listed = selector["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+    if !raw.is_empty() && !listed.is_empty() {
         let why = "may not specified at the same time as requirements";
         causes.push(Cause::invalid(format!("{path}.rawSelector"), raw, why));
     }
-    if selector.is_object() && raw.is_empty() && !listed {
+    if selector.is_object() && raw.is_empty() && listed.is_empty() {
         let why = format!("when {path} is specified, requirements or rawSelector is required");
         causes.push(Cause::required(format!("{path}.requirements"), &why));
+    }
+    for (at, one) in listed.iter().enumerate() {
+        requirement(causes, one, &format!("{path}.requirements[{at}]"), path.ends_with("labelSelector"));
+    }
+}
+
+/// An operator that is not known is a newer client's.
+fn requirement(causes: &mut Vec<Cause>, one: &Value, path: &str, of_labels: bool) {
+    let (key, values) = (text(one, "key"), texts(one, "values"));
+    let (key_path, values_path) = (format!("{path}.key"), format!("{path}.values"));
+    if !of_labels && key.is_empty() {
+        causes.push(Cause::required(key_path.as_str(), "must be specified"));
+    }
+    match text(one, "operator") {
+        "In" | "NotIn" if values.is_empty() => {
+            let why = "must be specified when `operator` is 'In' or 'NotIn'";
+            causes.push(Cause::required(values_path.as_str(), why));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            causes.push(Cause::forbidden(values_path.as_str(), why));
+        }
+        _ => {}
+    }
+    if of_labels {
+        checks::add(causes, &key_path, key, qualified_name_problems(key));
+        for (at, value) in values.iter().enumerate() {
+            checks::add(causes, &format!("{values_path}[{at}]"), value, label_value_problems(value));
+        }
     }
 }
 
@@ -141,4 +172,47 @@ fn decide(authorizer: &Authorizer, user: &UserInfo, attributes: &Attributes, obj
         status["reason"] = decision.reason.into();
     }
     answered(object, status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_of_selectors_are_checked() {
+        let causes = |field: &str, one: Value| {
+            let mut out = Vec::new();
+            selector(&mut out, &json!({"requirements": [one]}), field);
+            out.iter().map(Cause::to_string).collect::<Vec<_>>()
+        };
+        const NEEDED: &str = "Required value: must be specified when `operator` is 'In' or 'NotIn'";
+        const ALONE: &str = "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+        for (one, of_fields, of_labels) in [
+            (json!({"key": "a", "operator": "In", "values": ["b"]}), vec![], vec![]),
+            (json!({"key": "a", "operator": "Newer", "values": ["b"]}), vec![], vec![]),
+            (
+                json!({"key": "a", "operator": "NotIn"}),
+                vec![format!("values: {NEEDED}")],
+                vec![format!("values: {NEEDED}")],
+            ),
+            (
+                json!({"key": "a", "operator": "Exists", "values": ["b"]}),
+                vec![format!("values: {ALONE}")],
+                vec![format!("values: {ALONE}")],
+            ),
+        ] {
+            let at = |field: &str, said: Vec<String>| -> Vec<String> {
+                said.iter().map(|said| format!("{field}.requirements[0].{said}")).collect()
+            };
+            assert_eq!(causes("fieldSelector", one.clone()), at("fieldSelector", of_fields));
+            assert_eq!(causes("labelSelector", one), at("labelSelector", of_labels));
+        }
+        let nameless = json!({"operator": "Exists"});
+        let said = ["fieldSelector.requirements[0].key: Required value: must be specified"];
+        assert_eq!(causes("fieldSelector", nameless.clone()), said);
+        let said = &causes("labelSelector", nameless)[0];
+        assert!(said.starts_with(
+            "labelSelector.requirements[0].key: Invalid value: \"\": name part must be non-empty"
+        ));
+    }
 }

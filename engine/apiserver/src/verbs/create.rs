@@ -65,6 +65,7 @@ pub(super) async fn create_managed(
         None => managed_fields::created(state, target, user, options, &mut value).await,
     }
     admission::mutate(&request, &mut value).await?;
+    match_namespace(target, &mut value).map_err(|status| request.refused(status))?;
     // After the mutating plugins, as on a stock server: the refusals of one controller's pods read alike.
     let generated = object::name(&value).is_empty() && !object::meta_str(&value, "generateName").is_empty();
     let mut base = value;
@@ -160,7 +161,7 @@ async fn commit(state: &State, target: &Target, value: &Value) -> Result<Arc<Obj
     })
 }
 
-/// The namespace of the path and of the object are one.
+/// The namespace of the path and of the object are one: as sent, and as admission left it.
 pub(super) fn match_namespace(target: &Target, value: &mut Value) -> Result<(), Status> {
     let own = object::meta_str(value, "namespace");
     if own == target.namespace {

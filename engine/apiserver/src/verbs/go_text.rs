@@ -1,25 +1,6 @@
-//! Values and errors as Go prints them, for messages that a stock server builds from both.
+//! Errors as Go's converter prints them.
 //!
-//! Source: https://pkg.go.dev/fmt (`%+v`) and https://pkg.go.dev/k8s.io/apimachinery/pkg/runtime (`FromUnstructured`)
-
-use serde_json::Value;
-
-/// `map[a:1 b:[x y]]`
-pub fn print(value: &Value) -> String {
-    let joined = |parts: Vec<String>| parts.join(" ");
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", joined(items.iter().map(print).collect())),
-        Value::Object(fields) => {
-            let mut parts: Vec<String> =
-                fields.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
-            parts.sort();
-            format!("map[{}]", joined(parts))
-        }
-        other => other.to_string(),
-    }
-}
+//! Source: https://pkg.go.dev/k8s.io/apimachinery/pkg/runtime (`FromUnstructured`)
 
 /// What the converter says where the JSON decoder says `json: cannot unmarshal X into … of type Y`.
 pub fn conversion_error(decoder: &str) -> String {

@@ -3,7 +3,7 @@
 //! Writes: one object, as update does; tried again when another write came first.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go
 
-use coracle_schema::{PatchError, Syntax, json_merge_patch, json_patch};
+use coracle_schema::{PatchError, Syntax, go_print, json_merge_patch, json_patch};
 use serde_json::Value;
 
 use super::{
@@ -95,6 +95,7 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
     };
     result.map_err(|error| match error {
         PatchError::Invalid(text) => Status::bad_request(text),
+        PatchError::NoMergeKey(text) => Status::new(500, "", text),
         // Clients compare the stock text whole: the cause stands in the log.
         PatchError::NotApplicable(text) | PatchError::TestFailed(text) => {
             tracing::debug!(text, "patch does not apply");
@@ -107,7 +108,7 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
 /// the patch where it was merged strategically.
 fn wrong_type(target: &Target, kind: PatchType, patch: &Value, current: &Value, error: &str) -> Status {
     let (shown, why) = if kind == PatchType::Strategic {
-        (go_text::print(patch), go_text::conversion_error(error))
+        (go_print(patch), go_text::conversion_error(error))
     } else {
         let mut patched = current.clone();
         let _ = apply(target, kind, patch, &mut patched);

@@ -186,6 +186,7 @@ async fn modify_once(
         managed_fields::updated(state, target, user, options, &mut value, &old).await;
     }
     admission::mutate(&request, &mut value).await?;
+    super::create::match_namespace(target, &mut value).map_err(|status| request.refused(status))?;
     keep(target, &mut value, &old);
     gates::drop_fields(&served.api.gvk.group, &served.api.plural, &mut value, Some(&old));
     strategy.prepare_update(context, &mut value, &old)?;
@@ -194,7 +195,7 @@ async fn modify_once(
         let mut causes = metadata::validate_update(served, &value, &old);
         causes.extend(strategy.validate_update(context, &value, &old));
         if !causes.is_empty() {
-            return Err(Status::invalid(served.group_kind(), &target.name, causes).into());
+            return Err(Status::invalid(served.group_kind(), object::name(&value), causes).into());
         }
         for text in strategy.warnings(context, &value, Some(&old)) {
             request.warn(text);

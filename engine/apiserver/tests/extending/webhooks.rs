@@ -40,6 +40,14 @@ fn handle(request: &Received) -> Option<http::Response<http_body_util::Full<byte
             request,
             &json!([{"op": "add", "path": "/odd", "value": 1}, {"op": "add", "path": "/data/count", "value": "1"}]),
         ),
+        "/moved" => {
+            patched(request, &json!([{"op": "replace", "path": "/metadata/namespace", "value": "other"}]))
+        }
+        "/renamed" => {
+            patched(request, &json!([{"op": "replace", "path": "/metadata/name", "value": "other"}]))
+        }
+        "/no-list" => patched(request, &json!({"a": 1})),
+        "/no-operation" => patched(request, &json!([1])),
         "/old" => old_answer(request),
         "/wrong" => json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}),
         "/broken" => return reply(500, &json!("out of order")),
@@ -117,6 +125,29 @@ async fn a_mutated_object_is_shaped_and_checked_again() {
 }
 
 #[tokio::test]
+async fn a_mutated_object_stays_in_its_namespace() {
+    let (harness, backend) = start().await;
+    harness.post(MAPS, map("old")).await.expect(201);
+    let one = format!("{MAPS}/old");
+    let both = json!({"rules": [{"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]});
+    register(&harness, MUTATING, "a", &[webhook("moved.a.io", backend.client("/moved"), both.clone())]).await;
+    for refused in
+        [harness.post(MAPS, map("x")).await, harness.ask("PATCH", &one, json!({"data": {"k": "w"}})).await]
+    {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        assert_eq!((refused.code, refused.message()), (400, why.into()));
+    }
+    harness.ask("DELETE", &format!("{MUTATING}/a"), Value::Null).await.expect(200);
+    // A new object may get another name, one that is there may not.
+    register(&harness, MUTATING, "a", &[webhook("renamed.a.io", backend.client("/renamed"), both)]).await;
+    let refused = harness.ask("PATCH", &one, json!({"data": {"k": "w"}})).await;
+    let why = "ConfigMap \"other\" is invalid: metadata.name: Invalid value: \"other\": field is immutable";
+    assert_eq!((refused.code, refused.message()), (422, why.into()));
+    harness.post(MAPS, map("x")).await.expect(201);
+    harness.get(&format!("{MAPS}/other")).await.expect(200);
+}
+
+#[tokio::test]
 async fn validating_webhooks_refuse_and_warn() {
     let (harness, backend) = start().await;
     let rules = json!({"rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["*"],
@@ -150,6 +181,7 @@ async fn validating_webhooks_refuse_and_warn() {
         opened["object"],
         json!({"kind": "PodAttachOptions", "apiVersion": "v1", "container": "c", "tty": true})
     );
+    assert_eq!(opened.get("options"), Some(&Value::Null));
     // Not selected, and the configurations themselves are out of reach of webhooks.
     let mut free = map("free");
     free["metadata"]["labels"] = json!({"free": "yes"});
@@ -167,6 +199,19 @@ async fn a_webhook_that_fails_is_judged_by_its_policy() {
         json!({"url": format!("https://127.0.0.1:{}/allow", backend.address.port()), "caBundle": backend.ca});
     let unknown = json!({"url": format!("https://localhost:{}/allow", backend.address.port())});
     let missing = json!({"service": {"name": "none", "namespace": "default", "path": "/x"}});
+    for (path, kind, wanted) in [("/no-list", "object", "Patch"), ("/no-operation", "number", "Operation")] {
+        let hook = |policy: &str| webhook("x.a.io", backend.client(path), json!({"failurePolicy": policy}));
+        register(&harness, MUTATING, "a", &[hook("Fail")]).await;
+        let refused = harness.post(MAPS, map("x")).await;
+        let why = format!(
+            "Internal error occurred: failed calling webhook \"x.a.io\": received undecodable patch in webhook response: json: cannot unmarshal {kind} into Go value of type jsonpatch.{wanted}"
+        );
+        assert_eq!((refused.code, refused.message()), (500, why));
+        harness.ask("DELETE", &format!("{MUTATING}/a"), Value::Null).await.expect(200);
+        register(&harness, MUTATING, "a", &[hook("Ignore")]).await;
+        harness.post(&format!("{MAPS}?dryRun=All"), map("x")).await.expect(201);
+        harness.ask("DELETE", &format!("{MUTATING}/a"), Value::Null).await.expect(200);
+    }
     let rows = [
         (backend.client("/wrong"), json!({}), "received invalid webhook response: webhook response was absent".to_owned()),
         (
@@ -196,7 +241,7 @@ async fn a_webhook_that_fails_is_judged_by_its_policy() {
             stranger,
             json!({}),
             format!(
-                "failed to call webhook: Post \"https://127.0.0.1:{}/allow?timeout=10s\": tls: failed to verify certificate: x509: certificate is valid for localhost, hooks.default.svc, not 127.0.0.1",
+                "failed to call webhook: Post \"https://127.0.0.1:{}/allow?timeout=10s\": tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
                 backend.address.port()
             ),
         ),
@@ -227,6 +272,20 @@ async fn a_webhook_that_fails_is_judged_by_its_policy() {
         harness.post(&format!("{MAPS}?dryRun=All"), map("x")).await.expect(201);
         harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
     }
+}
+
+#[tokio::test]
+async fn a_status_that_a_webhook_held_up_is_written_later() {
+    let (harness, backend) = start().await;
+    let rules = json!({"rules": [{"operations": ["UPDATE"], "apiGroups": ["apiextensions.k8s.io"],
+        "apiVersions": ["v1"], "resources": ["customresourcedefinitions/status"]}]});
+    register(&harness, VALIDATING, "a", &[webhook("no.a.io", backend.client("/deny"), rules)]).await;
+    harness.post(crate::CRDS, crate::definition()).await.expect(201);
+    while backend.received().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
+    crate::reached(&harness, "widgets.example.com", "Established=True").await;
 }
 
 #[tokio::test]
@@ -312,6 +371,14 @@ async fn conditions_decide_who_is_asked() {
     assert_eq!(backend.received().len(), 1);
     let unclear = harness.post(MAPS, json!({"metadata": {"name": "y"}})).await;
     assert!(unclear.code == 403 && unclear.message().contains("no such key"), "{}", unclear.text);
+    // Conditions may name the namespace, but are not shown it.
+    harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
+    let conditions = json!({"matchConditions": [{"name": "c", "expression": "namespaceObject == null"}]});
+    register(&harness, VALIDATING, "a", &[webhook("no.a.io", backend.client("/deny"), conditions)]).await;
+    assert_eq!(
+        harness.post(MAPS, map(json!("bound"))).await.message(),
+        "admission webhook \"no.a.io\" denied the request: not today"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! that ran in the first one and want to run again.
 //! Source: https://github.com/kubernetes/apiserver/tree/master/pkg/admission/plugin/policy/mutating
 
-use coracle_expressions::{BUDGET, MATCH_CONDITIONS_BUDGET};
+use coracle_expressions::BUDGET;
 use coracle_schema::{FieldIssue, PatchError, Schema, Syntax, json_patch};
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ async fn run(
         Ok(facts) => facts,
         Err(status) => return Ok(vec![Failure { why: not_shown(&status), unusable: true }]),
     };
-    match policy.conditions.hold(&facts.activation(params, &[], MATCH_CONDITIONS_BUDGET)) {
+    match policy.conditions.hold(&facts.matching(params)) {
         Ok(true) => {}
         Ok(false) => return Ok(Vec::new()),
         Err(why) => return Ok(vec![Failure::new(why)]),

@@ -3,7 +3,7 @@
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/policy/validating/dispatcher.go and
 //! validator.go
 
-use coracle_expressions::{Activation, BUDGET, MATCH_CONDITIONS_BUDGET, Program, Value as Cel};
+use coracle_expressions::{Activation, BUDGET, Program, Value as Cel};
 use serde_json::{Value, json};
 
 use super::{Invocation, invocations, not_shown};
@@ -133,7 +133,7 @@ async fn judge(
         Ok(facts) => facts,
         Err(status) => return Ok(fail(Denial::always(not_shown(&status)))),
     };
-    let conditions = facts.activation(params, &[], MATCH_CONDITIONS_BUDGET);
+    let conditions = facts.matching(params);
     match policy.conditions.hold(&conditions) {
         Ok(true) => {}
         Ok(false) => return Ok(Vec::new()),

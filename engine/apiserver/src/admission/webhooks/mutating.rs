@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use coracle_schema::json_type;
 use serde_json::{Value, json};
 
 use super::{
@@ -110,6 +111,21 @@ impl Asked {
     }
 }
 
+/// A list of operations, or null. What is in them is looked at when they are applied.
+fn decode(patch: &[u8]) -> Result<Value, String> {
+    let patch: Value = serde_json::from_slice(patch).map_err(|error| error.to_string())?;
+    let is_operation = |item: &&Value| matches!(item, Value::Object(_) | Value::Null);
+    let (wrong, wanted) = match &patch {
+        Value::Null => return Ok(patch),
+        Value::Array(items) => match items.iter().find(|item| !is_operation(item)) {
+            Some(item) => (item, "Operation"),
+            None => return Ok(patch),
+        },
+        other => (other, "Patch"),
+    };
+    Err(format!("json: cannot unmarshal {} into Go value of type jsonpatch.{wanted}", json_type(wrong)))
+}
+
 /// Whether the webhook was asked.
 async fn ask(
     webhook: &Webhook,
@@ -125,10 +141,9 @@ async fn ask(
     let answer = webhook.ask_timed(request, &matched, shown, Step::Admit).await;
     audit::waited(began.elapsed());
     let Some(patch) = answer?.patch else { return Ok(true) };
-    let patch: Value = serde_json::from_slice(&patch).map_err(|error| {
-        Refusal::Failed(format!("received undecodable patch in webhook response: {error}"))
-    })?;
-    if patch.as_array().is_some_and(Vec::is_empty) {
+    let patch = decode(&patch)
+        .map_err(|why| Refusal::Failed(format!("received undecodable patch in webhook response: {why}")))?;
+    if patch.as_array().is_none_or(Vec::is_empty) {
         return Ok(true);
     }
     if gone {
