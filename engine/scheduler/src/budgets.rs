@@ -12,7 +12,7 @@ pub fn violations(pods: &[Arc<Pod>], budgets: &[Arc<PodDisruptionBudget>]) -> Ve
     let mut budgets: Vec<Budget> = budgets.iter().filter_map(|budget| Budget::of(budget)).collect();
     let breaks = |pod: &Arc<Pod>| {
         // Each budget is charged, also after one was found broken.
-        budgets.iter_mut().fold(false, |broken, budget| budget.charge(pod) || broken)
+        budgets.iter_mut().map(|budget| budget.charge(pod)).filter(|broken| *broken).count() > 0
     };
     pods.iter().map(breaks).collect()
 }

@@ -120,11 +120,6 @@ fn own_node(asked: &Asked<'_>, name: &str) -> Result<(), Status> {
             }
         };
     };
-    let source = &object["spec"]["configSource"];
-    if !source.is_null() && *source != old["spec"]["configSource"] {
-        let why = "is not allowed to update configSource to a new non-nil configSource";
-        return asked.forbid(format!("node {} {why}", quote(node)));
-    }
     if !crate::kinds::checks::same(&object["spec"]["taints"], &old["spec"]["taints"]) {
         return asked.forbid(format!("node {} is not allowed to modify taints", quote(node)));
     }

@@ -94,7 +94,7 @@ pub struct Claims {
 
 /// What the signature of a token proves.
 pub enum Proved {
-    Bound(Claims),
+    Bound(Box<Claims>),
     /// Of a Secret.
     Unbound(secret_token::Claims),
 }

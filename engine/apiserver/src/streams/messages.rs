@@ -102,9 +102,9 @@ mod tests {
     fn an_event_is_a_message_wherever_the_bytes_were_cut() {
         let text = |text: &str| Message::Text(text.into());
         let binary = |bytes: &'static [u8]| Message::Binary(bytes.into());
-        let rows: [(&[u8], Split, bool, Vec<Message>, usize); 4] = [
+        for (bytes, split, base64, expected, left) in [
             (
-                b"{\"a\":1}\n{\"b\":2}\n{\"c\"",
+                &b"{\"a\":1}\n{\"b\":2}\n{\"c\""[..],
                 Split::Lines,
                 false,
                 vec![text("{\"a\":1}\n"), text("{\"b\":2}\n")],
@@ -119,8 +119,7 @@ mod tests {
             ),
             (b"hi\n", Split::Chunks, false, vec![binary(b"hi\n")], 0),
             (b"hi\n", Split::Chunks, true, vec![text("aGkK")], 0),
-        ];
-        for (bytes, split, base64, expected, left) in rows {
+        ] {
             let mut rest = BytesMut::from(bytes);
             let found: Vec<Message> = std::iter::from_fn(|| next(&mut rest, split, base64)).collect();
             assert_eq!((found, rest.len()), (expected, left));

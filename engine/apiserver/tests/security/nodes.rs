@@ -154,13 +154,6 @@ async fn a_node_changes_itself_and_gets_tokens_for_its_own_pods_alone() {
         ("PATCH", "/api/v1/nodes/n1", owned, 403, "node \"n1\" is not allowed to modify ownerReferences"),
         (
             "PATCH",
-            "/api/v1/nodes/n1",
-            json!({"spec": {"configSource": {"configMap": {"name": "c", "namespace": "d", "kubeletConfigKey": "k"}}}}),
-            403,
-            "node \"n1\" is not allowed to update configSource to a new non-nil configSource",
-        ),
-        (
-            "PATCH",
             "/api/v1/nodes/n2",
             json!({"metadata": {"labels": {"team": "b"}}}),
             403,
