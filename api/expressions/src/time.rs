@@ -74,7 +74,9 @@ pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
 /// The last hours of the year 9999, which CEL has and [`Timestamp`] has not, are its last moment.
 fn at_the_end(text: &str) -> Option<Timestamp> {
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
-    let whole = pieces.time().is_some() && pieces.offset().is_some() && pieces.date().year() == 9999;
+    let strict = matches!(text.as_bytes().get(10), Some(b'T' | b't'));
+    let whole =
+        strict && pieces.time().is_some() && pieces.offset().is_some() && pieces.date().year() == 9999;
     whole.then_some(Timestamp::MAX)
 }
 

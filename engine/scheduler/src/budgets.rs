@@ -10,10 +10,9 @@ use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 /// Of each pod, whether it breaks a budget when it goes and those before it have gone.
 pub fn violations(pods: &[Arc<Pod>], budgets: &[Arc<PodDisruptionBudget>]) -> Vec<bool> {
     let mut budgets: Vec<Budget> = budgets.iter().filter_map(|budget| Budget::of(budget)).collect();
-    let breaks = |pod: &Arc<Pod>| {
-        // Each budget is charged, also after one was found broken.
-        budgets.iter_mut().map(|budget| budget.charge(pod)).filter(|broken| *broken).count() > 0
-    };
+    // Each budget is charged, also after one was found broken.
+    let breaks =
+        |pod: &Arc<Pod>| budgets.iter_mut().filter_map(|budget| budget.charge(pod).then_some(())).count() > 0;
     pods.iter().map(breaks).collect()
 }
 
@@ -25,9 +24,13 @@ struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     fn of(budget: &'a PodDisruptionBudget) -> Option<Budget<'a>> {
-        let selector = budget.spec.as_ref()?.selector.as_ref()?;
+        let selector = Selector::compile(budget.spec.as_ref()?.selector.as_ref()?).ok()?;
+        // As upstream: here an empty selector covers nothing, unlike in evictions.
+        if selector.is_empty() {
+            return None;
+        }
         let left = budget.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or(0);
-        Some(Budget { budget, selector: Selector::compile(selector).ok()?, left })
+        Some(Budget { budget, selector, left })
     }
 
     fn charge(&mut self, pod: &Pod) -> bool {

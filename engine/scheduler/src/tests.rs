@@ -1,6 +1,12 @@
 use std::{collections::HashSet, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::{
+    api::{
+        core::v1::{Node, Pod},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
@@ -261,12 +267,16 @@ fn a_budget_is_broken_only_when_nothing_else_makes_room() {
         Arc::new(serde_json::from_value(budget).unwrap())
     };
     let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+    // It would cover both, and the first in order would be charged the one disruption that is allowed.
+    let mut of_nobody: Arc<PodDisruptionBudget> = budget("x", 1);
+    Arc::make_mut(&mut of_nobody).spec.as_mut().unwrap().selector = Some(LabelSelector::default());
     let high = pod("p", with(wants("900m", "1Gi"), json!({ "priority": 10 })));
     let mut one = cluster(vec![node("n1", json!({}))], &[low("a", "n1", early), low("b", "n1", late)]);
     for (budgets, expected) in [
         (vec![], "preempts b on n1"),
         (vec![budget("b", 0)], "preempts a on n1"),
         (vec![budget("b", 1)], "preempts b on n1"),
+        (vec![of_nobody.clone()], "preempts b on n1"),
         (vec![budget("b", 0), budget("a", 0)], "preempts b on n1"),
     ] {
         one.budgets = budgets;

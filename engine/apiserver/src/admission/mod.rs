@@ -22,7 +22,7 @@ mod resource_quota;
 pub mod rules;
 mod runtime_class;
 mod scaled;
-mod service_account;
+pub mod service_account;
 mod storage_class;
 mod storage_protection;
 mod taint_nodes;

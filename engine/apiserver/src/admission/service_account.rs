@@ -12,7 +12,7 @@ use crate::{names, status::Status};
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// An hour and a bit: the kubelet renews it before, and tokens of an hour's age are not refused over clock skew.
-const TOKEN_SECONDS: i64 = 3607;
+pub const TOKEN_SECONDS: i64 = 3607;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The account that every namespace gets from a controller, soon after it is made.
 const DEFAULT: &str = "default";

@@ -40,7 +40,7 @@ const PARALLEL: usize = 64;
 #[derive(Default)]
 pub struct Controller {
     remotes: Vec<Arc<Remote>>,
-    /// Passes in a row that found a server missing.
+    /// Passes in a row that found servers missing, and none more than before.
     failures: u32,
 }
 
@@ -127,6 +127,17 @@ impl Controller {
         }
     }
 
+    /// Counted anew when another server goes missing.
+    fn failures_with(&self, remotes: &[Remote]) -> u32 {
+        let missing: Vec<&Remote> = remotes.iter().filter(|remote| !remote.available).collect();
+        let was_missing = |name: &str| self.remotes.iter().any(|it| it.name == name && !it.available);
+        match missing.iter().all(|remote| was_missing(&remote.name)) {
+            _ if missing.is_empty() => 0,
+            true => self.failures.saturating_add(1),
+            false => 1,
+        }
+    }
+
     pub async fn pass(&mut self, state: &State) {
         Controller::register(state).await;
         let objects = objects(state);
@@ -150,8 +161,7 @@ impl Controller {
             let value = if verdict.available { "True" } else { "False" };
             statuses.push((remote.name.clone(), condition(value, verdict.reason, &verdict.message)));
         }
-        let missing = remotes.iter().any(|remote| !remote.available);
-        self.failures = if missing { self.failures.saturating_add(1) } else { 0 };
+        self.failures = self.failures_with(&remotes);
         self.remotes = remotes.into_iter().map(Arc::new).collect();
         state.aggregator.publish(self.remotes.clone());
         for object in objects.iter().filter(|object| !object["spec"]["service"].is_object()) {

@@ -134,13 +134,16 @@ impl Controller {
         // Who holds its names already comes first.
         changed.sort_by_key(|(_, value)| !names::is_established(&value["status"]));
         let mut statuses: Vec<(String, Value)> = Vec::new();
+        let mut news = false;
         for (object, value) in &changed {
+            let before = self.known.get(&object.key.name).map(|known| (known.revision, known.status.clone()));
             let status = self.observe(object, value, &state.outbound, &now);
+            news |= before.is_none_or(|before| before != (object.revision, status.clone()));
             if status != value["status"] {
                 statuses.push((object.key.name.to_string(), status));
             }
         }
-        if !changed.is_empty() || state.resources.custom_count() != self.served_count() {
+        if news || state.resources.custom_count() != self.served_count() {
             self.publish(state);
         }
         let mut again = Again::No;

@@ -139,7 +139,12 @@ async fn perform(
                 .encoding
                 == Encoding::Protobuf;
             let events = watch(state, target, &request)?.into_body();
-            messages::serve(request, events, if protobuf { Split::Frames } else { Split::Lines })
+            messages::serve(
+                state.stop.clone(),
+                request,
+                events,
+                if protobuf { Split::Frames } else { Split::Lines },
+            )
         }
         "watch" => watch(state, target, &request),
         "create" => create(state, user, target, request).await,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{answered, text, texts};
 use crate::{
+    admission::service_account,
     audit,
     authn::{Bound, ObjectRef, find, unix_now},
     object,
@@ -25,7 +26,7 @@ const MAX_SECONDS: i64 = 1 << 32;
 /// What pods get at `/var/run/secrets` is asked for with this duration. Programs that read it only once are met: such a
 /// token is good for a year, and as long as its pod is there.
 /// https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ (`service-account-extend-token-expiration`)
-const WARN_SECONDS: i64 = 3607;
+const WARN_SECONDS: i64 = service_account::TOKEN_SECONDS;
 const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 
 pub fn create(state: &State, namespace: &str, name: &str, mut object: Value) -> Result<Value, Status> {

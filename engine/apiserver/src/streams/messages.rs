@@ -9,6 +9,7 @@ use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use super::upgrade::Upgrade;
 use crate::{
@@ -35,12 +36,17 @@ pub fn are_wanted(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }
 
-/// Sends `body` once the client has changed over; ends with it, or when the client leaves.
-pub fn serve(request: Request, body: Body, split: Split) -> Result<Response, Status> {
+/// Sends `body` once the client has changed over; ends with it, or when the client leaves or the server stops.
+pub fn serve(
+    stop: CancellationToken,
+    request: Request,
+    body: Body,
+    split: Split,
+) -> Result<Response, Status> {
     let upgrade = Upgrade::negotiate(request, &[BINARY, BASE64], &[])?;
     let base64 = upgrade.protocol == BASE64;
     let (response, pending) = upgrade.accept();
-    tokio::spawn(async move {
+    super::run_upgraded(stop, async move {
         if let Some(socket) = pending.websocket().await {
             let (sink, source) = socket.split();
             tokio::select! {

@@ -82,8 +82,9 @@ async fn try_serve(
 async fn dispatch(context: Context, subresource: &str, request: Request) -> Result<Response, Status> {
     match subresource {
         "log" if messages::are_wanted(request.headers()) => {
+            let stop = context.stop.clone();
             let lines = logs::serve(context).await?.into_body();
-            messages::serve(request, lines, Split::Chunks)
+            messages::serve(stop, request, lines, Split::Chunks)
         }
         "log" => logs::serve(context).await,
         "exec" | "attach" => exec::serve(context, subresource == "attach", request).await,

@@ -281,9 +281,12 @@ async fn a_status_that_a_webhook_held_up_is_written_later() {
         "apiVersions": ["v1"], "resources": ["customresourcedefinitions/status"]}]});
     register(&harness, VALIDATING, "a", &[webhook("no.a.io", backend.client("/deny"), rules)]).await;
     harness.post(crate::CRDS, crate::definition()).await.expect(201);
-    while backend.received().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while backend.received().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), asked).await.expect("the webhook is asked");
     harness.ask("DELETE", &format!("{VALIDATING}/a"), Value::Null).await.expect(200);
     crate::reached(&harness, "widgets.example.com", "Established=True").await;
 }

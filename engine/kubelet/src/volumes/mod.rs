@@ -274,7 +274,7 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
                 None => ownership::open_to_all(&dir),
             };
             opened.map_err(text)?;
-            nested.iter().try_for_each(|inner| std::fs::create_dir_all(dir.join(inner))).map_err(text)?;
+            nested.iter().try_for_each(|inner| nested::make(&dir.join(inner))).map_err(text)?;
             atomic_writer::write(&dir, &payload, fs_group).map_err(text)?;
             Ok(())
         }

@@ -3,7 +3,10 @@
 //! Source: https://kubernetes.io/docs/concepts/storage/volumes/#configmap and
 //!         https://github.com/kubernetes/kubernetes/blob/master/pkg/volume/util/nested_volumes.go
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -13,6 +16,16 @@ pub fn directories(pod: &Pod, volume: &str) -> Vec<PathBuf> {
     let containers =
         spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     containers.flat_map(|container| of_container(container, volume)).collect()
+}
+
+/// Where a file of the volume is there already, that is what is mounted on.
+pub fn make(directory: &Path) -> io::Result<()> {
+    match std::fs::create_dir_all(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        made => made,
+    }
 }
 
 fn of_container(container: &Container, volume: &str) -> Vec<PathBuf> {
@@ -49,6 +62,16 @@ fn clean(path: &str) -> PathBuf {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for inner in ["a/b", "a", "file", "file/below"] {
+            make(&dir.path().join(inner)).unwrap();
+        }
+        assert!(dir.path().join("a/b").is_dir());
+    }
 
     #[test]
     fn the_outermost_mounts_below_a_volume_are_found() {
