@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec};
 
+use crate::node::capacity::is_extended;
 use crate::pod::{observed::Rejection, sandbox::ports};
 use crate::resources::{Amounts, pod_requests};
 
@@ -109,7 +110,9 @@ pub fn admit(spec: &PodSpec, limits: &Limits<'_>, used: &Amounts, pods: u32) -> 
         );
     }
     let requests = pod_requests(spec);
-    for (name, wanted) in &requests {
+    // Who is bound here by hand may ask for an extended resource that nobody counts.
+    let is_counted = |name: &str| allocatable.contains_key(name) || !is_extended(name);
+    for (name, wanted) in requests.iter().filter(|(name, _)| is_counted(name)) {
         let has = allocatable.get(name).copied().unwrap_or(0);
         let taken = used.get(name).copied().unwrap_or(0);
         if *wanted > 0 && taken + wanted > has {
@@ -140,7 +143,10 @@ mod tests {
         let mut spec = spec;
         spec["containers"] = json!([{"name": "a", "resources": spec["resources"]}]);
         spec.as_object_mut().unwrap().remove("resources");
-        let allocatable = Amounts::from([("cpu".to_owned(), 2 * NANO), ("memory".to_owned(), NANO << 30)]);
+        let allocatable = Amounts::from(
+            [("cpu", 2 * NANO), ("memory", NANO << 30), ("example.com/x", 2 * NANO)]
+                .map(|(name, amount)| (name.to_owned(), amount)),
+        );
         let used = Amounts::from([("cpu".to_owned(), used_cpu)]);
         let labels = BTreeMap::from([("os".to_owned(), "linux".to_owned())]);
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
@@ -156,6 +162,10 @@ mod tests {
 
     #[test]
     fn a_pod_that_does_not_fit_is_refused_in_stock_words() {
+        let extended = |count: &str| json!({"resources": {"requests": {"example.com/x": count}}});
+        assert!(check(extended("2"), 0, 0).is_ok());
+        assert!(check(extended("3"), 0, 0).unwrap_err().starts_with("OutOfexample.com/x: "));
+        assert!(check(json!({"resources": {"requests": {"example.com/absent": "1"}}}), 0, 0).is_ok());
         let cpu = json!({"resources": {"requests": {"cpu": "1500m"}}});
         assert!(check(cpu.clone(), 0, 0).is_ok());
         assert_eq!(

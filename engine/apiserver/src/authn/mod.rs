@@ -37,7 +37,7 @@ use crate::{
 
 pub const AUTHENTICATED: &str = "system:authenticated";
 /// Browsers cannot set headers on a WebSocket: the token may come as a subprotocol of this prefix.
-const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
+pub const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Who sent a request. `peer` is the client certificate of its connection, if there was one.
 pub async fn requester(

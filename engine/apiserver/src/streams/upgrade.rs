@@ -14,6 +14,7 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    authn::WEBSOCKET_BEARER,
     status::Status,
     types::{Request, Response, body_from},
 };
@@ -115,13 +116,13 @@ fn websocket_key<'a>(method: &Method, headers: &'a HeaderMap) -> Result<&'a str,
         .ok_or_else(|| Status::bad_request("websocket: the client does not speak version 13 of the protocol"))
 }
 
-/// Of repeated headers and of comma-separated lists alike.
+/// Of repeated headers and of comma-separated lists alike. What carries a token is no protocol.
 fn offered(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .map(|one| one.trim().to_owned())
-        .filter(|one| !one.is_empty())
+        .filter(|one| !one.is_empty() && !one.starts_with(WEBSOCKET_BEARER))
         .collect()
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use k8s_openapi::api::core::v1::NodeStatus;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::resources::{Amounts, ResourceList, nano_value};
@@ -71,9 +72,24 @@ pub fn read(disk: &Path, max_pods: u32) -> Capacity {
 }
 
 impl Capacity {
-    pub fn allocatable_amounts(&self) -> Amounts {
-        self.allocatable.iter().filter_map(|(k, q)| Some((k.clone(), nano_value(&q.0)?))).collect()
+    /// `node` is what its status says: extended resources are known from there alone.
+    pub fn allocatable_amounts(&self, node: Option<&NodeStatus>) -> Amounts {
+        let of_node = extended(node.and_then(|status| status.allocatable.as_ref()));
+        let amount = |(name, quantity): (&String, &Quantity)| Some((name.clone(), nano_value(&quantity.0)?));
+        self.allocatable.iter().chain(of_node).filter_map(amount).collect()
     }
+}
+
+/// Those that somebody else counts and writes into the node's status.
+/// https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/
+pub fn extended(
+    resources: Option<&BTreeMap<String, Quantity>>,
+) -> impl Iterator<Item = (&String, &Quantity)> {
+    resources.into_iter().flatten().filter(|(name, _)| is_extended(name))
+}
+
+pub fn is_extended(resource: &str) -> bool {
+    resource.contains('/') && !resource.contains("kubernetes.io/")
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 //! Invariant: pure but for what is passed in; conditions keep the time of their last change.
 //! Source:    https://kubernetes.io/docs/reference/node/node-status/
 
+use std::collections::BTreeMap;
+
 use coracle_runtime::images::ImageConfig;
 use k8s_openapi::api::core::v1::{
     ContainerImage, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeStatus, NodeSystemInfo,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::capacity::Capacity;
+use super::capacity::{self, Capacity};
 use crate::Config;
 use crate::clock::{Millis, to_time};
 
@@ -66,8 +69,8 @@ pub fn build(
             address("InternalIP", config.node_ip.to_string()),
             address("Hostname", config.node_name.clone()),
         ]),
-        capacity: Some(capacity.capacity.clone()),
-        allocatable: Some(capacity.allocatable.clone()),
+        capacity: Some(with_extended(&capacity.capacity, before)),
+        allocatable: Some(with_extended(&capacity.allocatable, before)),
         conditions: Some(conditions(before, now)),
         // Pods are reached through the API server alone: no port is served by the node itself.
         daemon_endpoints: Some(NodeDaemonEndpoints::default()),
@@ -76,6 +79,12 @@ pub fn build(
         features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         ..NodeStatus::default()
     }
+}
+
+/// All of an extended resource can be had: nothing of it is kept for the machine.
+fn with_extended(own: &BTreeMap<String, Quantity>, before: &NodeStatus) -> BTreeMap<String, Quantity> {
+    let extended = capacity::extended(before.capacity.as_ref());
+    own.clone().into_iter().chain(extended.map(|(name, count)| (name.clone(), count.clone()))).collect()
 }
 
 /// Equal but for heartbeats.
@@ -113,6 +122,14 @@ mod tests {
         let first = build(&config, &Capacity::default(), &info, vec![], &NodeStatus::default(), 1000);
         let second = build(&config, &Capacity::default(), &info, vec![], &first, 9_000_000);
         assert!(same(&first, &second) && first != second);
+        let mut told = second.clone();
+        told.capacity.get_or_insert_default().extend([
+            ("example.com/x".to_owned(), Quantity("4".into())),
+            ("attachable-volumes-x.kubernetes.io/y".to_owned(), Quantity("1".into())),
+        ]);
+        let third = build(&config, &Capacity::default(), &info, vec![], &told, 9_000_000);
+        let expected = BTreeMap::from([("example.com/x".to_owned(), Quantity("4".into()))]);
+        assert_eq!([third.capacity, third.allocatable], [Some(expected.clone()), Some(expected)]);
         let transitions = |s: &NodeStatus| s.conditions.clone().unwrap()[3].last_transition_time.clone();
         assert_eq!(transitions(&first), transitions(&second));
     }

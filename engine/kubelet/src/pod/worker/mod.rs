@@ -267,8 +267,9 @@ impl Worker {
         }
         let (used, pods) = bookings.held();
         let node = crate::node::register::current(&self.shared);
-        let labels = node.and_then(|n| n.metadata.labels.clone()).unwrap_or_default();
-        let allocatable = self.shared.capacity.allocatable_amounts();
+        let labels = node.as_ref().and_then(|n| n.metadata.labels.clone()).unwrap_or_default();
+        let status = node.as_ref().and_then(|n| n.status.as_ref());
+        let allocatable = self.shared.capacity.allocatable_amounts(status);
         // Absent where the kernel has no AppArmor.
         let app_armor =
             std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
