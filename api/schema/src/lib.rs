@@ -30,7 +30,10 @@ pub use apply::{
     ApplyError, Author, Conflict, Converted, FieldSet, Manager, Managers, Operation, Versions, Write,
     conflict_message,
 };
-pub use custom::{CustomSchema, FieldError, FieldErrorKind, check as check_custom_schema};
+pub use custom::{
+    CustomSchema, FieldError, FieldErrorKind, check as check_custom_schema, has_defaults,
+    unrecognized_formats,
+};
 pub use error::{DecodeError, FieldIssue, PatchError};
 pub use go_type::{go_print, go_type, json_type};
 pub use json_patch::{json_merge_patch, json_patch};

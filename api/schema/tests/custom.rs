@@ -131,13 +131,91 @@ fn values_get_the_stock_errors() {
             json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
             json!({"a": "1", "b": "2"}),
             &[
-                "spec: invalid \"\": spec in body must validate one and only one schema (oneOf). Found 2 valid alternatives",
+                "<nil>: invalid \"\": \"spec\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
             ],
         ),
         (
             json!({"type": "string", "not": {"enum": ["x"]}}),
             json!("x"),
-            &["spec: invalid \"\": spec in body must not validate the schema (not)"],
+            &["<nil>: invalid \"\": \"spec\" must not validate the schema (not)"],
+        ),
+        // A value of the wrong type is held to the rest of its schema; a format is what is spoken of.
+        (
+            json!({"type": "integer", "format": "int32", "multipleOf": 2, "minimum": 0}),
+            json!(1.5),
+            &[
+                "spec: type \"float64\": spec in body must be of type int32: \"float64\"",
+                "<nil>: invalid \"\": Checked value must be of type integer with format int32 in spec",
+                "spec: invalid 1.5: spec in body should be a multiple of 2",
+            ],
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 2, "minimum": 0}),
+            json!(-1),
+            &[
+                "spec: invalid -1: spec in body should be a multiple of 2",
+                "spec: invalid -1: spec in body should be greater than or equal to 0",
+            ],
+        ),
+        (
+            json!({"type": "integer", "format": "int32", "maximum": 10}),
+            json!(1_000_000_000_000_i64),
+            &[
+                "<nil>: invalid \"\": Checked value must be of type integer with format int32 in spec",
+                "spec: invalid 1000000000000: spec in body should be less than or equal to 10",
+            ],
+        ),
+        (
+            json!({"type": "number", "maximum": 1e10}),
+            json!(2e10),
+            &["spec: invalid 20000000000.0: spec in body should be less than or equal to 1e+10"],
+        ),
+        (
+            json!({"type": "boolean", "format": "x"}),
+            json!(1),
+            &["spec: type \"integer\": spec in body must be of type boolean: \"integer\""],
+        ),
+        (
+            string(json!({"format": "date-time"})),
+            json!(true),
+            &["spec: type \"\": spec in body must be of type date-time: \"\""],
+        ),
+        (string(json!({"format": "date-time"})), json!([]), &[]),
+        (string(json!({"enum": ["a"], "nullable": true})), Value::Null, &["spec: unsupported null: a"]),
+        (
+            string(json!({"minLength": 1, "pattern": "^a+$", "enum": ["a"]})),
+            json!(""),
+            &[
+                "spec: invalid \"\": spec in body should be at least 1 chars long",
+                "spec: unsupported \"\": a",
+            ],
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+            json!(true),
+            &[
+                "spec: type \"boolean\": spec in body must be of type integer,string: \"boolean\"",
+                "<nil>: invalid \"\": \"spec\" must validate at least one schema (anyOf)",
+                "spec: type \"boolean\": spec in body must be of type integer: \"boolean\"",
+            ],
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "allOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+            json!({}),
+            &[
+                "spec.a: required",
+                "spec.b: required",
+                "<nil>: invalid \"\": \"spec\" must validate all the schemas (allOf). None validated",
+            ],
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object", "properties": {"n": {"type": "string"}}}}),
+            json!(["a", "b"]),
+            &[
+                "spec[0]: type \"string\": spec[0] in body must be of type object: \"string\"",
+                "spec[1]: type \"string\": spec[1] in body must be of type object: \"string\"",
+                "spec[0]: invalid \"a\": must be an object for an array of list-type map",
+            ],
         ),
     ];
     for (part, value, expected) in rows {
@@ -261,9 +339,7 @@ fn only_structural_schemas_are_accepted() {
         ),
         (
             json!({"type": "integer", "default": "x"}),
-            &[
-                "s.properties[spec].default: type \"string\": s.properties[spec].default in body must be of type integer: \"string\"",
-            ],
+            &["s.properties[spec].default: type \"string\":  in body must be of type integer: \"string\""],
         ),
         (
             json!({"type": "object", "default": {"x": 1}}),

@@ -23,8 +23,9 @@ const RFC1035_TEXT: &str = "a DNS-1035 label must consist of lower case alphanum
 const QUALIFIED_TEXT: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-fn too_long(max_bytes: usize) -> String {
-    format!("must be no more than {max_bytes} bytes")
+/// Upstream counts names of DNS in characters, and keys and values of labels in bytes.
+fn too_long(max: usize, of: &str) -> String {
+    format!("must be no more than {max} {of}")
 }
 
 fn edges(text: &str, is_edge: impl Fn(char) -> bool) -> bool {
@@ -42,7 +43,7 @@ fn is_label(text: &str) -> bool {
 pub fn label_problems(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > LABEL_MAX_BYTES {
-        problems.push(too_long(LABEL_MAX_BYTES));
+        problems.push(too_long(LABEL_MAX_BYTES, "characters"));
     }
     if !is_label(text) {
         // A name with dots is a subdomain: the stock server says so shortly.
@@ -55,7 +56,7 @@ pub fn label_problems(text: &str) -> Vec<String> {
 pub fn subdomain_problems(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > SUBDOMAIN_MAX_BYTES {
-        problems.push(too_long(SUBDOMAIN_MAX_BYTES));
+        problems.push(too_long(SUBDOMAIN_MAX_BYTES, "characters"));
     }
     if !text.split('.').all(is_label) {
         problems.push(SUBDOMAIN_TEXT.into());
@@ -66,7 +67,7 @@ pub fn subdomain_problems(text: &str) -> Vec<String> {
 pub fn rfc1035_problems(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > LABEL_MAX_BYTES {
-        problems.push(too_long(LABEL_MAX_BYTES));
+        problems.push(too_long(LABEL_MAX_BYTES, "characters"));
     }
     if !is_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
         problems.push(RFC1035_TEXT.into());
@@ -109,7 +110,7 @@ pub fn qualified_name_problems(text: &str) -> Vec<String> {
     if name.is_empty() {
         problems.push("name part must be non-empty".into());
     } else if name.len() > LABEL_MAX_BYTES {
-        problems.push(format!("name part {}", too_long(LABEL_MAX_BYTES)));
+        problems.push(format!("name part {}", too_long(LABEL_MAX_BYTES, "bytes")));
     }
     if !is_word(name) {
         problems.push(QUALIFIED_TEXT.into());
@@ -125,7 +126,7 @@ fn is_word(text: &str) -> bool {
 pub fn label_value_problems(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > LABEL_MAX_BYTES {
-        problems.push(too_long(LABEL_MAX_BYTES));
+        problems.push(too_long(LABEL_MAX_BYTES, "bytes"));
     }
     if !text.is_empty() && !is_word(text) {
         problems.push(VALUE_TEXT.into());

@@ -360,11 +360,13 @@ impl Cause {
     }
 
     pub fn too_long(field: impl Into<String>, max_bytes: usize) -> Cause {
-        Cause::new("FieldValueTooLong", field, format!("Too long: may not be more than {max_bytes} bytes"))
+        let s = if max_bytes == 1 { "" } else { "s" };
+        Cause::new("FieldValueTooLong", field, format!("Too long: may not be more than {max_bytes} byte{s}"))
     }
 
     pub fn too_many(field: impl Into<String>, count: usize, max: usize) -> Cause {
-        Cause::new("FieldValueTooMany", field, format!("Too many: {count}: must have at most {max} items"))
+        let s = if max == 1 { "" } else { "s" };
+        Cause::new("FieldValueTooMany", field, format!("Too many: {count}: must have at most {max} item{s}"))
     }
 
     fn to_json(&self) -> Value {

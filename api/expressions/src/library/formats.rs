@@ -35,10 +35,11 @@ fn is_label(text: &str) -> bool {
         && bytes.iter().all(|c| word(*c) || *c == b'-')
 }
 
-fn limited(text: &str, max: usize, good: bool, message: &str) -> Vec<String> {
+/// Names of DNS are counted in characters, values of labels in bytes.
+fn limited(text: &str, max: usize, of: &str, good: bool, message: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > max {
-        problems.push(format!("must be no more than {max} bytes"));
+        problems.push(format!("must be no more than {max} {of}"));
     }
     if !good {
         problems.push(message.to_owned());
@@ -47,16 +48,16 @@ fn limited(text: &str, max: usize, good: bool, message: &str) -> Vec<String> {
 }
 
 fn label(text: &str) -> Vec<String> {
-    limited(text, 63, is_label(text), LABEL)
+    limited(text, 63, "characters", is_label(text), LABEL)
 }
 
 fn subdomain(text: &str) -> Vec<String> {
-    limited(text, 253, text.split('.').all(is_label), SUBDOMAIN)
+    limited(text, 253, "characters", text.split('.').all(is_label), SUBDOMAIN)
 }
 
 fn label_1035(text: &str) -> Vec<String> {
     let good = is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
-    limited(text, 63, good, LABEL_1035)
+    limited(text, 63, "characters", good, LABEL_1035)
 }
 
 /// A prefix that a generated end follows: its last character may be a dash.
@@ -104,7 +105,7 @@ fn qualified_name(text: &str) -> Vec<String> {
 }
 
 fn label_value(text: &str) -> Vec<String> {
-    limited(text, 63, text.is_empty() || is_name_part(text), VALUE)
+    limited(text, 63, "bytes", text.is_empty() || is_name_part(text), VALUE)
 }
 
 fn one(good: bool, message: &str) -> Vec<String> {

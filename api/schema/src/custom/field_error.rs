@@ -29,12 +29,13 @@ pub enum FieldErrorKind {
     Duplicate {
         value: Value,
     },
+    /// `max` may be negative: schemas may say so.
     TooLong {
-        max: usize,
+        max: i64,
     },
     TooMany {
         actual: usize,
-        max: usize,
+        max: i64,
     },
     Forbidden {
         detail: String,

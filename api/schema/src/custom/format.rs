@@ -2,25 +2,67 @@
 //!
 //! Source: https://github.com/kubernetes/kube-openapi/blob/master/pkg/validation/strfmt/default.go
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod duration;
+mod uri;
+
+use std::net::Ipv6Addr;
+
+/// What a stock server checks; what is not among them says nothing.
+const KNOWN: [&str; 26] = [
+    "bsonobjectid",
+    "byte",
+    "cidr",
+    "creditcard",
+    "date",
+    "datetime",
+    "duration",
+    "email",
+    "hexcolor",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "k8slongname",
+    "k8sshortname",
+    "mac",
+    "password",
+    "rgbcolor",
+    "ssn",
+    "uri",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+];
+
+/// Hyphens in a format's name count for nothing.
+fn bare(format: &str) -> String {
+    format.replace('-', "")
+}
+
+pub(super) fn is_known(format: &str) -> bool {
+    KNOWN.contains(&&*bare(format))
+}
 
 pub(super) fn fits(format: &str, text: &str) -> bool {
-    match format.replace('-', "").as_str() {
+    match bare(format).as_str() {
         "datetime" => is_date_time(text),
         "date" => is_date(text),
         "uuid" => is_uuid(text, None),
         "uuid3" => is_uuid(text, Some('3')),
         "uuid4" => is_uuid(text, Some('4')),
         "uuid5" => is_uuid(text, Some('5')),
-        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "ipv4" => is_ipv4(text),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
         "mac" => is_mac(text),
         "byte" => is_base64(text),
-        "email" => text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()),
+        "email" => is_email(text),
         "hostname" => is_hostname(text),
-        "uri" => text.split_once(':').is_some_and(|(scheme, _)| !scheme.is_empty()) || text.starts_with('/'),
-        "duration" => is_duration(text),
+        "uri" => uri::is_request(text),
+        "duration" => duration::fits(text),
         "bsonobjectid" => hex(text, &[24]),
         "hexcolor" => hex(text.strip_prefix('#').unwrap_or(text), &[3, 6]),
         "rgbcolor" => is_rgb(text),
@@ -77,8 +119,20 @@ fn hex(text: &str, lengths: &[usize]) -> bool {
 }
 
 fn is_uuid(text: &str, version: Option<char>) -> bool {
-    let bare: String = text.chars().filter(|c| *c != '-').collect();
-    hex(&bare, &[32]) && version.is_none_or(|version| bare[12..].starts_with(version))
+    let mut rest = text;
+    for length in [8, 4, 4, 4] {
+        let part = rest.split_at_checked(length).filter(|(part, _)| hex(part, &[length]));
+        let Some((_, after)) = part else { return false };
+        rest = after.strip_prefix('-').unwrap_or(after);
+    }
+    hex(rest, &[12]) && version.is_none_or(|version| variant_fits(text, version))
+}
+
+/// The third group says the version, the fourth of a random or a hashed one the variant.
+fn variant_fits(text: &str, version: char) -> bool {
+    let bare = bare(text);
+    bare[12..].starts_with(version)
+        && (version == '3' || bare[16..].starts_with(['8', '9', 'a', 'b', 'A', 'B']))
 }
 
 /// `rgb(0, 128, 255)`
@@ -144,18 +198,27 @@ fn is_label(text: &str) -> bool {
 
 fn is_cidr(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
-    let max = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
+    let max = match address {
+        address if is_ipv4(address) => 32,
+        address if address.parse::<Ipv6Addr>().is_ok() => 128,
+        _ => return false,
     };
-    length.parse::<u8>().is_ok_and(|length| length <= max)
+    digits(length, length.len()) && length.parse::<u8>().is_ok_and(|length| length <= max)
 }
 
+/// Bytes with a separator between them, pairs of them with a dot, or nothing between.
 fn is_mac(text: &str) -> bool {
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    matches!(parts.len(), 6 | 8 | 20)
-        && parts.iter().all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    let parts: Vec<&str> = match text.as_bytes().get(2) {
+        Some(separator @ (b':' | b'-')) => text.split(char::from(*separator)).collect(),
+        _ => text.split('.').collect(),
+    };
+    let length = match parts[..] {
+        [_] => text.len(),
+        [first, ..] if first.len() == 4 => 4,
+        _ => 2,
+    };
+    let bytes = parts.len() * length / 2;
+    parts.iter().all(|part| hex(part, &[length])) && length.is_multiple_of(2) && matches!(bytes, 6 | 8 | 20)
 }
 
 fn is_base64(text: &str) -> bool {
@@ -165,45 +228,52 @@ fn is_base64(text: &str) -> bool {
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
+/// One name whose only hyphen may stand second, or a domain with a top level of letters.
 fn is_hostname(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+    let letter = |c: char| c.is_ascii_alphabetic() || !c.is_ascii() && c.is_alphabetic();
+    let plain = |c: char| {
+        let is_symbol =
+            if c.is_ascii() { "$+<=>^`|~".contains(c) } else { !c.is_alphanumeric() && !c.is_whitespace() };
+        letter(c) || c.is_ascii_digit() || is_symbol
     };
-    text.len() <= 255 && text.trim_end_matches('.').split('.').all(label)
+    let single = |text: &str| {
+        let mut rest = text.chars();
+        rest.next().is_some_and(plain) && {
+            let rest = rest.as_str();
+            rest.strip_prefix('-').unwrap_or(rest).chars().all(plain)
+        }
+    };
+    let label = |label: &str| {
+        label.chars().all(|c| plain(c) || c == '-') && label.starts_with(plain) && label.ends_with(plain)
+    };
+    let domain = |(labels, top): (&str, &str)| {
+        labels.split('.').all(label) && top.chars().count() >= 2 && top.chars().all(letter)
+    };
+    let fits = single(text) || text.rsplit_once('.').is_some_and(domain);
+    fits && text.len() <= 255 && text.split('.').all(|label| label.len() <= 63)
 }
 
-/// Go's form (`1h30m`), or a number of units with a name (`2 days`).
-fn is_duration(text: &str) -> bool {
-    const UNITS: [&str; 10] = ["ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "y"];
-    let mut rest = text.trim_start_matches(['-', '+']);
-    if rest == "0" {
-        return true;
-    }
-    let mut any = false;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        if end == 0 {
-            return false;
-        }
-        rest = rest[end..].trim_start();
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == ' ').unwrap_or(rest.len());
-        let unit = &rest[..end];
-        let named = ["sec", "min", "hour", "day", "week", "hr", "nano", "micro", "milli"];
-        if !UNITS.contains(&unit) && !named.iter().any(|name| unit.starts_with(name)) {
-            return false;
-        }
-        rest = rest[end..].trim_start();
-        any = true;
-    }
-    any
+/// Leading zeros are decimal here.
+fn is_ipv4(text: &str) -> bool {
+    let part = |part: &str| digits(part, part.len()) && part.parse::<u32>().is_ok_and(|number| number <= 255);
+    text.split('.').count() == 4 && text.split('.').all(part)
+}
+
+/// `user@host`, also behind a name: `Name <user@host>`.
+fn is_email(text: &str) -> bool {
+    let address = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+        Some((_, address)) => address,
+        None => text.trim(),
+    };
+    let atom = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let dotted = |text: &str| text.split('.').all(|part| !part.is_empty() && part.chars().all(atom));
+    let quoted = |text: &str| text.len() > 2 && text.starts_with('"') && text.ends_with('"');
+    address.rsplit_once('@').is_some_and(|(user, host)| (dotted(user) || quoted(user)) && dotted(host))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{fits, is_known};
 
     #[test]
     fn formats_tell_good_from_bad() {
@@ -220,13 +290,29 @@ mod tests {
             ("isbn10", "080442957X", "0804429570"),
             ("isbn13", "978-3-16-148410-0", "978-3-16-148410-1"),
             ("creditcard", "4012 8888 8888 1881", "4012888888881882"),
+            ("mac", "00:11:22:33:44:55", "00:11-22:33:44:55"),
+            ("mac", "0011.2233.4455", "0011.2233.445"),
+            ("mac", "001122334455", "0011223344556"),
+            ("uuid3", "6ba7b810-9dad-31d1-10b4-00c04fd430c8", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"),
+            ("uuid", "6ba7b8109dad-11d1-80b4-00c04fd430c8", "6ba7-b8109dad-11d1-80b4-00c04fd430c8"),
+            ("hostname", "a-bc", "ab-c"),
+            ("hostname", "a-b.example.com", "127.0.0.1"),
+            ("ipv4", "010.0.0.1", "1.2.3.256"),
+            ("cidr", "010.0.0.1/8", "10.0.0.0/33"),
+            ("email", "Joe <joe@example.com>", "joe..x@example.com"),
+            ("uri", "http://host:80/a%20b?c", "http://a b"),
+            ("uri", "/path", "2020-01-01T00:00:00Z"),
+            ("uri", "mailto:x", "::1"),
+            ("duration", "1h30m", "1x"),
+            ("duration", "P1D", "-"),
+            ("duration", "2 days", "1.5.5"),
             ("k8s-short-name", "a-1", "a.b"),
             ("k8s-long-name", "a.b-c", "A.b"),
         ] {
             assert!(fits(format, good), "{format} {good}");
             assert!(!fits(format, bad), "{format} {bad}");
-            assert!(!fits(format, "z z!"), "{format}");
+            assert!(!fits(format, "z z!") && is_known(format), "{format}");
         }
-        assert!(fits("odd", "anything"));
+        assert!(fits("password", "anything") && !is_known("odd"));
     }
 }

@@ -76,6 +76,25 @@ impl CustomSchema {
     }
 }
 
+/// The formats that a schema speaks of and that nothing checks.
+pub fn unrecognized_formats(schema: &Value) -> Vec<String> {
+    let mut formats = Vec::new();
+    each_schema(schema, &mut |schema| {
+        if let Some(format) = schema["format"].as_str().filter(|format| !format.is_empty())
+            && validate::format(schema).is_none()
+        {
+            formats.push(format.to_owned());
+        }
+    });
+    formats
+}
+
+pub fn has_defaults(schema: &Value) -> bool {
+    let mut found = false;
+    each_schema(schema, &mut |schema| found |= schema.get("default").is_some());
+    found
+}
+
 pub(crate) fn is_true(schema: &Value, field: &str) -> bool {
     schema[field].as_bool() == Some(true)
 }

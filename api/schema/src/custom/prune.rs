@@ -13,6 +13,9 @@ impl CustomSchema {
     pub(crate) fn prune(&self, object: &mut Value) -> Result<Vec<FieldIssue>, DecodeError> {
         let mut issues = Vec::new();
         walk(&self.root, object, true, &mut issues)?;
+        if let Some(problem) = self.untyped(object) {
+            return Err(DecodeError::Type(problem));
+        }
         // As the stock server finds them: those of its own metadata, of the schema, of the metadata of embedded resources.
         issues.sort_by_cached_key(|issue| {
             let path = issue.path();
@@ -21,6 +24,22 @@ impl CustomSchema {
             (round, path.to_owned())
         });
         Ok(issues)
+    }
+}
+
+impl CustomSchema {
+    /// What a resource within another says of itself is text.
+    fn untyped(&self, object: &Value) -> Option<String> {
+        let mut problem = None;
+        self.each_embedded(object, &mut |path, fields| {
+            for name in ["apiVersion", "kind"] {
+                if let Some(value) = fields.get(name).filter(|value| !value.is_string()) {
+                    let at = super::validate::join(path, name);
+                    problem.get_or_insert_with(|| format!("{at}: Invalid value: {value}: must be a string"));
+                }
+            }
+        });
+        problem
     }
 }
 

@@ -1,52 +1,83 @@
 //! Checks a custom resource's values against its schema.
 //!
-//! Kept true: paths, kinds and texts of the errors are the stock server's; what an update leaves as it was is not checked
-//! again (ratcheting).
-//! Source: https://github.com/kubernetes/kube-openapi/tree/master/pkg/validation and
+//! Kept true: paths, kinds, texts and order of the errors are the stock server's (where that has an order); what an
+//! update leaves as it was is not checked again (ratcheting). A value of the wrong type is held to all else as well.
+//! Source: https://github.com/kubernetes/kube-openapi/tree/master/pkg/validation/validate and
 //! https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-ratcheting
 
-use super::{CustomSchema, FieldError, FieldErrorKind, format, is_true, prune::inner};
+mod alternatives;
+mod lists;
+mod number;
+mod types;
+
+pub(in crate::custom) use types::format;
+
+use super::{CustomSchema, FieldError, FieldErrorKind, format as formats, is_true, prune::inner};
 use serde_json::{Map, Value};
-use std::cmp::Ordering;
 
 impl CustomSchema {
     /// `old` is the object before, of an update.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        let checker = Checker { schema: self };
-        checker.check(&self.root, object, old, "", &mut errors);
-        errors
-    }
-
-    /// Sets and maps have no item twice; apart from [`CustomSchema::validate`] for the order of errors.
-    pub fn validate_lists(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        Checker { schema: self }.lists(&self.root, object, old, "", &mut errors);
+        let mut errors = Checker { schema: self }.check(&self.root, object, old, "").errors;
+        for error in errors.iter_mut().filter(|error| error.path.is_empty()) {
+            "<nil>".clone_into(&mut error.path);
+        }
         errors
     }
 
     /// Checks a value that is no object of its own, e.g. a default, at `path`.
     pub(super) fn validate_part(&self, schema: &Value, value: &Value, path: &str) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        let checker = Checker { schema: self };
-        checker.check(schema, value, None, path, &mut errors);
-        embedded(schema, value, path, &mut |path, fields| {
+        let mut errors = Checker { schema: self }.check(schema, value, None, "").errors;
+        embedded(schema, value, "", &mut |path, fields| {
             for name in ["apiVersion", "kind"] {
-                if fields.get(name).and_then(Value::as_str).unwrap_or_default().is_empty() {
-                    errors.push(FieldError::required(&join(path, name), ""));
+                match fields.get(name).and_then(Value::as_str) {
+                    None => errors.push(FieldError::required(&join(path, name), "")),
+                    Some("") => errors.push(FieldError::invalid(&join(path, name), "", "must not be empty")),
+                    Some(_) => {}
                 }
             }
         });
-        checker.lists(schema, value, None, path, &mut errors);
+        lists::check(schema, value, None, "", &mut errors);
+        for error in &mut errors {
+            error.path = match &*error.path {
+                "" => path.to_owned(),
+                inner if inner.starts_with('[') => format!("{path}{inner}"),
+                inner => join(path, inner),
+            };
+        }
         errors
+    }
+}
+
+/// What a schema says of a value.
+#[derive(Default)]
+struct Found {
+    errors: Vec<FieldError>,
+    /// How many checks held: of several alternatives, the one that holds most is told about.
+    held: u32,
+}
+
+impl Found {
+    fn one(error: FieldError) -> Found {
+        Found { errors: vec![error], held: 0 }
+    }
+
+    /// One whole check more.
+    fn merge(&mut self, other: Found) {
+        self.add(other);
+        self.held += 1;
+    }
+
+    /// A part of one check.
+    fn add(&mut self, other: Found) {
+        self.errors.extend(other.errors);
+        self.held += other.held;
     }
 }
 
 struct Checker<'a> {
     schema: &'a CustomSchema,
 }
-
-type Errors = Vec<FieldError>;
 
 pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
@@ -81,91 +112,39 @@ pub(super) fn embedded(
     }
 }
 
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if is_integer(number) => "integer",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-fn is_integer(number: &serde_json::Number) -> bool {
-    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|number| number.fract() == 0.0)
-}
-
-/// What errors at the object itself call it.
-fn shown(path: &str) -> &str {
-    if path.is_empty() { "<nil>" } else { path }
-}
-
 impl Checker<'_> {
-    fn check(&self, schema: &Value, value: &Value, old: Option<&Value>, path: &str, errors: &mut Errors) {
+    fn check(&self, schema: &Value, value: &Value, old: Option<&Value>, path: &str) -> Found {
+        let mut found = Found::default();
         if old == Some(value) {
-            return;
+            return found;
         }
-        if value.is_null() && is_true(schema, "nullable") {
-            return;
+        if value.is_null() {
+            found.add(types::check(schema, value, path).unwrap_or_default());
+            found.add(check_enum(schema, value, path));
+            return found;
         }
-        if !self.check_type(schema, value, path, errors) {
-            return;
+        if let Some(typed) = types::check(schema, value, path) {
+            found.merge(typed);
         }
-        self.check_enum(schema, value, path, errors);
-        match value {
-            Value::Object(fields) => self.check_object(schema, fields, old, path, errors),
-            Value::Array(items) => self.check_array(schema, items, old, path, errors),
-            Value::String(text) => self.check_string(schema, text, path, errors),
-            Value::Number(number) => check_number(schema, number, path, errors),
-            _ => {}
-        }
-        self.check_junctors(schema, value, path, errors);
-    }
-
-    fn check_type(&self, schema: &Value, value: &Value, path: &str, errors: &mut Errors) -> bool {
-        let found = type_of(value);
-        let int_or_string = is_true(schema, "x-kubernetes-int-or-string");
-        let expected = match schema["type"].as_str() {
-            _ if int_or_string && matches!(found, "integer" | "string") => return true,
-            _ if int_or_string => "integer,string",
-            // Without a type everything fits, but not null.
-            None if value.is_null() && schema.as_object().is_some_and(|fields| !fields.is_empty()) => {
-                return true;
+        found.merge(self.alternatives(schema, value, path));
+        if let Value::String(text) = value {
+            found.merge(self.check_string(schema, text, path));
+            if let Some(name) = types::format(schema) {
+                found.merge(check_format(name, text, path));
             }
-            None => return true,
-            Some("number") if found == "integer" => return true,
-            Some(expected) if expected == found => return true,
-            Some(expected) => expected,
-        };
-        let at = shown(path);
-        errors.push(FieldError {
-            path: at.to_owned(),
-            kind: FieldErrorKind::Type {
-                value: found.into(),
-                detail: format!("{} in body must be of type {expected}: \"{found}\"", path),
-            },
-        });
-        false
-    }
-
-    fn check_enum(&self, schema: &Value, value: &Value, path: &str, errors: &mut Errors) {
-        let Some(allowed) = schema["enum"].as_array() else { return };
-        if allowed.iter().any(|one| same(one, value)) {
-            return;
         }
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        errors.push(FieldError {
-            path: shown(path).to_owned(),
-            kind: FieldErrorKind::NotSupported {
-                value: value.clone(),
-                allowed: allowed.iter().map(text).collect(),
-            },
-        });
+        if let Value::Number(number) = value {
+            found.merge(number::check(schema, number, path));
+        }
+        if let Value::Array(items) = value {
+            found.merge(self.check_array(schema, items, old, path));
+        }
+        found.merge(check_enum(schema, value, path));
+        if let Value::Object(fields) = value {
+            found.merge(self.check_object(schema, fields, old, path));
+        }
+        found.held += 1;
+        found
     }
 
     fn check_object(
@@ -174,175 +153,104 @@ impl Checker<'_> {
         fields: &Map<String, Value>,
         old: Option<&Value>,
         path: &str,
-        errors: &mut Errors,
-    ) {
-        let count = fields.len();
-        if let Some(max) = size(schema, "maxProperties").filter(|max| count > *max) {
-            let kind = FieldErrorKind::TooMany { actual: count, max };
-            errors.push(FieldError { path: shown(path).to_owned(), kind });
-        }
-        if let Some(min) = size(schema, "minProperties").filter(|min| count < *min) {
+    ) -> Found {
+        let (mut found, count) = (Found::default(), fields.len());
+        if let Some(min) = limit(schema, "minProperties").filter(|min| below(count, *min)) {
             let detail = format!("{path} in body should have at least {min} properties");
-            errors.push(FieldError::invalid(shown(path), Value::Object(fields.clone()), detail));
+            found.errors.push(FieldError::invalid(path, count, detail));
+        }
+        if let Some(max) = limit(schema, "maxProperties").filter(|max| above(count, *max)) {
+            found
+                .errors
+                .push(FieldError { path: path.into(), kind: FieldErrorKind::TooMany { actual: count, max } });
+        }
+        // Others come before those that have a name of their own.
+        for named in [false, true] {
+            for (name, value) in fields {
+                if schema["properties"].get(name).is_some() != named {
+                    continue;
+                }
+                let Some(known) = inner(schema, name) else { continue };
+                let before = old.and_then(|old| old.get(name));
+                found.add(self.check(known, value, before, &join(path, name)));
+            }
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !fields.contains_key(name) {
-                errors.push(FieldError::required(&join(path, name), ""));
+                found.errors.push(FieldError::required(&join(path, name), ""));
             }
         }
-        let is_resource = path.is_empty() || is_true(schema, "x-kubernetes-embedded-resource");
-        for (name, value) in fields {
-            if is_resource && matches!(name.as_str(), "apiVersion" | "kind") {
-                continue;
-            }
-            let Some(known) = inner(schema, name) else { continue };
-            let named = schema["properties"].get(name).is_some();
-            let at = if named || !name.contains('.') { join(path, name) } else { format!("{path}[{name}]") };
-            // Limits of an object's metadata apply to the fields that are specified.
-            let before = old.and_then(|old| old.get(name));
-            self.check(known, value, before, &at, errors);
-        }
+        found
     }
 
-    fn check_array(
-        &self,
-        schema: &Value,
-        items: &[Value],
-        old: Option<&Value>,
-        path: &str,
-        errors: &mut Errors,
-    ) {
-        let count = items.len();
-        if let Some(max) = size(schema, "maxItems").filter(|max| count > *max) {
-            let kind = FieldErrorKind::TooMany { actual: count, max };
-            errors.push(FieldError { path: shown(path).to_owned(), kind });
-        }
-        if let Some(min) = size(schema, "minItems").filter(|min| count < *min) {
-            let detail = format!("{path} in body should have at least {min} items");
-            errors.push(FieldError::invalid(shown(path), Value::Array(items.to_vec()), detail));
-        }
+    fn check_array(&self, schema: &Value, items: &[Value], old: Option<&Value>, path: &str) -> Found {
+        let (mut found, count) = (Found::default(), items.len());
         for (at, item) in items.iter().enumerate() {
             let before = old.and_then(|old| counterpart(schema, item, old));
-            self.check(&schema["items"], item, before, &format!("{path}[{at}]"), errors);
+            found.add(self.check(&schema["items"], item, before, &format!("{path}[{at}]")));
         }
+        if let Some(min) = limit(schema, "minItems").filter(|min| below(count, *min)) {
+            let detail = format!("{path} in body should have at least {min} items");
+            found.errors.push(FieldError::invalid(path, count, detail));
+        }
+        if let Some(max) = limit(schema, "maxItems").filter(|max| above(count, *max)) {
+            found
+                .errors
+                .push(FieldError { path: path.into(), kind: FieldErrorKind::TooMany { actual: count, max } });
+        }
+        found.held += 1;
+        found
     }
 
-    fn check_string(&self, schema: &Value, text: &str, path: &str, errors: &mut Errors) {
+    /// The first that does not hold.
+    fn check_string(&self, schema: &Value, text: &str, path: &str) -> Found {
         let length = text.chars().count();
-        if let Some(max) = size(schema, "maxLength").filter(|max| length > *max) {
-            errors.push(FieldError { path: shown(path).to_owned(), kind: FieldErrorKind::TooLong { max } });
+        if let Some(max) = limit(schema, "maxLength").filter(|max| above(length, *max)) {
+            return Found::one(FieldError { path: path.into(), kind: FieldErrorKind::TooLong { max } });
         }
-        if let Some(min) = size(schema, "minLength").filter(|min| length < *min) {
+        if let Some(min) = limit(schema, "minLength").filter(|min| below(length, *min)) {
             let detail = format!("{path} in body should be at least {min} chars long");
-            errors.push(FieldError::invalid(shown(path), text, detail));
+            return Found::one(FieldError::invalid(path, text, detail));
         }
         if let Some(pattern) = schema["pattern"].as_str()
             && self.schema.patterns.get(pattern).is_some_and(|compiled| !compiled.is_match(text))
         {
             let detail = format!("{path} in body should match '{pattern}'");
-            errors.push(FieldError::invalid(shown(path), text, detail));
+            return Found::one(FieldError::invalid(path, text, detail));
         }
-        if let Some(name) = schema["format"].as_str().filter(|name| !format::fits(name, text)) {
-            errors.push(FieldError {
-                path: shown(path).to_owned(),
-                kind: FieldErrorKind::Type {
-                    value: text.into(),
-                    detail: format!("{path} in body must be of type {name}: {text:?}"),
-                },
-            });
-        }
-    }
-
-    fn check_junctors(&self, schema: &Value, value: &Value, path: &str, errors: &mut Errors) {
-        let against = |one: &Value| {
-            let mut found = Vec::new();
-            self.check(one, value, None, path, &mut found);
-            found
-        };
-        let complain = |errors: &mut Errors, what: &str| {
-            errors.push(FieldError::invalid(shown(path), "", format!("{path} in body must {what}")));
-        };
-        // What `x-kubernetes-int-or-string` may carry says nothing new.
-        if is_true(schema, "x-kubernetes-int-or-string") && schema["anyOf"].is_array() {
-            return;
-        }
-        if let Some(all) = schema["anyOf"].as_array() {
-            let results: Vec<Errors> = all.iter().map(against).collect();
-            if !results.iter().any(Vec::is_empty) {
-                complain(errors, "validate at least one schema (anyOf)");
-                errors.extend(results.into_iter().min_by_key(Vec::len).into_iter().flatten());
-            }
-        }
-        if let Some(all) = schema["oneOf"].as_array() {
-            let results: Vec<Errors> = all.iter().map(against).collect();
-            let fitting = results.iter().filter(|found| found.is_empty()).count();
-            if fitting != 1 {
-                let found = if fitting == 0 { "Found none valid" } else { "" };
-                let found =
-                    if fitting > 1 { format!("Found {fitting} valid alternatives") } else { found.into() };
-                complain(errors, &format!("validate one and only one schema (oneOf). {found}"));
-                if fitting == 0 {
-                    errors.extend(results.into_iter().min_by_key(Vec::len).into_iter().flatten());
-                }
-            }
-        }
-        if let Some(all) = schema["allOf"].as_array() {
-            let results: Vec<Errors> = all.iter().map(against).collect();
-            if results.iter().any(|found| !found.is_empty()) {
-                complain(errors, "validate all the schemas (allOf)");
-                errors.extend(results.into_iter().flatten());
-            }
-        }
-        if schema["not"].is_object() && against(&schema["not"]).is_empty() {
-            complain(errors, "not validate the schema (not)");
-        }
-    }
-
-    /// Sets and maps have no item twice.
-    fn lists(&self, schema: &Value, value: &Value, old: Option<&Value>, path: &str, errors: &mut Errors) {
-        if old == Some(value) {
-            return;
-        }
-        match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    if let Some(known) = inner(schema, name) {
-                        let before = old.and_then(|old| old.get(name));
-                        self.lists(known, value, before, &join(path, name), errors);
-                    }
-                }
-            }
-            Value::Array(items) => {
-                let mut seen: Vec<Value> = Vec::new();
-                for (at, item) in items.iter().enumerate() {
-                    let key = match schema["x-kubernetes-list-type"].as_str() {
-                        Some("set") => item.clone(),
-                        Some("map") => Value::Object(
-                            keys(schema)
-                                .filter_map(|key| Some((key.to_owned(), item.get(key)?.clone())))
-                                .collect(),
-                        ),
-                        _ => continue,
-                    };
-                    if seen.contains(&key) {
-                        let kind = FieldErrorKind::Duplicate { value: key };
-                        errors.push(FieldError { path: format!("{path}[{at}]"), kind });
-                    } else {
-                        seen.push(key);
-                    }
-                }
-                for (at, item) in items.iter().enumerate() {
-                    let before = old.and_then(|old| counterpart(schema, item, old));
-                    self.lists(&schema["items"], item, before, &format!("{path}[{at}]"), errors);
-                }
-            }
-            _ => {}
-        }
+        Found::default()
     }
 }
 
-fn keys(schema: &Value) -> impl Iterator<Item = &str> {
-    schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str)
+fn check_format(name: &str, text: &str, path: &str) -> Found {
+    if formats::fits(name, text) {
+        return Found::default();
+    }
+    Found::one(FieldError {
+        path: path.into(),
+        kind: FieldErrorKind::Type {
+            value: text.into(),
+            detail: format!("{path} in body must be of type {name}: {text:?}"),
+        },
+    })
+}
+
+fn check_enum(schema: &Value, value: &Value, path: &str) -> Found {
+    let allowed = schema["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if allowed.is_empty() || allowed.iter().any(|one| !one.is_null() && same(one, value)) {
+        return Found::default();
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Found::one(FieldError {
+        path: path.into(),
+        kind: FieldErrorKind::NotSupported {
+            value: value.clone(),
+            allowed: allowed.iter().map(text).collect(),
+        },
+    })
 }
 
 /// The item of the old list that this one was, where the list says how to tell.
@@ -353,66 +261,25 @@ pub(super) fn counterpart<'a>(schema: &Value, item: &Value, old: &'a Value) -> O
     old.as_array()?.iter().find(|other| keys(schema).all(|key| other.get(key) == item.get(key)))
 }
 
-fn size(schema: &Value, field: &str) -> Option<usize> {
-    schema[field].as_u64().and_then(|number| usize::try_from(number).ok())
+fn keys(schema: &Value) -> impl Iterator<Item = &str> {
+    schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn limit(schema: &Value, field: &str) -> Option<i64> {
+    schema[field].as_i64()
+}
+
+fn below(count: usize, min: i64) -> bool {
+    i64::try_from(count).is_ok_and(|count| count < min)
+}
+
+fn above(count: usize, max: i64) -> bool {
+    i64::try_from(count).is_ok_and(|count| count > max)
 }
 
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,
         _ => a == b,
-    }
-}
-
-fn check_number(schema: &Value, number: &serde_json::Number, path: &str, errors: &mut Errors) {
-    let mut complain = |what: String| {
-        let detail = format!("{path} in body should be {what}");
-        errors.push(FieldError::invalid(shown(path), Value::Number(number.clone()), detail));
-    };
-    if let Some(order) = compare(number, &schema["maximum"]) {
-        match is_true(schema, "exclusiveMaximum") {
-            true if order != Ordering::Less => complain(format!("less than {}", schema["maximum"])),
-            false if order == Ordering::Greater => {
-                complain(format!("less than or equal to {}", schema["maximum"]));
-            }
-            _ => {}
-        }
-    }
-    if let Some(order) = compare(number, &schema["minimum"]) {
-        match is_true(schema, "exclusiveMinimum") {
-            true if order != Ordering::Greater => complain(format!("greater than {}", schema["minimum"])),
-            false if order == Ordering::Less => {
-                complain(format!("greater than or equal to {}", schema["minimum"]));
-            }
-            _ => {}
-        }
-    }
-    if let (Some(factor), Some(number)) = (schema["multipleOf"].as_f64(), number.as_f64())
-        && factor > 0.0
-        && (number / factor).fract() != 0.0
-    {
-        complain(format!("a multiple of {}", schema["multipleOf"]));
-    }
-    let whole = number.as_i64();
-    let (narrow, kind) = match schema["format"].as_str() {
-        Some("int32") => (whole.is_some_and(|whole| i32::try_from(whole).is_ok()), "int32"),
-        Some("int64") => (whole.is_some() || number.as_f64().is_some_and(|it| it.abs() < 9.2e18), "int64"),
-        _ => return,
-    };
-    if !narrow {
-        let detail = format!("Checked value must be of type integer with format {kind}");
-        errors.push(FieldError::invalid(
-            shown(path),
-            Value::Number(number.clone()),
-            format!("{path} in body {detail}"),
-        ));
-    }
-}
-
-fn compare(number: &serde_json::Number, limit: &Value) -> Option<Ordering> {
-    let limit = limit.as_number()?;
-    match (number.as_i64(), limit.as_i64()) {
-        (Some(number), Some(limit)) => Some(number.cmp(&limit)),
-        _ => number.as_f64()?.partial_cmp(&limit.as_f64()?),
     }
 }

@@ -4,13 +4,14 @@
 //! Source: https://github.com/kubernetes/apiextensions-apiserver/blob/master/pkg/registry/customresourcedefinition/strategy.go
 //! and pkg/apis/apiextensions/validation/validation.go
 
+use coracle_schema::unrecognized_formats;
 use serde_json::{Value, json};
 
 use super::{names, spec};
 use crate::{
     kinds::checks::{immutable, indexed, items, text},
     object::{self, finalizers, metadata_mut},
-    status::{Cause, Status},
+    status::{Cause, Status, quote},
     strategy::{Context, Strategy},
 };
 
@@ -23,7 +24,7 @@ pub struct Definition;
 fn record_storage(value: &mut Value) {
     let versions = value["spec"]["versions"].as_array();
     let storage = versions.into_iter().flatten().find(|version| version["storage"] == true);
-    let Some(name) = storage.and_then(|version| version["name"].as_str()).map(String::from) else { return };
+    let Some(name) = storage.map(|version| text(&version["name"]).to_owned()) else { return };
     if !value["status"].is_object() {
         value["status"] = json!({});
     }
@@ -53,7 +54,9 @@ impl Strategy for Definition {
     fn validate(&self, _context: Context<'_>, object: &Value) -> Vec<Cause> {
         let (name, names) = (object::name(object), &object["spec"]["names"]);
         let mut out = Vec::new();
-        if name != format!("{}.{}", text(&names["plural"]), text(&object["spec"]["group"])) {
+        if !name.is_empty()
+            && name != format!("{}.{}", text(&names["plural"]), text(&object["spec"]["group"]))
+        {
             let why = "must be spec.names.plural+\".\"+spec.group";
             out.push(Cause::invalid("metadata.name", name, why));
         }
@@ -84,6 +87,20 @@ impl Strategy for Definition {
         approval(&mut out, object, Some(old));
         preserves_unknown_fields(&mut out, object);
         out
+    }
+
+    /// A format that no stock server knows checks nothing.
+    fn warnings(&self, _context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let formats = |object: &Value| -> Vec<String> {
+            let versions = items(&object["spec"]["versions"]).iter();
+            versions.flat_map(|version| unrecognized_formats(&version["schema"]["openAPIV3Schema"])).collect()
+        };
+        let before = old.map(formats).unwrap_or_default();
+        let mut new = formats(object);
+        new.retain(|format| !before.contains(format));
+        // Versions of one schema say it once.
+        new.dedup();
+        new.iter().map(|format| format!("unrecognized format {}", quote(format))).collect()
     }
 
     fn mark_deleting(&self, value: &mut Value) {

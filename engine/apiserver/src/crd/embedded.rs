@@ -21,7 +21,7 @@ fn one(path: &str, fields: &Map<String, Value>, causes: &mut Vec<Cause>) {
     for (name, problem) in [("apiVersion", version_problem as fn(&str) -> _), ("kind", kind_problem)] {
         let why = match fields.get(name) {
             None => None,
-            Some(Value::String(text)) if text.is_empty() => None,
+            Some(Value::String(text)) if text.is_empty() => Some("must not be empty".into()),
             Some(Value::String(text)) => match problem(text) {
                 None => continue,
                 why => why,
@@ -67,7 +67,10 @@ mod tests {
             (json!({"list": [{}]}), &["list[0].apiVersion: Required value", "list[0].kind: Required value"]),
             (
                 json!({"map": {"k.l": {"apiVersion": "", "kind": 1}}}),
-                &["map[k.l].apiVersion: Required value", "map[k.l].kind: Invalid value: 1: must be a string"],
+                &[
+                    "map[k.l].apiVersion: Invalid value: \"\": must not be empty",
+                    "map[k.l].kind: Invalid value: 1: must be a string",
+                ],
             ),
             (
                 json!({"one": {"apiVersion": "a/b/c", "kind": "A_B"}}),

@@ -88,8 +88,17 @@ pub fn cause(error: FieldError) -> Cause {
             Cause::not_supported(path, value, &allowed)
         }
         FieldErrorKind::Duplicate { value } => Cause::duplicate(path, value),
-        FieldErrorKind::TooLong { max } => Cause::too_long(path, max),
-        FieldErrorKind::TooMany { actual, max } => Cause::too_many(path, actual, max),
+        // Schemas may have limits below zero.
+        FieldErrorKind::TooLong { max } => match usize::try_from(max) {
+            Ok(max) => Cause::too_long(path, max),
+            Err(_) => Cause::new("FieldValueTooLong", path, "Too long: value is too long"),
+        },
+        FieldErrorKind::TooMany { actual, max } => match usize::try_from(max) {
+            Ok(max) => Cause::too_many(path, actual, max),
+            Err(_) => {
+                Cause::new("FieldValueTooMany", path, format!("Too many: {actual}: has too many items"))
+            }
+        },
         FieldErrorKind::Forbidden { detail } => Cause::forbidden(path, &detail),
     }
 }

@@ -61,8 +61,23 @@ fn at<'a>(object: &'a Value, path: &[String]) -> Result<Option<&'a Value>, Strin
 
 fn unlike(path: &[String], value: &Value, wanted: &str) -> String {
     let (path, found) = (text(path), go_type(value));
-    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    format!("{path} accessor error: {shown} is of the type {found}, expected {wanted}")
+    format!("{path} accessor error: {} is of the type {found}, expected {wanted}", go_value(value))
+}
+
+/// As Go's `%v` prints it: maps by the order of their keys.
+fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_value).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let mut all: Vec<_> =
+                fields.iter().map(|(key, value)| format!("{key}:{}", go_value(value))).collect();
+            all.sort_unstable();
+            format!("map[{}]", all.join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn text(path: &[String]) -> String {
@@ -102,6 +117,10 @@ mod tests {
             (
                 json!({"spec": true}),
                 ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: true is of the type bool, expected map[string]interface{}",
+            ),
+            (
+                json!({"spec": [{"b": [1, null], "a": "x"}]}),
+                ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: [map[a:x b:[1 <nil>]]] is of the type []interface {}, expected map[string]interface{}",
             ),
             (
                 json!({"status": {"replicas": -2}}),

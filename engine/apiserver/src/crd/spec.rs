@@ -78,6 +78,11 @@ pub fn check(out: &mut Causes, spec: &Value, old: Option<&Before<'_>>) {
     if require(out, &spec["scope"], "spec.scope") {
         one_of(out, &spec["scope"], "spec.scope", &["Cluster", "Namespaced"]);
     }
+    let has_defaults = |version: &Value| coracle_schema::has_defaults(&version["schema"]["openAPIV3Schema"]);
+    if spec["preserveUnknownFields"] == true && items(&spec["versions"]).iter().any(has_defaults) {
+        let why = "must be false in order to use defaults in the schema";
+        out.push(Cause::invalid("spec.preserveUnknownFields", true, why));
+    }
     versions(out, &spec["versions"], old);
     for field in ["plural", "singular", "kind", "listKind"] {
         require(out, &spec["names"][field], &format!("spec.names.{field}"));

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Custom, cause, embedded, rules, scale};
 use crate::{
+    metadata::qualified_name_problems,
     object,
     status::{Cause, Status, quote},
     strategy::{Context, Strategy},
@@ -45,10 +46,17 @@ fn validate(custom: &Custom, object: &Value, old: Option<&Value>, subresource: &
     causes.extend(custom.schema.validate_lists(object, old).into_iter().map(cause));
     let Some(rules) = &custom.rules else { return causes };
     let blocks = |cause: &Cause| {
-        ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"]
-            .contains(&&*cause.reason)
+        [
+            "FieldValueRequired",
+            "FieldValueTooLong",
+            "FieldValueTooMany",
+            "FieldValueTypeInvalid",
+            "FieldValueNotSupported",
+        ]
+        .contains(&&*cause.reason)
     };
-    if causes.iter().any(blocks) {
+    let has_name = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
+    if !has_name || causes.iter().any(blocks) {
         causes.push(rules::unchecked());
     } else {
         causes.extend(rules.check(object, old));
@@ -104,16 +112,25 @@ impl Strategy for CustomResource {
         validate(custom, object, Some(old), context.subresource)
     }
 
-    /// A finalizer may have any name; one that says whose it is meets no other of its name.
+    /// One that says whose it is meets no other of its name.
     fn warnings(&self, _context: Context<'_>, object: &Value, old: Option<&Value>) -> Vec<String> {
-        const WHY: &str = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers";
         let before = old.map(object::finalizers).unwrap_or_default();
-        let is_plain = |name: &&str| {
-            !name.contains('/')
-                && !before.contains(name)
-                && !matches!(*name, "orphan" | "foregroundDeletion" | "kubernetes")
-        };
-        let plain = object::finalizers(object).into_iter().filter(is_plain);
-        plain.map(|name| format!("metadata.finalizers: {}: {WHY}", quote(name))).collect()
+        let mut new: Vec<&str> = object::finalizers(object);
+        new.retain(|name| !before.contains(name));
+        new.sort_unstable();
+        new.dedup();
+        new.into_iter().flat_map(finalizer_warnings).collect()
     }
+}
+
+fn finalizer_warnings(name: &str) -> Vec<String> {
+    const PLAIN: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+    let mut problems = qualified_name_problems(name);
+    if !name.contains('/') && !PLAIN.contains(&name) {
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        problems.push(format!(
+            "prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        ));
+    }
+    problems.iter().map(|problem| format!("metadata.finalizers: {}: {problem}", quote(name))).collect()
 }

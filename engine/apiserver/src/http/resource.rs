@@ -56,7 +56,13 @@ pub async fn serve(
     let Some(text) = deprecation else { return answer };
     match answer {
         Ok(mut response) => {
+            // It is known first, and said first.
+            let later: Vec<_> = response.headers().get_all(header::WARNING).iter().cloned().collect();
+            response.headers_mut().remove(header::WARNING);
             warn(&mut response, &[text]);
+            for one in later {
+                response.headers_mut().append(header::WARNING, one);
+            }
             Ok(response)
         }
         Err(mut status) => {
