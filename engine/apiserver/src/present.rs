@@ -82,7 +82,7 @@ impl Presenter {
             Form::Object => value,
             Form::Metadata { .. } => partial_metadata(&value, self.meta),
             Form::Table(include) => {
-                let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+                let metadata = tables::list_metadata(&value);
                 let rows = vec![tables::row(&self.served, &value, include, self.meta)];
                 self.with_columns(tables::table(&self.served, metadata, rows, self.meta))
             }
@@ -95,7 +95,7 @@ impl Presenter {
             Form::Object => {}
             Form::Metadata { .. } => object = partial_metadata(&object, self.meta),
             Form::Table(_) => {
-                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                let metadata = tables::list_metadata(&object);
                 let row = json!({"cells": [], "object": partial_metadata(&object, self.meta)});
                 object = self.with_columns(tables::table(&self.served, metadata, vec![row], self.meta));
             }

@@ -250,8 +250,15 @@ pub fn pod_cgroup(spec: &PodSpec) -> Resources {
     resources
 }
 
+/// What a container does not limit itself, its pod does.
 pub fn container_cgroup(spec: &PodSpec, container: &Container, node_memory_bytes: i64) -> Resources {
-    let limits = amounts(of(container.resources.as_ref(), Side::Limits));
+    let mut limits = amounts(of(container.resources.as_ref(), Side::Limits));
+    for (name, amount) in amounts(of(spec.resources.as_ref(), Side::Limits)) {
+        let own = limits.entry(name).or_default();
+        if *own == 0 {
+            *own = amount;
+        }
+    }
     let requests = amounts(of(container.resources.as_ref(), Side::Requests));
     let request = if requests.contains_key("cpu") { milli(&requests, "cpu") } else { milli(&limits, "cpu") };
     let quota = cpu_quota_us(milli(&limits, "cpu"));

@@ -165,6 +165,7 @@ mod tests {
             pod_uid: PodUid("u".into()),
             name: name.to_owned(),
             attempt: 0,
+            image: String::new(),
             image_id: String::new(),
             state: ContainerState::Running { pid: 1, started_at: 0 },
             log_path: "/".into(),

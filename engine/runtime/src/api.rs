@@ -52,6 +52,9 @@ pub struct ContainerSpec {
     pub name: String,
     /// The restart count: part of the log's name.
     pub attempt: u32,
+    /// The image as the pod spec names it; empty in records of older versions.
+    #[serde(default)]
+    pub image: String,
     /// The image's config digest as `images::ImageStore::resolve` gave it.
     pub image_id: String,
     /// Already merged from image and pod; never empty.
@@ -142,6 +145,8 @@ pub struct ContainerInfo {
     pub pod_uid: PodUid,
     pub name: String,
     pub attempt: u32,
+    /// As in [`ContainerSpec::image`].
+    pub image: String,
     pub image_id: String,
     pub state: ContainerState,
     pub log_path: PathBuf,

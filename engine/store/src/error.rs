@@ -44,9 +44,13 @@ pub enum OpenError {
     #[error("`{path}` is damaged at byte {offset}: {what}; {remedy}")]
     Damaged { path: PathBuf, offset: u64, what: String, remedy: String },
     #[error(
-        "`{path}` is missing: the store needs every log file from its checkpoint to the newest; restore it from a backup"
+        "`{path}` is missing: the store needs its checkpoint and every log file from there to the newest; restore it from a backup"
     )]
     Missing { path: PathBuf },
+    #[error(
+        "`{checkpoint}` is missing, or the log files from `{log}` on that come before it: the store needs its checkpoint and every log file from there to the newest; restore it from a backup"
+    )]
+    MissingStart { checkpoint: PathBuf, log: PathBuf },
     #[error("encryption key file `{path}`: {what}; restore it from a backup, the encrypted objects need it")]
     Key { path: PathBuf, what: String },
     #[error("start the store's writer thread")]

@@ -56,6 +56,11 @@ pub(crate) fn recover(
         sequence = replay.checkpoint(number)?.next_sequence;
     }
     let first = checkpoint.unwrap_or(1);
+    // Logs before a checkpoint are removed only when it is there.
+    if let Some(lowest) = segments.first().filter(|lowest| checkpoint.is_none() && **lowest > 1) {
+        let (checkpoint, log) = (checkpoint_path(dir, *lowest), segment_path(dir, 1));
+        return Err(OpenError::MissingStart { checkpoint, log });
+    }
     let tail = replay.log(first, &segments, sequence)?;
     let store = replay.store.unwrap_or_default();
 

@@ -18,6 +18,10 @@ const BUFFERS: [&str; 6] = [
     "proxy-http-version",
 ];
 
+/// They say who may come; letting everybody in instead would open what its owner has closed.
+const ACCESS: [&str; 4] =
+    ["auth-", "whitelist-source-range", "allowlist-source-range", "denylist-source-range"];
+
 /// How the backend is spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -59,6 +63,8 @@ pub struct Annotations {
     /// Redirect to HTTPS always.
     pub force_ssl_redirect: bool,
     pub settings: Settings,
+    /// One that says who may come, and has no effect here: nobody may.
+    pub denies: bool,
     /// Annotations under the nginx prefix that have no effect here, or a value that has none.
     pub ignored: Vec<String>,
 }
@@ -69,6 +75,7 @@ impl Annotations {
         for (key, value) in annotations {
             let Some(name) = key.strip_prefix(PREFIX) else { continue };
             if read.take(name, value.trim()).is_none() {
+                read.denies |= ACCESS.iter().any(|own| name.starts_with(own));
                 read.ignored.push(key.clone());
             }
         }
@@ -130,6 +137,13 @@ mod tests {
     fn redirect_is_on_unless_switched_off() {
         assert!(read(&[]).ssl_redirect);
         assert!(!read(&[("ssl-redirect", "false")]).ssl_redirect);
+    }
+
+    #[test]
+    fn what_would_keep_strangers_out_lets_nobody_in() {
+        for (name, expected) in [("auth-url", true), ("whitelist-source-range", true), ("use-regex", false)] {
+            assert_eq!(read(&[(name, "x")]).denies, expected, "{name}");
+        }
     }
 
     #[test]

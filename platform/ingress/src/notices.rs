@@ -69,8 +69,9 @@ pub async fn keep(client: &kube::Client, mut told: watch::Receiver<Told>) {
 }
 
 fn ignored(ingress: &Ingress) -> Option<Problem> {
-    let ignored = Annotations::read(ingress.metadata.annotations.as_ref()?).ignored;
-    let message = format!("these annotations have no effect: {}", ignored.join(", "));
+    let Annotations { ignored, denies, .. } = Annotations::read(ingress.metadata.annotations.as_ref()?);
+    let closed = if denies { "; who may come is not checked here, so requests are answered 503" } else { "" };
+    let message = format!("these annotations have no effect: {}{closed}", ignored.join(", "));
     let uid = uid_of(ingress).to_string();
     (!ignored.is_empty()).then_some(Problem { uid, reason: "AnnotationIgnored", message })
 }

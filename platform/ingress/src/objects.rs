@@ -12,6 +12,8 @@ use k8s_openapi::api::{
     networking::v1::{Ingress, IngressBackend, IngressClass, ServiceBackendPort},
 };
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use crate::backend::Target;
 
 /// Set on an EndpointSlice to the Service it belongs to.
@@ -81,6 +83,13 @@ impl<'a> Index<'a> {
         };
         let spec = found.spec.as_ref();
         if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+            let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+            let wanted = service.port.as_ref().and_then(|port| port.name.as_ref());
+            if let Some(wanted) =
+                wanted.filter(|wanted| !ports.iter().any(|port| port.name.as_ref() == Some(wanted)))
+            {
+                return ("PortNotFound", format!("Service `{namespace}/{name}` has no port `{wanted}`"));
+            }
             let external = spec.and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
             let message = format!("externalName `{external}` of Service `{namespace}/{name}` leads nowhere");
             return ("ServiceNotFound", message);
@@ -103,7 +112,12 @@ impl<'a> Index<'a> {
         });
         if spec.type_.as_deref() == Some("ExternalName") {
             // Such a Service need not list ports: the number of the Ingress is then taken as it stands.
-            let Some(number) = found.map(|port| port.port).or(port.number) else { return Target::Absent };
+            let target = found.and_then(|port| match &port.target_port {
+                Some(IntOrString::Int(number)) if *number != 0 => Some(*number),
+                _ => None,
+            });
+            let number = target.or(found.map(|port| port.port)).or(port.number);
+            let Some(number) = number else { return Target::Absent };
             return self.external(spec.external_name.as_deref().unwrap_or_default(), number, hops);
         }
         match found {
@@ -117,6 +131,10 @@ impl<'a> Index<'a> {
     /// The name of a Service leads to it, any other one to DNS: one outside the cluster, or a pod's of a headless Service.
     fn external(&self, host: &str, number: i32, hops: usize) -> Target {
         let host = host.trim_end_matches('.');
+        // As a pod's search list completes it.
+        let domain = self.cluster_suffix.strip_prefix(".svc").unwrap_or_default();
+        let completed = host.ends_with(".svc").then(|| format!("{host}{domain}"));
+        let host = completed.as_deref().unwrap_or(host);
         let inside = host.strip_suffix(&self.cluster_suffix).and_then(|name| name.split_once('.'));
         match inside {
             Some((service, namespace)) if !namespace.contains('.') => match hops.checked_sub(1) {

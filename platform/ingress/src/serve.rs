@@ -28,6 +28,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// As nginx's `large_client_header_buffers`, 4 of 8 KiB. More is answered 431.
 const HEAD_LIMIT: usize = 32 << 10;
+/// As many as a head of that size can hold.
+const MOST_HEADERS: usize = 1024;
 
 /// Read at once of a client's connection.
 const READ_BUFFER: usize = 64 << 10;
@@ -111,7 +113,8 @@ where
         .timer(ConnectionTimer::default())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER)
-        .max_header_size(HEAD_LIMIT);
+        .max_header_size(HEAD_LIMIT)
+        .max_headers(MOST_HEADERS);
     let shared = visit.clone();
     let service = service_fn(move |request| answer(shared.clone(), request));
     let serving = builder.serve_connection(TokioIo::new(Joined(stream)), service).with_upgrades();

@@ -206,6 +206,7 @@ impl<'a> Sites<'a> {
             let (reason, message) = self.index.why_absent(self.namespace, backend);
             self.problems.push(Problem { uid: self.uid.into(), reason, message });
         }
+        let target = if self.annotations.denies { Target::Absent } else { target };
         let made = Arc::new(Backend::new(target, self.annotations.settings));
         self.backends.insert(key, made.clone());
         made

@@ -33,6 +33,12 @@ fn objects(ingress: serde_json::Value) -> Objects {
                 "default",
                 json!({"type": "ExternalName", "externalName": "circle.default.svc.cluster.local"}),
             ),
+            service("short", "default", json!({"type": "ExternalName", "externalName": "web.apps.svc"})),
+            service(
+                "ported",
+                "default",
+                json!({"type": "ExternalName", "externalName": "web.apps.svc", "ports": [{"name": "a", "port": 8000, "targetPort": 80}]}),
+            ),
             service("far", "default", json!({"type": "ExternalName", "externalName": "example.com"})),
             service(
                 "pod",
@@ -65,12 +71,29 @@ fn build(ingress: serde_json::Value) -> Table {
 
 #[test]
 fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
-    let table = build(ingress("alias", json!({})));
     let expected = ["10.42.0.5:8888", "10.42.0.7:8888"].map(|address| address.parse().unwrap());
-    assert_eq!(
-        table.router.find("a.example", "/").unwrap().backend.target,
-        Target::Endpoints(expected.into())
-    );
+    let expected = Target::Endpoints(expected.into());
+    for (service, port) in [
+        ("alias", json!({"number": 80})),
+        ("short", json!({"number": 80})),
+        ("ported", json!({"name": "a"})),
+        ("ported", json!({"number": 8000})),
+    ] {
+        let mut ingress = ingress(service, json!({}));
+        ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"] = port;
+        assert_eq!(
+            build(ingress).router.find("a.example", "/").unwrap().backend.target,
+            expected,
+            "{service}"
+        );
+    }
+}
+
+#[test]
+fn an_ingress_whose_access_rules_are_not_honoured_is_closed() {
+    let mut ingress = ingress("alias", json!({}));
+    ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-type"] = json!("basic");
+    assert_eq!(build(ingress).router.find("a.example", "/").unwrap().backend.target, Target::Absent);
 }
 
 #[test]

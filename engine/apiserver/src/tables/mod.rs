@@ -135,9 +135,17 @@ pub fn table(served: &Served, metadata: Value, rows: Vec<Value>, meta: &str) -> 
     whole(metadata, columns, rows, meta)
 }
 
+/// Of the table of one object: what is not stored (a dry run) has no revision.
+pub fn list_metadata(object: &Value) -> Value {
+    match &object["metadata"]["resourceVersion"] {
+        Value::Null => json!({}),
+        revision => json!({ "resourceVersion": revision }),
+    }
+}
+
 /// A Scale, of whatever it is.
 pub fn scale(scale: &Value, include: IncludeObject, meta: &str) -> Value {
-    let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+    let metadata = list_metadata(scale);
     let cells = (workloads::SCALES.cells)(scale, Timestamp::now());
     let columns = workloads::SCALES.columns.iter().map(column).collect();
     whole(metadata, columns, vec![row_of(cells, scale, include, meta)], meta)

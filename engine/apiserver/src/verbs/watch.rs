@@ -33,6 +33,14 @@ use crate::{
 
 /// As often as the stock server's watch cache sends them.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// A last bookmark comes this long before the end: who comes back then goes on from there.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+fn next_bookmark(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let last = deadline.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
+    last.map_or(now + BOOKMARK_PERIOD, |last| last.min(now + BOOKMARK_PERIOD))
+}
 /// Without `timeoutSeconds` a watch ends after this time and up to twice as long.
 const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -51,6 +59,7 @@ pub fn watch(
         super::list::not_in_the_future(state, asked)?;
     }
     let now = state.reader.revision();
+    let deadline = Instant::now() + options.timeout.unwrap_or_else(default_timeout);
     let (initial, watch, sent) = if from_state {
         let (snapshot, watch) = state.reader.list_watch(scope.clone());
         // What a webhook converts is selected afterwards.
@@ -83,8 +92,8 @@ pub fn watch(
             target.served.api.gvk.kind.clone(),
         ),
         bookmarked: sent,
-        next_bookmark: options.allow_bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
-        deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
+        next_bookmark: options.allow_bookmarks.then(|| next_bookmark(deadline)),
+        deadline,
         stop: state.stop.clone(),
         seat,
         sent: state.metrics.watch(
@@ -231,7 +240,7 @@ impl Stream {
     }
 
     fn progress(&mut self) {
-        self.next_bookmark = Some(Instant::now() + BOOKMARK_PERIOD);
+        self.next_bookmark = Some(next_bookmark(self.deadline));
         let progress = self.watch.as_ref().map_or(self.bookmarked, Watch::progress);
         if progress > self.bookmarked {
             let line = self.bookmark(progress, false);

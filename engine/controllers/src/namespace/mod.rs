@@ -159,6 +159,10 @@ impl Controller for NamespaceController {
             remote::empty(&self.client, &remotes, &key.name, &mut remaining, &mut refused).await;
         }
         if remaining.resources.is_empty() && refused == Refused::default() {
+            if namespace.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()) {
+                // It stays for others: they see that nothing of it is left.
+                self.write_status(&namespace, &remaining, &refused).await?;
+            }
             self.finalize(&namespace).await?;
             return Ok(Requeue::OnChange);
         }

@@ -49,6 +49,19 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
     }
 }
 
+/// What no probe decides holds of a running container: the API may have it from before its start was done.
+fn settle(observed: &mut Observed, pod: &Pod) {
+    let spec = pod.spec.iter();
+    let specs = spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+    for container in specs {
+        let Some(seen) = observed.containers.get_mut(&container.name).filter(|c| c.is_running()) else {
+            continue;
+        };
+        seen.started |= container.startup_probe.is_none();
+        seen.ready |= container.readiness_probe.is_none();
+    }
+}
+
 /// What is the case for a pod that is still wanted. The address of a living sandbox comes from the network later.
 pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed {
     let mut observed = Observed::from_api(pod);
@@ -77,6 +90,7 @@ pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed 
     for info in containers {
         adopt_container(&mut observed, info, !sandbox.alive);
     }
+    settle(&mut observed, pod);
     if sandbox.alive {
         observed.sandbox = Sandbox::Ready { ip: None };
         observed.volumes = Stage::Done;
@@ -126,6 +140,7 @@ mod tests {
                 pod_uid: PodUid("u".into()),
                 name: "a".into(),
                 attempt: 1,
+                image: "i".into(),
                 image_id: "d".into(),
                 state,
                 log_path: "/".into(),
@@ -141,6 +156,23 @@ mod tests {
         assert_eq!(a.state, State::Running { id: "old".into(), started_at: 5 });
         assert!(a.ready && a.started && a.restart_count == 1);
         assert_eq!((observed.sandbox, observed.volumes), (Sandbox::Ready { ip: None }, Stage::Done));
+    }
+
+    #[test]
+    fn a_container_whose_start_was_not_told_is_started_and_ready_unless_a_probe_says_so() {
+        let found = sandbox(true, ContainerState::Running { pid: 1, started_at: 5 });
+        let probe = json!({"exec": {"command": ["x"]}});
+        for (container, started, ready) in [
+            (json!({"name": "a"}), true, true),
+            (json!({"name": "a", "startupProbe": probe}), false, true),
+            (json!({"name": "a", "readinessProbe": probe}), true, false),
+        ] {
+            let mut pod = pod();
+            pod.status = None;
+            pod.spec = serde_json::from_value(json!({"containers": [container]})).unwrap();
+            let a = &observe(&pod, Some(&found), 100).containers["a"];
+            assert_eq!((a.started, a.ready), (started, ready), "{container}");
+        }
     }
 
     #[test]

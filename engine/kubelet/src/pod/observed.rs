@@ -10,6 +10,11 @@ use crate::clock::{self, Millis};
 
 /// 10 s, doubled to 300 s, forgotten after twice that.
 /// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
+/// How long a container has to live before it is ready, where no probe says so: at its first start, and after one that
+/// ended.
+const SETTLED_MS: Millis = 40;
+const SETTLED_AGAIN_MS: Millis = 1000;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     pub delay_ms: Millis,
@@ -96,6 +101,8 @@ pub struct Container {
     pub started: bool,
     /// Readiness probe passes, or there is none.
     pub ready: bool,
+    /// Without a readiness probe: when a container that has just started is taken to be ready.
+    pub ready_at: Option<Millis>,
     pub user: Option<(u32, u32, Vec<u32>)>,
 }
 
@@ -114,9 +121,23 @@ impl Container {
     /// Its process ended: there is nothing left to stop.
     pub fn exited(&mut self, ended: Terminated) {
         self.state = State::Exited(ended);
-        (self.started, self.ready) = (false, false);
+        (self.started, self.ready, self.ready_at) = (false, false, None);
         if self.busy == Some(Busy::Stopping) {
             self.busy = None;
+        }
+    }
+
+    /// Nothing but a probe says when a container is ready: without one it is when it has lived a little, so that one
+    /// that fails at once never is. A stock kubelet looks once a second.
+    pub fn settles(&mut self, now: Millis) {
+        let after = if self.restart_count > 0 { SETTLED_AGAIN_MS } else { SETTLED_MS };
+        self.ready_at = Some(now + after);
+    }
+
+    /// Whether it has become ready by now.
+    pub fn settled(&mut self, now: Millis) {
+        if self.is_running() && self.ready_at.take_if(|at| *at <= now).is_some() {
+            self.ready = true;
         }
     }
 
@@ -321,6 +342,23 @@ mod tests {
         container.busy = Some(Busy::Starting);
         container.stopped();
         assert_eq!(container.busy, Some(Busy::Starting));
+    }
+
+    #[test]
+    fn without_a_probe_a_container_is_ready_when_it_has_lived_a_little() {
+        for (restart_count, after) in [(0, SETTLED_MS), (1, SETTLED_AGAIN_MS)] {
+            let running = State::Running { id: "1".into(), started_at: 0 };
+            let mut container = Container { state: running, restart_count, ..Container::default() };
+            container.settles(0);
+            container.settled(after - 1);
+            assert!(!container.ready);
+            let mut failed = container.clone();
+            failed.exited(Terminated::default());
+            failed.settled(after);
+            assert!(!failed.ready && failed.ready_at.is_none());
+            container.settled(after);
+            assert!(container.ready && container.ready_at.is_none());
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub enum Action {
     StopContainer {
         name: String,
     },
+    /// Those that a stopping sidecar outlives have ended: it may be asked to end.
+    LetEnd {
+        name: String,
+    },
     /// Post the event `BackOff` of a container that waits to be restarted.
     NoteBackOff {
         name: String,
@@ -148,7 +152,7 @@ fn initialise(plan: &mut Plan, spec: &PodSpec, observed: &Observed, now: Millis)
     true
 }
 
-/// Stops the containers in their order: first all but the sidecars, then those one by one from the last.
+/// Stops all containers; the sidecars are asked to end one by one from the last, when all others have ended.
 fn stop_containers(plan: &mut Plan, spec: &PodSpec, observed: &Observed) {
     let mut waiting = false;
     let plain = spec.containers.iter().chain(init_containers(spec).filter(|c| !is_sidecar(c)));
@@ -160,14 +164,14 @@ fn stop_containers(plan: &mut Plan, spec: &PodSpec, observed: &Observed) {
         }
     }
     for container in init_containers(spec).rev().filter(|c| is_sidecar(c)) {
-        if waiting {
-            return;
-        }
         let Some(seen) = view(observed, &container.name) else { continue };
-        waiting = seen.is_running() || seen.busy.is_some();
         if seen.is_running() && seen.busy.is_none() {
             plan.actions.push(Action::StopContainer { name: container.name.clone() });
         }
+        if seen.is_running() && !waiting {
+            plan.actions.push(Action::LetEnd { name: container.name.clone() });
+        }
+        waiting |= seen.is_running() || seen.busy.is_some();
     }
 }
 
@@ -301,6 +305,7 @@ mod tests {
         let names = plan(pod, stopping, observed, 1000).actions.into_iter().map(|a| match a {
             Action::StartContainer { name } => format!("start {name}"),
             Action::StopContainer { name } => format!("stop {name}"),
+            Action::LetEnd { name } => format!("end {name}"),
             other => format!("{other:?}"),
         });
         names.collect::<Vec<_>>().join(", ")
@@ -416,7 +421,12 @@ mod tests {
         for name in ["s1", "s2", "a", "b"] {
             set(&mut observed, name, "running");
         }
-        let steps = [("a", "stop a, stop b"), ("b", "stop b"), ("s2", "stop s2"), ("s1", "stop s1")];
+        let steps = [
+            ("a", "stop a, stop b, stop s2, stop s1"),
+            ("b", "stop b, stop s2, stop s1"),
+            ("s2", "stop s2, end s2, stop s1"),
+            ("s1", "stop s1, end s1"),
+        ];
         for (name, expected) in steps {
             assert_eq!(actions(&pod, true, &observed), expected);
             set(&mut observed, name, "exit 143");
@@ -433,7 +443,7 @@ mod tests {
         let mut observed = ready(&pod);
         set(&mut observed, "s", "running");
         set(&mut observed, "a", "exit 0");
-        assert_eq!(actions(&pod, false, &observed), "stop s");
+        assert_eq!(actions(&pod, false, &observed), "stop s, end s");
     }
 
     #[test]

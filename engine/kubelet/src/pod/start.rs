@@ -322,6 +322,7 @@ impl Starter {
             pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
             name: container.name.clone(),
             attempt: *attempt,
+            image: container.image.clone().unwrap_or_default(),
             image_id: image.id.clone(),
             argv,
             env,

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec, PodSt
 pub use conditions::OWN_CONDITIONS;
 pub use patch::patch;
 
-use super::observed::{Container, Observed, Sandbox, State, Terminated};
+use super::observed::{Container, Observed, Rejection, Sandbox, State, Terminated};
 use super::plan::{has_finished, init_restart_wanted, restart_wanted};
 use crate::clock::{Millis, to_time};
 use crate::resources::{is_sidecar, qos_class};
@@ -310,7 +310,9 @@ pub fn pod_status(
         Sandbox::Ready { ip } => ip.clone(),
         _ => observed.last_ip.clone(),
     };
-    let rejected_early = observed.rejection.is_some() && observed.containers.values().all(|c| !c.created);
+    let is_refused = |rejection: &Rejection| rejection.reason != "DeadlineExceeded";
+    let rejected_early = observed.rejection.as_ref().is_some_and(is_refused)
+        && observed.containers.values().all(|c| !c.created);
     PodStatus {
         phase: Some(phase.to_owned()),
         reason: observed.rejection.as_ref().map(|r| r.reason.clone()),

@@ -1,4 +1,4 @@
-//! Ends one container: preStop hook, stop signal, SIGKILL at the end of the grace period.
+//! Ends one container: preStop hook, its turn, stop signal, SIGKILL at the end of the grace period.
 //!
 //! Source:    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hooks;
 use crate::shared::Shared;
 
-/// After a preStop hook used up the grace period, a container still gets this long.
+/// After a preStop hook or its turn used up the grace period, a container still gets this long.
 pub const MIN_AFTER_HOOK: Duration = Duration::from_secs(2);
 /// How long SIGKILL may take before it is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ pub struct Request {
     pub pod_ip: String,
     /// When SIGKILL is due; a later request can bring it forward.
     pub deadline: watch::Receiver<Instant>,
+    /// Of a sidecar: set when those that it outlives have ended.
+    pub turn: Option<CancellationToken>,
     /// What the event `Killing` says.
     pub message: String,
     /// The image that the container runs.
@@ -94,13 +96,21 @@ pub async fn stop(shared: Arc<Shared>, mut request: Request) {
             }
         }
     }
+    if let Some(turn) = &request.turn {
+        tokio::select! {
+            () = request.ended.cancelled() => return,
+            () = deadline(&mut request.deadline) => {}
+            () = turn.cancelled() => {}
+        }
+    }
+    let had_to_wait = hook_ran || request.turn.is_some();
     let now = Instant::now();
     let due = *request.deadline.borrow();
-    let grace_left = due > now || hook_ran;
+    let grace_left = due > now || had_to_wait;
     if grace_left {
         let signal = stop_signal(&shared.images, Some(&request.container), &request.image_id).await;
         send(&shared, &request.id, signal).await;
-        let least = if hook_ran { now + MIN_AFTER_HOOK } else { now };
+        let least = if had_to_wait { now + MIN_AFTER_HOOK } else { now };
         tokio::select! {
             () = request.ended.cancelled() => return,
             () = async {

@@ -11,11 +11,12 @@ use std::{
 use async_trait::async_trait;
 use coracle_store::Reader;
 use hickory_server::{
-    net::runtime::Time,
+    net::{runtime::Time, xfer::Protocol},
     proto::{
         ProtoError,
         op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode},
         rr::{DNSClass, Name, Record, RecordType},
+        serialize::binary::BinEncoder,
     },
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
@@ -36,6 +37,8 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_PIPELINE: usize = 32;
 /// Survives any path without fragments: https://www.dnsflagday.net/2020/
 const UDP_PAYLOAD: u16 = 1232;
+/// Of a client that does not say how much it takes: RFC 1035, 4.2.1.
+const UDP_PLAIN: u16 = 512;
 /// Aliases to aliases: enough for everything that is not a loop.
 const MOST_ALIASES: usize = 8;
 
@@ -130,14 +133,34 @@ impl Handler {
         metadata.recursion_available = true;
         let edns = request.edns.as_ref().map(|asked| {
             let mut edns = Edns::new();
-            edns.set_max_payload(asked.max_payload().clamp(512, UDP_PAYLOAD)).set_version(0);
+            edns.set_max_payload(asked.max_payload().clamp(UDP_PLAIN, UDP_PAYLOAD)).set_version(0);
             edns
         });
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &edns {
-            builder.edns(edns);
-        }
-        let response = builder.build(metadata, &answer.records, [], &answer.authority, &answer.additional);
+        let build = |metadata: Metadata, shown: Shown| {
+            let mut builder = MessageResponseBuilder::from_message_request(request);
+            if let Some(edns) = &edns {
+                builder.edns(edns);
+            }
+            let records = (&answer.records[..shown.answers], &answer.authority.as_slice()[..shown.authority]);
+            builder.build(metadata, records.0, [], records.1, &answer.additional[..shown.additional])
+        };
+        let all = Shown {
+            answers: answer.records.len(),
+            authority: answer.authority.as_slice().len(),
+            additional: answer.additional.len(),
+        };
+        let most = match request.protocol() {
+            Protocol::Udp => edns.as_ref().map_or(UDP_PLAIN, Edns::max_payload),
+            _ => u16::MAX,
+        };
+        let shown = fitting(all, |shown| {
+            let mut bytes = Vec::new();
+            let mut encoder = BinEncoder::new(&mut bytes);
+            encoder.set_max_size(most);
+            build(metadata, shown).destructive_emit(&mut encoder).ok()
+        });
+        metadata.truncation = shown != all;
+        let response = build(metadata, shown);
         match send.send_response(response).await {
             Ok(info) => info,
             Err(error) => {
@@ -146,6 +169,31 @@ impl Handler {
             }
         }
     }
+}
+
+/// How many records of each section an answer has.
+#[derive(Clone, Copy, PartialEq)]
+struct Shown {
+    answers: usize,
+    authority: usize,
+    additional: usize,
+}
+
+/// What fits into one message. Of a record that does not, hickory would leave the beginning behind the others.
+fn fitting(mut shown: Shown, encode: impl Fn(Shown) -> Option<ResponseInfo>) -> Shown {
+    while let Some(info) = encode(shown).filter(|info| info.truncation) {
+        let written = usize::from(info.counts().answers);
+        let (had_others, answers) = (shown.authority + shown.additional > 0, shown.answers);
+        shown = Shown { answers: written.min(answers), authority: 0, additional: 0 };
+        if !had_others && written >= answers {
+            // No room for what closes the message.
+            shown.answers = answers.saturating_sub(1);
+        }
+        if shown.answers == 0 {
+            break;
+        }
+    }
+    shown
 }
 
 #[async_trait]
@@ -168,5 +216,49 @@ impl RequestHandler for Handler {
             }
         };
         self.respond(request, send, answer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_server::{
+        proto::{
+            op::{Message, MessageType},
+            rr::{RData, rdata::A},
+            serialize::binary::BinDecoder,
+        },
+        zone_handler::Queries,
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_cut_ends_with_a_whole_record() {
+        let name = Name::from_ascii("big.example.com.").unwrap();
+        let records: Vec<Record> = (0..200)
+            .map(|last| Record::from_rdata(name.clone(), 5, RData::A(A::new(192, 0, 2, last))))
+            .collect();
+        let queries = Queries::read(&mut BinDecoder::new(&[]), 0).unwrap();
+        for (edns, most) in
+            [(None, UDP_PLAIN), (Some(Edns::new()), UDP_PLAIN), (None, UDP_PAYLOAD), (None, u16::MAX)]
+        {
+            let encode = |shown: Shown| {
+                let mut bytes = Vec::new();
+                let mut encoder = BinEncoder::new(&mut bytes);
+                encoder.set_max_size(most);
+                let builder = MessageResponseBuilder::new(&queries, edns.as_ref());
+                let metadata = Metadata::new(1, MessageType::Response, OpCode::Query);
+                let response = builder.build(metadata, &records[..shown.answers], [], [], []);
+                let info = response.destructive_emit(&mut encoder).unwrap();
+                (info, bytes)
+            };
+            let all = Shown { answers: records.len(), authority: 0, additional: 0 };
+            let shown = fitting(all, |shown| Some(encode(shown).0));
+            let (info, bytes) = encode(shown);
+            let read = Message::from_vec(&bytes).unwrap();
+            assert_eq!((read.answers.len(), read.edns.is_some()), (shown.answers, edns.is_some()), "{most}");
+            assert_eq!(read.to_vec().unwrap().len(), bytes.len(), "nothing follows");
+            assert!(!info.truncation && (shown.answers == 200) == (most == u16::MAX), "{most}");
+        }
     }
 }

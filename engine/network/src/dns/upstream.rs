@@ -123,7 +123,7 @@ fn resolver(servers: &[IpAddr]) -> Result<TokioResolver, NetError> {
     let mut options = ResolverOpts::default();
     options.ndots = 0;
     options.timeout = TIMEOUT;
-    options.attempts = 2;
+    options.attempts = 1;
     options.cache_size = CACHED_ANSWERS;
     options.use_hosts_file = ResolveHosts::Never;
     options.preserve_intermediates = true;

@@ -61,6 +61,7 @@ impl Container {
             pod_uid: pod.clone(),
             name: self.record.spec.name.clone(),
             attempt: self.record.spec.attempt,
+            image: self.record.spec.image.clone(),
             image_id: self.record.spec.image_id.clone(),
             state: self.state.clone(),
             log_path: self.record.log.clone(),

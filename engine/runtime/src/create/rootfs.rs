@@ -131,6 +131,14 @@ fn mount_layers(directory: &Path, rootfs: &Path, layers: &[PathBuf]) -> Result<(
         fs::create_dir_all(&path).map_err(failed("create", &path))?;
         copy_owner(&metadata, &path).map_err(failed("set mode and owner of", &path))?;
     }
+    // Overlayfs wants a layer below, an image needs none.
+    let nothing = [directory.join("nothing")];
+    let layers = if layers.is_empty() {
+        fs::create_dir_all(&nothing[0]).map_err(failed("create", &nothing[0]))?;
+        &nothing
+    } else {
+        layers
+    };
     let (names, lower) = short_names(directory, layers)?;
     std::env::set_current_dir(&names).map_err(failed("enter", &names))?;
     let options = |extra: &str| {

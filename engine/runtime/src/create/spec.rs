@@ -225,6 +225,7 @@ mod tests {
             pod_uid: "u".into(),
             name: "app".into(),
             attempt: 0,
+            image: "i".into(),
             image_id: "sha256:1".into(),
             argv: vec!["sh".into()],
             env: vec![],

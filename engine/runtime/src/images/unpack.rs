@@ -7,12 +7,13 @@
 //! Source:    <https://github.com/opencontainers/image-spec/blob/main/layer.md>
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File, Metadata, Permissions},
     io::{self, ErrorKind, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
     path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use nix::{
@@ -43,7 +44,8 @@ pub struct Unpacked {
 
 pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
     fs::set_permissions(target, Permissions::from_mode(0o755))?;
-    let mut layer = Layer { root: target, implicit: BTreeSet::from([PathBuf::new()]) };
+    let mut layer =
+        Layer { root: target, implicit: BTreeSet::from([PathBuf::new()]), changed: BTreeMap::new() };
     let mut tar = Hashing::new(decompress(File::open(file)?)?);
     let mut archive = tar::Archive::new(&mut tar);
     archive.set_preserve_permissions(true);
@@ -51,7 +53,20 @@ pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
     archive.set_preserve_mtime(true);
     archive.set_unpack_xattrs(true);
     for entry in archive.entries()? {
-        layer.add(&mut entry?)?;
+        let mut entry = entry?;
+        layer.add(&mut entry).map_err(|error| {
+            let link = entry.link_name().ok().flatten();
+            let link = link.map(|link| format!(" -> `{}`", link.display())).unwrap_or_default();
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            io::Error::new(error.kind(), format!("entry `{path}`{link}: {error}"))
+        })?;
+    }
+    for (directory, at) in &layer.changed {
+        match File::open(target.join(directory)) {
+            Ok(directory) => directory.set_modified(*at)?,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
     }
     // The digest covers the padding behind the last entry too.
     io::copy(&mut tar, &mut io::sink())?;
@@ -61,6 +76,8 @@ pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
 struct Layer<'a> {
     root: &'a Path,
     implicit: BTreeSet<PathBuf>,
+    /// When directories were changed: what is written into them later does not count.
+    changed: BTreeMap<PathBuf, SystemTime>,
 }
 
 impl Layer<'_> {
@@ -71,8 +88,7 @@ impl Layer<'_> {
         }
         let path = inside(&entry.path()?)?;
         if is_pax_sparse(entry)? {
-            let message =
-                format!("entry `{}` is a sparse file in PAX form, which is not unpacked", path.display());
+            let message = "a sparse file in PAX form, which is not unpacked";
             return Err(io::Error::new(ErrorKind::Unsupported, message));
         }
         let Some(name) = path.file_name() else {
@@ -107,6 +123,8 @@ impl Layer<'_> {
             EntryType::Directory => {
                 self.implicit.remove(&place);
                 entry.unpack(&target)?;
+                let at = Duration::from_secs(entry.header().mtime()?);
+                self.changed.insert(place, SystemTime::UNIX_EPOCH + at);
                 if hides { make_opaque(&target) } else { Ok(()) }
             }
             _ => entry.unpack(&target).map(|_| ()),
@@ -180,10 +198,15 @@ impl Layer<'_> {
 
 /// An entry's path without what means nothing; one that leads out is an error.
 fn inside(path: &Path) -> io::Result<PathBuf> {
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::Error::other(format!("entry `{}` leads out of the layer", path.display())));
+    let mut inside = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => inside.push(name),
+            Component::ParentDir if !inside.pop() => return Err(io::Error::other("leads out of the layer")),
+            _ => {}
+        }
     }
-    Ok(path.components().filter(|part| matches!(part, Component::Normal(_))).collect())
+    Ok(inside)
 }
 
 /// Its bytes are but the parts that are no holes: unpacked as they are, they would make another file.

@@ -225,6 +225,7 @@ impl Node {
             pod_uid: self.uid.0.to_string(),
             name: "app".into(),
             attempt: 0,
+            image: "test".into(),
             image_id: "sha256:busybox".into(),
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             env: vec![("GREETING".into(), "hello".into())],

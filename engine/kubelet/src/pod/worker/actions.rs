@@ -6,6 +6,7 @@ use std::time::Duration;
 use coracle_runtime::ContainerId;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Worker, find};
 use crate::clock::Millis;
@@ -44,8 +45,11 @@ impl Worker {
             Action::StartContainer { name } => self.start_container(&name, now),
             Action::StopContainer { name } => {
                 let message = format!("Stopping container {name}");
-                self.stop_container(&name, None, message);
+                let is_sidecar = self.spec().and_then(|s| find(s, &name)).is_some_and(resources::is_sidecar);
+                let turn = is_sidecar.then(|| self.turns.entry(name.clone()).or_default().clone());
+                self.stop_in_turn(&name, None, message, turn);
             }
+            Action::LetEnd { name } => self.turns.entry(name).or_default().cancel(),
             Action::NoteBackOff { name } => {
                 if let Some(seen) = self.observed.containers.get_mut(&name) {
                     seen.backoff_noted = true;
@@ -142,6 +146,16 @@ impl Worker {
     }
 
     pub(super) fn stop_container(&mut self, name: &str, grace: Option<i64>, message: String) {
+        self.stop_in_turn(name, grace, message, None);
+    }
+
+    fn stop_in_turn(
+        &mut self,
+        name: &str,
+        grace: Option<i64>,
+        message: String,
+        turn: Option<CancellationToken>,
+    ) {
         let Some(container) = self.spec().and_then(|s| find(s, name)).cloned() else { return };
         let own_grace = self.grace();
         let pod_ip = self.pod_ip();
@@ -164,6 +178,7 @@ impl Worker {
             id,
             pod_ip,
             deadline,
+            turn,
             message,
             image_id,
             ended,

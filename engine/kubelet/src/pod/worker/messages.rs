@@ -172,7 +172,10 @@ impl Worker {
         let started = container.startup_probe.is_none();
         if let Some(seen) = self.observed.containers.get_mut(name) {
             seen.started = started;
-            seen.ready = container.readiness_probe.is_none();
+            seen.ready = false;
+            if container.readiness_probe.is_none() {
+                seen.settles(clock::now());
+            }
         }
         self.start_probes(name, started, None);
     }

@@ -81,6 +81,8 @@ pub struct Worker {
     ended: HashMap<String, CancellationToken>,
     /// By container: when its SIGKILL is due.
     deadlines: HashMap<String, watch::Sender<Instant>>,
+    /// By sidecar of a pod that ends: set when it may be asked to end.
+    turns: HashMap<String, CancellationToken>,
     /// Ends that were reported before the start was.
     early: HashMap<String, Exit>,
     /// The image each running container was started with: a change of the pod's spec restarts it.
@@ -134,6 +136,7 @@ impl Worker {
             probing: Probing::default(),
             ended: HashMap::new(),
             deadlines: HashMap::new(),
+            turns: HashMap::new(),
             early: HashMap::new(),
             images: HashMap::new(),
             deletion: Deletion::NotYet,
@@ -146,11 +149,11 @@ impl Worker {
             refresh_again: false,
             images_changed,
         };
-        worker.adopt_running();
+        worker.adopt_running(found.as_ref());
         worker
     }
 
-    fn adopt_running(&mut self) {
+    fn adopt_running(&mut self, found: Option<&SandboxInfo>) {
         if !self.references.any() {
             self.observed.refresh_volumes_at = None;
         }
@@ -161,10 +164,14 @@ impl Worker {
             .filter_map(|(n, c)| Some((n.clone(), c.running_id()?.to_owned())))
             .collect();
         for (name, id) in running {
-            self.ended.insert(id, CancellationToken::new());
-            if let Some(image) = self.spec().and_then(|s| find(s, &name)).and_then(|c| c.image.clone()) {
+            // The pod's image may have changed since. An older record does not say.
+            let info = found.iter().flat_map(|f| &f.containers).find(|info| *info.id.0 == *id);
+            let recorded = info.map(|info| info.image.clone()).filter(|image| !image.is_empty());
+            let current = || self.spec().and_then(|s| find(s, &name)).and_then(|c| c.image.clone());
+            if let Some(image) = recorded.or_else(current) {
                 self.images.insert(name, image);
             }
+            self.ended.insert(id, CancellationToken::new());
         }
     }
 
@@ -295,6 +302,9 @@ impl Worker {
     fn step(&mut self) -> Option<Millis> {
         let now = clock::now();
         self.show_pull_back_off(now);
+        for seen in self.observed.containers.values_mut() {
+            seen.settled(now);
+        }
         let planned = plan(&self.pod, self.stopping(), &self.observed, now);
         for action in planned.actions {
             self.act(action, now);
@@ -317,7 +327,8 @@ impl Worker {
             self.delete_when_done(now);
         }
         let mut wake = planned.wake_at;
-        let retries = [self.retry_at, Some(self.writer.retry_at), self.pull_display_due()];
+        let settled = self.observed.containers.values().filter_map(|seen| seen.ready_at).min();
+        let retries = [self.retry_at, Some(self.writer.retry_at), self.pull_display_due(), settled];
         for at in retries.into_iter().flatten().filter(|at| *at > now) {
             wake = Some(wake.map_or(at, |w| w.min(at)));
         }
