@@ -276,7 +276,7 @@ async fn numbers_come_back_as_go_prints_them() {
     let definition = harness.get(&format!("{CRDS}/widgets.example.com")).await.expect(200);
     let mut versions = definition["spec"]["versions"].clone();
     let size = &mut versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"];
-    *size = json!({"type": "integer", "minimum": 1.0, "description": "How large it is.", "multipleOf": 0.5, "default": 3.0});
+    *size = json!({"type": "integer", "minimum": 1.0, "description": "How large it is.", "multipleOf": 3.0, "default": 3.0});
     let patch = json!({"spec": {"versions": versions}});
     for _ in 0..2 {
         let changed =
