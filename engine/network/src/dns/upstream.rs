@@ -16,7 +16,7 @@ use hickory_resolver::{
 };
 use hickory_server::proto::{
     op::ResponseCode,
-    rr::{Name, RecordType},
+    rr::{Name, RData, Record, RecordType},
 };
 use tokio::net::UdpSocket;
 
@@ -70,7 +70,7 @@ impl Upstream {
             } => Err(NetError::NoConnections),
         };
         match answer {
-            Ok(found) => Answer { records: found.answers().to_vec(), ..Answer::default() },
+            Ok(found) => Answer { records: chain(name, found.answers()), ..Answer::default() },
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Answer {
                 code: none.response_code,
                 authority: none.soa.map(|soa| soa.into_record_of_rdata()),
@@ -153,6 +153,21 @@ async fn nobody_listens(servers: &[SocketAddr]) {
     }
 }
 
+/// The records of `name` and of what it is an alias of. hickory keeps those of other questions that led here as well.
+fn chain(name: &Name, found: &[Record]) -> Vec<Record> {
+    let mut names = vec![name.clone()];
+    let target = |from: &Name| {
+        found.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *from => Some(target.0.clone()),
+            _ => None,
+        })
+    };
+    while let Some(next) = target(&names[names.len() - 1]).filter(|next| !names.contains(next)) {
+        names.push(next);
+    }
+    found.iter().filter(|record| names.contains(&record.name)).cloned().collect()
+}
+
 fn failure(code: ResponseCode) -> Answer {
     Answer { code, ..Answer::default() }
 }
@@ -167,6 +182,8 @@ fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use hickory_server::proto::rr::rdata::{A, CNAME};
+
     use super::*;
 
     #[tokio::test]
@@ -193,6 +210,19 @@ mod tests {
             received = present.recv(&mut content) => assert_eq!(received.unwrap(), 0),
         }
         assert!(futures::poll!(asked).is_pending());
+    }
+
+    #[test]
+    fn aliases_of_other_names_are_left_out() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let alias = |from: &str, to: &str| Record::from_rdata(name(from), 60, RData::CNAME(CNAME(name(to))));
+        let address = Record::from_rdata(name("b.test."), 60, RData::A(A::new(192, 0, 2, 1)));
+        let found = [alias("stranger.test.", "a.test."), alias("a.test.", "b.test."), address];
+        for (asked, expected) in
+            [("a.test.", &found[1..]), ("b.test.", &found[2..]), ("stranger.test.", &found)]
+        {
+            assert_eq!(chain(&name(asked), &found), expected, "{asked}");
+        }
     }
 
     #[test]
