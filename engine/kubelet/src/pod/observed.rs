@@ -12,7 +12,7 @@ use crate::clock::{self, Millis};
 /// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
 /// How long a container has to live before it is ready, where no probe says so: at its first start, and after one that
 /// ended.
-const SETTLED_MS: Millis = 40;
+const SETTLED_MS: Millis = 25;
 const SETTLED_AGAIN_MS: Millis = 1000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
