@@ -61,12 +61,9 @@ pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
             io::Error::new(error.kind(), format!("entry `{path}`{link}: {error}"))
         })?;
     }
-    for (directory, at) in &layer.changed {
-        match File::open(target.join(directory)) {
-            Ok(directory) => directory.set_modified(*at)?,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(error),
-        }
+    // A later entry may have put a link, or nothing, in a directory's place or above it.
+    for (directory, at) in layer.changed.iter().filter(|(directory, _)| layer.holds(directory)) {
+        File::open(target.join(directory))?.set_modified(*at)?;
     }
     // The digest covers the padding behind the last entry too.
     io::copy(&mut tar, &mut io::sink())?;
@@ -123,12 +120,19 @@ impl Layer<'_> {
             EntryType::Directory => {
                 self.implicit.remove(&place);
                 entry.unpack(&target)?;
-                let at = Duration::from_secs(entry.header().mtime()?);
-                self.changed.insert(place, SystemTime::UNIX_EPOCH + at);
+                // One that no clock has is left out.
+                let since = Duration::from_secs(entry.header().mtime()?);
+                self.changed.extend(SystemTime::UNIX_EPOCH.checked_add(since).map(|at| (place, at)));
                 if hides { make_opaque(&target) } else { Ok(()) }
             }
             _ => entry.unpack(&target).map(|_| ()),
         }
+    }
+
+    /// Whether a directory of the layer is there, without a link on the way.
+    fn holds(&self, directory: &Path) -> bool {
+        let is_directory = |path: &Path| self.root.join(path).symlink_metadata().is_ok_and(|it| it.is_dir());
+        directory.ancestors().all(is_directory)
     }
 
     /// The directory that a path leads to, from the layer's root; made where it is absent.
@@ -384,5 +388,34 @@ mod tests {
         for entries in [&["../f"][..], &["d/.wh..."], &["l -> l", "l/f"], &["f", "f/g"], &["a = ../tar"]] {
             assert!(unpacked(Tar::of(entries)).is_err(), "{entries:?}");
         }
+    }
+
+    #[test]
+    fn directories_keep_their_times_and_nothing_outside_gets_one() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("skipped: only root can unpack layers");
+        }
+        let outside = tempfile::tempdir().unwrap();
+        let (own, below) = (outside.path(), outside.path().join("b"));
+        fs::create_dir(&below).unwrap();
+        let times = || [own, below.as_path()].map(|path| path.metadata().unwrap().mtime());
+        let before = times();
+        let link = format!("a -> {}", own.display());
+        let mut tar = Tar::of(&["kept/", "kept/f", "a/", "a/b/", link.as_str()]);
+        for (name, at) in [("never/", u64::MAX), ("late/", 1 << 62)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_path(name).unwrap();
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o750);
+            for set in [tar::Header::set_size, tar::Header::set_uid, tar::Header::set_gid] {
+                set(&mut header, 0);
+            }
+            header.set_mtime(at);
+            header.set_cksum();
+            tar.0.append(&header, io::empty()).unwrap();
+        }
+        let (dir, _) = unpacked(tar).unwrap();
+        assert_eq!(dir.path().join("layer/kept").metadata().unwrap().mtime(), 0);
+        assert_eq!(times(), before);
     }
 }
