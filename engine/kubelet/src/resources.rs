@@ -110,6 +110,11 @@ fn of(resources: Option<&ResourceRequirements>, side: Side) -> Option<&ResourceL
     }
 }
 
+/// Those that run on, then those of the initialisation, sidecars among them.
+pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.containers.iter().chain(spec.init_containers.iter().flatten())
+}
+
 pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }

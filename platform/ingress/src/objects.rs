@@ -82,14 +82,10 @@ impl<'a> Index<'a> {
             return ("ServiceNotFound", format!("Service `{namespace}/{name}` does not exist"));
         };
         let spec = found.spec.as_ref();
-        if spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
-            let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-            let wanted = service.port.as_ref().and_then(|port| port.name.as_ref());
-            if let Some(wanted) =
-                wanted.filter(|wanted| !ports.iter().any(|port| port.name.as_ref() == Some(wanted)))
-            {
-                return ("PortNotFound", format!("Service `{namespace}/{name}` has no port `{wanted}`"));
-            }
+        let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let lacks = |wanted: &String| !ports.iter().any(|port| port.name.as_ref() == Some(wanted));
+        let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+        if is_external && !service.port.as_ref().and_then(|port| port.name.as_ref()).is_some_and(lacks) {
             let external = spec.and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
             let message = format!("externalName `{external}` of Service `{namespace}/{name}` leads nowhere");
             return ("ServiceNotFound", message);

@@ -25,9 +25,7 @@ impl CustomSchema {
         });
         Ok(issues)
     }
-}
 
-impl CustomSchema {
     /// What a resource within another says of itself is text.
     fn untyped(&self, object: &Value) -> Option<String> {
         let mut problem = None;

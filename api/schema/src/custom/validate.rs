@@ -155,15 +155,13 @@ impl Checker<'_> {
         path: &str,
     ) -> Found {
         let (mut found, count) = (Found::default(), fields.len());
-        if let Some(min) = limit(schema, "minProperties").filter(|min| below(count, *min)) {
-            let detail = format!("{path} in body should have at least {min} properties");
-            found.errors.push(FieldError::invalid(path, count, detail));
-        }
-        if let Some(max) = limit(schema, "maxProperties").filter(|max| above(count, *max)) {
-            found
-                .errors
-                .push(FieldError { path: path.into(), kind: FieldErrorKind::TooMany { actual: count, max } });
-        }
+        found.errors.extend(check_count(
+            schema,
+            ["minProperties", "maxProperties"],
+            count,
+            "properties",
+            path,
+        ));
         // Others come before those that have a name of their own.
         for named in [false, true] {
             for (name, value) in fields {
@@ -189,15 +187,7 @@ impl Checker<'_> {
             let before = old.and_then(|old| counterpart(schema, item, old));
             found.add(self.check(&schema["items"], item, before, &format!("{path}[{at}]")));
         }
-        if let Some(min) = limit(schema, "minItems").filter(|min| below(count, *min)) {
-            let detail = format!("{path} in body should have at least {min} items");
-            found.errors.push(FieldError::invalid(path, count, detail));
-        }
-        if let Some(max) = limit(schema, "maxItems").filter(|max| above(count, *max)) {
-            found
-                .errors
-                .push(FieldError { path: path.into(), kind: FieldErrorKind::TooMany { actual: count, max } });
-        }
+        found.errors.extend(check_count(schema, ["minItems", "maxItems"], count, "items", path));
         found.held += 1;
         found
     }
@@ -226,13 +216,25 @@ fn check_format(name: &str, text: &str, path: &str) -> Found {
     if formats::fits(name, text) {
         return Found::default();
     }
-    Found::one(FieldError {
-        path: path.into(),
-        kind: FieldErrorKind::Type {
-            value: text.into(),
-            detail: format!("{path} in body must be of type {name}: {text:?}"),
-        },
-    })
+    types::unlike(path, name, text)
+}
+
+/// Of properties or items: not too few of them, not too many.
+fn check_count(
+    schema: &Value,
+    [min, max]: [&str; 2],
+    count: usize,
+    of: &str,
+    path: &str,
+) -> impl Iterator<Item = FieldError> {
+    let few = limit(schema, min).filter(|min| below(count, *min)).map(|min| {
+        let detail = format!("{path} in body should have at least {min} {of}");
+        FieldError::invalid(path, count, detail)
+    });
+    let many = limit(schema, max)
+        .filter(|max| above(count, *max))
+        .map(|max| FieldError { path: path.into(), kind: FieldErrorKind::TooMany { actual: count, max } });
+    few.into_iter().chain(many)
 }
 
 fn check_enum(schema: &Value, value: &Value, path: &str) -> Found {

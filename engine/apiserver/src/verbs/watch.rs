@@ -35,15 +35,15 @@ use crate::{
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// A last bookmark comes this long before the end: who comes back then goes on from there.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// Without `timeoutSeconds` a watch ends after this time and up to twice as long.
+const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 fn next_bookmark(deadline: Instant) -> Instant {
     let now = Instant::now();
     let last = deadline.checked_sub(LAST_BOOKMARK).filter(|last| *last > now);
     last.map_or(now + BOOKMARK_PERIOD, |last| last.min(now + BOOKMARK_PERIOD))
 }
-/// Without `timeoutSeconds` a watch ends after this time and up to twice as long.
-const MIN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 pub fn watch(
     state: &State,

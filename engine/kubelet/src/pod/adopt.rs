@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::exit;
 use super::observed::{Observed, Sandbox, Stage, State};
 use crate::clock::Millis;
+use crate::resources::all_containers;
 
 /// What the runtime says of a container whose end nobody saw.
 const LOST_CODE: i32 = 255;
@@ -50,10 +51,8 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
 }
 
 /// What no probe decides holds of a running container: the API may have it from before its start was done.
-fn settle(observed: &mut Observed, pod: &Pod) {
-    let spec = pod.spec.iter();
-    let specs = spec.flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
-    for container in specs {
+fn take_unprobed(observed: &mut Observed, pod: &Pod) {
+    for container in pod.spec.iter().flat_map(all_containers) {
         let Some(seen) = observed.containers.get_mut(&container.name).filter(|c| c.is_running()) else {
             continue;
         };
@@ -90,7 +89,7 @@ pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed 
     for info in containers {
         adopt_container(&mut observed, info, !sandbox.alive);
     }
-    settle(&mut observed, pod);
+    take_unprobed(&mut observed, pod);
     if sandbox.alive {
         observed.sandbox = Sandbox::Ready { ip: None };
         observed.volumes = Stage::Done;

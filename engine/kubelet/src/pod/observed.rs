@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod};
 
 use crate::clock::{self, Millis};
+use crate::resources::all_containers;
 
-/// 10 s, doubled to 300 s, forgotten after twice that.
-/// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
 /// How long a container has to live before it is ready, where no probe says so: at its first start, and after one that
 /// ended.
 const SETTLED_MS: Millis = 25;
 const SETTLED_AGAIN_MS: Millis = 1000;
 
+/// 10 s, doubled to 300 s, forgotten after twice that.
+/// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restarts
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     pub delay_ms: Millis,
@@ -252,7 +253,7 @@ impl Observed {
             .chain(status.init_container_statuses.iter().flatten())
             .map(|s| (s.name.as_str(), s))
             .collect();
-        for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        for container in all_containers(spec) {
             let known = statuses.get(container.name.as_str()).map(|s| Container::from_status(s));
             observed.containers.insert(container.name.clone(), known.unwrap_or_default());
         }
@@ -309,8 +310,7 @@ impl Observed {
     pub fn images_changed(&mut self, before: &Pod, after: &Pod) {
         let image_of = |pod: &Pod, name: &str| {
             let spec = pod.spec.as_ref()?;
-            let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            all.find(|container| container.name == name)?.image.clone()
+            all_containers(spec).find(|container| container.name == name)?.image.clone()
         };
         for (name, container) in &mut self.containers {
             if image_of(before, name) != image_of(after, name) {

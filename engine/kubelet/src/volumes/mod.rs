@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 
 use crate::clock::Millis;
 use crate::env::{Facts, Sources};
-use crate::resources::{pod_cgroup, value};
+use crate::resources::{all_containers, pod_cgroup, value};
 use payload::Payload;
 pub use token::Tokens;
 
@@ -227,7 +227,7 @@ async fn prepare(context: &Context, pod: &Pod, volume: &Volume) -> Result<(Work,
 fn token_access(pod: &Pod, default_mode: u32) -> (Option<u32>, u32) {
     let Some(spec) = &pod.spec else { return (None, default_mode) };
     let of_pod = spec.security_context.as_ref();
-    let mut users = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| {
+    let mut users = all_containers(spec).map(|container| {
         let own = container.security_context.as_ref().and_then(|s| s.run_as_user);
         own.or(of_pod.and_then(|s| s.run_as_user)).and_then(|user| u32::try_from(user).ok())
     });

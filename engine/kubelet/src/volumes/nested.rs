@@ -10,12 +10,11 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use crate::resources::all_containers;
+
 /// Where other mounts of the pod's containers lie in the volume: relative paths, of nested ones the outermost.
 pub fn directories(pod: &Pod, volume: &str) -> Vec<PathBuf> {
-    let spec = pod.spec.iter();
-    let containers =
-        spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-    containers.flat_map(|container| of_container(container, volume)).collect()
+    pod.spec.iter().flat_map(all_containers).flat_map(|container| of_container(container, volume)).collect()
 }
 
 /// Where a file of the volume is there already, that is what is mounted on.

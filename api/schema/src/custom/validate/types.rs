@@ -68,12 +68,12 @@ fn held() -> Found {
     Found { held: 1, ..Found::default() }
 }
 
-fn unlike(path: &str, wanted: &str, found: &str) -> Found {
+pub(super) fn unlike(path: &str, wanted: &str, found: &str) -> Found {
     Found::one(FieldError {
         path: path.into(),
         kind: FieldErrorKind::Type {
             value: found.into(),
-            detail: format!("{path} in body must be of type {wanted}: \"{found}\""),
+            detail: format!("{path} in body must be of type {wanted}: {found:?}"),
         },
     })
 }

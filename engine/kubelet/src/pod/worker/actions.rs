@@ -210,7 +210,7 @@ impl Worker {
             return;
         }
         let Some(spec) = self.pod.spec.clone() else { return };
-        for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        for container in resources::all_containers(&spec) {
             let Some(seen) = self.observed.containers.get(&container.name) else { continue };
             let was = self.images.get(&container.name);
             if seen.is_running()

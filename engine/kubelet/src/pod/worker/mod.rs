@@ -111,7 +111,7 @@ pub struct Assignment {
 }
 
 fn find<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a ContainerSpec> {
-    spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
+    resources::all_containers(spec).find(|c| c.name == name)
 }
 
 impl Worker {
