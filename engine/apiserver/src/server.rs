@@ -1,12 +1,12 @@
 //! The server's life: built (keys, bootstrap objects, bound socket), then served until told to stop.
 //!
-//! Writes: at build, the bootstrap objects that are missing or lack something.
+//! Writes: the bootstrap objects (`bootstrap/upkeep.rs`).
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use coracle_client::Identity;
 use coracle_store::{Scope, Store};
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -15,21 +15,19 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ComponentCheck, Config, PodAccess,
     aggregation::{self, Aggregator},
-    audit, authn, authz, bootstrap, crd, flow,
+    audit, authn, authz,
+    bootstrap::upkeep,
+    crd, flow,
     health::{Hook, Hooks},
     http::{listener, service::ApiService},
     kinds::service::Allocations,
-    metrics, object,
+    metrics,
     outbound::Outbound,
     pki,
     registry::{Resources, store_resource},
-    status::Status,
-    types::{State, UserInfo},
-    verbs::{self, Target, WriteOptions},
+    types::State,
+    verbs,
 };
-
-/// How many bootstrap objects are written at the same time: they share syncs of the store.
-const PARALLEL: usize = 64;
 
 /// How often snapshots that no list goes on reading are let go.
 const PINNED_PERIOD: Duration = Duration::from_secs(60);
@@ -46,10 +44,6 @@ pub enum BuildError {
     Audit(#[from] audit::PolicyError),
     #[error("bind `{address}`")]
     Bind { address: std::net::SocketAddr, source: std::io::Error },
-    #[error("bootstrap object {kind} `{name}` is of no served kind")]
-    UnknownKind { kind: String, name: String },
-    #[error("create bootstrap object {kind} `{name}`")]
-    Bootstrap { kind: String, name: String, source: Box<Status> },
 }
 
 /// Built: keys and bootstrap objects exist, the socket is bound, nothing is served over the network yet.
@@ -70,7 +64,7 @@ impl ApiServer {
         let address = listener.local_addr().map_err(bind_failed)?;
         config.bind = address;
         let state = Arc::new(state(config, store)?);
-        bootstrap(&state).await?;
+        let missing = upkeep::bootstrap(&state).await;
         state.hooks.done(Hook::Bootstrapped);
         flow::maintain(&state).await;
         state.hooks.done(Hook::FlowObjects);
@@ -92,6 +86,7 @@ impl ApiServer {
         spawn(Hook::ApiServices, aggregation::Controller::default().run(weak()).boxed());
         spawn(Hook::Definitions, definitions.run(weak()).boxed());
         spawn(Hook::Flow, flow::run(weak()).boxed());
+        tasks.spawn(upkeep::run(weak(), missing));
         if let Some(file) = state.config.protection.authentication_file.clone() {
             tasks.spawn(authn::follow_configuration(Arc::downgrade(&state), file));
         }
@@ -221,47 +216,6 @@ fn state(config: Config, store: &Store) -> Result<State, BuildError> {
         stop: CancellationToken::new(),
         config,
     })
-}
-
-async fn bootstrap(state: &State) -> Result<(), BuildError> {
-    let (namespaces, others): (Vec<Value>, Vec<Value>) =
-        bootstrap::objects(&state.config).into_iter().partition(|object| object["kind"] == "Namespace");
-    let published =
-        [aggregation::authentication(&state.pki), bootstrap::cluster_info(&state.config, state.pki.ca_pem())];
-    let others = others.into_iter().chain(published).collect();
-    for batch in [namespaces, others] {
-        let mut writes = Vec::with_capacity(batch.len());
-        for object in batch {
-            writes.push(ensure(state, object).boxed());
-        }
-        stream::iter(writes).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
-    }
-    Ok(())
-}
-
-/// Creates the object, or brings back what the existing one lacks.
-async fn ensure(state: &State, wanted: Value) -> Result<(), BuildError> {
-    let text = |field: &str| wanted[field].as_str().unwrap_or_default().to_owned();
-    let (kind, name) = (text("kind"), object::name(&wanted).to_owned());
-    let served = state.resources.find_kind(&text("apiVersion"), &kind);
-    let served = served.ok_or_else(|| BuildError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
-    let target = Target::new(served, object::meta_str(&wanted, "namespace"), &name);
-    write(state, &target, wanted).await.map_err(|source| BuildError::Bootstrap {
-        kind,
-        name,
-        source: Box::new(source),
-    })
-}
-
-async fn write(state: &State, target: &Target, wanted: Value) -> Result<(), Status> {
-    let (user, options) = (UserInfo::apiserver(), WriteOptions::default());
-    let Some(existing) = state.reader.get(&target.key()) else {
-        return verbs::create(state, &user, target, wanted, &options).await.map(drop);
-    };
-    match bootstrap::reconcile(&verbs::decode(&existing)?, &wanted) {
-        Some(next) => verbs::update(state, &user, target, next, &options).await.map(drop),
-        None => Ok(()),
-    }
 }
 
 /// Makes a kubeconfig for an admin from the keys in `data_dir/pki` alone, without a running server (`coracle kubeconfig`).

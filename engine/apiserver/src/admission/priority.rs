@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{Operation, Request};
-use crate::{object, registry::store_resource, status::Status};
+use crate::{kinds::is_system_class, object, registry::store_resource, status::Status};
 
 pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     if request.operation != Operation::Create || !request.is("", "pods") || !pod["spec"].is_object() {
@@ -44,8 +44,14 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
 }
 
 pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Status> {
+    let name = request.target.name.as_str();
+    let is_class = request.is("scheduling.k8s.io", "priorityclasses");
+    if request.operation == Operation::Delete && is_class && is_system_class(name) {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Status::forbidden(request.target.served.group_resource(), name, why));
+    }
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
-    if !writes || !request.is("scheduling.k8s.io", "priorityclasses") {
+    if !writes || !is_class {
         return Ok(());
     }
     let Some(class) = object.filter(|class| class["globalDefault"] == true) else { return Ok(()) };

@@ -1,8 +1,8 @@
 //! The objects that every cluster has from its first second: namespaces, default roles and bindings, priority classes,
 //! the Service `default/kubernetes`, the range of Services' addresses, the ingress class.
 //!
-//! Kept true: at each start, what is missing is created and what [`reconcile`] finds wanting is restored; what an
-//!            owner added stays. An object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
+//! Kept true: at each start, what is missing is created and what [`reconcile`] finds wanting is restored ([`upkeep`]);
+//!            what an owner added stays. An object annotated `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 //! Reads:     the text tables beside this file. Writes: nothing (the caller does, through the API's own verbs).
 //! Source:    https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation
 
@@ -12,10 +12,11 @@ mod reconcile;
 mod roles;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 
 use serde_json::Value;
 
-pub use self::{cluster::cluster_info, reconcile::reconcile};
+use self::reconcile::reconcile;
 use crate::Config;
 
 /// In the order in which they must be created: namespaces first, roles before their bindings.

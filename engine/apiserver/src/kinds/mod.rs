@@ -11,6 +11,7 @@ pub use checked::Checked;
 pub mod checks;
 mod conditions;
 pub use conditions::conditions;
+pub use policy::is_system_class;
 mod config_data;
 mod cron;
 mod csi;

@@ -16,6 +16,11 @@ const USER_PRIORITY_MAX: i64 = 1_000_000_000;
 const SYSTEM_CLASSES: [(&str, i64); 2] =
     [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
+/// Those that the server's own pods need.
+pub fn is_system_class(name: &str) -> bool {
+    SYSTEM_CLASSES.iter().any(|(system, _)| *system == name)
+}
+
 pub static BUDGET: Checked = Checked::new(budget).checking_status(|new, _| {
     let mut out = Vec::new();
     conditions(&mut out, &new["status"]["conditions"], "status.conditions");

@@ -168,3 +168,74 @@ async fn answer_to_huge_headers(server: &ApiServer) -> String {
     drop(sending.await);
     line.trim_end().to_owned()
 }
+
+const DEFAULT_SERVICES: &str = "/api/v1/namespaces/default/services";
+
+/// Lets the server look once more at what a cluster cannot be without.
+async fn look_again() {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    tokio::time::resume();
+}
+
+async fn until_there(harness: &Harness, path: &str) {
+    while harness.get(path).await.code != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_refuses_a_bootstrap_object_keeps_nobody_out() {
+    let harness = Harness::start().await;
+    let kubernetes = format!("{DEFAULT_SERVICES}/kubernetes");
+    harness.ask("DELETE", &kubernetes, Value::Null).await.expect(200);
+    let taker =
+        json!({"metadata": {"name": "a"}, "spec": {"clusterIP": "10.43.0.1", "ports": [{"port": 80}]}});
+    harness.post(DEFAULT_SERVICES, taker).await.expect(201);
+    let harness = harness.restarted().await;
+    assert_eq!(harness.get(&kubernetes).await.code, 404);
+    harness.ask("DELETE", &format!("{DEFAULT_SERVICES}/a"), Value::Null).await.expect(200);
+    look_again().await;
+    until_there(&harness, &kubernetes).await;
+}
+
+#[tokio::test]
+async fn what_a_cluster_cannot_be_without_comes_back_and_is_not_written_when_it_is_there() {
+    let harness = Harness::start().await;
+    let kubernetes = format!("{DEFAULT_SERVICES}/kubernetes");
+    let authentication = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let leases = "/api/v1/namespaces/kube-node-lease";
+    for path in [&*kubernetes, authentication, slice, leases] {
+        harness.ask("DELETE", path, Value::Null).await.expect(200);
+    }
+    let mut namespace = harness.get(leases).await.expect(200);
+    namespace["spec"]["finalizers"] = json!([]);
+    harness.ask("PUT", &format!("{leases}/finalize"), namespace).await.expect(200);
+    look_again().await;
+    for path in [&*kubernetes, authentication, slice, leases] {
+        until_there(&harness, path).await;
+    }
+    let revision = harness.store.reader().snapshot().revision();
+    look_again().await;
+    harness.get(&kubernetes).await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(harness.store.reader().snapshot().revision(), revision);
+}
+
+#[tokio::test]
+async fn the_servers_own_priority_classes_stay() {
+    let harness = Harness::start().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let refused = harness.ask("DELETE", &format!("{classes}/system-node-critical"), Value::Null).await;
+    assert_eq!(
+        (refused.code, refused.message()),
+        (
+            403,
+            "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and cannot be deleted"
+                .to_owned()
+        )
+    );
+    harness.post(classes, json!({"metadata": {"name": "own"}, "value": 1})).await.expect(201);
+    harness.ask("DELETE", &format!("{classes}/own"), Value::Null).await.expect(200);
+}
