@@ -223,9 +223,12 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
 
 fn event_from_core(object: &mut Value) {
     for (core, new) in EVENT_FIELDS {
-        if let Some(value) = remove(object, core) {
+        if let Some(value) = remove(object, core).filter(|value| *value != "") {
             object[new] = value;
         }
+    }
+    if object["reportingInstance"] == "" {
+        remove(object, "reportingInstance");
     }
 }
 
@@ -235,8 +238,9 @@ fn event_to_core(object: &mut Value) {
             object[core] = value;
         }
     }
+    let always = ["reportingComponent", "reportingInstance"].map(|field| (field, json!("")));
     for (field, empty) in
-        [("involvedObject", json!({})), ("source", json!({})), ("reportingComponent", json!(""))]
+        ["involvedObject", "source"].map(|field| (field, json!({}))).into_iter().chain(always)
     {
         if object[field].is_null() {
             object[field] = empty;
@@ -309,9 +313,14 @@ fn autoscaler_v1_to_v2(object: &mut Value) {
     if let Some(Value::Array(others)) = others {
         metrics.extend(others);
     }
-    if !metrics.is_empty() {
-        object["spec"]["metrics"] = metrics.into();
+    if metrics.is_empty() {
+        // What v2 defaults to.
+        metrics.push(json!({
+            "type": "Resource",
+            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+        }));
     }
+    object["spec"]["metrics"] = metrics.into();
     if let Some(behavior) = behavior {
         object["spec"]["behavior"] = behavior;
     }

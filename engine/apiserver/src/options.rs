@@ -220,7 +220,7 @@ impl ListOptions {
                 ));
             }
             if self.resource_version_match.is_none() {
-                causes.push(Cause::not_supported(MATCH, asked, &["Exact", "NotOlderThan"]));
+                causes.push(Cause::not_supported(MATCH, asked, &["Exact", "NotOlderThan", ""]));
             }
             if self.resource_version_match == Some(VersionMatch::Exact) && self.resource_version == "0" {
                 causes.push(Cause::forbidden(

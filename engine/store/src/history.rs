@@ -122,6 +122,27 @@ impl History {
         Ok(Watch { history: self.clone(), channel, scope, after, next })
     }
 
+    /// The events of a resource after one revision and up to another, which the writer has published.
+    pub fn between(
+        &self,
+        resource: &Resource,
+        after: Revision,
+        until: Revision,
+    ) -> Result<Vec<Arc<Event>>, Compacted> {
+        // Events are announced right after their state is published, by the one who published it.
+        while self.announced.load(Ordering::Acquire) < until.0 && !self.closed.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let channel = self.channel(resource);
+        let ring = channel.ring.lock();
+        if after < ring.evicted {
+            return Err(Compacted { asked: after.0, oldest: ring.evicted.0 });
+        }
+        let first = ring.events.partition_point(|event| event.object.revision <= after);
+        let events = ring.events.range(first..);
+        Ok(events.take_while(|event| event.object.revision <= until).cloned().collect())
+    }
+
     /// How many events are kept.
     pub fn len(&self) -> usize {
         self.order.lock().queue.len()

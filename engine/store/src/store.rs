@@ -16,6 +16,7 @@ use crate::{
     log::{Log, SEGMENT_LEN},
     record::MAX_NAME_LEN,
     recover::{Recovered, recover},
+    state::State,
     writer::{Request, WriterThread, commit_here},
 };
 
@@ -182,6 +183,21 @@ impl Reader {
     /// Events after `after`, in order, none lost or repeated. `Err` when the history does not reach back that far.
     pub fn watch(&self, scope: Scope, after: Revision) -> Result<Watch, Compacted> {
         self.published.history.watch(scope, after)
+    }
+
+    /// The objects of one resource as they were at a past revision. `Err` when the history does not reach back that far.
+    pub fn snapshot_at(&self, resource: &Resource, revision: Revision) -> Result<Snapshot, Compacted> {
+        let now = self.snapshot();
+        let events = self.published.history.between(resource, revision, now.revision())?;
+        let mut state = State::clone(&now.state);
+        for event in events.iter().rev() {
+            match &event.previous {
+                Some(previous) => drop(state.put(previous.clone())),
+                None => drop(state.remove(&event.object.key)),
+            }
+        }
+        state.revision = revision;
+        Ok(Snapshot { state: Arc::new(state) })
     }
 
     /// A snapshot and the watch that continues it.

@@ -16,7 +16,7 @@ use crate::{
     admission::{self, Asked, Operation},
     conversion, object,
     options::{ListOptions, Propagation},
-    status::Status,
+    status::{GroupResource, Status},
     types::{State, UserInfo},
 };
 
@@ -104,7 +104,10 @@ pub async fn delete(
 }
 
 fn preconditions(target: &Target, current: &Object, options: &DeleteOptions) -> Result<(), Status> {
-    let refuse = |why: String| Err(Status::conflict(target.served.group_resource(), &target.name, why));
+    // Of a precondition, the stock server names the kind.
+    let gvk = &target.served.api.gvk;
+    let named = GroupResource::new(&gvk.group, &gvk.kind);
+    let refuse = |why: String| Err(Status::conflict(named, &target.name, why));
     if let Some(uid) = options.uid.as_deref().filter(|uid| **uid != *current.meta.uid) {
         return refuse(format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",

@@ -101,11 +101,10 @@ fn snapshot(
     Ok(state.reader.snapshot())
 }
 
-/// The store as it was at a revision, when it is still known.
+/// The objects of a resource as they were at a revision, when it is still known.
 fn at(state: &State, scope: &Scope, revision: Revision) -> Option<Snapshot> {
-    let _ = scope;
-    let now = state.reader.snapshot();
-    if now.revision() == revision { Some(now) } else { state.pinned.get(revision) }
+    let pinned = state.pinned.get(revision);
+    pinned.or_else(|| state.reader.snapshot_at(&scope.resource, revision).ok())
 }
 
 fn continue_expired(token: &ContinueToken) -> Status {

@@ -254,13 +254,13 @@ impl Stream {
         if event.object.revision <= self.skip_until {
             return;
         }
-        self.bookmarked = event.object.revision;
         if self.selector.is_everything() {
             let kind = match event.kind {
                 EventKind::Added => "ADDED",
                 EventKind::Modified => "MODIFIED",
                 EventKind::Deleted => "DELETED",
             };
+            self.bookmarked = event.object.revision;
             return self.push(kind, &event.object);
         }
         let before = event.previous.as_ref().is_some_and(|previous| self.selector.matches(previous));
@@ -270,8 +270,9 @@ impl Stream {
             (true, true) => self.push("MODIFIED", &event.object),
             (true, false) if event.kind == EventKind::Deleted => self.push("DELETED", &event.object),
             (true, false) => self.push_departed(event),
-            (false, false) => {}
+            (false, false) => return,
         }
+        self.bookmarked = event.object.revision;
     }
 
     /// The object still exists but no longer matches: its last matching state, at this revision.

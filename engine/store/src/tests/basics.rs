@@ -248,3 +248,40 @@ async fn secrets_are_not_readable_on_disk() {
     assert!(matches!(&error, OpenError::Key { .. }), "{error}");
     assert!(error.to_string().contains("`secrets/a/x`"), "{error}");
 }
+
+#[tokio::test]
+async fn a_past_revision_of_a_resource_is_known_as_far_as_the_history_reaches_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig { history_events: 20, ..config(dir.path()) }).await.unwrap();
+    let (reader, writer) = (store.reader(), store.writer());
+    let pods = Resource::new("pods");
+    let rows = |snapshot: crate::Snapshot| -> Vec<(String, u64)> {
+        let all = snapshot.list(&Scope::all(Resource::new("pods")));
+        all.map(|object| (object.key.to_string(), object.revision.0)).collect()
+    };
+    let mut past = Vec::new();
+    for n in 0..20_u64 {
+        past.push(rows(reader.snapshot()));
+        // Made, written again, made and deleted; every fourth time something else changes.
+        let name = format!("pods/a/{}", n % 5);
+        let write = match (n % 4, reader.get(&key(&name))) {
+            (0, _) => put(&format!("nodes//{n}"), Expect::Absent, "1", Durable),
+            (3, Some(old)) => delete(&name, old.revision, Durable),
+            (_, Some(old)) => put(&name, Expect::Revision(old.revision), "2", Durable),
+            (_, None) => put(&name, Expect::Absent, "1", Durable),
+        };
+        writer.commit(write).await.unwrap();
+    }
+    past.push(rows(reader.snapshot()));
+    for (at, expected) in (1..).zip(past) {
+        let snapshot = reader.snapshot_at(&pods, Revision(at)).unwrap();
+        assert_eq!((snapshot.revision().0, rows(snapshot)), (at, expected));
+    }
+    create(&writer, "pods/a/x", "1").await.unwrap();
+    create(&writer, "pods/a/y", "1").await.unwrap();
+    assert!(reader.snapshot_at(&pods, Revision(1)).is_err());
+    assert_eq!(
+        rows(reader.snapshot_at(&pods, Revision(22)).unwrap()).len(),
+        rows(reader.snapshot()).len() - 1
+    );
+}
