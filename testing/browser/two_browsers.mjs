@@ -11,6 +11,8 @@ import { parseArgs } from "node:util";
 
 import { chromium } from "playwright-core";
 
+import { browser } from "./browser.mjs";
+
 /** Generous, as machines are shared. Nothing asserts a speed by it. */
 const DEADLINE_MS = 180_000;
 
@@ -44,7 +46,7 @@ function flags() {
 /** A browser of its own, as a second person has. */
 async function open(name, profile) {
   const context = await chromium.launchPersistentContext(join(profile, name), {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: browser(),
     headless: true,
     chromiumSandbox: false,
     args: flags(),
