@@ -1,5 +1,6 @@
 //! What can be wrong with an object or a patch. Messages that reach a client are the stock server's.
 
+use crate::mismatch::Mismatch;
 use std::fmt;
 
 /// One way in which an object's JSON does not fit its schema.
@@ -43,10 +44,25 @@ pub enum DecodeError {
     /// The message is the stock server's for malformed JSON or YAML.
     #[error("{0}")]
     Syntax(String),
-    /// A field has the wrong JSON type. The message is the stock server's, e.g.
-    /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
+    /// A field has the wrong JSON type.
+    #[error("{0}")]
+    Mismatch(Box<Mismatch>),
+    /// What else keeps a value from being one of its type. The message is the stock server's.
     #[error("{0}")]
     Type(String),
+}
+
+impl DecodeError {
+    /// As the converter says it, which fills in what a strategic merge patch made.
+    pub fn converted(&self) -> String {
+        match self {
+            DecodeError::Mismatch(mismatch) => mismatch.converted(),
+            DecodeError::Type(text) if text.starts_with("illegal base64") => {
+                format!("error decoding from json: {text}")
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,12 @@
 //! and fields are ordered as a stock server prints them. An object that is so already is not touched.
 
 use crate::error::{DecodeError, FieldIssue};
-use crate::go_type::json_type;
+use crate::kubernetes_time;
+use crate::mismatch::{Kind, Mismatch};
+use crate::quantity::{QuantityError, canonical_quantity};
 use crate::table::{Field, Scalar, Table, Type, TypeId, flag};
 use crate::unknown::{UNKNOWN, unknown_fields};
 use crate::whole_numbers::whole_numbers;
-use crate::{kubernetes_time, quantity};
 use serde_json::{Map, Value};
 
 /// Lists that Go prints even when they are empty, although they are optional.
@@ -25,13 +26,7 @@ struct Issues {
     keeps_unknown: bool,
 }
 
-type Outcome = Result<(), Box<Failure>>;
-
-/// A value that does not fit. Carried outwards, each struct adds the field it came through.
-enum Failure {
-    Type { found: String, expected: String, owner: Option<String>, fields: Vec<String> },
-    Text(String),
-}
+type Outcome = Result<(), Box<DecodeError>>;
 
 /// `keeps_unknown`: whether [`UNKNOWN`] is a member of every struct.
 pub(crate) fn prune(
@@ -43,39 +38,45 @@ pub(crate) fn prune(
     let mut issues = Issues { found: Vec::new(), keeps_unknown };
     match prune_value(table, Type::Ref(id), object, &mut issues) {
         Ok(()) => Ok(issues.found),
-        Err(failure) => Err(DecodeError::Type(failure.message())),
+        Err(error) => Err(*error),
     }
 }
 
-impl Failure {
-    fn mismatch(found: &Value, expected: String) -> Box<Failure> {
-        let found = json_type(found);
-        Box::new(Failure::Type { found: found.to_string(), expected, owner: None, fields: Vec::new() })
-    }
+fn text_error(text: impl Into<String>) -> Box<DecodeError> {
+    Box::new(DecodeError::Type(text.into()))
+}
 
-    fn through(mut self: Box<Self>, table: &Table, id: TypeId, field: &Field) -> Box<Self> {
-        if let Failure::Type { owner, fields, .. } = &mut *self {
-            owner.get_or_insert_with(|| table.str(table.ty(id).name).to_string());
-            fields.push(table.str(field.name).to_string());
-        }
-        self
-    }
+fn mismatch(value: &Value, table: &Table, ty: Type) -> Outcome {
+    let kind = match ty {
+        Type::Ref(_) => Kind::Struct,
+        Type::Map(_) => Kind::Map,
+        Type::List(_) | Type::Scalar(Scalar::Bytes | Scalar::Strings) => Kind::Slice,
+        Type::Scalar(Scalar::String) => Kind::Simple("string"),
+        Type::Scalar(Scalar::Bool) => Kind::Simple("bool"),
+        Type::Scalar(Scalar::Int32) => Kind::Simple("int32"),
+        Type::Scalar(Scalar::Int64) => Kind::Simple("int64"),
+        Type::Scalar(Scalar::Double) => Kind::Simple("float64"),
+        Type::Scalar(_) => Kind::Own,
+    };
+    Err(Mismatch::error(value, table.go_type(ty), kind))
+}
 
-    fn message(self) -> String {
-        match self {
-            Failure::Text(text) => text,
-            Failure::Type { found, expected, owner: None, .. } => {
-                format!("json: cannot unmarshal {found} into Go value of type {expected}")
-            }
-            Failure::Type { found, expected, owner: Some(owner), mut fields } => {
-                fields.reverse();
-                let path = fields.join(".");
-                format!(
-                    "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}"
-                )
-            }
-        }
+fn through(mut error: Box<DecodeError>, table: &Table, id: TypeId, field: &Field) -> Box<DecodeError> {
+    if let DecodeError::Mismatch(mismatch) = &mut *error {
+        mismatch.through(
+            table.str(table.ty(id).package),
+            table.str(table.ty(id).name),
+            table.str(field.name),
+        );
     }
+    error
+}
+
+fn within(mut error: Box<DecodeError>) -> Box<DecodeError> {
+    if let DecodeError::Mismatch(mismatch) = &mut *error {
+        mismatch.within();
+    }
+    error
 }
 
 fn prune_value(table: &Table, ty: Type, value: &mut Value, issues: &mut Issues) -> Outcome {
@@ -83,15 +84,15 @@ fn prune_value(table: &Table, ty: Type, value: &mut Value, issues: &mut Issues) 
         Type::Scalar(scalar) => prune_scalar(table, scalar, value, issues),
         Type::Ref(id) => match value {
             Value::Object(map) => prune_struct(table, id, map, issues),
-            other => Err(Failure::mismatch(other, table.go_type(ty))),
+            other => mismatch(other, table, ty),
         },
         Type::List(element) => match value {
             Value::Array(items) => prune_list(table, table.element(element), items, issues),
-            other => Err(Failure::mismatch(other, table.go_type(ty))),
+            other => mismatch(other, table, ty),
         },
         Type::Map(element) => match value {
             Value::Object(map) => prune_map(table, table.element(element), map, issues),
-            other => Err(Failure::mismatch(other, table.go_type(ty))),
+            other => mismatch(other, table, ty),
         },
     }
 }
@@ -103,7 +104,7 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
     for (key, value) in map.iter_mut() {
         let Some(at) = table.position(id, key, next) else {
             if let (Value::String(text), true) = (&*value, is_unknown(key, issues)) {
-                unknown_fields(text).map_err(|why| Box::new(Failure::Text(why)))?;
+                unknown_fields(text).map_err(text_error)?;
                 rebuild |= text.is_empty();
                 // It comes last.
                 next = fields.len();
@@ -118,8 +119,7 @@ fn prune_struct(table: &Table, id: TypeId, map: &mut Map<String, Value>, issues:
         let field = &fields[at];
         if !value.is_null() {
             let before = issues.found.len();
-            prune_value(table, field.ty, value, issues)
-                .map_err(|failure| failure.through(table, id, field))?;
+            prune_value(table, field.ty, value, issues).map_err(|error| through(error, table, id, field))?;
             for issue in &mut issues.found[before..] {
                 issue.prefix(format_args!("{}", table.str(field.name)));
             }
@@ -176,7 +176,7 @@ fn prune_list(table: &Table, element: Type, items: &mut [Value], issues: &mut Is
             continue;
         }
         let before = issues.found.len();
-        prune_value(table, element, item, issues)?;
+        prune_value(table, element, item, issues).map_err(within)?;
         for issue in &mut issues.found[before..] {
             issue.prefix(format_args!("[{index}]"));
         }
@@ -191,7 +191,7 @@ fn prune_map(table: &Table, element: Type, map: &mut Map<String, Value>, issues:
             continue;
         }
         let before = issues.found.len();
-        prune_value(table, element, value, issues)?;
+        prune_value(table, element, value, issues).map_err(within)?;
         for issue in &mut issues.found[before..] {
             issue.prefix(format_args!("{key}"));
         }
@@ -220,7 +220,8 @@ fn zero(ty: Type) -> Value {
 }
 
 fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut Issues) -> Outcome {
-    let mismatch = |value: &Value| Err(Failure::mismatch(value, table.go_type(Type::Scalar(scalar))));
+    let mismatch = |value: &Value| mismatch(value, table, Type::Scalar(scalar));
+    let own = |value: &Value, wanted: &str| Err(Mismatch::error(value, wanted.to_owned(), Kind::Own));
     match scalar {
         Scalar::String => match value {
             Value::String(_) => Ok(()),
@@ -234,7 +235,7 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
             Value::Number(number) => {
                 let fits =
                     number.as_i64().is_some_and(|n| scalar == Scalar::Int64 || i32::try_from(n).is_ok());
-                if fits { Ok(()) } else { Err(wrong_number(number, table.go_type(Type::Scalar(scalar)))) }
+                if fits { Ok(()) } else { mismatch(value) }
             }
             other => mismatch(other),
         },
@@ -253,8 +254,7 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
         Scalar::IntOrString => match value {
             Value::String(_) => Ok(()),
             Value::Number(number) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
-            Value::Number(number) => Err(wrong_number(number, "int32".to_string())),
-            other => Err(Failure::mismatch(other, "int32".to_string())),
+            other => own(other, "int32"),
         },
         Scalar::Time | Scalar::MicroTime => prune_time(value, scalar == Scalar::MicroTime),
         Scalar::Json => {
@@ -281,39 +281,25 @@ fn prune_scalar(table: &Table, scalar: Scalar, value: &mut Value, issues: &mut I
     }
 }
 
-fn wrong_number(number: &serde_json::Number, expected: String) -> Box<Failure> {
-    Box::new(Failure::Type { found: format!("number {number}"), expected, owner: None, fields: Vec::new() })
-}
-
 fn prune_quantity(value: &mut Value) -> Outcome {
     let text = match &*value {
         Value::String(text) => text.trim().to_string(),
         Value::Number(number) => number.to_string(),
-        _ => return Err(Box::new(Failure::Text(quantity::FORMAT_ERROR.to_string()))),
+        _ => return Err(text_error(QuantityError::Format.to_string())),
     };
-    match quantity::canonical_quantity(&text) {
-        Some(canonical) => {
-            if value.as_str() != Some(&*canonical) {
-                *value = Value::String(canonical);
-            }
-            Ok(())
-        }
-        None => Err(Box::new(Failure::Text(quantity::FORMAT_ERROR.to_string()))),
+    let canonical = canonical_quantity(&text).map_err(|error| text_error(error.to_string()))?;
+    if value.as_str() != Some(&*canonical) {
+        *value = Value::String(canonical);
     }
+    Ok(())
 }
 
 fn prune_time(value: &mut Value, micro: bool) -> Outcome {
     let Value::String(text) = value else {
-        let mut failure = Failure::mismatch(value, "string".to_string());
-        if let Failure::Type { found, expected, .. } = &*failure {
-            failure = Box::new(Failure::Text(format!(
-                "json: cannot unmarshal {found} into Go value of type {expected}"
-            )));
-        }
-        return Err(failure);
+        return Err(Mismatch::error(value, "string".to_owned(), Kind::Own));
     };
     if !kubernetes_time::is_canonical(text, micro) {
-        *text = kubernetes_time::canonical(text, micro).map_err(|error| Box::new(Failure::Text(error)))?;
+        *text = kubernetes_time::canonical(text, micro).map_err(text_error)?;
     }
     Ok(())
 }
@@ -334,10 +320,8 @@ fn prune_schema_or(table: &Table, scalar: Scalar, value: &mut Value, issues: &mu
             Some(schema) => prune_value(table, schema, value, issues),
             None => Ok(()),
         },
-        (_, Scalar::SchemaOrBool) => {
-            Err(Box::new(Failure::Text("boolean or JSON schema expected".to_string())))
-        }
-        (other, _) => Err(Failure::mismatch(other, table.go_type(Type::Scalar(scalar)))),
+        (_, Scalar::SchemaOrBool) => Err(text_error("boolean or JSON schema expected")),
+        (other, _) => mismatch(other, table, Type::Scalar(scalar)),
     }
 }
 
@@ -356,5 +340,5 @@ fn check_base64(text: &mut String) -> Outcome {
         None if bytes.len().is_multiple_of(4) && padding <= 2 => return Ok(()),
         None => body.max(bytes.len() - bytes.len() % 4).min(bytes.len()),
     };
-    Err(Box::new(Failure::Text(format!("illegal base64 data at input byte {at}"))))
+    Err(text_error(format!("illegal base64 data at input byte {at}")))
 }

@@ -8,9 +8,6 @@ use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde_json::Value;
 
-pub(crate) const FORMAT_ERROR: &str =
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Family {
     #[default]
@@ -117,16 +114,20 @@ impl Ord for Quantity {
     }
 }
 
-/// A text that is no quantity.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{FORMAT_ERROR}")]
-pub struct QuantityError;
+/// Why a text is no quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Format,
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 impl FromStr for Quantity {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Quantity, QuantityError> {
-        let (nanos, family) = parse(text).ok_or(QuantityError)?;
+        let Parsed { nanos, family, .. } = parse(text)?;
         Ok(Quantity { nanos, family })
     }
 }
@@ -138,47 +139,81 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// The canonical text of a quantity, or nothing if it is none.
-pub fn canonical_quantity(text: &str) -> Option<String> {
-    text.parse::<Quantity>().ok().map(|quantity| quantity.to_string())
+/// As a stock server writes it: as it was read if that is nearly canonical (`+1`, `1.250`), in canonical form otherwise.
+pub fn canonical_quantity(text: &str) -> Result<String, QuantityError> {
+    let parsed = parse(text)?;
+    Ok(if parsed.is_kept { text.to_owned() } else { print(parsed.nanos, parsed.family) })
 }
 
 /// A quantity in billionths, rounded away from zero; nothing if it is none.
 pub fn quantity_nanos(text: &str) -> Option<i128> {
-    parse(text).map(|(nanos, _)| nanos)
+    parse(text).ok().map(|parsed| parsed.nanos)
 }
 
-/// Billionths, rounded away from zero.
-fn parse(text: &str) -> Option<(i128, Family)> {
-    let (negative, unsigned) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let split = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(split);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.len() + fraction.len() == 0 || fraction.contains('.') {
-        return None;
+/// What a text is made of. `number` has no leading zeros; either part may be empty.
+struct Parts<'a> {
+    negative: bool,
+    number: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
+    if text.is_empty() {
+        return Err(QuantityError::Format);
     }
-    let (family, binary, exponent) = read_suffix(suffix)?;
-    let digits = format!("{whole}{fraction}");
-    let mantissa: i128 = digits
-        .trim_start_matches('0')
-        .parse()
-        .or_else(|_| if digits.trim_start_matches('0').is_empty() { Ok(0) } else { Err(()) })
-        .ok()?;
-    let scaled = mantissa.checked_mul(1i128 << binary)?;
-    let power = 9 + exponent - i32::try_from(fraction.len()).ok()?;
-    let nanos = if power >= 0 {
-        scaled.checked_mul(10i128.checked_pow(power as u32)?)?
-    } else {
-        let divisor = 10i128.checked_pow(power.unsigned_abs()).unwrap_or(i128::MAX);
-        scaled / divisor + i128::from(scaled % divisor != 0)
+    let negative = text.starts_with('-');
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text).trim_start_matches('0');
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = unsigned.split_at(digits(unsigned));
+    let (fraction, suffix) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(digits(rest)),
+        None => ("", rest),
     };
-    // The largest value is that of a 64-bit integer.
-    let nanos = nanos.min(i128::from(i64::MAX) * 1_000_000_000);
-    Some((if negative { -nanos } else { nanos }, family))
+    let exponent = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+    let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    if digits(exponent) < exponent.len() {
+        return Err(QuantityError::Format);
+    }
+    Ok(Parts { negative, number, fraction, suffix })
+}
+
+struct Parsed {
+    /// Billionths, rounded away from zero; at the limit beyond what 128 bits hold.
+    nanos: i128,
+    family: Family,
+    /// Whether the text is written as it was read.
+    is_kept: bool,
+}
+
+fn parse(text: &str) -> Result<Parsed, QuantityError> {
+    let Parts { negative, number, fraction, suffix } = split(text)?;
+    let (family, binary, exponent) = read_suffix(suffix).ok_or(QuantityError::Suffix)?;
+    let digits = format!("{number}{fraction}");
+    let mantissa = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(i128::MAX) };
+    let scaled = mantissa.saturating_mul(1_i128 << binary);
+    let places = i32::try_from(fraction.len()).unwrap_or(i32::MAX);
+    let power = exponent.saturating_sub(places).saturating_add(9);
+    let ten = 10_i128.checked_pow(power.unsigned_abs()).unwrap_or(i128::MAX);
+    let nanos = match power {
+        0.. => scaled.saturating_mul(ten),
+        _ => scaled / ten + i128::from(scaled % ten != 0),
+    };
+    let is_kept = match family {
+        Family::Binary => {
+            let room = 14 - number.len() as i64 - i64::from(binary) * 3 / 10;
+            fraction.is_empty() && room >= 0 && i64::try_from(scaled).is_ok() && mantissa % 8 != 0
+        }
+        _ => {
+            let short = (1..=18).contains(&digits.len()) && power >= 0 && power % 3 == 0;
+            short && !digits.ends_with("000") && !digits.starts_with('0') && !number.is_empty()
+        }
+    };
+    let is_kept = is_kept || family != Family::Binary && nanos == i128::MAX;
+    // The largest value of the binary suffixes is that of a 64-bit integer.
+    let nanos = if family == Family::Binary { nanos.min(i128::from(i64::MAX) * ONE) } else { nanos };
+    let family = if family == Family::Binary && nanos < ONE { Family::Decimal } else { family };
+    Ok(Parsed { nanos: if negative { -nanos } else { nanos }, family, is_kept })
 }
 
 /// The family, the power of two and the power of ten.
@@ -194,8 +229,8 @@ fn read_suffix(suffix: &str) -> Option<(Family, u32, i32)> {
 }
 
 fn print(nanos: i128, family: Family) -> String {
-    if family == Family::Binary && nanos.abs() >= 1024 * ONE {
-        let mut value = nanos / ONE + nanos.signum() * i128::from(nanos % ONE != 0);
+    if family == Family::Binary && nanos.abs() >= 1024 * ONE && nanos % ONE == 0 {
+        let mut value = nanos / ONE;
         let mut power = 0;
         while value % 1024 == 0 && power + 1 < BINARY.len() {
             value /= 1024;
@@ -235,22 +270,44 @@ mod tests {
             ("100000", "100k"),
             ("0.5Ki", "512"),
             ("1e3", "1e3"),
-            ("1500e0", "1500"),
+            ("1500e0", "1500e0"),
             ("-1.5", "-1500m"),
             ("1E", "1E"),
             ("123Ki", "123Ki"),
             ("2048", "2048"),
             ("0.0000000001", "1n"),
             (".5", "500m"),
-            ("5.", "5"),
-            ("+1", "1"),
             ("12e6", "12e6"),
             ("1Ei", "1Ei"),
+            ("16Ei", "9223372036854775807"),
+            ("10E", "10E"),
+            ("1.1Ki", "1126400m"),
+            ("-417.051Mi", "-437309669376m"),
+            ("Mi", "0"),
+            ("-", "0"),
+            // Kept as they are.
+            ("5.", "5."),
+            ("+1", "+1"),
+            ("1.250", "1.250"),
+            ("1E3", "1E3"),
+            ("00012", "00012"),
+            ("07Mi", "07Mi"),
+            ("9e30", "9e30"),
         ] {
-            assert_eq!(canonical_quantity(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(canonical_quantity(text).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["", "Mi", "1.2.3", "1 Gi", "1gi", "ten", "--1", "1KB"] {
-            assert_eq!(canonical_quantity(text), None, "{text}");
+        for (text, error) in [
+            ("", QuantityError::Format),
+            ("1.2.3", QuantityError::Format),
+            ("1 Gi", QuantityError::Format),
+            ("1gi", QuantityError::Format),
+            ("ten", QuantityError::Format),
+            ("1KB", QuantityError::Format),
+            ("1K", QuantityError::Suffix),
+            ("1e", QuantityError::Suffix),
+            ("--1", QuantityError::Suffix),
+        ] {
+            assert_eq!(canonical_quantity(text), Err(error), "{text}");
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/create.go and rest.go (`transformDecodeError`)
 
-use coracle_schema::{DecodeError, FieldIssue, GroupVersionKind, Registry, Schema, Syntax, whole_numbers};
+use coracle_schema::{
+    DecodeError, FieldIssue, GroupVersionKind, Registry, Schema, Syntax, json_type, whole_numbers,
+};
 use serde_json::Value;
 
 use crate::{
@@ -86,7 +88,20 @@ fn read(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Result<Dec
         ));
         return Err(Unread::Body(error));
     }
+    if let Some(error) = unreadable_kind(&value) {
+        return Err(Unread::Body(DecodeError::Syntax(error)));
+    }
     Ok(Decoded { value, syntax, unknown: Vec::new() })
+}
+
+/// What keeps Go from reading which kind an object is of: the first of the two fields that is no string.
+fn unreadable_kind(object: &Value) -> Option<String> {
+    let fields = object.as_object()?.iter().filter(|(field, _)| matches!(&***field, "apiVersion" | "kind"));
+    let (field, wrong) = fields.into_iter().find(|(_, value)| !value.is_string() && !value.is_null())?;
+    Some(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
+        json_type(wrong)
+    ))
 }
 
 /// Where a stock server keeps the kinds of `meta/v1`, as it tells who asks for another.
@@ -102,20 +117,8 @@ pub fn delete_options(bytes: &[u8], format: Format) -> Result<Value, Status> {
         Unread::Message(text) => Status::bad_request(text),
     })?;
     let mut value = decoded.value;
-    let mut said = [String::new(), String::new()];
-    for (at, field) in ["apiVersion", "kind"].into_iter().enumerate() {
-        match &value[field] {
-            Value::Null => {}
-            Value::String(text) => said[at].clone_from(text),
-            other => {
-                return Err(Status::bad_request(format!(
-                    "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
-                    go_type(other)
-                )));
-            }
-        }
-    }
-    let [version, kind] = said;
+    let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text("apiVersion"), text("kind"));
     if version.matches('/').count() > 1 {
         return Err(Status::bad_request(format!("unexpected GroupVersion string: {version}")));
     }
@@ -299,6 +302,9 @@ fn cannot_be_handled(gvk: &GroupVersionKind, why: &str) -> Status {
     ))
 }
 
+/// Where a stock server keeps the kinds that are built in, as it tells who asks for another.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+
 /// Kind and version of the object are the expected ones, or absent: then they are filled in.
 pub fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(), Status> {
     let wanted_version = api_version(&expected.group, &expected.version);
@@ -309,19 +315,24 @@ pub fn check_kind(expected: &GroupVersionKind, object: &mut Value) -> Result<(),
             _ => {}
         }
     }
-    let text = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
-    if version != wanted_version {
-        return Err(wrong_version(&version, &wanted_version));
+    if kind == &*expected.kind && version == wanted_version {
+        return Ok(());
     }
-    if kind != *expected.kind {
-        let (_, short) = version.rsplit_once('/').unwrap_or(("", &version));
-        let group = if expected.group.is_empty() { "core" } else { &*expected.group };
-        let package = group.split('.').next().unwrap_or(group);
-        return Err(Status::bad_request(format!(
-            "{kind} in version \"{short}\" cannot be handled as a {}: converting ({version}.{kind}) to ({package}.{}): unknown conversion",
-            expected.kind, expected.kind
-        )));
+    let (group, short) = version.rsplit_once('/').unwrap_or(("", version));
+    let refused = |why: String| {
+        let (own, quoted) = (&expected.kind, crate::status::quote(short));
+        Err(Status::bad_request(format!("{kind} in version {quoted} cannot be handled as a {own}: {why}")))
+    };
+    if Registry::builtin().schema(&GroupVersionKind::new(group, short, kind)).is_none() {
+        let [kind, version, scheme] = [kind, version, SCHEME].map(crate::status::quote);
+        return refused(format!("no kind {kind} is registered for version {version} in scheme {scheme}"));
     }
-    Ok(())
+    if kind == &*expected.kind {
+        return Err(wrong_version(version, &wanted_version));
+    }
+    let group = if expected.group.is_empty() { "core" } else { &*expected.group };
+    let package = group.split('.').next().unwrap_or(group);
+    refused(format!("converting ({short}.{kind}) to ({package}.{}): unknown conversion", expected.kind))
 }

@@ -379,6 +379,73 @@ async fn both_event_groups_show_the_same_events() {
 }
 
 #[tokio::test]
+async fn an_event_has_what_every_event_has_in_both_groups() {
+    let harness = Harness::start().await;
+    let events = "/api/v1/namespaces/default/events";
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}});
+    let made = harness.post(events, event).await.expect(201);
+    for (field, empty) in
+        [("source", json!({})), ("reportingComponent", json!("")), ("reportingInstance", json!(""))]
+    {
+        assert_eq!(made[field], empty, "{field}");
+    }
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events/e";
+    let new = harness.get(path).await.expect(200);
+    for field in ["reportingController", "reportingInstance"] {
+        assert!(new.get(field).is_none(), "{new}");
+    }
+    let revision = new["metadata"]["resourceVersion"].clone();
+    let same = harness.ask("PUT", path, new).await.expect(200);
+    assert_eq!(same["metadata"]["resourceVersion"], revision);
+}
+
+#[tokio::test]
+async fn an_autoscaler_that_says_no_target_has_the_default_one_in_both_versions() {
+    let harness = Harness::start().await;
+    let of =
+        |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+    let scaler = json!({
+        "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}},
+    });
+    let made = harness.post(&of("v1"), scaler).await.expect(201);
+    assert_eq!(made["spec"]["targetCPUUtilizationPercentage"], 80);
+    let new = harness.get(&format!("{}/a", of("v2"))).await.expect(200);
+    assert_eq!(new["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+}
+
+#[tokio::test]
+async fn an_object_of_another_kind_is_refused_in_the_stock_words() {
+    let harness = Harness::start().await;
+    let other = |why: &str| format!("cannot be handled as a Deployment: {why}");
+    for (kind, version, why) in [
+        (
+            json!("DaemonSet"),
+            json!("apps/v1"),
+            other("converting (v1.DaemonSet) to (apps.Deployment): unknown conversion"),
+        ),
+        (json!("Pod"), json!("v1"), other("converting (v1.Pod) to (apps.Deployment): unknown conversion")),
+        (
+            json!("Deployment"),
+            json!("apps/v7"),
+            other(
+                "no kind \"Deployment\" is registered for version \"apps/v7\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            ),
+        ),
+        (
+            json!(7),
+            json!("apps/v1"),
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: json: cannot unmarshal number into Go struct field .kind of type string"
+                .to_owned(),
+        ),
+    ] {
+        let body = json!({"kind": kind, "apiVersion": version, "metadata": {"name": "a"}});
+        let refused = harness.post("/apis/apps/v1/namespaces/default/deployments", body).await;
+        assert_eq!((refused.code, refused.message().contains(&why)), (400, true), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_is_told_in_the_stock_words() {
     let harness = Harness::start().await;
     let request = http::Request::builder().uri(PODS).body(http_body_util::Full::default()).expect("request");

@@ -366,7 +366,7 @@ async fn list_versions_follow_the_rules() {
         (
             "resourceVersion=1&resourceVersionMatch=Foo".into(),
             422,
-            "Unsupported value: \\\"Foo\\\": supported values: \\\"Exact\\\", \\\"NotOlderThan\\\"",
+            "Unsupported value: \\\"Foo\\\": supported values: \\\"Exact\\\", \\\"NotOlderThan\\\", \\\"\\\"",
         ),
         (format!("resourceVersion={}", revision + 1000), 504, "Too large resource version"),
         (format!("resourceVersion={revision}&resourceVersionMatch=Exact"), 200, "ConfigMapList"),
@@ -375,6 +375,24 @@ async fn list_versions_follow_the_rules() {
         let answer = harness.get(&format!("{MAPS}?{query}")).await;
         assert_eq!(answer.code, code, "{query}: {}", answer.text);
         assert!(answer.text.contains(part), "{query}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn what_was_at_a_past_revision_is_still_told() {
+    let harness = Harness::start().await;
+    let mut past = Vec::new();
+    for name in ["a", "b", "c"] {
+        harness.post(MAPS, map(name, json!({}))).await.expect(201);
+        past.push(harness.get(&format!("{MAPS}?limit=1")).await.expect(200));
+    }
+    harness.ask("DELETE", &format!("{MAPS}/a"), Value::Null).await.expect(200);
+    for (at, first) in past.iter().enumerate() {
+        let revision = first["metadata"]["resourceVersion"].as_str().expect("revision");
+        let exact = format!("{MAPS}?resourceVersion={revision}&resourceVersionMatch=Exact");
+        let exact = harness.get(&exact).await.expect(200);
+        assert_eq!(exact["metadata"]["resourceVersion"], revision);
+        assert_eq!(exact["items"].as_array().expect("items").len(), at + 1);
     }
 }
 
@@ -501,8 +519,14 @@ async fn options_that_are_none_delete_nothing() {
     for (body, why) in [
         (json!({"dryRun": "All"}), field("string", "DeleteOptions.dryRun", "[]string")),
         (json!({"dryRun": true}), field("bool", "DeleteOptions.dryRun", "[]string")),
-        (json!({"preconditions": {"uid": 7}}), field("number", "Preconditions.preconditions.uid", "string")),
-        (json!({"propagationPolicy": 7}), field("number", "DeleteOptions.propagationPolicy", "string")),
+        (
+            json!({"preconditions": {"uid": 7}}),
+            field("number", "Preconditions.preconditions.uid", "types.UID"),
+        ),
+        (
+            json!({"propagationPolicy": 7}),
+            field("number", "DeleteOptions.propagationPolicy", "v1.DeletionPropagation"),
+        ),
         (json!({"gracePeriodSeconds": "x"}), field("string", "DeleteOptions.gracePeriodSeconds", "int64")),
         (json!({"kind": "Foo"}), unknown("Foo", "meta.k8s.io/v1")),
         (json!({"kind": "Pod", "apiVersion": "v1"}), unknown("Pod", "v1")),

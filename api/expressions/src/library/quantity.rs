@@ -18,7 +18,7 @@ const FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 pub(super) fn print(nanos: i128) -> String {
-    canonical_quantity(&format!("{nanos}n")).unwrap_or_else(|| format!("{nanos}n"))
+    canonical_quantity(&format!("{nanos}n")).unwrap_or_else(|_| format!("{nanos}n"))
 }
 
 fn nanos(value: &Value<'_>) -> Result<i128, Error> {

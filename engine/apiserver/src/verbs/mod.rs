@@ -9,7 +9,6 @@ pub mod create;
 pub mod delete;
 mod durability;
 pub mod get;
-mod go_text;
 mod kept;
 pub mod list;
 pub mod patch;

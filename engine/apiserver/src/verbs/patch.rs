@@ -3,11 +3,11 @@
 //! Writes: one object, as update does; tried again when another write came first.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go
 
-use coracle_schema::{PatchError, Syntax, go_print, json_merge_patch, json_patch};
+use coracle_schema::{DecodeError, PatchError, Syntax, go_print, json_merge_patch, json_patch};
 use serde_json::Value;
 
 use super::{
-    Outcome, Target, WriteOptions, go_text,
+    Outcome, Target, WriteOptions,
     update::{Changed, modify},
 };
 use crate::{
@@ -106,13 +106,19 @@ pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value
 
 /// What the patch makes of the object is no object of its kind. Shown is what a stock server shows: the patched object, or
 /// the patch where it was merged strategically.
-fn wrong_type(target: &Target, kind: PatchType, patch: &Value, current: &Value, error: &str) -> Status {
+fn wrong_type(
+    target: &Target,
+    kind: PatchType,
+    patch: &Value,
+    current: &Value,
+    error: &DecodeError,
+) -> Status {
     let (shown, why) = if kind == PatchType::Strategic {
-        (go_print(patch), go_text::conversion_error(error))
+        (go_print(patch), error.converted())
     } else {
         let mut patched = current.clone();
         let _ = apply(target, kind, patch, &mut patched);
-        (patched.to_string(), error.to_owned())
+        (patched.to_string(), error.to_string())
     };
     Status::invalid(GroupResource::new("", ""), "", vec![Cause::invalid("patch", shown, &why)])
 }
@@ -134,13 +140,13 @@ pub async fn patch(
         let unknown = match &target.served.schema {
             Some(schema) => schema
                 .prune(&mut patched)
-                .map_err(|error| wrong_type(target, kind, patch, current, &error.to_string()))?,
+                .map_err(|error| wrong_type(target, kind, patch, current, &error))?,
             None => Vec::new(),
         };
         if options.field_validation == FieldValidation::Strict
             && let Some(error) = strict_error(syntax, &unknown, target.served.custom.is_some())
         {
-            return Err(wrong_type(target, kind, patch, current, &error));
+            return Err(wrong_type(target, kind, patch, current, &DecodeError::Type(error)));
         }
         if patched["metadata"]["name"] != current["metadata"]["name"] {
             return Err(Status::bad_request(format!(
