@@ -4,12 +4,17 @@
 //! Writes: the bridge and its links, the nftables table `inet coracle`, connection tracking entries of stale UDP flows, a file
 //!         for each pod's address. Everything but the addresses is made from the API again at start.
 
-use std::{net::IpAddr, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 mod dns;
+mod firewall;
 mod links;
 mod netlink;
 mod nft;
@@ -19,6 +24,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
+pub use firewall::Firewall;
 pub use pod_links::PodLinks;
 
 #[derive(Clone, Debug)]
@@ -42,6 +48,8 @@ pub struct Config {
 pub enum NetworkError {
     #[error("{action} `{subject}`")]
     Failed { action: &'static str, subject: String, source: std::io::Error },
+    #[error("listen for DNS ({protocol}) on `{at}`")]
+    DnsPort { protocol: &'static str, at: SocketAddr, source: std::io::Error },
     #[error("pod network `{0}` has no free address")]
     Exhausted(ipnet::Ipv4Net),
     #[error("network `{network}` is not free: this machine has a route to `{route}` by `{link}`")]

@@ -44,7 +44,10 @@ impl Attempt<'_> {
         address: SocketAddr,
         client: &mut Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let is_replayable = is_idempotent(&self.request.parts.method) && body.is_empty();
+        let is_idempotent = is_idempotent(&self.request.parts.method);
+        if is_idempotent {
+            body.keep();
+        }
         let mut fresh = false;
         loop {
             let rested = if fresh { None } else { self.pool.take(address) };
@@ -70,11 +73,13 @@ impl Attempt<'_> {
             if let ExchangeError::Request(_) | ExchangeError::Malformed(_) = error {
                 return Err(self.lost());
             }
-            match connection.take_unsent() {
-                Some(unsent) => *body = unsent,
+            if let Some(unsent) = connection.take_unsent() {
+                *body = unsent;
+            } else {
+                let again = is_idempotent.then(|| connection.take_again()).flatten();
+                *body = again.ok_or_else(|| self.lost())?;
                 // One that was lost on its way is not entrusted to another old connection.
-                None if is_replayable => fresh = true,
-                None => return Err(self.lost()),
+                fresh = true;
             }
             if !reused {
                 return Err(Failure::Next(StatusCode::BAD_GATEWAY));

@@ -162,8 +162,18 @@ fn certified_key(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        // Only version 3 is read (RFC 5280, 4.1.2.1); clients decide what they take.
+        Err(rustls::Error::InvalidCertificate(_)) if has_own_key(&certified) => Ok(certified),
         Err(error) => Err(format!("tls.crt and tls.key do not belong together: {error}")),
     }
+}
+
+/// A certificate holds the encoded public key as it stands.
+fn has_own_key(certified: &CertifiedKey) -> bool {
+    let (Some(key), Some(certificate)) = (certified.key.public_key(), certified.cert.first()) else {
+        return false;
+    };
+    certificate.windows(key.len()).any(|part| part == &*key)
 }
 
 /// TLS for the ingress: certificates by server name from the current table, ALPN for HTTP/2 and HTTP/1.1.
@@ -230,6 +240,33 @@ mod tests {
         let reason = certified_key(chain.as_bytes(), other.as_bytes()).unwrap_err();
         assert!(reason.contains("do not belong together"), "{reason}");
         assert_eq!(certified_key(b"", key.as_bytes()).unwrap_err(), "tls.crt holds no certificate");
+    }
+
+    /// Such as `openssl x509 -req -signkey` makes without extensions.
+    const VERSION_1_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1AB9yLZkMgEkA93r
+EJ+o+SW/3uljkTqYQa3yHI41FnahRANCAAQ+pAaOUVUWe5rcBz/TbqMr4TTOk6Gn
+s9bEXrQPyfoUNacW1w9knxndYE+HdsmmWo9DVDR3iJNYAz2X3AihnpzJ
+-----END PRIVATE KEY-----
+";
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUY9AnTLKB+Itg30YDDRuGgGHr1sMwCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJYS5leGFtcGxlMCAXDTI2MTIwMjA5NTk0NFoYDzIxMjYxMTA4MDk1OTQ0
+WjAUMRIwEAYDVQQDDAlhLmV4YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQ+pAaOUVUWe5rcBz/TbqMr4TTOk6Gns9bEXrQPyfoUNacW1w9knxndYE+Hdsmm
+Wo9DVDR3iJNYAz2X3AihnpzJMAoGCCqGSM49BAMCA0gAMEUCIQCwvaoWIVO8irGU
+IC1YgMcW9+27wHxtNGMjO2GPPzTe8AIgAP1eTLXOmXaVjbYtU1RTsNQj6Zimz7g9
+HFXWX5GHPik=
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_certificate_of_version_1_needs_its_own_key_too() {
+        let (_, other) = pem_pair("b.example");
+        assert!(certified_key(VERSION_1.as_bytes(), VERSION_1_KEY.as_bytes()).is_ok());
+        assert!(certified_key(VERSION_1.as_bytes(), other.as_bytes()).is_err());
     }
 
     #[test]

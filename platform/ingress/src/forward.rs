@@ -1,7 +1,7 @@
 //! One request from its route to its answer.
 //!
-//! Invariant: a request is tried again only where it cannot have had an effect: it was never sent, or it is
-//! idempotent, has no body, and got no answer.
+//! Invariant: a request is tried again only where that changes nothing: it was never sent, or it is idempotent, its body is
+//! still there from the beginning, and it got no answer.
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 

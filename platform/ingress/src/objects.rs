@@ -118,7 +118,8 @@ impl<'a> Index<'a> {
         }
         match found {
             Some(found) => {
-                Target::Endpoints(self.endpoints(namespace, name, found.name.as_deref().unwrap_or_default()))
+                let port_name = found.name.as_deref().unwrap_or_default();
+                Target::Endpoints(self.endpoints(namespace, name, |slice| port_of(slice, port_name)))
             }
             None => Target::Absent,
         }
@@ -133,6 +134,10 @@ impl<'a> Index<'a> {
         let host = completed.as_deref().unwrap_or(host);
         let inside = host.strip_suffix(&self.cluster_suffix).and_then(|name| name.split_once('.'));
         match inside {
+            // Such a name stands for pods: their port is meant.
+            Some((service, namespace)) if self.is_headless(namespace, service) => {
+                Target::Endpoints(self.endpoints(namespace, service, |_| Some(number)))
+            }
             Some((service, namespace)) if !namespace.contains('.') => match hops.checked_sub(1) {
                 Some(hops) => {
                     let port = ServiceBackendPort { name: None, number: Some(number) };
@@ -147,12 +152,20 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn endpoints(&self, namespace: &str, service: &str, port_name: &str) -> Box<[SocketAddr]> {
+    fn is_headless(&self, namespace: &str, name: &str) -> bool {
+        let spec = self.services.get(&(namespace, name)).and_then(|service| service.spec.as_ref());
+        spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+    }
+
+    fn endpoints(
+        &self,
+        namespace: &str,
+        service: &str,
+        port: impl Fn(&EndpointSlice) -> Option<i32>,
+    ) -> Box<[SocketAddr]> {
         let mut addresses = Vec::new();
         for slice in self.slices.get(&(namespace, service)).into_iter().flatten() {
-            let ports = slice.ports.as_deref().unwrap_or_default();
-            let port = ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == port_name);
-            let Some(number) = port.and_then(|port| u16::try_from(port.port?).ok()) else { continue };
+            let Some(number) = port(slice).and_then(|port| u16::try_from(port).ok()) else { continue };
             let ready = slice.endpoints.iter().flatten().filter(|endpoint| is_ready(endpoint));
             let parsed =
                 ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
@@ -162,6 +175,11 @@ impl<'a> Index<'a> {
         addresses.dedup();
         addresses.into()
     }
+}
+
+fn port_of(slice: &EndpointSlice, name: &str) -> Option<i32> {
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == name)?.port
 }
 
 /// Absent means ready.

@@ -19,6 +19,15 @@ fn objects(ingress: serde_json::Value) -> Objects {
             {"addresses": ["10.42.0.7"]},
         ],
     });
+    let pods_of_bare = json!({
+        "metadata": {"name": "bare-1", "namespace": "apps", "labels": {"kubernetes.io/service-name": "bare"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 8080}],
+        "endpoints": [
+            {"addresses": ["10.42.0.8"], "conditions": {"ready": true}},
+            {"addresses": ["10.42.0.9"], "conditions": {"ready": false}},
+        ],
+    });
     Objects {
         ingresses: vec![Arc::new(serde_json::from_value(ingress).unwrap())],
         services: vec![
@@ -45,9 +54,18 @@ fn objects(ingress: serde_json::Value) -> Objects {
                 "default",
                 json!({"type": "ExternalName", "externalName": "db-0.db.shop.svc.cluster.local"}),
             ),
+            service(
+                "bare",
+                "apps",
+                json!({"clusterIP": "None", "ports": [{"port": 80, "targetPort": 8080}]}),
+            ),
+            service("headless", "default", json!({"type": "ExternalName", "externalName": "bare.apps.svc"})),
             service("kube-dns", "kube-system", json!({"clusterIP": "10.43.0.10"})),
         ],
-        slices: vec![Arc::new(serde_json::from_value(slice).unwrap())],
+        slices: vec![
+            Arc::new(serde_json::from_value(slice).unwrap()),
+            Arc::new(serde_json::from_value(pods_of_bare).unwrap()),
+        ],
         ..Objects::default()
     }
 }
@@ -86,6 +104,17 @@ fn an_external_name_inside_the_cluster_leads_to_its_ready_endpoints() {
             expected,
             "{service}"
         );
+    }
+}
+
+/// As a client that resolves the name: it gets pods' addresses and knows nothing of the Service's ports.
+#[test]
+fn an_external_name_of_a_headless_service_leads_to_its_pods_at_the_port_as_given() {
+    for port in [8080, 80] {
+        let mut ingress = ingress("headless", json!({}));
+        ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"]["number"] = json!(port);
+        let expected = Target::Endpoints([([10, 42, 0, 8], port).into()].into());
+        assert_eq!(build(ingress).router.find("a.example", "/").unwrap().backend.target, expected);
     }
 }
 

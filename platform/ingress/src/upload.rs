@@ -29,6 +29,9 @@ use crate::{alarm::Alarm, annotations::Settings, tasks::Tasks};
 const DISCARD_BYTES: usize = 16 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// A body up to this size can be sent again.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// `None`: the request has no body.
 #[derive(Default)]
 pub struct RequestBody(Option<Streamed>);
@@ -40,7 +43,18 @@ struct Streamed {
     left: u64,
     /// The client sends only once it is asked to.
     waits: bool,
+    /// In a box, as few requests have it.
+    kept: Option<Box<Kept>>,
     upload: Arc<Upload>,
+}
+
+/// All that was read so far.
+#[derive(Default)]
+struct Kept {
+    parts: Vec<Bytes>,
+    bytes: usize,
+    /// The first of the parts that is to be sent again.
+    next: usize,
 }
 
 /// What the sender of a request learns of its body.
@@ -80,7 +94,8 @@ impl RequestBody {
             rest: Mutex::new(None),
         });
         let waits = head.headers.contains_key(header::EXPECT);
-        let streamed = Streamed { body: Some(body), left: u64::MAX, waits, upload: upload.clone() };
+        let streamed =
+            Streamed { body: Some(body), left: u64::MAX, waits, kept: None, upload: upload.clone() };
         (RequestBody(Some(streamed)), Some(upload))
     }
 
@@ -91,8 +106,27 @@ impl RequestBody {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+    /// From now on what is read stays, as long as it is little.
+    pub fn keep(&mut self) {
+        if let Some(streamed) = &mut self.0
+            && streamed.body.as_ref().is_some_and(|body| body.size_hint().lower() <= KEPT_BYTES as u64)
+        {
+            streamed.kept.get_or_insert_default();
+        }
+    }
+
+    /// From its beginning again; `None` where that is gone.
+    pub fn again(mut self) -> Option<RequestBody> {
+        if let Some(streamed) = &mut self.0 {
+            streamed.kept.as_mut()?.next = 0;
+        }
+        Some(self)
+    }
+
+    /// Of those that are sent again.
+    fn waiting_bytes(&self) -> u64 {
+        let kept = self.0.as_ref().and_then(|streamed| streamed.kept.as_ref());
+        kept.map_or(0, |kept| kept.parts[kept.next..].iter().map(|part| part.len() as u64).sum())
     }
 
     fn body(&self) -> Option<&Incoming> {
@@ -109,7 +143,12 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = &mut self.get_mut().0;
-        let Some(Streamed { body: source, left, waits, upload }) = this else { return Poll::Ready(None) };
+        let Some(Streamed { body: source, left, waits, kept, upload }) = this else {
+            return Poll::Ready(None);
+        };
+        if let Some(part) = kept.as_mut().and_then(|kept| kept.take()) {
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
         let Some(body) = source else { return Poll::Ready(None) };
         *waits = false;
         let frame = ready!(Pin::new(&mut *body).poll_frame(context));
@@ -124,6 +163,11 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(UploadError::TooLarge)));
         }
         *left -= size;
+        if let Some(Ok(frame)) = &frame
+            && kept.as_mut().is_some_and(|kept| !kept.add(frame))
+        {
+            *kept = None;
+        }
         if frame.is_none() || body.is_end_stream() {
             upload.ended.store(true, Ordering::Relaxed);
             *source = None;
@@ -132,11 +176,36 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body().is_none_or(Incoming::is_end_stream)
+        self.waiting_bytes() == 0 && self.body().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        let (waiting, rest) = (self.waiting_bytes(), self.body().map(Incoming::size_hint));
+        let rest = rest.unwrap_or_else(|| SizeHint::with_exact(0));
+        let mut hint = SizeHint::default();
+        hint.set_lower(rest.lower() + waiting);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + waiting);
+        }
+        hint
+    }
+}
+
+impl Kept {
+    /// The next part that is sent again.
+    fn take(&mut self) -> Option<Bytes> {
+        let part = self.parts.get(self.next)?.clone();
+        self.next += 1;
+        Some(part)
+    }
+
+    /// Whether it is all there still: neither too much nor trailers.
+    fn add(&mut self, frame: &Frame<Bytes>) -> bool {
+        let Some(data) = frame.data_ref() else { return false };
+        self.bytes += data.len();
+        self.parts.push(data.clone());
+        self.next = self.parts.len();
+        self.bytes <= KEPT_BYTES
     }
 }
 

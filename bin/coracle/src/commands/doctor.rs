@@ -4,6 +4,8 @@ use std::{io::ErrorKind, net::TcpListener, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::ArgMatches;
+use coracle_network::Firewall;
+use ipnet::Ipv4Net;
 
 use crate::{
     settings::{UpOptions, Values},
@@ -48,7 +50,23 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
             }
         }
     }
+    for (text, hint) in firewalls(options.pod_cidr) {
+        println!("unsure   {:<11}{text}\n         hint: {hint}", "firewall");
+    }
     Ok(if lacking == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Not counted as lacking: a rule for a link or for a larger network may let pods through.
+fn firewalls(pods: Ipv4Net) -> Vec<(String, String)> {
+    // Without root that cannot be told; the list says what lacks then.
+    let found = Firewall::without_rule_for(pods).unwrap_or_default();
+    let about = |firewall: Firewall| {
+        let text =
+            format!("`{firewall}` drops what no rule accepts, and none is for the pods' network {pods}");
+        let hint = format!("{} (and in the firewall's own configuration, to stay)", firewall.remedy(pods));
+        (text, hint)
+    };
+    found.into_iter().map(about).collect()
 }
 
 fn root() -> Finding {

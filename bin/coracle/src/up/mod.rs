@@ -26,7 +26,7 @@ use coracle_apiserver::{ApiServer, BuildError};
 use coracle_client::Identity;
 use coracle_kubelet::Kubelet;
 use coracle_lifecycle::{Pulse, Stages};
-use coracle_network::Network;
+use coracle_network::{Firewall, Network, NetworkError};
 use coracle_runtime::{containers::Runtime, images::ImageStore};
 use coracle_store::{Reader, Resource, Store, StoreConfig};
 use tokio::sync::mpsc;
@@ -145,8 +145,20 @@ async fn start_node(
     let runtime = Runtime::open(traces::runtime_config(&options.data), images.clone(), events)
         .await
         .context("open the container runtime")?;
-    let network =
-        Network::build(network_config(options), store.clone()).await.context("build the pod network")?;
+    let network = Network::build(network_config(options), store.clone()).await.map_err(|error| {
+        let hint = match error {
+            NetworkError::DnsPort { .. } => {
+                "\nhint: `ss -lnptu 'sport = :53'` names who has the port on all addresses; let it listen on its own ones \
+                 (dnsmasq: bind-interfaces, unbound: interface, bind9: listen-on)"
+            }
+            _ => "",
+        };
+        anyhow::Error::from(error).context(format!("build the pod network{hint}"))
+    })?;
+    for firewall in Firewall::without_rule_for(options.pod_cidr).unwrap_or_default() {
+        let remedy = firewall.remedy(options.pod_cidr);
+        tracing::warn!(chain = %firewall, remedy, "a firewall may drop what pods send");
+    }
     let links = network.pod_links();
     let stage = stages.stage("network");
     let stop = stage.stop_token();

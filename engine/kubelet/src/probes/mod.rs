@@ -7,6 +7,7 @@
 
 mod grpc;
 pub mod http;
+mod schedule;
 mod tcp;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::time::Instant;
 
 use crate::hooks;
+use schedule::Schedule;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -162,7 +164,7 @@ pub async fn attempt(target: &Target, probe: &Probe) -> Attempt {
 }
 
 /// Probes until dropped. `initial` is what holds until the first outcome; `report` gets every change, `notice` every
-/// attempt that did not succeed.
+/// attempt that the owner should know of.
 pub async fn run(
     target: Target,
     kind: Kind,
@@ -171,28 +173,27 @@ pub async fn run(
     notice: impl Fn(&Attempt),
 ) {
     let Some(probe) = kind.of(&target.container).cloned() else { return };
-    let period = Duration::from_secs(probe.period_seconds.filter(|n| *n > 0).unwrap_or(10) as u64);
-    let delay = Duration::from_secs(probe.initial_delay_seconds.unwrap_or(0).max(0) as u64);
     let mut counter = Counter::new(&probe, initial);
-    let mut next = (target.started_at + delay).max(Instant::now());
+    let mut schedule = Schedule::new(kind, &probe, initial == Some(true), target.started_at.elapsed());
     loop {
-        tokio::time::sleep_until(next).await;
+        tokio::time::sleep_until(target.started_at + schedule.next()).await;
         let outcome = attempt(&target, &probe).await;
-        if !matches!(outcome, Attempt::Success) {
+        let success = matches!(outcome, Attempt::Success | Attempt::Warning(_));
+        if success || schedule.failure_is_told() {
             notice(&outcome);
         }
-        let changed = match outcome {
-            Attempt::Success | Attempt::Warning(_) => counter.count(true),
-            Attempt::Failure(_) => counter.count(false),
-            Attempt::Error(_) => None,
+        let counts = match outcome {
+            Attempt::Success | Attempt::Warning(_) => true,
+            Attempt::Failure(_) => schedule.failure_counts(),
+            Attempt::Error(_) => false,
         };
-        if let Some(healthy) = changed {
+        if let Some(healthy) = counts.then(|| counter.count(success)).flatten() {
             report(healthy);
             if kind == Kind::Startup && healthy {
                 return;
             }
         }
-        next = (next + period).max(Instant::now());
+        schedule.advance(success, target.started_at.elapsed());
     }
 }
 

@@ -52,16 +52,18 @@ pub struct Server {
 impl Server {
     pub async fn build(config: &Config, store: Reader) -> Result<Server, NetworkError> {
         let at = SocketAddr::from((config.dns_ip, PORT));
-        let failed = |action: &'static str| {
-            move |source| NetworkError::Failed { action, subject: at.to_string(), source }
-        };
-        let udp = UdpSocket::bind(at).await.map_err(failed("listen for DNS (UDP) on"))?;
-        let tcp = TcpListener::bind(at).await.map_err(failed("listen for DNS (TCP) on"))?;
+        let taken = |protocol| move |source| NetworkError::DnsPort { protocol, at, source };
+        let udp = UdpSocket::bind(at).await.map_err(taken("UDP"))?;
+        let tcp = TcpListener::bind(at).await.map_err(taken("TCP"))?;
         let origin = Name::from_ascii(&config.cluster_domain).map(|mut name| {
             name.set_fqdn(true);
             name
         });
-        let origin = origin.map_err(io::Error::other).map_err(failed("use cluster domain for DNS on"))?;
+        let origin = origin.map_err(|error| NetworkError::Failed {
+            action: "use cluster domain for DNS",
+            subject: config.cluster_domain.clone(),
+            source: io::Error::other(error),
+        })?;
         let networks = [config.service_cidr, config.pod_cidr];
         let zone = Zone { origin, store, dns_ip: config.dns_ip, networks };
         let resolv_conf = PathBuf::from("/etc/resolv.conf");

@@ -110,20 +110,28 @@ impl Upstream {
             servers = name_servers(&std::fs::read_to_string(&self.file).unwrap_or_default());
         }
         servers.retain(|server| *server != IpAddr::V4(self.own) && !server.is_unspecified());
+        let servers: Vec<SocketAddr> = servers.into_iter().map(|server| (server, PORT).into()).collect();
         let resolver = (!servers.is_empty()).then(|| resolver(&servers)).and_then(|built| {
             built.inspect_err(|error| tracing::warn!(%error, "upstream DNS cannot be used")).ok()
         });
-        let servers = servers.into_iter().map(|server| (server, PORT).into()).collect();
         self.current.store(Current { resolver, servers, modified, looked: Instant::now() }.into());
     }
 }
 
-fn resolver(servers: &[IpAddr]) -> Result<TokioResolver, NetError> {
-    let servers = servers.iter().map(|server| NameServerConfig::udp_and_tcp(*server)).collect();
+fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let name_server = |server: &SocketAddr| {
+        let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
+        name_server.connections.iter_mut().for_each(|connection| connection.port = server.port());
+        name_server
+    };
+    let servers = servers.iter().map(name_server).collect();
     let mut options = ResolverOpts::default();
     options.ndots = 0;
     options.timeout = TIMEOUT;
+    // Again, so that a server that is silent costs one query its timeout: it is then asked last.
     options.attempts = 1;
+    // Of two that are asked at once, the second truncated answer ends a query before TCP is tried.
+    options.num_concurrent_reqs = 1;
     options.cache_size = CACHED_ANSWERS;
     options.use_hosts_file = ResolveHosts::Never;
     options.preserve_intermediates = true;
@@ -182,9 +190,59 @@ fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use hickory_server::proto::rr::rdata::{A, CNAME};
+    use hickory_server::proto::{
+        op::Message,
+        rr::rdata::{A, CNAME},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    /// Its UDP answers are cut to nothing; over TCP it has an address for every name.
+    async fn truncating_server(ip: Ipv4Addr) -> SocketAddr {
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind((ip, 0)).await.unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
+        let at = tcp.local_addr().unwrap();
+        let answer = |query: &[u8]| Message::from_vec(query).unwrap().into_response();
+        tokio::spawn(async move {
+            let mut query = [0; 512];
+            while let Ok((length, client)) = udp.recv_from(&mut query).await {
+                let mut answer = answer(&query[..length]);
+                answer.metadata.truncation = true;
+                udp.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = tcp.accept().await {
+                let mut query = vec![0; client.read_u16().await.unwrap().into()];
+                client.read_exact(&mut query).await.unwrap();
+                let mut answer = answer(&query);
+                let name = answer.queries[0].name().clone();
+                answer.answers.push(Record::from_rdata(name, 60, RData::A(A(ADDRESS))));
+                let answer = answer.to_vec().unwrap();
+                client.write_u16(answer.len() as u16).await.unwrap();
+                client.write_all(&answer).await.unwrap();
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn answers_that_all_servers_truncate_are_asked_for_over_tcp() {
+        let hosts = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+        let servers = [truncating_server(hosts[0]).await, truncating_server(hosts[1]).await];
+        let found = resolver(&servers).unwrap().lookup("large.test.", RecordType::A).await.unwrap();
+        assert_eq!(found.answers()[0].data, RData::A(A(ADDRESS)));
+    }
 
     #[tokio::test]
     async fn with_nobody_but_ourselves_to_ask_the_answer_is_a_failure_at_once() {

@@ -23,13 +23,21 @@ pub fn service_of_slice(labels: &[(Box<str>, Box<str>)]) -> Option<&str> {
     labels.iter().find(|(key, _)| **key == *SERVICE_NAME_LABEL).map(|(_, value)| &**value)
 }
 
-/// Ready endpoints; when there is none, those that still serve while they terminate. Sorted.
+/// The endpoints of one Service port, each list sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// For new connections: those that are ready; when there is none, those that still serve while they terminate.
+    pub usable: Vec<Endpoint>,
+    /// Flows that go there may stay: those that are ready or serve.
+    pub serving: Vec<Endpoint>,
+}
+
 pub fn endpoints_of<'a>(
     slices: impl Iterator<Item = &'a discovery::EndpointSlice>,
     port_name: &str,
     protocol: &str,
-) -> Vec<Endpoint> {
-    let (mut ready, mut serving) = (Vec::new(), Vec::new());
+) -> Endpoints {
+    let (mut ready, mut draining, mut serving) = (Vec::new(), Vec::new(), Vec::new());
     for slice in slices.filter(|slice| slice.address_type == "IPv4") {
         for number in port_numbers(slice, port_name, protocol) {
             for endpoint in slice.endpoints.iter().flatten() {
@@ -44,15 +52,20 @@ pub fn endpoints_of<'a>(
                 if is_ready {
                     ready.push(found);
                 } else if is_serving && is_terminating {
+                    draining.push(found);
+                }
+                if is_ready || is_serving {
                     serving.push(found);
                 }
             }
         }
     }
-    let mut usable = if ready.is_empty() { serving } else { ready };
-    usable.sort_unstable();
-    usable.dedup();
-    usable
+    let mut usable = if ready.is_empty() { draining } else { ready };
+    for list in [&mut usable, &mut serving] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Endpoints { usable, serving }
 }
 
 fn port_numbers<'a>(

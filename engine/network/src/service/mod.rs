@@ -10,7 +10,7 @@ mod table;
 mod tests;
 mod watch;
 
-pub use endpoints::{Endpoint, endpoints_of, service_of_slice};
+pub use endpoints::{Endpoint, Endpoints, endpoints_of, service_of_slice};
 pub use plan::{Environment, Plan, plan_pod, plan_service};
 pub use rules::{Owner, Rules};
 pub use watch::{Proxy, SERVICES, SLICES};

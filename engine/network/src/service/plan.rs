@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
 use super::{
-    Endpoint,
+    Endpoint, Endpoints,
     table::{Map, REJECT_CHAIN},
 };
 use crate::{
@@ -68,7 +68,7 @@ const LOCAL: &str = "Local";
 pub fn plan_service(
     service: &Service,
     env: &Environment,
-    endpoints: impl Fn(&str, &str) -> Vec<Endpoint>,
+    endpoints: impl Fn(&str, &str) -> Endpoints,
 ) -> Plan {
     let mut plan = Plan::default();
     let Some(spec) = &service.spec else { return plan };
@@ -82,7 +82,7 @@ pub fn plan_service(
             continue;
         };
         let port_name = port.name.as_deref().unwrap_or_default();
-        let all = endpoints(port_name, protocol_name);
+        let Endpoints { usable, serving } = endpoints(port_name, protocol_name);
         let meta = &service.metadata;
         let label = format!(
             "{}/{}/{}/{number}",
@@ -91,9 +91,12 @@ pub fn plan_service(
             protocol_name.to_lowercase(),
         );
         let node_port = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
-        let context =
-            PortPlan { env, spec, fronts: &fronts, port, protocol, number, node_port, label, all: &all };
+        let fronts = &fronts;
+        let context = PortPlan { env, spec, fronts, port, protocol, number, node_port, label, all: &usable };
         context.add_to(&mut plan);
+        if i32::from(protocol) == libc::IPPROTO_UDP {
+            plan.udp.push(context.udp_front(&serving));
+        }
     }
     plan
 }
@@ -203,9 +206,6 @@ impl PortPlan<'_> {
             let key = key(Map::RemoteEndpoints, Some(endpoint.address), self.protocol, endpoint.port);
             plan.elements.insert(key, Value::None);
         }
-        if i32::from(self.protocol) == libc::IPPROTO_UDP {
-            plan.udp.push(self.udp_front());
-        }
     }
 
     /// A chain that sends to one of `endpoints`, after `before`.
@@ -302,7 +302,8 @@ impl PortPlan<'_> {
         self.env.pod_cidr.contains(&endpoint.address) || self.env.node_ip == Some(endpoint.address)
     }
 
-    fn udp_front(&self) -> UdpFront {
+    /// A client stays with an endpoint that still serves, whoever else has become ready.
+    fn udp_front(&self, serving: &[Endpoint]) -> UdpFront {
         let Fronts { cluster_ips, external_ips, load_balancer_ips, .. } = self.fronts;
         UdpFront {
             addresses: [cluster_ips, external_ips, load_balancer_ips]
@@ -312,7 +313,7 @@ impl PortPlan<'_> {
                 .collect(),
             port: self.number,
             node_port: self.node_port,
-            endpoints: self.all.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect(),
+            endpoints: serving.iter().map(|endpoint| (endpoint.address, endpoint.port)).collect(),
         }
     }
 

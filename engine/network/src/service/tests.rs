@@ -1,8 +1,11 @@
 //! Plans, without a kernel.
 
+use std::net::Ipv4Addr;
+
+use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::{Endpoint, Environment, Plan, endpoints_of, plan::Key, plan_service};
+use super::{Endpoint, Endpoints, Environment, Plan, endpoints_of, plan::Key, plan_service};
 use crate::nft::{Value as Element, Verdict};
 
 fn environment() -> Environment {
@@ -30,8 +33,12 @@ fn plan(spec: Value, endpoints: &[&str]) -> Plan {
     let service =
         serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec}));
     plan_service(&service.unwrap(), &environment(), |_, _| {
-        endpoints.iter().map(|text| endpoint(text)).collect()
+        serving(endpoints.iter().map(|text| endpoint(text)).collect())
     })
+}
+
+fn serving(usable: Vec<Endpoint>) -> Endpoints {
+    Endpoints { serving: usable.clone(), usable }
 }
 
 /// `map: what`, for each element.
@@ -112,35 +119,44 @@ fn chain_names_fit_the_kernel_and_differ_by_port_and_service() {
         "metadata": {"name": long, "namespace": long},
         "spec": {"clusterIP": "10.43.0.80", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]},
     }));
-    let pods = || vec![endpoint("10.42.0.2:80"), endpoint("10.42.0.3:80")];
+    let pods = || serving(vec![endpoint("10.42.0.2:80"), endpoint("10.42.0.3:80")]);
     let plan = plan_service(&service.unwrap(), &environment(), |_, _| pods());
     assert_eq!(plan.chains.len(), 2);
     assert!(plan.chains.keys().all(|name| name.len() < 128));
 }
 
 #[test]
-fn endpoints_that_terminate_serve_only_when_none_is_ready() {
+fn endpoints_that_terminate_take_new_flows_only_when_none_is_ready_and_keep_theirs() {
     let slice = |conditions: [Value; 3]| {
         let endpoint = |(number, conditions): (usize, &Value)| json!({"addresses": [format!("10.42.0.{number}")], "conditions": conditions});
         let endpoints: Vec<Value> = conditions.iter().enumerate().map(endpoint).collect();
         serde_json::from_value(json!({
             "metadata": {"name": "s"}, "addressType": "IPv4",
-            "ports": [{"name": "", "port": 80, "protocol": "TCP"}], "endpoints": endpoints,
+            "ports": [{"name": "", "port": 53, "protocol": "UDP"}], "endpoints": endpoints,
         }))
         .unwrap()
     };
     let ready = json!({"ready": true});
     let draining = json!({"ready": false, "serving": true, "terminating": true});
     let starting = json!({"ready": false, "serving": false});
-    for (conditions, expected) in [
-        ([ready.clone(), draining.clone(), starting.clone()], vec!["10.42.0.0"]),
-        ([starting.clone(), draining.clone(), starting.clone()], vec!["10.42.0.1"]),
-        ([starting.clone(), starting.clone(), starting], vec![]),
-        ([json!({}), ready, draining], vec!["10.42.0.0", "10.42.0.1"]),
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"name": "dns", "namespace": "default"},
+        "spec": {"clusterIP": "10.43.0.53", "ports": [{"port": 53, "protocol": "UDP"}]},
+    }))
+    .unwrap();
+    for (conditions, new, kept) in [
+        ([ready.clone(), draining.clone(), starting.clone()], "0", "0 1"),
+        ([starting.clone(), draining.clone(), starting.clone()], "1", "1"),
+        ([starting.clone(), starting.clone(), starting], "", ""),
+        ([json!({}), ready, draining], "0 1", "0 1 2"),
     ] {
         let slice = slice(conditions);
-        let found = endpoints_of([&slice].into_iter(), "", "TCP");
-        let found: Vec<String> = found.iter().map(|endpoint| endpoint.address.to_string()).collect();
-        assert_eq!(found, expected);
+        let of = |name: &str, protocol: &str| endpoints_of([&slice].into_iter(), name, protocol);
+        let hosts = |addresses: &mut dyn Iterator<Item = Ipv4Addr>| {
+            addresses.map(|address| address.octets()[3].to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(hosts(&mut of("", "UDP").usable.iter().map(|endpoint| endpoint.address)), new);
+        let plan = plan_service(&service, &environment(), of);
+        assert_eq!(hosts(&mut plan.udp[0].endpoints.iter().map(|(address, _)| *address)), kept);
     }
 }

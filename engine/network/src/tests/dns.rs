@@ -1,7 +1,7 @@
 //! Cluster DNS, as a pod's resolver sees it.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpStream, UdpSocket},
     thread,
 };
@@ -13,9 +13,10 @@ use hickory_server::proto::{
 use serde_json::json;
 
 use super::{
-    cluster::{Cluster, SLICES, on_cluster, service, slice},
+    cluster::{Cluster, SLICES, eventually, on_cluster, service, slice},
     host::{Machine, NODE_IP},
 };
+use crate::{Network, NetworkError};
 
 const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 43, 0, 10), 53);
 
@@ -36,7 +37,7 @@ fn exchange(machine: &Machine, message: &Message) -> Message {
 }
 
 /// `rcode: answers | additional`, sorted, without time to live.
-fn ask(machine: &Machine, name: &str, kind: RecordType) -> String {
+pub fn ask(machine: &Machine, name: &str, kind: RecordType) -> String {
     let answer = exchange(machine, &query(name, kind));
     let list = |records: &[Record]| {
         let mut texts: Vec<String> =
@@ -214,5 +215,24 @@ fn the_node_itself_is_answered_and_a_kube_dns_service_without_endpoints_does_not
         here.connect(DNS).unwrap();
         here.send(&query("web.default.svc.cluster.local.", RecordType::A).to_vec().unwrap()).unwrap();
         assert!(here.recv(&mut [0; 512]).is_ok());
+    });
+}
+
+#[test]
+fn another_server_on_all_addresses_is_told_apart() {
+    on_cluster(|cluster| {
+        cluster.stop();
+        let mut other = None;
+        eventually("the port is free", || {
+            other = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).ok();
+            other.is_some()
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let built = runtime.block_on(Network::build(cluster.config.clone(), cluster.store.reader()));
+        let Some(NetworkError::DnsPort { protocol, at, source }) = built.err() else { panic!("has no port") };
+        assert_eq!((protocol, at), ("UDP", DNS.into()));
+        assert_eq!(source.kind(), ErrorKind::AddrInUse);
+        drop(other);
+        cluster.start();
     });
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod dns;
+mod firewall;
 mod host;
 mod links;
 mod services;

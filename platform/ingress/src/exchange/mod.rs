@@ -115,6 +115,11 @@ impl Connection {
         self.sending.take_unsent()
     }
 
+    /// The body of a request that left, at least in part, when it is still there from its beginning.
+    pub fn take_again(&mut self) -> Option<RequestBody> {
+        self.sending.take_again()
+    }
+
     /// The rest of the answer's body, when it was read to its end already.
     pub fn take_whole(&mut self) -> Option<Bytes> {
         self.decoder.take_whole(&mut self.unread)

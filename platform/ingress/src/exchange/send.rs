@@ -91,6 +91,11 @@ impl Sending {
         (self.progress != Progress::Some).then(|| std::mem::take(&mut self.body))
     }
 
+    /// For a request that may be sent twice.
+    pub fn take_again(&mut self) -> Option<RequestBody> {
+        std::mem::take(&mut self.body).again()
+    }
+
     /// Ready once all of the request has left. The outer error is the client's, the inner one the backend's.
     pub fn poll(
         &mut self,

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
 
@@ -134,6 +134,28 @@ pub async fn answer_once(stream: TcpStream) {
         line.clear();
     }
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nonce").await;
+}
+
+/// Answers a request with the size of its body; the next one is read to its end, and the connection closed.
+pub async fn measure_once_and_lose_the_next(stream: TcpStream) {
+    let mut stream = BufReader::new(stream);
+    let size = read_request(&mut stream).await.to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{size}", size.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    read_request(&mut stream).await;
+}
+
+/// The size of its body.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> usize {
+    let (mut line, mut size) = (String::new(), 0);
+    while stream.read_line(&mut line).await.unwrap_or(0) > 2 {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+            size = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    stream.read_exact(&mut vec![0; size]).await.unwrap();
+    size
 }
 
 /// An address that nobody listens on, at the port of `other`.

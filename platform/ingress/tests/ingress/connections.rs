@@ -63,6 +63,24 @@ async fn a_backend_may_close_connections_at_rest() {
     assert_eq!(web.connections(), 50);
 }
 
+/// nginx too sends an idempotent request again; a POST may have had its effect.
+#[tokio::test]
+async fn what_is_lost_on_a_connection_that_rested_is_sent_again_when_it_is_small_and_idempotent() {
+    for (method, bytes, status) in
+        [("PUT", 4, 200), ("DELETE", 4, 200), ("PUT", 60_000, 200), ("PUT", 200_000, 502), ("POST", 4, 502)]
+    {
+        let web = backends::raw(backends::measure_once_and_lose_the_next).await;
+        let proxy = proxy(site(&[web.address], json!({}))).await;
+        assert_eq!(send(proxy.http, request("PUT", "/", "first")).await.text(), "5");
+        let reply = send(proxy.http, request(method, "/", vec![b'x'; bytes])).await;
+        assert_eq!(reply.status, status, "{method} of {bytes} bytes");
+        if status == 200 {
+            assert_eq!(reply.text(), bytes.to_string());
+            assert_eq!(web.connections(), 2);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_next_endpoint_is_tried_where_one_refuses() {
     let web = backends::measure().await;
