@@ -155,6 +155,7 @@ impl Build<'_> {
             stage.config = earlier.config.clone();
             stage.layers = earlier.layers.clone();
             stage.view = earlier.view.clone();
+            stage.args = earlier.args.clone();
             stage.shell = earlier.shell.clone();
         } else if image != "scratch" {
             let base =

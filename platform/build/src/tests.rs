@@ -209,6 +209,19 @@ fn what_is_built_of_a_target_is_counted_and_told_whole() {
     }
 }
 
+#[test]
+fn a_stage_on_an_earlier_one_has_its_arguments() {
+    for (lines, expected) in [
+        ("FROM a\nLABEL v=$V\n", "1"),
+        ("FROM a AS b\nFROM b\nLABEL v=$V\n", "1"),
+        ("FROM a\nARG V=2\nLABEL v=$V\n", "2"),
+        ("FROM scratch\nLABEL v=$V\n", ""),
+    ] {
+        let (config, _) = run(&format!("FROM scratch AS a\nARG V=1\n{lines}"), &[], &[]).unwrap();
+        assert_eq!(config["config"]["Labels"]["v"], expected, "{lines}");
+    }
+}
+
 /// An image of another day.
 struct Dated;
 
