@@ -2,7 +2,7 @@ use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{Base, BuildError, Dockerfile, Images, Layer, Request, build};
+use crate::{Base, BuildError, Dockerfile, Images, Layer, Request, build, config::DEFAULT_PATH};
 
 /// Tags, configuration, and every layer's paths.
 type Committed = (Vec<String>, Value, Vec<Vec<String>>);
@@ -72,6 +72,18 @@ fn is_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
 
+/// The first variable of every image that begins at `scratch`.
+fn path() -> String {
+    format!("PATH={DEFAULT_PATH}")
+}
+
+#[test]
+fn an_image_without_a_base_has_a_path_and_a_directory() {
+    let (config, _) = run("FROM scratch\nENV PATH=/opt/app:$PATH\n", &[], &[]).unwrap();
+    let expected = format!("PATH=/opt/app:{DEFAULT_PATH}");
+    assert_eq!(config["config"], json!({"Env": [expected], "WorkingDir": "/"}));
+}
+
 #[test]
 fn an_image_is_built_in_stages() {
     if !is_root() {
@@ -98,7 +110,7 @@ fn an_image_is_built_in_stages() {
         ]
     );
     let expected = json!({
-        "Env": ["VERSION=2", "NAME=a b"],
+        "Env": [path(), "VERSION=2", "NAME=a b"],
         "ExposedPorts": {"8888/tcp": {}, "9000/udp": {}, "9001/udp": {}},
         "WorkingDir": "/data",
         "User": "1000",
@@ -148,7 +160,7 @@ fn what_is_only_configuration_is_kept() {
     assert_eq!(config["OnBuild"], json!(["ENV MADE=\"of $NAME\"", "LABEL from=base"]));
     // Its triggers run right after FROM, once.
     let (child, _) = run(dockerfile, &[], &[]).unwrap();
-    assert_eq!(child["config"]["Env"], json!(["MADE=of ", "NAME=x"]));
+    assert_eq!(child["config"]["Env"], json!([path(), "MADE=of ", "NAME=x"]));
     assert_eq!(
         (&child["config"]["Labels"]["from"], &child["config"]["OnBuild"]),
         (&json!("base"), &Value::Null)
@@ -257,7 +269,7 @@ fn an_argument_that_nothing_declares_is_a_warning() {
         build(&request, &images, &mut |line| lines.push(line.to_owned())).unwrap();
         assert_eq!(lines.iter().any(|line| line.starts_with("warning: ")), warned, "{name}: {lines:?}");
         let config = images.committed.take().unwrap().1;
-        assert_eq!(config["config"]["Env"], json!([if name == "VERSION" { "V=2" } else { "V=1" }]));
+        assert_eq!(config["config"]["Env"], json!([path(), if name == "VERSION" { "V=2" } else { "V=1" }]));
     }
 }
 
