@@ -169,7 +169,9 @@ fn what_is_only_configuration_is_kept() {
 
 #[test]
 fn mistakes_name_their_line() {
-    let cases: [(&str, &str); 8] = [
+    let cases: [(&str, &str); 10] = [
+        ("FROM absent\n\nRUN make\n", "Dockerfile:3: RUN is not supported yet"),
+        ("FROM scratch AS a\nONBUILD RUN make\nFROM a\n", "Dockerfile:3: RUN is not supported yet"),
         ("FROM scratch AS a\nFROM scratch\nCOPY --from=3 a /\n", "Dockerfile:3: invalid stage index 3"),
         ("FROM scratch\nENV A=FOO\nSTOPSIGNAL SIG$A\n", "Dockerfile:3: Invalid signal: SIGFOO"),
         ("FROM scratch\nSTOPSIGNAL 0\n", "Dockerfile:2: Invalid signal: 0"),
@@ -206,7 +208,7 @@ fn signals_go_by_number_or_name() {
 #[test]
 fn what_is_built_of_a_target_is_counted_and_told_whole() {
     let text = "ARG A=1\nFROM scratch AS a\nENV B=2 \\\n    C=3\nFROM scratch\nENV D=4\n";
-    for (target, last) in [(Some("a"), "[3/3] ENV B=2     C=3"), (None, "[5/5] ENV D=4")] {
+    for (target, last) in [(Some("a"), "[3/3] ENV B=2     C=3"), (None, "[3/3] ENV D=4")] {
         let context = tempfile::tempdir().unwrap();
         let request = Request {
             dockerfile: Some(Dockerfile::Text(text.into())),
@@ -232,6 +234,19 @@ fn a_stage_on_an_earlier_one_has_its_arguments() {
         let (config, _) = run(&format!("FROM scratch AS a\nARG V=1\n{lines}"), &[], &[]).unwrap();
         assert_eq!(config["config"]["Labels"]["v"], expected, "{lines}");
     }
+}
+
+#[test]
+fn a_stage_that_the_target_does_not_need_is_not_built() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let needless = "FROM absent AS tests\nRUN make\nCOPY absent /\n";
+    let text = format!(
+        "FROM scratch AS a\nLABEL a=1\n{needless}FROM a AS b\nWORKDIR /b\nFROM scratch\nCOPY --from=2 /b /b\n"
+    );
+    let (_, layers) = run(&text, &[], &[]).unwrap();
+    assert_eq!(layers.len(), 1, "numbers of stages are those of the file");
 }
 
 /// An image of another day.
