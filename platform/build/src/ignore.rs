@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn the_last_matching_pattern_decides() {
-        let ignore = Ignore::parse("\u{feff}*.log\n# comment\n*.md\n!README.md\n/target\n**/*.tmp\ndocs/*\n").unwrap();
+        let ignore =
+            Ignore::parse("\u{feff}*.log\n# comment\n*.md\n!README.md\n/target\n**/*.tmp\ndocs/*\n").unwrap();
         let cases = [
             ("a.log", true),
             ("a.md", true),

@@ -25,6 +25,8 @@ pub use stage::build;
 pub struct Request {
     /// The build context.
     pub context: PathBuf,
+    /// Where layers are made, in a directory of its own.
+    pub work: PathBuf,
     /// Default: `Dockerfile` in the context.
     pub dockerfile: Option<Dockerfile>,
     pub tags: Vec<String>,

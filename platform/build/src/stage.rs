@@ -44,7 +44,7 @@ pub fn build(
         message: error.message,
     })?;
     let ignore = Ignore::load(&context, &path).map_err(failed("read .dockerignore in", &context))?;
-    let work = tempfile::tempdir().map_err(failed("make a directory in", &std::env::temp_dir()))?;
+    let work = tempfile::tempdir_in(&request.work).map_err(failed("make a directory in", &request.work))?;
     let mut build = Build {
         request,
         context,

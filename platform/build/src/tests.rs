@@ -1,4 +1,9 @@
-use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -13,6 +18,8 @@ struct Recorded {
     committed: RefCell<Option<Committed>>,
     /// The latest time of an entry, in seconds.
     newest: RefCell<u64>,
+    /// Where the layers lay.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Images for Recorded {
@@ -21,6 +28,7 @@ impl Images for Recorded {
     }
 
     fn commit(&self, tags: &[String], config: &Value, layers: &[Layer]) -> Result<String, String> {
+        *self.files.borrow_mut() = layers.iter().filter_map(|layer| layer.file.clone()).collect();
         let paths = layers.iter().map(|layer| {
             let mut tar = tar::Archive::new(fs::File::open(layer.file.as_ref().unwrap()).unwrap());
             let entries = tar.entries().unwrap().map(|entry| {
@@ -249,6 +257,21 @@ fn a_stage_that_the_target_does_not_need_is_not_built() {
     assert_eq!(layers.len(), 1, "numbers of stages are those of the file");
 }
 
+#[test]
+fn layers_are_made_in_the_directory_that_is_given_and_leave_nothing() {
+    let (context, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let request = Request {
+        work: work.path().into(),
+        dockerfile: Some(Dockerfile::Text("FROM scratch\nWORKDIR /a\n".into())),
+        ..request_of(context.path())
+    };
+    let images = Recorded::default();
+    build(&request, &images, &mut |_| {}).unwrap();
+    let files = images.files.take();
+    assert!(files.len() == 1 && files[0].starts_with(work.path()), "{files:?}");
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
+}
+
 /// An image of another day.
 struct Dated;
 
@@ -315,7 +338,14 @@ fn a_directory_does_not_take_the_place_of_a_link() {
 
 /// The Dockerfile of `context`, and nothing else said.
 fn request_of(context: &Path) -> Request {
-    Request { context: context.into(), dockerfile: None, tags: vec![], build_args: vec![], target: None }
+    Request {
+        context: context.into(),
+        work: std::env::temp_dir(),
+        dockerfile: None,
+        tags: vec![],
+        build_args: vec![],
+        target: None,
+    }
 }
 
 #[test]

@@ -22,8 +22,7 @@ pub fn decompress(file: File) -> io::Result<Box<dyn Read>> {
     if head.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(MultiGzDecoder::new(reader)));
     }
-    let skippable =
-        head.len() >= 4 && head[0] & 0xf0 == SKIPPABLE[0] && head[1..4] == SKIPPABLE[1..];
+    let skippable = head.len() >= 4 && head[0] & 0xf0 == SKIPPABLE[0] && head[1..4] == SKIPPABLE[1..];
     if skippable || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return Ok(Box::new(Zstd::new(reader)));
     }

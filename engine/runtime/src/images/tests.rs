@@ -163,14 +163,17 @@ async fn what_is_damaged_is_named_and_made_whole_by_another_import() {
 async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).await;
-    let part = dir.path().join("images/tmp/part");
-    let bringing = first.0.index.bringing().unwrap();
+    let workspace = first.workspace().await.unwrap();
+    let part = workspace.path().join("part");
+    let killed = dir.path().join("images/tmp/of-a-killed-process");
     fs::write(&part, "x").unwrap();
+    fs::write(&killed, "x").unwrap();
     store(dir.path()).await;
-    assert!(part.exists());
-    drop(bringing);
+    assert!(part.exists() && killed.exists());
+    drop(workspace);
+    assert!(!part.exists() && killed.exists());
     store(dir.path()).await;
-    assert!(!part.exists());
+    assert!(!killed.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
