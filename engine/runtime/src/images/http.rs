@@ -33,6 +33,7 @@ use rustls::{
 };
 
 use super::digest::Hashing;
+use crate::causes::chain;
 
 /// Until the head of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -162,7 +163,7 @@ pub async fn download(response: Response<Incoming>, file: &Path) -> Result<(Stri
         let frame =
             tokio::time::timeout(STALL_TIMEOUT, body.frame()).await.map_err(|_| HttpError::Timeout)?;
         let Some(frame) = frame else { return Ok((file.digest(), file.bytes)) };
-        let frame = frame.map_err(|error| HttpError::Protocol(format!("read answer: {error}")))?;
+        let frame = frame.map_err(|error| HttpError::Protocol(format!("read answer: {}", chain(&error))))?;
         if let Some(data) = frame.data_ref() {
             tokio::task::block_in_place(|| file.write_all(data))?;
         }

@@ -14,6 +14,7 @@ use super::{
     manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine, is_schema_1},
     registry::{RegistryError, Session},
 };
+use crate::causes::chain;
 
 /// One lock for each reference that is being pulled: whoever comes second finds the image there.
 #[derive(Default)]
@@ -243,13 +244,6 @@ fn unresolved(reference: &Reference, failure: &RegistryError) -> String {
     match failure {
         RegistryError::NotFound { .. } => format!("{resolving}: {reference}: not found"),
         other => format!("{resolving}: {}", chain(other)),
-    }
-}
-
-fn chain(error: &RegistryError) -> String {
-    match error {
-        RegistryError::Token { source, .. } => format!("{error}: {}", chain(source)),
-        other => other.to_string(),
     }
 }
 

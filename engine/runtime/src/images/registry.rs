@@ -14,6 +14,7 @@ use super::{
     http::{Http, HttpError, document},
     manifest::ACCEPT,
 };
+use crate::causes::chain;
 
 pub struct Registry {
     config: RegistryConfig,
@@ -123,7 +124,7 @@ impl Session<'_> {
     }
 
     pub fn failed(&self, method: Method, path: &str, error: &HttpError) -> RegistryError {
-        RegistryError::Request { method, url: self.url(path), reason: error.to_string() }
+        RegistryError::Request { method, url: self.url(path), reason: chain(error) }
     }
 
     /// A mirror of several registries is told which one is meant, as containerd does.
@@ -322,6 +323,15 @@ mod tests {
             let urls: Vec<_> = sessions.iter().map(|session| session.url("x")).collect();
             assert_eq!(urls, [mirror, own]);
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told() {
+        let registry = Registry::new(RegistryConfig::default());
+        let sessions = registry.sessions(&Reference::parse("a.lan/b").unwrap(), None);
+        let full = HttpError::Write(std::io::Error::from_raw_os_error(28));
+        let said = sessions[0].failed(Method::GET, "x", &full).to_string();
+        assert!(said.contains("\"https://a.lan/v2/b/x\": write download: No space left on device"), "{said}");
     }
 
     #[test]
