@@ -16,6 +16,9 @@ use super::{
 };
 use crate::causes::chain;
 
+/// Indexes may lead to indexes; so many are followed.
+const MAX_INDEXES: usize = 4;
+
 /// One lock for each reference that is being pulled: whoever comes second finds the image there.
 #[derive(Default)]
 pub struct Pulls(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
@@ -191,21 +194,26 @@ async fn resolve_manifest(
     if reference.digest.as_ref().is_some_and(|wanted| *wanted != named_digest) {
         return Err(broken(reference, &format!("the registry sent digest {named_digest}")).into());
     }
-    let descriptor = match parse(reference, &bytes)? {
-        Document::Manifest(manifest) => return Ok((manifest, named_digest)),
-        Document::Index { manifests } => for_this_machine(&manifests).cloned(),
-    };
-    let descriptor =
-        descriptor.ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
-    let bytes = session.manifest(&descriptor.digest).await.map_err(PullError::Copy)?;
-    match parse(reference, &bytes)? {
-        Document::Manifest(manifest) if digest::of(&bytes) == descriptor.digest => {
-            Ok((manifest, named_digest))
+    let mut document = parse(reference, &bytes)?;
+    let mut followed = 0;
+    loop {
+        let manifests = match document {
+            Document::Manifest(manifest) => return Ok((manifest, named_digest)),
+            Document::Index { manifests } => manifests,
+        };
+        if followed == MAX_INDEXES {
+            let reason = format!("more than {MAX_INDEXES} indexes lead to its manifest");
+            return Err(broken(reference, &reason).into());
         }
-        _ => {
-            Err(broken(reference, &format!("manifest {} is not what its index says", descriptor.digest))
-                .into())
+        followed += 1;
+        let descriptor = for_this_machine(&manifests)
+            .ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
+        let bytes = session.manifest(&descriptor.digest).await.map_err(PullError::Copy)?;
+        if digest::of(&bytes) != descriptor.digest {
+            let reason = format!("manifest {} is not what its index says", descriptor.digest);
+            return Err(broken(reference, &reason).into());
         }
+        document = parse(reference, &bytes)?;
     }
 }
 

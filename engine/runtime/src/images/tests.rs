@@ -400,6 +400,32 @@ async fn a_layer_that_a_failed_pull_finished_is_not_downloaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn indexes_are_followed_as_far_as_four() {
+    let config = config_of(&[]);
+    let manifest = json!({"schemaVersion": 2, "config": {"digest": digest::of(&config)}, "layers": []});
+    let mut document = serde_json::to_vec(&manifest).unwrap();
+    let mut paths = vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
+    ];
+    for indexes in 0..6 {
+        let below = digest::of(&document);
+        paths.push((format!("/v2/app/manifests/{indexes}"), document.clone()));
+        paths.push((format!("/v2/app/manifests/{below}"), document));
+        document =
+            serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [{"digest": below}]})).unwrap();
+    }
+    let port = registry(paths);
+    for (indexes, pulled) in [(0, true), (1, true), (2, true), (4, true), (5, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = store(dir.path()).await.pull(&format!("127.0.0.1:{port}/app:{indexes}"), &[]).await;
+        let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(outcome.is_ok(), pulled, "{indexes}: {said}");
+        assert!(pulled || said.ends_with("more than 4 indexes lead to its manifest"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn layers_that_no_image_names_go_when_no_retry_can_want_them() {
     let dir = tempfile::tempdir().unwrap();
     let images = store(dir.path()).await;
