@@ -90,7 +90,11 @@ impl Registry {
         }
         // A mirror may have a path.
         let at = host.split_once('/').map_or(host, |(at, _)| at);
-        let name = at.rsplit_once(':').map_or(at, |(name, _)| name);
+        // IPv6 addresses stand in brackets.
+        let name = match at.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, _)) => name,
+            None => at.rsplit_once(':').map_or(at, |(name, _)| name),
+        };
         let is_loopback =
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let plain = is_loopback || self.config.plain_http.iter().any(|known| known == at);
@@ -342,6 +346,9 @@ mod tests {
         for (host, expected) in [
             ("localhost:5000", "http://localhost:5000"),
             ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("[::1]:5006", "http://[::1]:5006"),
+            ("[::1]", "http://[::1]"),
+            ("[fd00::1]:5006", "https://[fd00::1]:5006"),
             ("registry.lan:5000", "http://registry.lan:5000"),
             ("registry.lan:5000/mirror", "http://registry.lan:5000/mirror"),
             ("ghcr.io", "https://ghcr.io"),
