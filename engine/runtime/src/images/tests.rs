@@ -123,6 +123,9 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
         let error = store.import(file.clone()).await.unwrap_err().to_string();
         assert_eq!(error, "it is truncated: its end is missing", "{length}");
     }
+    fs::write(&file, tar_of(&[("manifest.json", "[]")])).unwrap();
+    let error = store.import(file.clone()).await.unwrap_err().to_string();
+    assert_eq!(error, "its manifest.json names no image");
     let absent = store.import(dir.path().join("absent")).await.unwrap_err().to_string();
     assert!(absent.starts_with("read the archive"), "{absent}");
 }
