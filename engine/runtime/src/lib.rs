@@ -1,6 +1,7 @@
 //! Sandboxes, containers and images of this node. Containers live in per-pod shim processes and outlive this process.
 
 pub mod api;
+mod causes;
 mod cgroup;
 pub mod containers;
 mod create;

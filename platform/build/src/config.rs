@@ -5,6 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{Base, Layer};
 
+/// What images without a base have as theirs, as BuildKit gives it; runtimes default to the same.
+/// Source: <https://github.com/moby/buildkit/blob/master/util/system/path.go>
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Wraps the JSON, so that fields of a base image that nobody here knows survive.
 #[derive(Clone)]
 pub struct ImageConfig(Value);
@@ -12,8 +16,9 @@ pub struct ImageConfig(Value);
 impl ImageConfig {
     /// `FROM scratch`
     pub fn scratch() -> ImageConfig {
+        let config = json!({"Env": [format!("PATH={DEFAULT_PATH}")], "WorkingDir": "/"});
         ImageConfig(
-            json!({"architecture": architecture(), "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}),
+            json!({"architecture": architecture(), "os": "linux", "config": config, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}),
         )
     }
 

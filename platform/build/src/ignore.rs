@@ -26,6 +26,7 @@ impl Ignore {
     }
 
     pub fn parse(text: &str) -> std::io::Result<Ignore> {
+        let text = text.trim_start_matches('\u{feff}'); // of editors that mark UTF-8
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(pattern).collect::<Result<_, _>>().map(Ignore).map_err(std::io::Error::other)
     }
@@ -67,8 +68,10 @@ mod tests {
 
     #[test]
     fn the_last_matching_pattern_decides() {
-        let ignore = Ignore::parse("# comment\n*.md\n!README.md\n/target\n**/*.tmp\ndocs/*\n").unwrap();
+        let ignore =
+            Ignore::parse("\u{feff}*.log\n# comment\n*.md\n!README.md\n/target\n**/*.tmp\ndocs/*\n").unwrap();
         let cases = [
+            ("a.log", true),
             ("a.md", true),
             ("sub/a.md", false),
             ("README.md", false),

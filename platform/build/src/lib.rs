@@ -1,7 +1,8 @@
 //! Builds images from Dockerfiles without running anything: FROM, COPY, ADD, ENV, ARG, WORKDIR, USER, EXPOSE, LABEL,
 //! ENTRYPOINT, CMD and their kin, with several stages and `.dockerignore`.
 //!
-//! Invariant: an instruction that is not supported is an error with its line, before anything is stored.
+//! Invariant: an instruction that is not supported is an error with its line where the target needs its stage, before
+//!            anything is stored.
 //! Invariant: equal input gives an image of equal id: neither its layers nor its configuration bear the time of the build
 //!            (`created` is absent, as OCI permits).
 //! Source: <https://docs.docker.com/reference/dockerfile/>
@@ -12,6 +13,7 @@ mod copy;
 mod dockerfile;
 mod ignore;
 mod layer;
+mod needed;
 mod stage;
 mod view;
 
@@ -23,6 +25,8 @@ pub use stage::build;
 pub struct Request {
     /// The build context.
     pub context: PathBuf,
+    /// Where layers are made, in a directory of its own.
+    pub work: PathBuf,
     /// Default: `Dockerfile` in the context.
     pub dockerfile: Option<Dockerfile>,
     pub tags: Vec<String>,

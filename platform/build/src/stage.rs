@@ -12,6 +12,7 @@ use crate::{
     dockerfile::{self, Command, Instruction, Step, Transfer, expand},
     ignore::Ignore,
     layer,
+    needed::needed,
     view::{self, View},
 };
 
@@ -42,9 +43,8 @@ pub fn build(
         line: error.line,
         message: error.message,
     })?;
-    let steps = up_to_target(request, steps)?;
     let ignore = Ignore::load(&context, &path).map_err(failed("read .dockerignore in", &context))?;
-    let work = tempfile::tempdir().map_err(failed("make a directory in", &std::env::temp_dir()))?;
+    let work = tempfile::tempdir_in(&request.work).map_err(failed("make a directory in", &request.work))?;
     let mut build = Build {
         request,
         context,
@@ -55,40 +55,41 @@ pub fn build(
         stages: Vec::new(),
         used_args: Vec::new(),
     };
-    let count = steps.len();
-    for (number, Step { line, text, instruction }) in steps.iter().enumerate() {
-        progress(&format!("[{}/{count}] {text}", number + 1));
-        build.step(instruction, text).map_err(|error| match error {
-            StepError::Input(message) | StepError::Build(BuildError::Images(message)) => {
-                BuildError::Dockerfile { file: file.clone(), line: *line, message }
-            }
-            StepError::Build(error) => error,
-        })?;
+    let told = |line: usize, error: StepError| match error {
+        StepError::Input(message) | StepError::Build(BuildError::Images(message)) => {
+            BuildError::Dockerfile { file: file.clone(), line, message }
+        }
+        StepError::Build(error) => error,
+    };
+    let is_from = |step: &Step| matches!(step.instruction, Instruction::From { .. });
+    let begin = steps.iter().position(is_from).unwrap_or(steps.len());
+    for Step { line, text, instruction } in &steps[..begin] {
+        build.step(instruction, text).map_err(|error| told(*line, error))?;
+    }
+    let needed = needed(&steps, request.target.as_deref(), &|name| build.global(name))
+        .ok_or_else(|| BuildError::NoSuchStage(request.target.clone().unwrap_or_default()))?;
+    for (step, _) in steps.iter().zip(&needed).filter(|(_, needed)| **needed) {
+        if let Instruction::Unsupported(why) = &step.instruction {
+            return Err(told(step.line, StepError::Input(why.clone())));
+        }
+    }
+    let count = needed.iter().filter(|needed| **needed).count();
+    let mut number = 0;
+    for (at, (Step { line, text, instruction }, needed)) in steps.iter().zip(&needed).enumerate() {
+        if !needed {
+            build.pass_over(instruction);
+            continue;
+        }
+        number += 1;
+        progress(&format!("[{number}/{count}] {text}"));
+        if at >= begin {
+            build.step(instruction, text).map_err(|error| told(*line, error))?;
+        }
     }
     if let Some(name) = build.unused_arg() {
         progress(&format!("warning: `--build-arg {name}` is not declared by an ARG of what was built"));
     }
     build.commit()
-}
-
-fn is_named(target: &str, name: Option<&str>, number: usize) -> bool {
-    name == Some(target.to_ascii_lowercase().as_str()) || target.parse() == Ok(number)
-}
-
-/// What is built: all stages, or those up to the target. That there is none is told before anything is done.
-fn up_to_target(request: &Request, mut steps: Vec<Step>) -> Result<Vec<Step>, BuildError> {
-    let Some(target) = &request.target else { return Ok(steps) };
-    let begins = steps.iter().enumerate().filter_map(|(at, step)| match &step.instruction {
-        Instruction::From { name, .. } => Some((at, name.as_deref())),
-        _ => None,
-    });
-    let mut stages = begins.enumerate();
-    if !stages.any(|(number, (_, name))| is_named(target, name, number)) {
-        return Err(BuildError::NoSuchStage(target.clone()));
-    }
-    let end = stages.next().map(|(_, (at, _))| at);
-    steps.truncate(end.unwrap_or(steps.len()));
-    Ok(steps)
 }
 
 struct Build<'a> {
@@ -105,6 +106,8 @@ struct Build<'a> {
 
 struct Stage {
     name: Option<String>,
+    /// Only its number counts, as the target does not need it.
+    passed_over: bool,
     config: ImageConfig,
     layers: Vec<Layer>,
     view: View,
@@ -125,12 +128,19 @@ impl Build<'_> {
             Instruction::Copy(transfer) => self.transfer(transfer, false, text),
             Instruction::Add(transfer) => self.transfer(transfer, true, text),
             Instruction::Workdir(directory) => self.workdir(directory, text),
+            Instruction::Unsupported(why) => Err(StepError::Input(why.clone())),
             other => {
                 let stage = self.stages.last_mut().ok_or_else(no_stage)?;
                 stage.configure(other)?;
                 stage.config.record(text, None);
                 Ok(())
             }
+        }
+    }
+
+    fn pass_over(&mut self, instruction: &Instruction) {
+        if let Instruction::From { name, .. } = instruction {
+            self.stages.push(Stage { passed_over: true, ..Stage::scratch(name.clone()) });
         }
     }
 
@@ -155,6 +165,7 @@ impl Build<'_> {
             stage.config = earlier.config.clone();
             stage.layers = earlier.layers.clone();
             stage.view = earlier.view.clone();
+            stage.args = earlier.args.clone();
             stage.shell = earlier.shell.clone();
         } else if image != "scratch" {
             let base =
@@ -269,13 +280,23 @@ impl Build<'_> {
         let earlier = &self.stages[..self.stages.len() - 1];
         let named =
             earlier.iter().find(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
-        if let Some(stage) = named {
-            return Ok(stage.view.clone());
-        }
-        // A number is never an image.
-        if let Ok(number) = from.parse::<usize>() {
-            let stage = earlier.get(number);
-            return Ok(stage.ok_or_else(|| format!("invalid stage index {number}"))?.view.clone());
+        let found = match (named, from.parse::<usize>()) {
+            (Some(stage), _) => Some(stage),
+            // A number is never an image.
+            (None, Ok(number)) => {
+                Some(earlier.get(number).ok_or_else(|| format!("invalid stage index {number}"))?)
+            }
+            (None, Err(_)) => None,
+        };
+        match found {
+            // Triggers are known only when their image is.
+            Some(stage) if stage.passed_over => {
+                return Err(StepError::Input(format!(
+                    "stage `{from}` is named by ONBUILD alone, which is not supported yet: copy from it in the Dockerfile"
+                )));
+            }
+            Some(stage) => return Ok(stage.view.clone()),
+            None => {}
         }
         let base = self.images.base(from).map_err(|message| StepError::Build(BuildError::Images(message)))?;
         Ok(View(base.directories))
@@ -316,6 +337,7 @@ impl Stage {
     fn scratch(name: Option<String>) -> Stage {
         Stage {
             name,
+            passed_over: false,
             config: ImageConfig::scratch(),
             layers: Vec::new(),
             view: View::default(),
@@ -435,7 +457,8 @@ impl Stage {
             | Instruction::Arg(_)
             | Instruction::Copy(_)
             | Instruction::Add(_)
-            | Instruction::Workdir(_) => {}
+            | Instruction::Workdir(_)
+            | Instruction::Unsupported(_) => {}
         }
         Ok(())
     }

@@ -1,8 +1,13 @@
-use std::{cell::RefCell, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
-use crate::{Base, BuildError, Dockerfile, Images, Layer, Request, build};
+use crate::{Base, BuildError, Dockerfile, Images, Layer, Request, build, config::DEFAULT_PATH};
 
 /// Tags, configuration, and every layer's paths.
 type Committed = (Vec<String>, Value, Vec<Vec<String>>);
@@ -13,6 +18,8 @@ struct Recorded {
     committed: RefCell<Option<Committed>>,
     /// The latest time of an entry, in seconds.
     newest: RefCell<u64>,
+    /// Where the layers lay.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Images for Recorded {
@@ -21,6 +28,7 @@ impl Images for Recorded {
     }
 
     fn commit(&self, tags: &[String], config: &Value, layers: &[Layer]) -> Result<String, String> {
+        *self.files.borrow_mut() = layers.iter().filter_map(|layer| layer.file.clone()).collect();
         let paths = layers.iter().map(|layer| {
             let mut tar = tar::Archive::new(fs::File::open(layer.file.as_ref().unwrap()).unwrap());
             let entries = tar.entries().unwrap().map(|entry| {
@@ -72,6 +80,18 @@ fn is_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
 
+/// The first variable of every image that begins at `scratch`.
+fn path() -> String {
+    format!("PATH={DEFAULT_PATH}")
+}
+
+#[test]
+fn an_image_without_a_base_has_a_path_and_a_directory() {
+    let (config, _) = run("FROM scratch\nENV PATH=/opt/app:$PATH\n", &[], &[]).unwrap();
+    let expected = format!("PATH=/opt/app:{DEFAULT_PATH}");
+    assert_eq!(config["config"], json!({"Env": [expected], "WorkingDir": "/"}));
+}
+
 #[test]
 fn an_image_is_built_in_stages() {
     if !is_root() {
@@ -98,7 +118,7 @@ fn an_image_is_built_in_stages() {
         ]
     );
     let expected = json!({
-        "Env": ["VERSION=2", "NAME=a b"],
+        "Env": [path(), "VERSION=2", "NAME=a b"],
         "ExposedPorts": {"8888/tcp": {}, "9000/udp": {}, "9001/udp": {}},
         "WorkingDir": "/data",
         "User": "1000",
@@ -148,7 +168,7 @@ fn what_is_only_configuration_is_kept() {
     assert_eq!(config["OnBuild"], json!(["ENV MADE=\"of $NAME\"", "LABEL from=base"]));
     // Its triggers run right after FROM, once.
     let (child, _) = run(dockerfile, &[], &[]).unwrap();
-    assert_eq!(child["config"]["Env"], json!(["MADE=of ", "NAME=x"]));
+    assert_eq!(child["config"]["Env"], json!([path(), "MADE=of ", "NAME=x"]));
     assert_eq!(
         (&child["config"]["Labels"]["from"], &child["config"]["OnBuild"]),
         (&json!("base"), &Value::Null)
@@ -157,7 +177,9 @@ fn what_is_only_configuration_is_kept() {
 
 #[test]
 fn mistakes_name_their_line() {
-    let cases: [(&str, &str); 8] = [
+    let cases: [(&str, &str); 10] = [
+        ("FROM absent\n\nRUN make\n", "Dockerfile:3: RUN is not supported yet"),
+        ("FROM scratch AS a\nONBUILD RUN make\nFROM a\n", "Dockerfile:3: RUN is not supported yet"),
         ("FROM scratch AS a\nFROM scratch\nCOPY --from=3 a /\n", "Dockerfile:3: invalid stage index 3"),
         ("FROM scratch\nENV A=FOO\nSTOPSIGNAL SIG$A\n", "Dockerfile:3: Invalid signal: SIGFOO"),
         ("FROM scratch\nSTOPSIGNAL 0\n", "Dockerfile:2: Invalid signal: 0"),
@@ -194,7 +216,7 @@ fn signals_go_by_number_or_name() {
 #[test]
 fn what_is_built_of_a_target_is_counted_and_told_whole() {
     let text = "ARG A=1\nFROM scratch AS a\nENV B=2 \\\n    C=3\nFROM scratch\nENV D=4\n";
-    for (target, last) in [(Some("a"), "[3/3] ENV B=2     C=3"), (None, "[5/5] ENV D=4")] {
+    for (target, last) in [(Some("a"), "[3/3] ENV B=2     C=3"), (None, "[3/3] ENV D=4")] {
         let context = tempfile::tempdir().unwrap();
         let request = Request {
             dockerfile: Some(Dockerfile::Text(text.into())),
@@ -207,6 +229,47 @@ fn what_is_built_of_a_target_is_counted_and_told_whole() {
         let history = &images.committed.take().unwrap().1["history"];
         assert_eq!(history[0]["created_by"], last.split_once("] ").unwrap().1);
     }
+}
+
+#[test]
+fn a_stage_on_an_earlier_one_has_its_arguments() {
+    for (lines, expected) in [
+        ("FROM a\nLABEL v=$V\n", "1"),
+        ("FROM a AS b\nFROM b\nLABEL v=$V\n", "1"),
+        ("FROM a\nARG V=2\nLABEL v=$V\n", "2"),
+        ("FROM scratch\nLABEL v=$V\n", ""),
+    ] {
+        let (config, _) = run(&format!("FROM scratch AS a\nARG V=1\n{lines}"), &[], &[]).unwrap();
+        assert_eq!(config["config"]["Labels"]["v"], expected, "{lines}");
+    }
+}
+
+#[test]
+fn a_stage_that_the_target_does_not_need_is_not_built() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let needless = "FROM absent AS tests\nRUN make\nCOPY absent /\n";
+    let text = format!(
+        "FROM scratch AS a\nLABEL a=1\n{needless}FROM a AS b\nWORKDIR /b\nFROM scratch\nCOPY --from=2 /b /b\n"
+    );
+    let (_, layers) = run(&text, &[], &[]).unwrap();
+    assert_eq!(layers.len(), 1, "numbers of stages are those of the file");
+}
+
+#[test]
+fn layers_are_made_in_the_directory_that_is_given_and_leave_nothing() {
+    let (context, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let request = Request {
+        work: work.path().into(),
+        dockerfile: Some(Dockerfile::Text("FROM scratch\nWORKDIR /a\n".into())),
+        ..request_of(context.path())
+    };
+    let images = Recorded::default();
+    build(&request, &images, &mut |_| {}).unwrap();
+    let files = images.files.take();
+    assert!(files.len() == 1 && files[0].starts_with(work.path()), "{files:?}");
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
 }
 
 /// An image of another day.
@@ -244,7 +307,7 @@ fn an_argument_that_nothing_declares_is_a_warning() {
         build(&request, &images, &mut |line| lines.push(line.to_owned())).unwrap();
         assert_eq!(lines.iter().any(|line| line.starts_with("warning: ")), warned, "{name}: {lines:?}");
         let config = images.committed.take().unwrap().1;
-        assert_eq!(config["config"]["Env"], json!([if name == "VERSION" { "V=2" } else { "V=1" }]));
+        assert_eq!(config["config"]["Env"], json!([path(), if name == "VERSION" { "V=2" } else { "V=1" }]));
     }
 }
 
@@ -275,7 +338,14 @@ fn a_directory_does_not_take_the_place_of_a_link() {
 
 /// The Dockerfile of `context`, and nothing else said.
 fn request_of(context: &Path) -> Request {
-    Request { context: context.into(), dockerfile: None, tags: vec![], build_args: vec![], target: None }
+    Request {
+        context: context.into(),
+        work: std::env::temp_dir(),
+        dockerfile: None,
+        tags: vec![],
+        build_args: vec![],
+        target: None,
+    }
 }
 
 #[test]

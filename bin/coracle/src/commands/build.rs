@@ -24,8 +24,9 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let values = Values::resolve(matches)?;
     let options = DataOptions::from_values(&values)?;
-    let request = coracle_build::Request {
+    let mut request = coracle_build::Request {
         context: matches.get_one::<PathBuf>("dir").expect("required").clone(),
+        work: PathBuf::new(),
         dockerfile: values.text("file").map(dockerfile).transpose()?,
         tags: values.repeated("tag").to_vec(),
         build_args: values.repeated("build-arg").iter().map(|text| build_arg(text)).collect::<Result<_>>()?,
@@ -45,6 +46,9 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let store = runtime
         .block_on(ImageStore::open(options.images_dir(), registries(&values)?))
         .with_context(|| format!("open images in `{}`", options.images_dir().display()))?;
+    // Not the machine's own: what a build that is killed leaves there goes at the next start.
+    let workspace = runtime.block_on(store.workspace()).context("make room for layers")?;
+    request.work = workspace.path().into();
     let images = NodeImages { store, runtime };
     let id = coracle_build::build(&request, &images, &mut |line| eprintln!("{line}"))?;
     println!("{id}");

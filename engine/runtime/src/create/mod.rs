@@ -19,7 +19,10 @@ use std::{ffi::OsString, os::fd::RawFd, path::Path};
 
 pub use process::reason;
 
-use crate::protocol::{self, Status};
+use crate::{
+    causes::chain,
+    protocol::{self, Status},
+};
 
 /// The status socket that the shim gives each of these processes.
 pub const STATUS: RawFd = 3;
@@ -46,19 +49,4 @@ pub fn main(arguments: &[OsString]) -> i32 {
 fn report(status: &Status, descriptors: &[RawFd]) {
     let body = serde_json::to_vec(status).unwrap_or_default();
     let _ = protocol::send(STATUS, &body, descriptors);
-}
-
-/// The whole chain of causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

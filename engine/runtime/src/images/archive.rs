@@ -127,6 +127,9 @@ fn read(dir: &Path) -> Result<Vec<Found>, String> {
 
 fn read_docker(dir: &Path) -> Result<Vec<Found>, String> {
     let images: Vec<DockerImage> = read_json(&dir.join("manifest.json"))?;
+    if images.is_empty() {
+        return Err("its manifest.json names no image".into());
+    }
     let found = images.into_iter().map(|image| {
         Ok(Found {
             config: file(dir, &image.config)?,

@@ -1,8 +1,13 @@
 //! Images made on this node: what a build starts from, and what it leaves.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
+use nix::fcntl::Flock;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     ImageError, ImageStore, Reference, blocking, digest,
@@ -35,7 +40,30 @@ pub enum NewLayer {
     Tar { diff_id: String, file: PathBuf },
 }
 
+/// A place for the parts of images to be. What it holds goes with it or, when its process is killed, at a later start.
+pub struct Workspace {
+    dir: TempDir,
+    _bringing: Flock<File>,
+}
+
+impl Workspace {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
 impl ImageStore {
+    pub async fn workspace(&self) -> Result<Workspace, ImageError> {
+        let store = self.clone();
+        blocking(move || {
+            let bringing = store.0.index.bringing()?;
+            let tmp = store.0.dir.join("tmp");
+            let dir = tempfile::tempdir_in(&tmp).map_err(ImageError::io("make a directory in", &tmp))?;
+            Ok(Workspace { dir, _bringing: bringing })
+        })
+        .await
+    }
+
     pub async fn base(&self, reference: &str) -> Result<Option<BaseImage>, ImageError> {
         let (store, reference) = (self.clone(), reference.to_string());
         blocking(move || {

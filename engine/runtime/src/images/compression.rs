@@ -13,13 +13,17 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
+/// Where frames of zstd begin that hold no content; the first byte's lower half is anything.
+const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
+
 pub fn decompress(file: File) -> io::Result<Box<dyn Read>> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let head = reader.fill_buf()?;
     if head.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(MultiGzDecoder::new(reader)));
     }
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    let skippable = head.len() >= 4 && head[0] & 0xf0 == SKIPPABLE[0] && head[1..4] == SKIPPABLE[1..];
+    if skippable || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return Ok(Box::new(Zstd::new(reader)));
     }
     Ok(Box::new(reader))
@@ -83,13 +87,18 @@ impl<R: BufRead> Read for Zstd<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, Write};
+
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
     fn read(compressed: &[u8]) -> Result<Vec<u8>, String> {
         let mut content = Vec::new();
-        let read = Zstd::new(compressed).read_to_end(&mut content);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(compressed).unwrap();
+        file.rewind().unwrap();
+        let read = decompress(file).unwrap().read_to_end(&mut content);
         read.map(|_| content).map_err(|error| error.to_string())
     }
 
@@ -97,8 +106,10 @@ mod tests {
     fn zstd_comes_in_frames_and_its_end_is_known() {
         let part = |byte: u8| compress_to_vec(&[byte; 300_000][..], CompressionLevel::Fastest);
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
-        let all = [part(1), skipped.clone(), part(2), skipped].concat();
+        let all = [part(1), skipped.clone(), part(2), skipped.clone()].concat();
         assert_eq!(read(&all).unwrap(), [[1; 300_000], [2; 300_000]].concat());
+        let first = [&[0x5f], &skipped[1..], &all].concat();
+        assert_eq!(read(&first), read(&all), "frames without content come first");
         for cut in [part(1).len() - 1, 7] {
             assert_eq!(read(&all[..cut]).unwrap_err(), "the zstd data end too early");
         }

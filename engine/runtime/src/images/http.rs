@@ -33,6 +33,7 @@ use rustls::{
 };
 
 use super::digest::Hashing;
+use crate::causes::chain;
 
 /// Until the head of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,6 +73,8 @@ pub enum HttpError {
     PlainHttp { host: String },
     #[error("no answer within {ANSWER_TIMEOUT:?}")]
     Timeout,
+    #[error("the download stood still for {0:?}")]
+    Stalled(Duration),
     #[error("{0}")]
     Protocol(String),
     #[error("write download")]
@@ -149,20 +152,29 @@ pub async fn document(response: Response<Incoming>) -> Result<Bytes, HttpError> 
         tokio::time::timeout(STALL_TIMEOUT, Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect())
             .await;
     let body = body
-        .map_err(|_| HttpError::Timeout)?
+        .map_err(|_| HttpError::Stalled(STALL_TIMEOUT))?
         .map_err(|error| HttpError::Protocol(format!("read answer: {error}")))?;
     Ok(body.to_bytes())
 }
 
 /// Streams a body into a file; returns digest and size.
 pub async fn download(response: Response<Incoming>, file: &Path) -> Result<(String, u64), HttpError> {
+    download_with(STALL_TIMEOUT, response, file).await
+}
+
+async fn download_with(
+    patience: Duration,
+    response: Response<Incoming>,
+    file: &Path,
+) -> Result<(String, u64), HttpError> {
     let mut body = response.into_body();
     let mut file = Hashing::new(File::create(file)?);
     loop {
-        let frame =
-            tokio::time::timeout(STALL_TIMEOUT, body.frame()).await.map_err(|_| HttpError::Timeout)?;
-        let Some(frame) = frame else { return Ok((file.digest(), file.bytes)) };
-        let frame = frame.map_err(|error| HttpError::Protocol(format!("read answer: {error}")))?;
+        let frame = tokio::time::timeout(patience, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| HttpError::Stalled(patience))? else {
+            return Ok((file.digest(), file.bytes));
+        };
+        let frame = frame.map_err(|error| HttpError::Protocol(format!("read answer: {}", chain(&error))))?;
         if let Some(data) = frame.data_ref() {
             tokio::task::block_in_place(|| file.write_all(data))?;
         }
@@ -261,7 +273,33 @@ fn addresses_in(hosts: &str, name: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_download_that_stands_still_or_has_no_room_says_so() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                assert!(lines.any(|line| line.is_empty()));
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").unwrap();
+                open.push(stream);
+            }
+        });
+        for (file, expected) in [
+            ("/dev/null", "the download stood still for 200ms"),
+            ("/dev/full", "write download: No space left on device (os error 28)"),
+        ] {
+            let response = Http::default().request(Method::GET, &url, &HeaderMap::new()).await.unwrap();
+            let patience = Duration::from_millis(200);
+            let error = download_with(patience, response, Path::new(file)).await.unwrap_err();
+            assert_eq!(chain(&error), expected, "{file}");
+        }
+    }
 
     #[test]
     fn a_name_in_the_hosts_file_needs_no_name_server() {

@@ -133,8 +133,10 @@ impl Index {
         let index = Index { dir: dir.into(), cache: Mutex::new(None) };
         if let Some(_alone) = index.alone()? {
             let tmp = dir.join("tmp");
-            let _ = fs::remove_dir_all(&tmp);
-            fs::create_dir_all(&tmp).map_err(ImageError::io("create", &tmp))?;
+            // It stays itself: another process that starts may be looking at it.
+            for entry in fs::read_dir(&tmp).map_err(ImageError::io("list", &tmp))?.flatten() {
+                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+            }
         }
         index.tidy();
         Ok(index)
@@ -350,6 +352,19 @@ mod tests {
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         Index::open(&dir).unwrap();
         assert_eq!(mode(), 0o700);
+    }
+
+    #[test]
+    fn a_start_empties_the_directory_of_parts_and_lets_it_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let tmp = dir.path().join("tmp");
+        fs::create_dir_all(tmp.join("layer-x/etc")).unwrap();
+        fs::write(tmp.join("part"), "x").unwrap();
+        // Held, so that no new directory can have its number.
+        let before = File::open(&tmp).unwrap();
+        Index::open(dir.path()).unwrap();
+        assert_eq!(fs::metadata(&tmp).unwrap().ino(), before.metadata().unwrap().ino());
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod users;
 
 use std::{path::PathBuf, sync::Arc};
 
-pub use commit::{BaseImage, BaseLayer, NewLayer};
+pub use commit::{BaseImage, BaseLayer, NewLayer, Workspace};
 pub(crate) use implicit::inherited;
 use index::{EntryLayer, Index};
 use pull::Pulls;

@@ -14,6 +14,10 @@ use super::{
     manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine, is_schema_1},
     registry::{RegistryError, Session},
 };
+use crate::causes::chain;
+
+/// Indexes may lead to indexes; so many are followed.
+const MAX_INDEXES: usize = 4;
 
 /// One lock for each reference that is being pulled: whoever comes second finds the image there.
 #[derive(Default)]
@@ -190,21 +194,26 @@ async fn resolve_manifest(
     if reference.digest.as_ref().is_some_and(|wanted| *wanted != named_digest) {
         return Err(broken(reference, &format!("the registry sent digest {named_digest}")).into());
     }
-    let descriptor = match parse(reference, &bytes)? {
-        Document::Manifest(manifest) => return Ok((manifest, named_digest)),
-        Document::Index { manifests } => for_this_machine(&manifests).cloned(),
-    };
-    let descriptor =
-        descriptor.ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
-    let bytes = session.manifest(&descriptor.digest).await.map_err(PullError::Copy)?;
-    match parse(reference, &bytes)? {
-        Document::Manifest(manifest) if digest::of(&bytes) == descriptor.digest => {
-            Ok((manifest, named_digest))
+    let mut document = parse(reference, &bytes)?;
+    let mut followed = 0;
+    loop {
+        let manifests = match document {
+            Document::Manifest(manifest) => return Ok((manifest, named_digest)),
+            Document::Index { manifests } => manifests,
+        };
+        if followed == MAX_INDEXES {
+            let reason = format!("more than {MAX_INDEXES} indexes lead to its manifest");
+            return Err(broken(reference, &reason).into());
         }
-        _ => {
-            Err(broken(reference, &format!("manifest {} is not what its index says", descriptor.digest))
-                .into())
+        followed += 1;
+        let descriptor = for_this_machine(&manifests)
+            .ok_or_else(|| broken(reference, "no match for platform in manifest: not found"))?;
+        let bytes = session.manifest(&descriptor.digest).await.map_err(PullError::Copy)?;
+        if digest::of(&bytes) != descriptor.digest {
+            let reason = format!("manifest {} is not what its index says", descriptor.digest);
+            return Err(broken(reference, &reason).into());
         }
+        document = parse(reference, &bytes)?;
     }
 }
 
@@ -243,13 +252,6 @@ fn unresolved(reference: &Reference, failure: &RegistryError) -> String {
     match failure {
         RegistryError::NotFound { .. } => format!("{resolving}: {reference}: not found"),
         other => format!("{resolving}: {}", chain(other)),
-    }
-}
-
-fn chain(error: &RegistryError) -> String {
-    match error {
-        RegistryError::Token { source, .. } => format!("{error}: {}", chain(source)),
-        other => other.to_string(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     http::{Http, HttpError, document},
     manifest::ACCEPT,
 };
+use crate::causes::chain;
 
 pub struct Registry {
     config: RegistryConfig,
@@ -89,7 +90,11 @@ impl Registry {
         }
         // A mirror may have a path.
         let at = host.split_once('/').map_or(host, |(at, _)| at);
-        let name = at.rsplit_once(':').map_or(at, |(name, _)| name);
+        // IPv6 addresses stand in brackets.
+        let name = match at.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, _)) => name,
+            None => at.rsplit_once(':').map_or(at, |(name, _)| name),
+        };
         let is_loopback =
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let plain = is_loopback || self.config.plain_http.iter().any(|known| known == at);
@@ -123,7 +128,7 @@ impl Session<'_> {
     }
 
     pub fn failed(&self, method: Method, path: &str, error: &HttpError) -> RegistryError {
-        RegistryError::Request { method, url: self.url(path), reason: error.to_string() }
+        RegistryError::Request { method, url: self.url(path), reason: chain(error) }
     }
 
     /// A mirror of several registries is told which one is meant, as containerd does.
@@ -325,6 +330,15 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_told() {
+        let registry = Registry::new(RegistryConfig::default());
+        let sessions = registry.sessions(&Reference::parse("a.lan/b").unwrap(), None);
+        let full = HttpError::Write(std::io::Error::from_raw_os_error(28));
+        let said = sessions[0].failed(Method::GET, "x", &full).to_string();
+        assert!(said.contains("\"https://a.lan/v2/b/x\": write download: No space left on device"), "{said}");
+    }
+
+    #[test]
     fn plain_http_is_for_loopback_and_configured_hosts() {
         let config =
             RegistryConfig { plain_http: vec!["registry.lan:5000".into()], ..RegistryConfig::default() };
@@ -332,6 +346,9 @@ mod tests {
         for (host, expected) in [
             ("localhost:5000", "http://localhost:5000"),
             ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("[::1]:5006", "http://[::1]:5006"),
+            ("[::1]", "http://[::1]"),
+            ("[fd00::1]:5006", "https://[fd00::1]:5006"),
             ("registry.lan:5000", "http://registry.lan:5000"),
             ("registry.lan:5000/mirror", "http://registry.lan:5000/mirror"),
             ("ghcr.io", "https://ghcr.io"),

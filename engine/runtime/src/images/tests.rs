@@ -123,6 +123,9 @@ async fn what_is_no_archive_is_told_without_its_bytes() {
         let error = store.import(file.clone()).await.unwrap_err().to_string();
         assert_eq!(error, "it is truncated: its end is missing", "{length}");
     }
+    fs::write(&file, tar_of(&[("manifest.json", "[]")])).unwrap();
+    let error = store.import(file.clone()).await.unwrap_err().to_string();
+    assert_eq!(error, "its manifest.json names no image");
     let absent = store.import(dir.path().join("absent")).await.unwrap_err().to_string();
     assert!(absent.starts_with("read the archive"), "{absent}");
 }
@@ -163,14 +166,17 @@ async fn what_is_damaged_is_named_and_made_whole_by_another_import() {
 async fn what_is_being_brought_is_left_over_only_when_nobody_brings_it() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).await;
-    let part = dir.path().join("images/tmp/part");
-    let bringing = first.0.index.bringing().unwrap();
+    let workspace = first.workspace().await.unwrap();
+    let part = workspace.path().join("part");
+    let killed = dir.path().join("images/tmp/of-a-killed-process");
     fs::write(&part, "x").unwrap();
+    fs::write(&killed, "x").unwrap();
     store(dir.path()).await;
-    assert!(part.exists());
-    drop(bringing);
+    assert!(part.exists() && killed.exists());
+    drop(workspace);
+    assert!(!part.exists() && killed.exists());
     store(dir.path()).await;
-    assert!(!part.exists());
+    assert!(!killed.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,6 +400,32 @@ async fn a_layer_that_a_failed_pull_finished_is_not_downloaded_again() {
     assert_eq!(layer_count(dir.path()), 1);
     let pulled = store.pull(&format!("127.0.0.1:{port}/app:again"), &[]).await.unwrap();
     assert_eq!(pulled.size_bytes, (layers[0].len() + layers[1].len()) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_are_followed_as_far_as_four() {
+    let config = config_of(&[]);
+    let manifest = json!({"schemaVersion": 2, "config": {"digest": digest::of(&config)}, "layers": []});
+    let mut document = serde_json::to_vec(&manifest).unwrap();
+    let mut paths = vec![
+        ("/token".into(), br#"{"token": "letmein"}"#.to_vec()),
+        (format!("/v2/app/blobs/{}", digest::of(&config)), config.clone()),
+    ];
+    for indexes in 0..6 {
+        let below = digest::of(&document);
+        paths.push((format!("/v2/app/manifests/{indexes}"), document.clone()));
+        paths.push((format!("/v2/app/manifests/{below}"), document));
+        document =
+            serde_json::to_vec(&json!({"schemaVersion": 2, "manifests": [{"digest": below}]})).unwrap();
+    }
+    let port = registry(paths);
+    for (indexes, pulled) in [(0, true), (1, true), (2, true), (4, true), (5, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = store(dir.path()).await.pull(&format!("127.0.0.1:{port}/app:{indexes}"), &[]).await;
+        let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(outcome.is_ok(), pulled, "{indexes}: {said}");
+        assert!(pulled || said.ends_with("more than 4 indexes lead to its manifest"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

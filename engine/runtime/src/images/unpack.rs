@@ -23,6 +23,7 @@ use nix::{
 use tar::EntryType;
 
 use super::{compression::decompress, digest::Hashing};
+use crate::causes::chain;
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
@@ -58,7 +59,7 @@ pub fn unpack_into(target: &Path, file: &Path) -> io::Result<Unpacked> {
             let link = entry.link_name().ok().flatten();
             let link = link.map(|link| format!(" -> `{}`", link.display())).unwrap_or_default();
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            io::Error::new(error.kind(), format!("entry `{path}`{link}: {error}"))
+            io::Error::new(error.kind(), format!("entry `{path}`{link}: {}", chain(&error)))
         })?;
     }
     // A later entry may have put a link, or nothing, in a directory's place or above it.
@@ -388,6 +389,17 @@ mod tests {
         for entries in [&["../f"][..], &["d/.wh..."], &["l -> l", "l/f"], &["f", "f/g"], &["a = ../tar"]] {
             assert!(unpacked(Tar::of(entries)).is_err(), "{entries:?}");
         }
+    }
+
+    #[test]
+    fn what_keeps_an_entry_from_being_written_is_told() {
+        let mut tar = Tar::of(&[]);
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        tar.0.append_link(&mut header, "l", "x".repeat(5000)).unwrap();
+        let said = unpacked(tar).err().unwrap().to_string();
+        assert!(said.starts_with("entry `l` -> `xxx") && said.contains("File name too long"), "{said}");
     }
 
     #[test]

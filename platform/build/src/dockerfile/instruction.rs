@@ -29,6 +29,8 @@ pub enum Instruction {
     HealthCheck(Value),
     /// An instruction for builds that start from this image.
     OnBuild(String),
+    /// Known, but not carried out, and why: an error only where it is needed.
+    Unsupported(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +84,21 @@ pub fn parse(line: &str) -> Result<Instruction, String> {
         "MAINTAINER" => Ok(Instruction::Maintainer(rest.into())),
         "HEALTHCHECK" => health_check::parse(rest).map(Instruction::HealthCheck),
         "ONBUILD" => on_build(rest),
-        "RUN" => {
-            Err("RUN is not supported yet: prepare what it would make before the build, and COPY it".into())
-        }
+        "RUN" => run(rest),
         _ => Err(format!("unknown instruction: {upper}")),
     }
+}
+
+/// The lines of a here-document would be taken for instructions.
+fn run(rest: &str) -> Result<Instruction, String> {
+    let why =
+        "RUN is not supported yet: prepare what it would make before the build, and COPY it".to_string();
+    let is_here_document =
+        |word: &str| word.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("<<");
+    if rest.split_whitespace().any(is_here_document) {
+        return Err(why);
+    }
+    Ok(Instruction::Unsupported(why))
 }
 
 fn on_build(rest: &str) -> Result<Instruction, String> {

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_an_error_with_its_line() {
         let cases = [
-            ("FROM scratch\n\nRUN make\n", 3, "RUN is not supported yet"),
+            ("FROM scratch\n\nRUN <<EOF\nmake\nEOF\n", 3, "RUN is not supported yet"),
             (
                 "FROM scratch\nONBUILD ONBUILD COPY . .\n",
                 2,
