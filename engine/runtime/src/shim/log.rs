@@ -1,6 +1,7 @@
 //! A container's log file in the CRI format, with rotation.
 //!
-//! Kept true: each entry is one `write`, so a reader sees whole lines; a line longer than 16 KiB is split and marked `P`.
+//! Kept true: each entry is one `write`, so a reader sees whole lines; what is not followed by a line end (a piece of more
+//!            than 16 KiB, the rest at the end) is marked `P`. Line ends are `\n` or `\r\n`, as containerd takes them.
 //! Source:    https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 
 use std::{
@@ -62,7 +63,11 @@ impl Log {
             let line_end = bytes.iter().take(room).position(|byte| *byte == b'\n');
             match line_end {
                 Some(end) => {
-                    entry(&mut entries, stream, 'F', &[partial, &bytes[..end]]);
+                    if end == 0 && partial.ends_with(b"\r") {
+                        partial.pop();
+                    }
+                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+                    entry(&mut entries, stream, 'F', &[partial, line]);
                     partial.clear();
                     bytes = &bytes[end + 1..];
                 }
@@ -80,12 +85,12 @@ impl Log {
         self.write(&entries);
     }
 
-    /// The stream ended: a last line without line end is still a line.
+    /// The stream ended: what has no line end is shown without one.
     pub fn finish(&mut self, stream: Stream) {
         let partial = std::mem::take(&mut self.partial[stream as usize]);
         if !partial.is_empty() {
             let mut entries = Vec::new();
-            entry(&mut entries, stream, 'F', &[&partial]);
+            entry(&mut entries, stream, 'P', &[&partial]);
             self.write(&entries);
         }
     }
@@ -222,11 +227,19 @@ mod tests {
         let mut log = Log::open(&path, 1 << 20, 5).unwrap();
         log.append(Stream::Stdout, b"one\ntw");
         log.append(Stream::Stderr, b"problem\n");
-        log.append(Stream::Stdout, b"o\n\nlast");
+        log.append(Stream::Stdout, b"o\n\ntyped\r");
+        log.append(Stream::Stdout, b"\nlast");
         log.finish(Stream::Stdout);
         assert_eq!(
             lines(&path),
-            ["stdout F one", "stderr F problem", "stdout F two", "stdout F ", "stdout F last"]
+            [
+                "stdout F one",
+                "stderr F problem",
+                "stdout F two",
+                "stdout F ",
+                "stdout F typed",
+                "stdout P last"
+            ]
         );
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Message, Worker, find};
 use crate::clock;
-use crate::pod::observed::{Busy, Sandbox, Stage, State};
+use crate::pod::observed::{Busy, Container, Sandbox, Stage, State};
 use crate::pod::{exit, mounts, probing};
 use crate::probes::{Kind, Report, Target};
 
@@ -88,6 +88,22 @@ impl Worker {
             seen.exited(ended);
         }
         self.deadlines.remove(&name);
+    }
+
+    /// What containers left that ended while nobody looked.
+    pub(super) async fn read_missed_messages(&mut self) {
+        let exited = |seen: &Container| match &seen.state {
+            State::Exited(ended) if ended.message.is_none() => Some(ended.code),
+            _ => None,
+        };
+        let missed = self.observed.containers.iter().filter_map(|(name, seen)| Some((name, exited(seen)?)));
+        for (name, code) in missed.map(|(name, code)| (name.clone(), code)).collect::<Vec<_>>() {
+            let message = self.termination_message(&name, code).await;
+            if let Some(State::Exited(ended)) = self.observed.containers.get_mut(&name).map(|c| &mut c.state)
+            {
+                ended.message = message;
+            }
+        }
     }
 
     pub(super) async fn termination_message(&self, name: &str, code: i32) -> Option<String> {

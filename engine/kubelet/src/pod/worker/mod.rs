@@ -258,6 +258,7 @@ impl Worker {
                 self.probe_adopted(&name);
             }
         }
+        self.read_missed_messages().await;
         self.admit(adopted);
     }
 
