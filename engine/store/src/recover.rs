@@ -1,6 +1,7 @@
 //! What a directory holds, read back into memory: the newest checkpoint, then the log from there on.
 //!
-//! A crash can leave one trace: an unfinished frame at the end of the log, never acknowledged, which is cut.
+//! A crash can leave one trace: an unfinished frame at the end of the log, never acknowledged, which is cut. It leaves
+//! no short file, since a segment has its whole length before it has its name.
 //! Everything else that is not as it was written is damage: the store does not open, and says where it is.
 
 use std::{
@@ -45,8 +46,8 @@ pub(crate) fn recover(
             Some(FileName::Temporary) | None => {}
         }
     }
-    let mut replay =
-        Replay { disk, dir, keyring, objects: BTreeMap::new(), ceiling: Revision(1), store: None };
+    let (objects, ceiling) = (BTreeMap::new(), Revision(1));
+    let mut replay = Replay { disk, dir, segment_len, keyring, objects, ceiling, store: None };
     if segments.is_empty() && checkpoint.is_none() {
         remove_temporary(disk, dir, &names)?;
         return create(disk, dir, segment_len);
@@ -132,6 +133,7 @@ struct Tail {
 struct Replay<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    segment_len: u64,
     keyring: &'a Keyring,
     objects: BTreeMap<Key, (Revision, Vec<u8>)>,
     ceiling: Revision,
@@ -167,20 +169,18 @@ impl Replay<'_> {
         while let Some(frame) = framing.frame_at(bytes, at) {
             if tail.torn {
                 let earlier = segment_path(self.dir, tail.number);
-                return Err(damaged(
-                    &earlier,
-                    tail.end,
-                    "a record is damaged, and later files have valid ones",
-                ));
+                let what = "a record is damaged, and later files have valid ones";
+                return Err(self.damaged(&earlier, tail.end, what));
             }
             if frame.sequence != tail.next_sequence {
                 let (found, expected) = (frame.sequence, tail.next_sequence);
-                return Err(damaged(path, at as u64, &format!("record {found} is where {expected} belongs")));
+                let what = format!("record {found} is where {expected} belongs");
+                return Err(self.damaged(path, at as u64, &what));
             }
             match decode(&bytes[frame.payload.clone()], self.keyring) {
                 Ok(Payload::Group { ceiling, entries }) if !continued => self.apply(ceiling, entries),
                 Ok(Payload::Continued) if !continued => continued = true,
-                Ok(_) => return Err(damaged(path, at as u64, "a foreign record")),
+                Ok(_) => return Err(self.damaged(path, at as u64, "a foreign record")),
                 Err(error) => return Err(self.undecodable(path, at as u64, error)),
             }
             tail.next_sequence += 1;
@@ -188,12 +188,18 @@ impl Replay<'_> {
         }
         if let Some(valid) = framing.find_frame_after(bytes, at) {
             let what = format!("a record is damaged, and a valid one follows at byte {valid}");
-            return Err(damaged(path, at as u64, &what));
+            return Err(self.damaged(path, at as u64, &what));
+        }
+        let (len, full) = (bytes.len() as u64, self.segment_len);
+        if !continued && len < full {
+            let what = format!("the file ends at byte {len}, but was made with {full}");
+            return Err(self.damaged(path, at as u64, &what));
         }
         let torn = bytes[at..].iter().any(|byte| *byte != 0);
         if torn && tail.torn {
             let earlier = segment_path(self.dir, tail.number);
-            return Err(damaged(&earlier, tail.end, "a record is damaged, and later files are not empty"));
+            let what = "a record is damaged, and later files are not empty";
+            return Err(self.damaged(&earlier, tail.end, what));
         }
         if torn || at > HEADER_LEN || tail.number == 0 || tail.continued {
             tail.len_since_checkpoint += (at - HEADER_LEN) as u64;
@@ -276,8 +282,19 @@ impl Replay<'_> {
                 path: Keyring::path(self.dir),
                 what: format!("{source}, met at `{key}` in `{}`", path.display()),
             },
-            error => damaged(path, at, &error.to_string()),
+            error => self.damaged(path, at, &error.to_string()),
         }
+    }
+
+    /// Damage in the log, with the way to go on without what lies behind it.
+    fn damaged(&self, path: &Path, offset: u64, what: &str) -> OpenError {
+        let file = path.display();
+        let full = self.segment_len.max(offset);
+        let remedy = format!(
+            "restore the directory from a backup; or, to go on without the record there and all later ones: \
+             `truncate -s {offset} {file} && truncate -s {full} {file}`, and remove the log files with higher numbers"
+        );
+        OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned(), remedy }
     }
 
     fn into_state(self) -> State {
@@ -331,15 +348,6 @@ fn read_frame(file: &dyn DiskFile, at: u64, size: u64, framing: &Framing) -> io:
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
     let path = PathBuf::from(path);
     move |source| OpenError::Io { action, path, source }
-}
-
-fn damaged(path: &Path, offset: u64, what: &str) -> OpenError {
-    let remedy = format!(
-        "restore the directory from a backup; or, to go on without this record and all later ones: \
-         `truncate -s {offset} {}`, and remove the log files with higher numbers",
-        path.display()
-    );
-    OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned(), remedy }
 }
 
 fn lost(path: &Path, offset: u64, what: &str) -> OpenError {
