@@ -29,6 +29,9 @@ in_private_namespaces() {
     program=$work/coracle
     cp "$binary" "$program"
     private_cgroups
+    # Mounts of a Coracle that runs on the machine were copied with the namespace.
+    awk '$2 ~ "^/(run|var/lib)/coracle/" { print $2 }' /proc/mounts | tac |
+        while read -r mounted; do umount -l "$mounted" 2>/dev/null || :; done
     mount -t tmpfs tmpfs /run
     ip link set lo up
     unshare --net sleep infinity &

@@ -13,7 +13,7 @@ use std::{
     path::{Component, Path},
 };
 
-use coracle_store::{Key, Rebuild, Resource, Revision};
+use coracle_store::{Key, OpenError, Rebuild, Resource, Revision, last_revision};
 
 use crate::{Header, Line, Reader, RestoreError};
 
@@ -27,8 +27,8 @@ const STAGING: &str = "restore.tmp";
 const COMMITTED: &str = "restored";
 const REPLACED: &str = "before-restore";
 
-/// Clients may have seen revisions that came after the backup. The count goes on beyond all of these, so that a watch
-/// from one of them is answered with 410 and no revision means two things. The number is the one that etcd advises.
+/// Clients may have seen revisions that came after the backup, and those of the cluster that is replaced. The count goes
+/// on beyond all of these, so that a watch from one of them is answered with 410 and no revision means two things. The number is the one that etcd advises.
 /// Source: https://etcd.io/docs/v3.6/op-guide/recovery/#restoring-with-revision-bump
 const REVISION_BUMP: u64 = 1_000_000_000;
 
@@ -42,6 +42,8 @@ pub struct Restored {
     pub revision: u64,
     /// Names of the nodes in it: pods are bound to these.
     pub nodes: Vec<String>,
+    /// Why the last revision of the store that was replaced is not known: the count may not go on beyond it.
+    pub uncounted: Option<OpenError>,
 }
 
 /// Whether the data directory has cluster state.
@@ -60,8 +62,10 @@ pub fn restore(
     if holds_a_cluster(data_dir) && !replace {
         return Err(RestoreError::Occupied { dir: data_dir.to_owned() });
     }
+    let replaced = data_dir.join("store");
+    let last = if replaced.exists() { last_revision(&replaced) } else { Ok(Revision(0)) };
     let staging = data_dir.join(STAGING);
-    let staged = stage(&staging, backup, encrypted).and_then(|restored| {
+    let staged = stage(&staging, backup, encrypted, last).and_then(|restored| {
         remove(&data_dir.join(REPLACED)).map_err(failed("remove", &data_dir.join(REPLACED)))?;
         sync_tree(&staging).map_err(failed("sync", &staging))?;
         Ok(restored)
@@ -104,8 +108,14 @@ pub fn finish(data_dir: &Path) -> Result<(), RestoreError> {
     remove(&committed).map_err(unfinished("remove", &committed))
 }
 
-/// Writes all that the backup holds below `staging`, once it is known to be whole.
-fn stage(staging: &Path, backup: impl BufRead, encrypted: &[Resource]) -> Result<Restored, RestoreError> {
+/// Writes all that the backup holds below `staging`, once it is known to be whole. Its revisions go on beyond `last`, if
+/// that could be read: a damaged store is what a backup is for.
+fn stage(
+    staging: &Path,
+    backup: impl BufRead,
+    encrypted: &[Resource],
+    last: Result<Revision, OpenError>,
+) -> Result<Restored, RestoreError> {
     let mut reader = Reader::open(backup)?;
     let mut rebuild = Rebuild::default();
     let mut files: Vec<(String, String)> = Vec::new();
@@ -140,9 +150,10 @@ fn stage(staging: &Path, backup: impl BufRead, encrypted: &[Resource]) -> Result
         write_file(&path, content).map_err(failed("write", &path))?;
     }
     let header = reader.header();
-    rebuild.write(&staging.join("store"), encrypted, Revision(header.revision + REVISION_BUMP))?;
+    let last_seen = last.as_ref().map_or(0, |revision| revision.0).max(header.revision);
+    rebuild.write(&staging.join("store"), encrypted, Revision(last_seen + REVISION_BUMP))?;
     let Header { time, revision, .. } = header.clone();
-    Ok(Restored { objects: reader.objects(), time, revision, nodes })
+    Ok(Restored { objects: reader.objects(), time, revision, nodes, uncounted: last.err() })
 }
 
 /// A plain file directly below `pki`: nothing else has a place in a backup.

@@ -137,6 +137,29 @@ async fn a_cluster_is_replaced_only_when_told_and_is_kept_aside() {
 }
 
 #[tokio::test]
+async fn revisions_go_on_beyond_those_of_the_cluster_that_is_replaced() {
+    let dirs = Dirs::new(3).await;
+    let (file, data_dir) = (backup(dirs.old.path()).await, dirs.new.path());
+    let mut seen = 0;
+    for round in 1..4 {
+        let restored = restore(data_dir, &file[..], true, &encrypted()).unwrap();
+        assert!(restored.uncounted.is_none(), "{:?}", restored.uncounted);
+        let store = open(data_dir).await;
+        assert!(store.reader().revision().0 > seen, "restored {round} times");
+        create(&store, "configmaps", "later", "x").await;
+        seen = store.reader().revision().0;
+        store.close().await;
+    }
+    // What cannot be read any more is replaced all the same.
+    let store = data_dir.join("store");
+    let checkpoint = names(&store).into_iter().find(|name| name.starts_with("checkpoint-")).unwrap();
+    std::fs::write(store.join(checkpoint), "damaged").unwrap();
+    let restored = restore(data_dir, &file[..], true, &encrypted()).unwrap();
+    assert!(restored.uncounted.unwrap().to_string().contains("is damaged at byte 0"));
+    assert_eq!(contents(data_dir).await, contents(dirs.old.path()).await);
+}
+
+#[tokio::test]
 async fn a_damaged_backup_is_refused_and_leaves_nothing_behind() {
     let dirs = Dirs::new(4).await;
     let good = backup(dirs.old.path()).await;

@@ -33,5 +33,6 @@ pub use key::{Key, Resource, Revision, Scope};
 pub use meta::{Meta, OwnerReference};
 pub use object::{Body, Change, Durability, Event, EventKind, Expect, Object, Write};
 pub use rebuild::{Rebuild, RebuildError};
+pub use recover::last_revision;
 pub use state::Snapshot;
 pub use store::{Reader, Store, StoreConfig, Writer};

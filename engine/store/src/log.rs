@@ -58,8 +58,8 @@ pub(crate) struct Segment {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppendError {
     /// Nothing was written that counts: the same can be tried again.
-    #[error("{action}: {source}")]
-    Full { action: &'static str, source: io::Error },
+    #[error("{action} in `{}`: {source}{}", dir.display(), hint(source))]
+    Full { action: &'static str, dir: PathBuf, source: io::Error },
     #[error("{0}")]
     Broken(String),
 }
@@ -126,7 +126,7 @@ impl Log {
             }
             None => self.maker()(),
         };
-        let made = made.map_err(|source| AppendError::Full { action: "make a log segment", source })?;
+        let made = made.map_err(|source| self.full("make a log segment", source))?;
         self.write(&mut encode_continued())?;
         self.segment = made;
         Ok(true)
@@ -144,11 +144,10 @@ impl Log {
     fn write(&mut self, frame: &mut Vec<u8>) -> Result<(), AppendError> {
         Framing::new(LOG_MAGIC, &self.store, self.segment.number).seal(frame, self.next_sequence);
         if let Err(source) = self.segment.file.write_at(self.segment.end, frame) {
-            let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if !full || self.erase_tail().is_err() {
+            if !is_full(&source) || self.erase_tail().is_err() {
                 return Err(self.broke("write", source));
             }
-            return Err(AppendError::Full { action: "write the log", source });
+            return Err(self.full("write the log", source));
         }
         let started = Instant::now();
         if let Err(source) = self.segment.file.sync() {
@@ -167,6 +166,10 @@ impl Log {
     fn erase_tail(&self) -> io::Result<()> {
         zero(&*self.segment.file, self.segment.end, self.segment.file.size()?)?;
         self.segment.file.sync()
+    }
+
+    fn full(&self, action: &'static str, source: io::Error) -> AppendError {
+        AppendError::Full { action, dir: self.dir.clone(), source }
     }
 
     fn broke(&mut self, action: &str, source: io::Error) -> AppendError {
@@ -201,6 +204,14 @@ impl Log {
             let _ = thread.join();
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if is_full(error) { "; free space on its file system, the next write tries again" } else { "" }
 }
 
 pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What a directory holds, read back into memory: the newest checkpoint, then the log from there on.
 //!
-//! A crash can leave one trace: an unfinished frame at the end of the log, never acknowledged, which is cut.
+//! A crash can leave one trace: an unfinished frame at the end of the log, never acknowledged, which is cut. It leaves
+//! no short file, since a segment has its whole length before it has its name.
 //! Everything else that is not as it was written is damage: the store does not open, and says where it is.
 
 use std::{
@@ -15,10 +16,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::{
     Key, Meta, Object, OpenError, Revision,
     checkpoint::{FileName, checkpoint_path, parse_name, remove_replaced},
-    disk::{self, Disk, DiskFile},
+    disk::{self, Disk, DiskFile, OsDisk},
     frame::{CHECKPOINT_MAGIC, Framing, HEADER_LEN, LOG_MAGIC, StoreId, decode_header},
     keyring::Keyring,
-    log::{Position, Segment, make_segment, segment_path, zero},
+    log::{Position, SEGMENT_LEN, Segment, make_segment, segment_path, zero},
     record::{Closing, DecodeError, Payload, decode},
     state::State,
 };
@@ -35,39 +36,19 @@ pub(crate) fn recover(
     segment_len: u64,
     keyring: &Keyring,
 ) -> Result<Recovered, OpenError> {
-    let names = disk.list(dir).map_err(failed("list", dir))?;
-    let mut segments = BTreeSet::new();
-    let mut checkpoint = None;
-    for name in &names {
-        match parse_name(name) {
-            Some(FileName::Log(number)) => _ = segments.insert(number),
-            Some(FileName::Checkpoint(number)) => checkpoint = checkpoint.max(Some(number)),
-            Some(FileName::Temporary) | None => {}
-        }
-    }
-    let mut replay =
-        Replay { disk, dir, keyring, objects: BTreeMap::new(), ceiling: Revision(1), store: None };
-    if segments.is_empty() && checkpoint.is_none() {
-        remove_temporary(disk, dir, &names)?;
+    let files = Files::list(disk, dir)?;
+    if files.is_empty() {
+        remove_temporary(disk, dir, &files.names)?;
         return create(disk, dir, segment_len);
     }
-    let mut sequence = 0;
-    if let Some(number) = checkpoint {
-        sequence = replay.checkpoint(number)?.next_sequence;
-    }
-    let first = checkpoint.unwrap_or(1);
-    // Logs before a checkpoint are removed only when it is there.
-    if let Some(lowest) = segments.first().filter(|lowest| checkpoint.is_none() && **lowest > 1) {
-        let (checkpoint, log) = (checkpoint_path(dir, *lowest), segment_path(dir, 1));
-        return Err(OpenError::MissingStart { checkpoint, log });
-    }
-    let tail = replay.log(first, &segments, sequence)?;
+    let mut replay = Replay::new(disk, dir, segment_len, keyring);
+    let tail = replay.files(&files)?;
     let store = replay.store.unwrap_or_default();
 
     let segment = adopt(disk, dir, &tail)?;
-    remove_temporary(disk, dir, &names)?;
-    remove_replaced(disk, dir, first).map_err(failed("clean", dir))?;
-    for number in segments.range(tail.number + 1..) {
+    remove_temporary(disk, dir, &files.names)?;
+    remove_replaced(disk, dir, files.first()).map_err(failed("clean", dir))?;
+    for number in files.segments.range(tail.number + 1..) {
         let path = segment_path(dir, *number);
         disk.remove(&path).map_err(failed("remove", &path))?;
     }
@@ -80,6 +61,48 @@ pub(crate) fn recover(
         len_since_checkpoint: tail.len_since_checkpoint,
     };
     Ok(Recovered { state: replay.into_state(), position })
+}
+
+/// The last revision of a store that nobody has open, which is left as it is.
+pub fn last_revision(dir: &Path) -> Result<Revision, OpenError> {
+    let files = Files::list(&OsDisk, dir)?;
+    let keyring = Keyring::load(&OsDisk, dir)?;
+    let mut replay = Replay::new(&OsDisk, dir, SEGMENT_LEN, &keyring);
+    if !files.is_empty() {
+        replay.files(&files)?;
+    }
+    Ok(replay.into_state().revision)
+}
+
+/// What there is to read.
+struct Files {
+    names: Vec<String>,
+    segments: BTreeSet<u64>,
+    checkpoint: Option<u64>,
+}
+
+impl Files {
+    fn list(disk: &dyn Disk, dir: &Path) -> Result<Files, OpenError> {
+        let names = disk.list(dir).map_err(failed("list", dir))?;
+        let (mut segments, mut checkpoint) = (BTreeSet::new(), None);
+        for name in &names {
+            match parse_name(name) {
+                Some(FileName::Log(number)) => _ = segments.insert(number),
+                Some(FileName::Checkpoint(number)) => checkpoint = checkpoint.max(Some(number)),
+                Some(FileName::Temporary) | None => {}
+            }
+        }
+        Ok(Files { names, segments, checkpoint })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.checkpoint.is_none()
+    }
+
+    /// The segment that follows the checkpoint, or begins the store.
+    fn first(&self) -> u64 {
+        self.checkpoint.unwrap_or(1)
+    }
 }
 
 fn create(disk: &dyn Disk, dir: &Path, segment_len: u64) -> Result<Recovered, OpenError> {
@@ -132,6 +155,7 @@ struct Tail {
 struct Replay<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    segment_len: u64,
     keyring: &'a Keyring,
     objects: BTreeMap<Key, (Revision, Vec<u8>)>,
     ceiling: Revision,
@@ -139,7 +163,26 @@ struct Replay<'a> {
     store: Option<StoreId>,
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    fn new(disk: &'a dyn Disk, dir: &'a Path, segment_len: u64, keyring: &'a Keyring) -> Self {
+        let (objects, ceiling) = (BTreeMap::new(), Revision(1));
+        Replay { disk, dir, segment_len, keyring, objects, ceiling, store: None }
+    }
+
+    fn files(&mut self, files: &Files) -> Result<Tail, OpenError> {
+        let sequence = match files.checkpoint {
+            Some(number) => self.checkpoint(number)?.next_sequence,
+            None => 0,
+        };
+        // Logs before a checkpoint are removed only when it is there.
+        let lowest = files.segments.first().filter(|lowest| files.checkpoint.is_none() && **lowest > 1);
+        if let Some(lowest) = lowest {
+            let (checkpoint, log) = (checkpoint_path(self.dir, *lowest), segment_path(self.dir, 1));
+            return Err(OpenError::MissingStart { checkpoint, log });
+        }
+        self.log(files.first(), &files.segments, sequence)
+    }
+
     fn log(&mut self, first: u64, segments: &BTreeSet<u64>, sequence: u64) -> Result<Tail, OpenError> {
         let last = segments.last().copied().unwrap_or(0).max(first);
         let mut tail = Tail { next_sequence: sequence, ..Tail::default() };
@@ -167,20 +210,18 @@ impl Replay<'_> {
         while let Some(frame) = framing.frame_at(bytes, at) {
             if tail.torn {
                 let earlier = segment_path(self.dir, tail.number);
-                return Err(damaged(
-                    &earlier,
-                    tail.end,
-                    "a record is damaged, and later files have valid ones",
-                ));
+                let what = "a record is damaged, and later files have valid ones";
+                return Err(self.damaged(&earlier, tail.end, what));
             }
             if frame.sequence != tail.next_sequence {
                 let (found, expected) = (frame.sequence, tail.next_sequence);
-                return Err(damaged(path, at as u64, &format!("record {found} is where {expected} belongs")));
+                let what = format!("record {found} is where {expected} belongs");
+                return Err(self.damaged(path, at as u64, &what));
             }
             match decode(&bytes[frame.payload.clone()], self.keyring) {
                 Ok(Payload::Group { ceiling, entries }) if !continued => self.apply(ceiling, entries),
                 Ok(Payload::Continued) if !continued => continued = true,
-                Ok(_) => return Err(damaged(path, at as u64, "a foreign record")),
+                Ok(_) => return Err(self.damaged(path, at as u64, "a foreign record")),
                 Err(error) => return Err(self.undecodable(path, at as u64, error)),
             }
             tail.next_sequence += 1;
@@ -188,12 +229,18 @@ impl Replay<'_> {
         }
         if let Some(valid) = framing.find_frame_after(bytes, at) {
             let what = format!("a record is damaged, and a valid one follows at byte {valid}");
-            return Err(damaged(path, at as u64, &what));
+            return Err(self.damaged(path, at as u64, &what));
+        }
+        let (len, full) = (bytes.len() as u64, self.segment_len);
+        if !continued && len < full {
+            let what = format!("the file ends at byte {len}, but was made with {full}");
+            return Err(self.damaged(path, at as u64, &what));
         }
         let torn = bytes[at..].iter().any(|byte| *byte != 0);
         if torn && tail.torn {
             let earlier = segment_path(self.dir, tail.number);
-            return Err(damaged(&earlier, tail.end, "a record is damaged, and later files are not empty"));
+            let what = "a record is damaged, and later files are not empty";
+            return Err(self.damaged(&earlier, tail.end, what));
         }
         if torn || at > HEADER_LEN || tail.number == 0 || tail.continued {
             tail.len_since_checkpoint += (at - HEADER_LEN) as u64;
@@ -276,8 +323,19 @@ impl Replay<'_> {
                 path: Keyring::path(self.dir),
                 what: format!("{source}, met at `{key}` in `{}`", path.display()),
             },
-            error => damaged(path, at, &error.to_string()),
+            error => self.damaged(path, at, &error.to_string()),
         }
+    }
+
+    /// Damage in the log, with the way to go on without what lies behind it.
+    fn damaged(&self, path: &Path, offset: u64, what: &str) -> OpenError {
+        let file = path.display();
+        let full = self.segment_len.max(offset);
+        let remedy = format!(
+            "restore the directory from a backup; or, to go on without the record there and all later ones: \
+             `truncate -s {offset} {file} && truncate -s {full} {file}`, and remove the log files with higher numbers"
+        );
+        OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned(), remedy }
     }
 
     fn into_state(self) -> State {
@@ -331,15 +389,6 @@ fn read_frame(file: &dyn DiskFile, at: u64, size: u64, framing: &Framing) -> io:
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
     let path = PathBuf::from(path);
     move |source| OpenError::Io { action, path, source }
-}
-
-fn damaged(path: &Path, offset: u64, what: &str) -> OpenError {
-    let remedy = format!(
-        "restore the directory from a backup; or, to go on without this record and all later ones: \
-         `truncate -s {offset} {}`, and remove the log files with higher numbers",
-        path.display()
-    );
-    OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned(), remedy }
 }
 
 fn lost(path: &Path, offset: u64, what: &str) -> OpenError {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
 };
@@ -27,6 +28,7 @@ pub fn enter_private_namespaces(node_ip: &str, peer_ip: &str) -> Result<PeerName
         .context("make mounts private")?;
     // Absent on machines that are not hybrid.
     let _ = umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH);
+    detach_below(&["/run/coracle/", "/var/lib/coracle/"])?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)
         .context("mount a private /run")?;
     ip(&["link", "set", "lo", "up"])?;
@@ -40,6 +42,20 @@ pub fn enter_private_namespaces(node_ip: &str, peer_ip: &str) -> Result<PeerName
         ip(&["link", "set", "peer0", "up"])
     })??;
     Ok(peer)
+}
+
+/// What a Coracle that runs on the machine has mounted there is no part of a test's: it was copied with the namespace.
+fn detach_below(dirs: &[&str]) -> Result<()> {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").context("read the mount table")?;
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| dirs.iter().any(|dir| point.starts_with(dir))) {
+        match umount2(point, MntFlags::MNT_DETACH) {
+            // Hidden under another mount.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(error) => return Err(error).with_context(|| format!("detach `{point}`")),
+        }
+    }
+    Ok(())
 }
 
 impl PeerNamespace {

@@ -54,6 +54,12 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         restored.revision,
         options.data_dir.display()
     );
+    if let Some(error) = restored.uncounted {
+        let error = anyhow::Error::from(error);
+        eprintln!(
+            "what was replaced could not be read: restart clients that knew it, their watches may stay silent: {error:#}"
+        );
+    }
     for node in &restored.nodes {
         println!(
             "its pods belong to node {node}: on a machine of another name, run `coracle up --node-name {node}`"

@@ -16,7 +16,8 @@ pub struct PidFile(#[allow(dead_code)] Flock<File>);
 
 impl PidFile {
     pub fn acquire(path: &Path) -> Result<PidFile> {
-        let file = open(path, true)?;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| not_opened(path, error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
                 lock.set_len(0)?;
@@ -61,21 +62,21 @@ pub fn running(path: &Path) -> Result<Option<i32>> {
     if !path.try_exists().map_err(|error| not_opened(path, error))? {
         return Ok(None);
     }
-    let mut file = open(path, false)?;
+    // For reading alone: the file system may have become read-only under whoever runs.
+    let file = File::open(path).map_err(|error| not_opened(path, error))?;
+    let mut file = match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => return Ok(None),
+        Err((file, nix::Error::EWOULDBLOCK)) => file,
+        Err((_, error)) => return Err(error).with_context(|| format!("lock `{}`", path.display())),
+    };
     let mut text = String::new();
     file.read_to_string(&mut text).with_context(|| format!("read `{}`", path.display()))?;
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(None),
-        Err((_, nix::Error::EWOULDBLOCK)) => Ok(Some(
-            text.trim().parse().with_context(|| format!("`{}` holds no process id", path.display()))?,
-        )),
-        Err((_, error)) => Err(error).with_context(|| format!("lock `{}`", path.display())),
+    if text.is_empty() {
+        let dir = path.parent().unwrap_or(path).display();
+        bail!("another coracle is starting on `{dir}`\nhint: try again in a second");
     }
-}
-
-fn open(path: &Path, create: bool) -> Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
-    opened.map_err(|error| not_opened(path, error))
+    let number = text.trim().parse();
+    Ok(Some(number.with_context(|| format!("`{}` holds no process id", path.display()))?))
 }
 
 fn not_opened(path: &Path, error: std::io::Error) -> anyhow::Error {
@@ -105,6 +106,23 @@ mod tests {
             checked.join().unwrap().unwrap();
         });
         assert_eq!(running(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_lock_without_a_number_is_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coracle.pid");
+        let _starting = Flock::lock(File::create(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+        let error = check(&path).unwrap_err().to_string();
+        assert!(error.starts_with("another coracle is starting on `"), "{error}");
+    }
+
+    #[test]
+    fn looking_who_runs_needs_no_right_to_write() {
+        // Nobody can open a file for writing that is being executed, as none on a read-only file system.
+        let busy = std::env::current_exe().unwrap();
+        assert!(OpenOptions::new().write(true).open(&busy).is_err());
+        assert_eq!(running(&busy).unwrap(), None);
     }
 
     #[test]

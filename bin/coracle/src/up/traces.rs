@@ -13,9 +13,14 @@ use coracle_runtime::{
     ContainerInfo, PodUid, SandboxInfo,
     containers::{Runtime, RuntimeConfig},
     images::{ImageStore, RegistryConfig},
+    mountinfo::mounts_below,
 };
 use coracle_store::{Resource, Scope};
 use k8s_openapi::api::core::v1::Pod;
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+};
 use tokio::sync::mpsc;
 
 use crate::settings::DataOptions;
@@ -128,19 +133,16 @@ async fn known_pods(options: &DataOptions) -> Result<HashMap<String, Pod>> {
     Ok(pods)
 }
 
-/// Unmounts whatever is mounted at or below `dir`, innermost first.
+/// Unmounts whatever is mounted at or below `dir`, the last mounted first.
 fn unmount_below(dir: &Path) -> Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").context("read the mount table")?;
-    let mut below: Vec<PathBuf> = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(|path| PathBuf::from(path.replace("\\040", " ")))
-        .filter(|path| path.starts_with(dir))
-        .collect();
-    below.sort();
-    for path in below.iter().rev() {
-        nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH)
-            .with_context(|| format!("unmount `{}`", path.display()))?;
+    for mount in mounts_below(dir).context("read the mount table")?.into_iter().rev() {
+        match umount2(&mount.point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            // Gone with another one, or hidden under one that was mounted over it.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("unmount `{}`", mount.point.display()));
+            }
+        }
     }
     Ok(())
 }

@@ -321,14 +321,14 @@ fn private(dir: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Written beside, synced, renamed: a reader sees the old or the new file.
+/// Written beside, synced, renamed: a reader sees the old or the new file, and after a loss of power the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        Ok(())
+        layers::sync_names_beside(path)
     };
     write().map_err(ImageError::io("write", path))
 }

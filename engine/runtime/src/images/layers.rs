@@ -72,7 +72,13 @@ pub fn unpack(dir: &Path, file: &Path, expected: Option<&str>) -> Result<Unpacke
     if !place.exists() {
         settle(target.path(), &place).map_err(ImageError::io("place layer", &place))?;
     }
+    sync_names_beside(&place).map_err(ImageError::io("sync the directory of", &place))?;
     Ok(unpacked)
+}
+
+/// A rename is on disk once the directory is.
+pub fn sync_names_beside(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// On disk for good, then renamed into place.

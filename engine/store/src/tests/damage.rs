@@ -64,27 +64,54 @@ async fn a_log_cut_anywhere_gives_a_state_that_was_acknowledged_and_takes_new_co
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let mut seen = 0;
     for cut in 64..=end + 8 {
-        for zeros in [false, true] {
-            let disk = disk.after_kill();
-            let mut bytes = bytes[..cut].to_vec();
-            if zeros {
-                bytes.resize(SEGMENT as usize, 0);
-            }
-            disk.set(&path, bytes);
-            let found = read(&disk).unwrap();
-            let at = states.iter().position(|state| *state == found).unwrap();
-            assert!(at >= seen, "a longer log has not less in it");
-            seen = at;
-            if cut % 13 == 0 {
-                let store = open(&disk).await.unwrap();
-                create(&store.writer(), "pods/new/after", "1").await.unwrap();
-                store.close().await;
-                let store = open(&disk).await.unwrap();
-                assert!(store.reader().get(&key("pods/new/after")).is_some());
-            }
+        let disk = disk.after_kill();
+        disk.set(&path, resized(&bytes, cut as u64, SEGMENT));
+        let found = read(&disk).unwrap();
+        let at = states.iter().position(|state| *state == found).unwrap();
+        assert!(at >= seen, "a longer log has not less in it");
+        seen = at;
+        if cut % 13 == 0 {
+            takes_new_commits(&disk).await;
         }
     }
     assert_eq!(seen, states.len() - 1);
+}
+
+#[tokio::test]
+async fn a_log_file_that_is_shorter_than_it_was_made_is_refused_and_opens_after_the_remedy() {
+    let (states, disk) = history_of(43).await;
+    let (path, bytes) = last_log(&disk);
+    let (mut offset, file) = (0, path.display());
+    for cut in 64..SEGMENT {
+        let disk = disk.after_kill();
+        disk.set(&path, bytes[..cut as usize].to_vec());
+        let error = read(&disk).unwrap_err();
+        let OpenError::Damaged { path: at, offset: valid, remedy, .. } = &error else { panic!("{error}") };
+        assert!(*at == path && (offset..=cut).contains(valid), "cut at {cut}: {error}");
+        let commands = format!("`truncate -s {valid} {file} && truncate -s {SEGMENT} {file}`");
+        assert!(remedy.contains(&commands), "{remedy}");
+        offset = *valid;
+        disk.set(&path, resized(&bytes, offset, SEGMENT));
+        assert!(states.contains(&read(&disk).unwrap()));
+        if cut % 57 == 0 {
+            takes_new_commits(&disk).await;
+        }
+    }
+}
+
+/// What `truncate -s len` and then `truncate -s full` make of a file.
+fn resized(bytes: &[u8], len: u64, full: u64) -> Vec<u8> {
+    let mut bytes = bytes[..len as usize].to_vec();
+    bytes.resize(full as usize, 0);
+    bytes
+}
+
+async fn takes_new_commits(disk: &SimDisk) {
+    let store = open(disk).await.unwrap();
+    create(&store.writer(), "pods/new/after", "1").await.unwrap();
+    store.close().await;
+    let store = open(disk).await.unwrap();
+    assert!(store.reader().get(&key("pods/new/after")).is_some());
 }
 
 #[tokio::test]
@@ -123,8 +150,11 @@ async fn damage_in_the_middle_names_the_file_the_offset_and_a_way_out_that_works
     disk.set(&path, bytes.clone());
     let error = read(&disk).unwrap_err().to_string();
     assert!(error.starts_with(&format!("`{}` is damaged at byte 64: ", path.display())), "{error}");
-    assert!(error.contains(&format!("`truncate -s 64 {}`", path.display())), "{error}");
-    disk.set(&path, bytes[..64].to_vec());
+    assert!(
+        error.contains(&format!("`truncate -s 64 {0} && truncate -s 2048 {0}`", path.display())),
+        "{error}"
+    );
+    disk.set(&path, resized(&bytes, 64, SEGMENT));
     assert!(states.contains(&read(&disk).unwrap()));
 }
 

@@ -48,7 +48,8 @@ async fn a_full_disk_refuses_writes_until_there_is_space_again() {
             Err(error) => panic!("{error}"),
         }
     };
-    assert!(reason.starts_with("make a log segment: "), "{reason}");
+    assert!(reason.starts_with("make a log segment in `/s`: "), "{reason}");
+    assert!(reason.contains("; free space on its file system"), "{reason}");
     assert!(written.len() > 5, "the segment that is there is used up first");
     assert!(create(&writer, "pods/b/x", "1").await.is_err());
     assert_eq!(contents(&store), written);
