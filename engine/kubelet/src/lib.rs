@@ -118,7 +118,15 @@ pub struct LogOptions {
 pub struct Kubelet {
     shared: Arc<Shared>,
     /// Taken by `run`.
-    start: Mutex<Option<(mpsc::Receiver<RuntimeEvent>, Vec<SandboxInfo>)>>,
+    start: Mutex<Option<Start>>,
+}
+
+/// What `run` goes on from.
+struct Start {
+    events: mpsc::Receiver<RuntimeEvent>,
+    /// What runs already.
+    sandboxes: Vec<SandboxInfo>,
+    registered: bool,
 }
 
 impl Kubelet {
@@ -147,20 +155,25 @@ impl Kubelet {
         });
         let sandboxes = shared.runtime.sandboxes().await.map_err(|e| KubeletError::Internal(chain(&e)))?;
         events::starting(&shared);
-        register::register(&shared).await?;
-        Ok(Arc::new(Kubelet { shared, start: Mutex::new(Some((runtime_events, sandboxes))) }))
+        // What refuses it may need this node's pods, as a webhook does, or an admin.
+        let registered = register::register(&shared).await;
+        if let Err(error) = &registered {
+            tracing::warn!(%error, "the node is not registered; it is tried again");
+        }
+        let start = Start { events: runtime_events, sandboxes, registered: registered.is_ok() };
+        Ok(Arc::new(Kubelet { shared, start: Mutex::new(Some(start)) }))
     }
 
     /// Runs until `stop`; pods keep running.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let Some((events, sandboxes)) = self.start.lock().take() else { return };
+        let Some(Start { events, sandboxes, registered }) = self.start.lock().take() else { return };
         let images_changed = Arc::new(Notify::new());
         let manager = Manager::new(self.shared.clone(), images_changed.clone(), stop.clone());
         tokio::join!(
             manager.run(sandboxes, events),
             events::enforce_allocatable(&self.shared),
             lease::keep(self.shared.clone(), stop.clone()),
-            register::keep(self.shared.clone(), images_changed, stop),
+            register::keep(self.shared.clone(), registered, images_changed, stop),
         );
     }
 }

@@ -1,6 +1,9 @@
 //! The main job from end to end: the reference app runs from its manifests, and everything a user does to it works.
 
-use std::process::Stdio;
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, bail};
 use coracle_cluster::{
@@ -60,20 +63,7 @@ fn look_inside(cluster: &Cluster) -> Result<()> {
     let pod = first_pod(cluster)?;
     let logs = cluster.kubectl(&format!("-n free4chat logs {pod}")).ok()?;
     check(logs.contains("8888"), format!("the log should name the port: {logs}"))?;
-    follow_logs(cluster, &pod)?;
     forward_a_port(cluster, &pod)
-}
-
-/// `logs -f` shows lines as they come: the client stays until it is ended.
-fn follow_logs(cluster: &Cluster, pod: &str) -> Result<()> {
-    let mut command = cluster.client("kubectl");
-    command.args(["-n", "free4chat", "logs", "-f", pod]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut follower = command.spawn()?;
-    ingress(cluster, "/healthz")?;
-    let ended = follower.try_wait()?;
-    follower.kill()?;
-    follower.wait()?;
-    check(ended.is_none(), "logs -f ended while the container runs")
 }
 
 fn forward_a_port(cluster: &Cluster, pod: &str) -> Result<()> {
@@ -123,7 +113,15 @@ fn no_request_failed(tally: coracle_cluster::Tally) -> Result<()> {
 
 fn replace_a_deleted_pod(cluster: &Cluster) -> Result<()> {
     let pod = first_pod(cluster)?;
+    let mut command = cluster.client("kubectl");
+    command.args(["-n", "free4chat", "logs", "-f", &pod]).stdout(Stdio::piped());
+    let mut follower = command.spawn()?;
+    let output = follower.stdout.take().context("kubectl's output")?;
+    let mut followed = BufReader::new(output).lines().map_while(Result::ok);
+    check(followed.any(|line| line.contains("listens")), "logs -f shows what was logged before")?;
     cluster.kubectl(&format!("-n free4chat delete pod {pod} --wait=true --timeout=180s")).ok()?;
+    check(followed.any(|line| line.contains("draining")), "logs -f shows what is logged meanwhile")?;
+    check(follower.wait()?.success(), "logs -f ends with its container")?;
     cluster.kubectl("-n free4chat rollout status deployment/apifree4chat --timeout=180s").ok()?;
     let names = cluster.kubectl("-n free4chat get pods -o name").ok()?;
     check(!names.contains(&pod), format!("{pod} is still there"))

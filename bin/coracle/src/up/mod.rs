@@ -112,13 +112,20 @@ async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started:
     kubeconfig::write(&options.data.kubeconfig(), &api)?;
 
     let admin = api.client(Identity { user: "system:admin".into(), groups: vec!["system:masters".into()] });
-    bootstrap::cluster_dns(&admin, options).await.context("create the cluster's DNS Service")?;
+    // What refuses it, a webhook or a quota, is to be put right through the API; the DNS answers without it.
+    if let Err(error) = bootstrap::cluster_dns(&admin, options).await {
+        tracing::warn!("the cluster's DNS has no Service until the next start: {error:#}");
+    }
 
     let kubelet = start_node(options, &api, store.reader(), stages).await?;
     api.set_pod_access(Arc::new(node_adapters::Pods(kubelet)));
     start_controllers(options, &api, store.reader(), stages);
     start_ingress(options, &api, stages).await?;
-    bootstrap::node_ready(&store.reader(), &options.node_name).await?;
+    if let Err(error) = bootstrap::node_ready(&store.reader(), &options.node_name).await {
+        tracing::warn!("{error:#}");
+        println!("coracle serves its API at https://{}:{}", options.node_ip, options.api_port);
+        return Ok(());
+    }
     println!(
         "coracle is ready in {:.2} s: node {} at https://{}:{}, kubeconfig {}",
         started.elapsed().as_secs_f64(),

@@ -24,6 +24,10 @@ use crate::{KubeletError, api_message, clock};
 /// How often an unchanged status is written.
 const HEARTBEAT: Duration = Duration::from_secs(300);
 
+/// How long to wait before the node is registered again, ever longer, as a stock kubelet waits.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(7);
+
 pub fn labels(node_name: &str) -> BTreeMap<String, String> {
     let arch = facts::architecture();
     let pairs = [
@@ -152,16 +156,33 @@ fn heartbeats() -> Interval {
     beats
 }
 
-/// Keeps the status current until `stop`. `images_changed` asks for a look at once.
-pub async fn keep(shared: Arc<Shared>, images_changed: Arc<tokio::sync::Notify>, stop: CancellationToken) {
+/// Keeps the status current until `stop`. `images_changed` asks for a look at once. What is not `registered` is first.
+pub async fn keep(
+    shared: Arc<Shared>,
+    mut registered: bool,
+    images_changed: Arc<tokio::sync::Notify>,
+    stop: CancellationToken,
+) {
     let info = facts::read(&shared.config.kubelet_version);
     let mut beats = heartbeats();
+    let mut pause = RETRY_FIRST;
     loop {
         let occasion = tokio::select! {
             () = stop.cancelled() => return,
             _ = beats.tick() => Occasion::Heartbeat,
             () = images_changed.notified() => Occasion::Change,
+            () = tokio::time::sleep(pause), if !registered => Occasion::Start,
         };
+        if occasion == Occasion::Start {
+            pause = (pause * 2).min(RETRY_LAST);
+            let tried = register(&shared).await;
+            registered = tried.is_ok();
+            match tried {
+                Ok(()) => tracing::info!("the node is registered"),
+                Err(error) => tracing::debug!(%error, "the node is not registered"),
+            }
+            continue;
+        }
         let written = match current(&shared) {
             Some(_) => {
                 if occasion == Occasion::Heartbeat {
