@@ -112,7 +112,12 @@ fn no_request_failed(tally: coracle_cluster::Tally) -> Result<()> {
 }
 
 fn replace_a_deleted_pod(cluster: &Cluster) -> Result<()> {
-    let pod = first_pod(cluster)?;
+    // One that ends already is no pod to follow.
+    let pod = eventually("the pods of the old image are gone", || {
+        let names = cluster.kubectl("-n free4chat get pods -l app=apifree4chat -o name").ok()?;
+        check(names.lines().count() == 3, names.as_str())?;
+        first_pod(cluster)
+    })?;
     let mut command = cluster.client("kubectl");
     command.args(["-n", "free4chat", "logs", "-f", &pod]).stdout(Stdio::piped());
     let mut follower = command.spawn()?;
