@@ -74,14 +74,16 @@ class Comparison:
             print(f"{label}\n  coracle {own[:3]} …{own[start:start + 400]}\n  stock   {stock[:3]} …{stock[start:start + 400]}")
 
 
+def places(value, path=()):
+    """The path of every part of a value, outermost first."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield path + (key,)
+        yield from places(part, path + (key,))
+
+
 def changes(value):
     """Every field, removed and with each other value in turn: where, what, the whole."""
-    def paths(value, path=()):
-        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, one in inner:
-            yield path + (key,)
-            yield from paths(one, path + (key,))
-
     def changed(path, change):
         whole = copy.deepcopy(value)
         place = whole
@@ -90,7 +92,7 @@ def changes(value):
         change(place, path[-1])
         return ".".join(map(str, path)), whole
 
-    for path in paths(value):
+    for path in places(value):
         at, whole = changed(path, lambda place, key: place.pop(key))
         yield at, "removed", whole
         for other in OTHERS:

@@ -8,14 +8,9 @@ is patched with a piece of itself that was changed. One example of each kind of 
 
 import collections, copy, json, pathlib, random, re, subprocess, sys
 
+from compare import places
+
 OTHERS = [None, "", "x", 0, -1, 1.5, 10**12, 2**63, True, [], {}, ["a", 1], {"a": "b"}, [{"a": 1}], [None], {"a": None}]
-
-
-def places(value, path=()):
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in inner:
-        yield path + (key,)
-        yield from places(part, path + (key,))
 
 
 def at(value, path):

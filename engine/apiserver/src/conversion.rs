@@ -301,24 +301,16 @@ fn status_v2_to_v1(status: &Value) -> Value {
 }
 
 fn autoscaler_v1_to_v2(object: &mut Value) {
-    let mut metrics = Vec::new();
-    let others = take_annotation(object, METRICS);
+    let mut metrics = match take_annotation(object, METRICS) {
+        Some(Value::Array(others)) => others,
+        _ => Vec::new(),
+    };
     let behavior = take_annotation(object, BEHAVIOR);
-    if let Some(percent) = remove_in(object, "spec", "targetCPUUtilizationPercentage") {
-        metrics.push(json!({
-            "type": "Resource",
-            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}
-        }));
-    }
-    if let Some(Value::Array(others)) = others {
-        metrics.extend(others);
-    }
-    if metrics.is_empty() {
-        // What v2 defaults to.
-        metrics.push(json!({
-            "type": "Resource",
-            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
-        }));
+    let percent = remove_in(object, "spec", "targetCPUUtilizationPercentage");
+    // Without any metric it is what v2 defaults to.
+    if let Some(percent) = percent.or_else(|| metrics.is_empty().then(|| 80.into())) {
+        let target = json!({"type": "Utilization", "averageUtilization": percent});
+        metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
     }
     object["spec"]["metrics"] = metrics.into();
     if let Some(behavior) = behavior {

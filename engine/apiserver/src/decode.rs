@@ -84,7 +84,7 @@ fn read(bytes: &[u8], format: Format, expected: &GroupVersionKind) -> Result<Dec
     if !value.is_object() {
         let error = DecodeError::Syntax(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-            go_type(&value)
+            json_type(&value)
         ));
         return Err(Unread::Body(error));
     }
@@ -194,16 +194,6 @@ fn check_custom_kind(expected: &GroupVersionKind, object: &Value) -> Result<(), 
     }
     let group = version.rsplit_once('/').map_or("", |(group, _)| group);
     Err(Status::invalid(GroupResource::new(group, kind), object::name(object), causes))
-}
-
-pub fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        _ => "null",
-    }
 }
 
 fn unrecognized(expected: &GroupVersionKind, error: &DecodeError, bytes: &[u8]) -> Status {

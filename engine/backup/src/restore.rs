@@ -28,7 +28,8 @@ const COMMITTED: &str = "restored";
 const REPLACED: &str = "before-restore";
 
 /// Clients may have seen revisions that came after the backup, and those of the cluster that is replaced. The count goes
-/// on beyond all of these, so that a watch from one of them is answered with 410 and no revision means two things. The number is the one that etcd advises.
+/// on beyond all of these, so that a watch from one of them is answered with 410 and no revision means two things. The
+/// number is the one that etcd advises.
 /// Source: https://etcd.io/docs/v3.6/op-guide/recovery/#restoring-with-revision-bump
 const REVISION_BUMP: u64 = 1_000_000_000;
 

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 
 use crate::{
     NetworkError,
-    netlink::{Batch, Family, Reply, Socket, attributes},
+    netlink::{Batch, Family, Reply, Socket, attribute, text},
 };
 
 const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8;
@@ -69,10 +69,11 @@ fn list(socket: &Socket, what: &str, kind: i32) -> Result<Vec<Reply>, NetworkErr
 }
 
 fn dropping(chain: &Reply) -> Option<Firewall> {
-    let policy = number(attribute(chain.payload.get(4..)?, 5)?)?;
-    let hook = number(attribute(attribute(chain.payload.get(4..)?, 4)?, 1)?)?;
+    let attributes = chain.payload.get(4..)?;
+    let policy = number(attribute(attributes, 5)?)?;
+    let hook = number(attribute(attribute(attributes, 4)?, 1)?)?;
     let drops = policy == libc::NF_DROP as u32 && [INPUT, FORWARD].contains(&hook);
-    let name = text(attribute(chain.payload.get(4..)?, 3)?);
+    let name = text(attribute(attributes, 3)?);
     drops.then_some(Firewall { table: table(chain)?, chain: name, is_forward: hook == FORWARD })
 }
 
@@ -97,14 +98,6 @@ fn names(rule: &Reply, pods: Ipv4Net) -> bool {
     })
 }
 
-fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-}
-
 fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }

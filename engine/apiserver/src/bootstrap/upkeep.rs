@@ -33,7 +33,7 @@ pub async fn bootstrap(state: &State) -> Vec<Value> {
         let (kind, name) = (wanted["kind"].as_str().unwrap_or_default(), object::name(wanted));
         tracing::warn!(kind, name, error, "a bootstrap object cannot be written; it is tried again");
     }
-    failed.into_iter().map(|(wanted, _)| wanted).collect()
+    wanted(failed)
 }
 
 /// Keeps the objects that pods and nodes need, and writes those that are `missing`, as long as the server lives.
@@ -43,13 +43,13 @@ pub async fn run(state: Weak<State>, mut missing: Vec<Value>) {
         let Some(state) = state.upgrade() else { return };
         let kept = cluster::namespaces().into_iter().chain(cluster::kubernetes_service(&state.config));
         let kept = kept.chain([aggregation::authentication(&state.pki)]).collect();
-        for (wanted, error) in write_all(&state, kept).await {
-            let (kind, name) = (wanted["kind"].as_str().unwrap_or_default(), object::name(&wanted));
-            tracing::debug!(kind, name, error, "a bootstrap object cannot be written");
-        }
-        let failed = write_all(&state, missing).await;
-        missing = failed.into_iter().map(|(wanted, _)| wanted).collect();
+        write_all(&state, kept).await;
+        missing = wanted(write_all(&state, missing).await);
     }
+}
+
+fn wanted(failed: Vec<(Value, String)>) -> Vec<Value> {
+    failed.into_iter().map(|(wanted, _)| wanted).collect()
 }
 
 /// Namespaces first. Returns what failed, and why.
@@ -59,8 +59,10 @@ async fn write_all(state: &State, objects: Vec<Value>) -> Vec<(Value, String)> {
     let mut failed = Vec::new();
     for batch in [namespaces, others] {
         let writes = stream::iter(batch).map(|wanted| async {
-            let outcome = ensure(state, &wanted).await;
-            outcome.err().map(|status| (wanted, status.message))
+            let error = ensure(state, &wanted).await.err()?.message;
+            let (kind, name) = (wanted["kind"].as_str().unwrap_or_default(), object::name(&wanted));
+            tracing::debug!(kind, name, error, "a bootstrap object cannot be written");
+            Some((wanted, error))
         });
         failed.extend(
             writes.buffer_unordered(PARALLEL).filter_map(std::future::ready).collect::<Vec<_>>().await,

@@ -146,7 +146,7 @@ fn docker(out: &mut Causes, data: &Value, key: &str) {
     let why = match coracle_schema::parse_json(&bytes) {
         Ok((Value::Object(_) | Value::Null, _)) => return,
         Ok((other, _)) => {
-            let kind = crate::decode::go_type(&other);
+            let kind = coracle_schema::json_type(&other);
             format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
         }
         Err(error) => error.to_string(),

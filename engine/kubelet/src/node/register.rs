@@ -91,11 +91,13 @@ pub async fn register(shared: &Shared) -> Result<(), KubeletError> {
     let info = facts::read(&shared.config.kubelet_version);
     let before = current(shared).and_then(|node| node.status.clone()).unwrap_or_default();
     let boot = before.node_info.map(|info| info.boot_id).filter(|id| !id.is_empty() && *id != info.boot_id);
+    keep_csi_node(shared).await;
+    write(shared, &info, Occasion::Start).await.map_err(failed)?;
+    // The status knows this boot now: a registration that is tried again tells of it once.
     if boot.is_some() {
         events::rebooted(shared, &info.boot_id);
     }
-    keep_csi_node(shared).await;
-    write(shared, &info, Occasion::Start).await.map_err(failed)
+    Ok(())
 }
 
 /// No pod needs it: a webhook that waits for this node's pods must not keep the node from starting.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::netlink::{Batch, Refused, Reply, Socket, attributes};
+use crate::netlink::{Batch, Refused, Reply, Socket, attribute, attributes, text};
 
 const CREATE: i32 = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
 const EXISTS: &[i32] = &[libc::EEXIST];
@@ -203,10 +203,7 @@ pub fn routes(socket: &Socket) -> Result<Vec<Found>, Refused> {
 
 fn parse_route(reply: &Reply) -> Option<Found> {
     let header: [u8; 12] = reply.payload.get(..12)?.try_into().ok()?;
-    let attribute = |wanted| {
-        let found = attributes(&reply.payload[12..]).find(|(kind, _)| *kind == wanted)?.1;
-        <[u8; 4]>::try_from(found).ok()
-    };
+    let attribute = |wanted| <[u8; 4]>::try_from(attribute(&reply.payload[12..], wanted)?).ok();
     Some(Found {
         to: Ipv4Net::new(attribute(libc::RTA_DST).unwrap_or_default().into(), header[1]).ok()?,
         is_ours: header[5] == ROUTE_PROTOCOL,
@@ -305,7 +302,7 @@ fn parse_link(reply: &Reply) -> Option<Link> {
     };
     for (kind, value) in attributes(reply.payload.get(16..)?) {
         match kind {
-            libc::IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
+            libc::IFLA_IFNAME => link.name = text(value),
             libc::IFLA_MTU => link.mtu = word(value)?,
             libc::IFLA_GROUP => link.group = word(value)?,
             libc::IFLA_ADDRESS => link.mac = value.to_vec(),

@@ -7,7 +7,7 @@
 mod message;
 mod socket;
 
-pub use message::{Attributes, Batch, attributes};
+pub use message::{Attributes, Batch, attribute, attributes, text};
 pub use socket::{Family, Reply, Socket};
 
 /// What the kernel refused.

@@ -39,9 +39,7 @@ impl ImageStore {
     pub async fn import(&self, archive: PathBuf) -> Result<Vec<ImageConfig>, ImageError> {
         let store = self.clone();
         blocking(move || {
-            let _bringing = store.0.index.bringing()?;
-            let unpacked = tempfile::tempdir_in(store.0.dir.join("tmp"))
-                .map_err(ImageError::io("make a directory in", &store.0.dir))?;
+            let unpacked = store.workspace_now()?;
             let bad = |reason: String| ImageError::Archive { reason };
             unpack(&archive, unpacked.path(), &bad)?;
             let found = read(unpacked.path()).map_err(bad)?;

@@ -55,13 +55,14 @@ impl Workspace {
 impl ImageStore {
     pub async fn workspace(&self) -> Result<Workspace, ImageError> {
         let store = self.clone();
-        blocking(move || {
-            let bringing = store.0.index.bringing()?;
-            let tmp = store.0.dir.join("tmp");
-            let dir = tempfile::tempdir_in(&tmp).map_err(ImageError::io("make a directory in", &tmp))?;
-            Ok(Workspace { dir, _bringing: bringing })
-        })
-        .await
+        blocking(move || store.workspace_now()).await
+    }
+
+    pub(super) fn workspace_now(&self) -> Result<Workspace, ImageError> {
+        let bringing = self.0.index.bringing()?;
+        let tmp = self.0.dir.join("tmp");
+        let dir = tempfile::tempdir_in(&tmp).map_err(ImageError::io("make a directory in", &tmp))?;
+        Ok(Workspace { dir, _bringing: bringing })
     }
 
     pub async fn base(&self, reference: &str) -> Result<Option<BaseImage>, ImageError> {
