@@ -10,6 +10,7 @@ use std::{
 
 use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, WatchError};
+use futures::future::join_all;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -49,25 +50,34 @@ pub async fn pass(state: &State) {
     settle(state, &levels).await;
 }
 
-/// Brings back suggested objects that were deleted, and the specs of those that follow this server.
+/// Brings back suggested objects that were deleted, and the specs of those that follow this server. What is as it should
+/// be is not written: webhooks are not asked for nothing, nor waited for.
 pub async fn maintain(state: &State) {
-    for wanted in flow_control::objects().into_iter().filter(|object| !flow_control::is_mandatory(object)) {
-        let Some(target) = target_of(state, &wanted) else { continue };
-        let name = target.name.clone();
-        if state.reader.get(&target.key()).is_none() {
-            restore(state, &target, wanted).await;
-            continue;
-        }
-        let change = |old: &Value| {
-            let mut next = old.clone();
-            if flow_control::is_maintained(old) {
-                next["spec"] = wanted["spec"].clone();
-            }
-            Ok(Changed::Patched(next.into()))
-        };
-        let options = WriteOptions::default();
-        report(&name, modify(state, &UserInfo::apiserver(), &target, &options, change).await.map(drop));
+    let suggested = flow_control::objects().into_iter().filter(|object| !flow_control::is_mandatory(object));
+    join_all(suggested.map(|wanted| keep(state, wanted))).await;
+}
+
+async fn keep(state: &State, mut wanted: Value) {
+    let Some(target) = target_of(state, &wanted) else { return };
+    let Some(existing) = state.reader.get(&target.key()) else {
+        return restore(state, &target, wanted).await;
+    };
+    if let Some(schema) = &target.served.schema {
+        schema.default(&mut wanted);
     }
+    let differs = |old: &Value| flow_control::is_maintained(old) && old["spec"] != wanted["spec"];
+    if !verbs::decode(&existing).is_ok_and(|old| differs(&old)) {
+        return;
+    }
+    let change = |old: &Value| {
+        let mut next = old.clone();
+        if differs(old) {
+            next["spec"] = wanted["spec"].clone();
+        }
+        Ok(Changed::Patched(next.into()))
+    };
+    let options = WriteOptions::default();
+    report(&target.name, modify(state, &UserInfo::apiserver(), &target, &options, change).await.map(drop));
 }
 
 fn target_of(state: &State, object: &Value) -> Option<Target> {
@@ -118,12 +128,11 @@ pub async fn run(state: Weak<State>) {
 
 /// Writes what is missing; what fails is tried again with the next change.
 async fn settle(state: &State, levels: &[Arc<PriorityLevelConfiguration>]) {
-    for wanted in flow_control::mandatory() {
-        let Some(target) = target_of(state, &wanted) else { continue };
-        if state.reader.get(&target.key()).is_none() {
-            restore(state, &target, wanted).await;
-        }
-    }
+    let missing = flow_control::mandatory().filter_map(|wanted| {
+        let target = target_of(state, &wanted)?;
+        state.reader.get(&target.key()).is_none().then_some((target, wanted))
+    });
+    join_all(missing.map(|(target, wanted)| async move { restore(state, &target, wanted).await })).await;
     let mut writes = Vec::new();
     for schema in all::<FlowSchema>(state, "flowschemas") {
         let (Some(name), Some(spec)) = (schema.metadata.name.as_deref(), &schema.spec) else { continue };
@@ -140,7 +149,7 @@ async fn settle(state: &State, levels: &[Arc<PriorityLevelConfiguration>]) {
         }
     }
     // Together they share syncs of the store.
-    futures::future::join_all(writes).await;
+    join_all(writes).await;
 }
 
 fn report(name: &str, result: Result<(), Status>) {

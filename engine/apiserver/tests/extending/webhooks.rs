@@ -510,3 +510,19 @@ async fn an_eviction_is_put_to_those_who_ask_for_evictions_and_to_nobody_else() 
         backend.received().iter().map(|one| one.path.split('?').next().unwrap_or_default().into()).collect();
     assert_eq!(asked, ["/allow"]);
 }
+
+#[tokio::test]
+async fn a_server_that_starts_again_asks_nobody_about_what_is_as_it_should_be() {
+    let (harness, backend) = start().await;
+    let everything = json!({"rules": [
+        {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]},
+    ]});
+    register(&harness, VALIDATING, "a", &[webhook("all.a.io", backend.client("/allow"), everything)]).await;
+    let restarted = harness.restarted().await;
+    restarted.post(MAPS, map("y")).await.expect(201);
+    let received = backend.received();
+    let groups: Vec<Value> =
+        received.iter().map(|review| review.json()["request"]["resource"]["group"].clone()).collect();
+    assert!(groups.contains(&json!("")), "{groups:?}");
+    assert!(!groups.contains(&json!("flowcontrol.apiserver.k8s.io")), "{groups:?}");
+}
