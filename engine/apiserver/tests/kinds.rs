@@ -249,6 +249,128 @@ async fn status_and_spec_are_written_apart() {
     assert_eq!(negative.code, 422, "{}", negative.text);
 }
 
+/// A Deployment `a` of 2 replicas; the path of its scale.
+async fn scaled(harness: &Harness) -> String {
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template =
+        json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": "a"}}, "template": template});
+    harness.post(path, json!({"metadata": {"name": "a"}, "spec": spec})).await.expect(201);
+    format!("{path}/a/scale")
+}
+
+#[tokio::test]
+async fn what_a_patch_makes_of_a_scale_is_one() {
+    let harness = Harness::start().await;
+    let scale = scaled(&harness).await;
+    let not_a_number = |of: &str| {
+        format!("json: cannot unmarshal {of} into Go struct field ScaleSpec.spec.replicas of type int32")
+    };
+    let uid = harness.get(&scale).await.expect(200)["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    for (media, query, patch, code, why) in [
+        ("merge-patch", "", json!({"spec": {"replicas": "3"}}), 422, not_a_number("string")),
+        ("merge-patch", "", json!({"spec": {"replicas": true}}), 422, not_a_number("bool")),
+        ("merge-patch", "", json!({"spec": {"replicas": 1.5}}), 422, not_a_number("number 1.5")),
+        (
+            "merge-patch",
+            "",
+            json!({"spec": {"replicas": 1_u64 << 40}}),
+            422,
+            not_a_number("number 1099511627776"),
+        ),
+        ("merge-patch", "", json!({"spec": "x"}), 422, "Scale.spec of type v1.ScaleSpec".to_owned()),
+        (
+            "strategic-merge-patch",
+            "",
+            json!({"spec": {"replicas": "3"}}),
+            422,
+            "map[spec:map[replicas:3]]".to_owned(),
+        ),
+        (
+            "json-patch",
+            "",
+            json!([{"op": "replace", "path": "/spec/replicas", "value": "3"}]),
+            422,
+            not_a_number("string"),
+        ),
+        (
+            "merge-patch",
+            "?fieldValidation=Strict",
+            json!({"spec": {"odd": 1}}),
+            422,
+            "unknown field \"spec.odd\"".to_owned(),
+        ),
+        ("merge-patch", "", json!({"kind": "Foo"}), 400, "Foo".to_owned()),
+        (
+            "merge-patch",
+            "",
+            json!({"metadata": {"name": "b"}}),
+            400,
+            "the name of the object (b) does not match the name on the URL (a)".to_owned(),
+        ),
+        (
+            "merge-patch",
+            "",
+            json!({"metadata": {"uid": "other"}}),
+            409,
+            format!(
+                "Operation cannot be fulfilled on deployments/scale.apps \"a\": Precondition failed: UID in precondition: other, UID in object meta: {uid}"
+            ),
+        ),
+        (
+            "merge-patch",
+            "",
+            json!({"spec": {"replicas": -1}}),
+            422,
+            "spec.replicas: Invalid value: -1".to_owned(),
+        ),
+    ] {
+        let media = format!("application/{media}+json");
+        let refused = harness
+            .ask_with("PATCH", &format!("{scale}{query}"), &[("content-type", &media)], patch.to_string())
+            .await;
+        assert_eq!(refused.code, code, "{patch}: {}", refused.text);
+        assert!(refused.message().contains(&why), "{patch}: {} lacks {why}", refused.message());
+    }
+    assert_eq!(harness.get(&scale).await.expect(200)["spec"]["replicas"], 2);
+}
+
+#[tokio::test]
+async fn what_is_applied_to_a_scale_is_one() {
+    let harness = Harness::start().await;
+    let scale = scaled(&harness).await;
+    let named = |name: &str, spec: Value| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name}, "spec": spec});
+    let mut stale = named("a", json!({"replicas": 3}));
+    stale["metadata"]["resourceVersion"] = "1".into();
+    for (config, code, why) in [
+        (
+            json!({"apiVersion": "v1", "kind": "Pod"}),
+            400,
+            "Specified patch version: v1, expected: autoscaling/v1",
+        ),
+        (
+            json!({"apiVersion": "autoscaling/v1", "kind": "Pod"}),
+            400,
+            "the kind of the applied object (Pod) is not the expected one (Scale)",
+        ),
+        (named("b", json!({})), 400, "the name of the object (b) does not match the name on the URL (a)"),
+        (
+            named("a", json!({"replicas": "3"})),
+            500,
+            "failed to create typed patch object (default/a; autoscaling/v1, Kind=Scale): .spec.replicas: ",
+        ),
+        (named("a", json!({"odd": 3})), 500, ".spec.odd: field not declared in schema"),
+        (stale, 409, "the object has been modified"),
+    ] {
+        let media = [("content-type", "application/apply-patch+yaml")];
+        let path = format!("{scale}?fieldManager=m&force=true");
+        let refused = harness.ask_with("PATCH", &path, &media, config.to_string()).await;
+        assert_eq!(refused.code, code, "{config}: {}", refused.text);
+        assert!(refused.message().contains(why), "{config}: {} lacks {why}", refused.message());
+    }
+    assert_eq!(harness.get(&scale).await.expect(200)["spec"]["replicas"], 2);
+}
+
 #[tokio::test]
 async fn a_namespace_stays_until_it_is_finalized() {
     let harness = Harness::start().await;

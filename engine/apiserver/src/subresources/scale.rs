@@ -20,7 +20,7 @@ use crate::{
     types::{Request, Response, State, UserInfo},
     verbs::{
         self, Outcome, Target,
-        patch::{self, PatchType},
+        patch::{self, PatchType, Patched},
         update::{Changed, check_name, modify},
     },
 };
@@ -88,27 +88,42 @@ async fn patched(
     let (content_type, bytes) = body::read(request).await?;
     let kind = PatchType::parse(content_type.as_deref())?;
     let options = WriteOptions::parse_patch(query, kind == PatchType::Apply)?.sent_by(&headers);
-    let (change, syntax) = patch::parse_body(kind, &bytes)?;
+    let mut sent = patch::parse_body(kind, &bytes)?;
+    let gvk = gvk();
+    let schema = state.schema.schema(&gvk).ok_or_else(Status::unknown_path)?;
     if kind == PatchType::Apply {
-        // What is applied to a Scale is applied to the workload's number of replicas.
-        let config = json!({
-            "apiVersion": target.served.api_version(),
-            "kind": &*target.served.api.gvk.kind,
-            "metadata": {"name": target.name},
-            "spec": {"replicas": change["spec"]["replicas"]},
-        });
+        let (config, syntax) = &mut sent;
+        verbs::apply::fit(&schema, &gvk, target, config)?;
+        let config = of_workload(target, config);
         let outcome = verbs::apply::apply(state, user, target, config, syntax.lines(), &options).await?;
         return respond(target, accepted, outcome);
     }
     let outcome = modify(state, user, target, &options, |workload| {
-        let mut scale = scale_of(target, workload);
-        // Scale has no lists: a strategic merge patch is a merge patch.
-        let kind = if kind == PatchType::Strategic { PatchType::Merge } else { kind };
-        patch::apply(target, kind, &change, &mut scale)?;
+        let patched = Patched { schema: &schema, name: &target.name };
+        let mut scale = patched.by(kind, &sent, &scale_of(target, workload), &options)?.value;
+        decode::check_kind(&gvk, &mut scale)?;
         apply(target, workload, &scale)
     })
     .await?;
     respond(target, accepted, outcome)
+}
+
+/// What is applied to a Scale is applied to the workload's number of replicas.
+fn of_workload(target: &Target, scale: &Value) -> Value {
+    let mut config = json!({
+        "apiVersion": target.served.api_version(),
+        "kind": &*target.served.api.gvk.kind,
+        "metadata": {"name": target.name},
+    });
+    for field in ["uid", "resourceVersion"] {
+        if let Some(value) = scale["metadata"].get(field) {
+            config["metadata"][field] = value.clone();
+        }
+    }
+    if let Some(replicas) = scale["spec"]["replicas"].as_i64() {
+        set_replicas(target, &mut config, replicas);
+    }
+    config
 }
 
 fn respond(target: &Target, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {
@@ -134,6 +149,15 @@ fn apply(target: &Target, workload: &Value, scale: &Value) -> Result<Changed, St
     if !revision.is_empty() && revision != object::meta_str(workload, "resourceVersion") {
         return Err(Status::stale(target.served.group_resource(), &target.name));
     }
+    let uid = object::meta_str(scale, "uid");
+    let own = object::meta_str(workload, "uid");
+    if !uid.is_empty() && uid != own && target.served.custom.is_none() {
+        let of = format!("{}/scale", target.served.api.plural);
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
+        let of = GroupResource::new(&target.served.api.gvk.group, &of);
+        return Err(Status::conflict(of, &target.name, why));
+    }
+    // It was decoded: what is no number is absent, and absent is zero.
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or_default();
     if replicas < 0 {
         let cause = Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0");

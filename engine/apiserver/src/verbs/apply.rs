@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use coracle_schema::{
-    ApplyError, Author, Managers, Operation, Syntax, Write, conflict_message, parse_json, parse_yaml,
-    whole_numbers,
+    ApplyError, Author, GroupVersionKind, Managers, Operation, Schema, Syntax, Write, conflict_message,
+    parse_json, parse_yaml, whole_numbers,
 };
 use serde_json::{Map, Value};
 
@@ -22,6 +22,7 @@ use crate::{
     metadata::validate_annotations,
     object,
     options::FieldValidation,
+    registry::api_version,
     status::{Cause, Status, StatusDetails},
     types::{State, UserInfo},
 };
@@ -113,39 +114,7 @@ fn may_create(state: &State, user: &UserInfo, target: &Target) -> Result<(), Sta
 fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
     let served = &target.served;
     let schema = served.schema.as_ref().ok_or_else(Status::unknown_path)?;
-    if config["metadata"][ENTRIES].is_array() {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    let version = config["apiVersion"].as_str().unwrap_or_default();
-    if version != served.api_version() {
-        return Err(Status::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {}",
-            served.api_version()
-        )));
-    }
-    let untyped = |why: String| untyped(target, &why);
-    if config["kind"] != *served.api.gvk.kind {
-        return Err(Status::bad_request(format!(
-            "the kind of the applied object ({}) is not the expected one ({})",
-            config["kind"].as_str().unwrap_or_default(),
-            served.api.gvk.kind
-        )));
-    }
-    let name = object::name(&config);
-    if !name.is_empty() && name != target.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            target.name
-        )));
-    }
-    if let Some(why) = schema.type_problem(&config) {
-        return Err(untyped(why));
-    }
-    let issues = schema.prune_config(&mut config).map_err(|error| untyped(error.to_string()))?;
-    if let Some(coracle_schema::FieldIssue::Unknown { path }) = issues.first() {
-        return Err(untyped(format!(".{path}: field not declared in schema")));
-    }
-    object::metadata_mut(&mut config).shift_remove(ENTRIES);
+    fit(schema, &served.api.gvk, target, &mut config)?;
     if target.subresource == "status" {
         if let Some(fields) = config.as_object_mut() {
             fields.retain(|field, _| matches!(field.as_str(), "kind" | "apiVersion" | "metadata" | "status"));
@@ -157,11 +126,54 @@ fn prepare(target: &Target, mut config: Value) -> Result<Value, Status> {
     Ok(config)
 }
 
+/// A configuration of the kind under the name of the URL, without managers of its own.
+pub fn fit(
+    schema: &Schema,
+    kind: &GroupVersionKind,
+    target: &Target,
+    config: &mut Value,
+) -> Result<(), Status> {
+    if config["metadata"][ENTRIES].is_array() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let (version, expected) =
+        (config["apiVersion"].as_str().unwrap_or_default(), api_version(&kind.group, &kind.version));
+    if version != expected {
+        return Err(Status::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {expected}"
+        )));
+    }
+    if config["kind"] != *kind.kind {
+        return Err(Status::bad_request(format!(
+            "the kind of the applied object ({}) is not the expected one ({})",
+            config["kind"].as_str().unwrap_or_default(),
+            kind.kind
+        )));
+    }
+    let name = object::name(config);
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    let untyped = |why: String| untyped(kind, target, &why);
+    if let Some(why) = schema.type_problem(config) {
+        return Err(untyped(why));
+    }
+    let issues = schema.prune_config(config).map_err(|error| untyped(error.to_string()))?;
+    if let Some(coracle_schema::FieldIssue::Unknown { path }) = issues.first() {
+        return Err(untyped(format!(".{path}: field not declared in schema")));
+    }
+    object::metadata_mut(config).shift_remove(ENTRIES);
+    Ok(())
+}
+
 const ENTRIES: &str = "managedFields";
 
 /// What was sent is no configuration of the type.
-fn untyped(target: &Target, why: &str) -> Status {
-    let (namespace, name, kind) = (&target.namespace, &target.name, target.served.api.gvk.printed());
+fn untyped(kind: &GroupVersionKind, target: &Target, why: &str) -> Status {
+    let (namespace, name, kind) = (&target.namespace, &target.name, kind.printed());
     let text = format!("failed to create typed patch object ({namespace}/{name}; {kind}): {why}");
     Status::new(500, "", text)
 }
@@ -188,7 +200,7 @@ pub(super) async fn merge(
     let write = Write { author, now: &object::now(), versions: &versions };
     let merged = schema.apply(live, config, managers, write, options.force).await;
     let (mut value, managers) = merged.map_err(|error| match error {
-        ApplyError::Invalid(text) => untyped(target, &text),
+        ApplyError::Invalid(text) => untyped(&target.served.api.gvk, target, &text),
         ApplyError::Conversion(text) => Status::new(500, "", text),
         ApplyError::Conflicts(conflicts) => {
             let causes = conflicts

@@ -3,7 +3,7 @@
 //! Writes: one object, as update does; tried again when another write came first.
 //! Source: https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/patch.go
 
-use coracle_schema::{DecodeError, PatchError, Syntax, go_print, json_merge_patch, json_patch};
+use coracle_schema::{DecodeError, PatchError, Schema, Syntax, go_print, json_merge_patch, json_patch};
 use serde_json::Value;
 
 use super::{
@@ -79,48 +79,78 @@ pub fn parse_body(kind: PatchType, bytes: &[u8]) -> Result<(Value, Syntax), Stat
     }
 }
 
-/// Applies a patch to `target` in place.
-pub fn apply(target: &Target, kind: PatchType, patch: &Value, object: &mut Value) -> Result<(), Status> {
-    let served = &target.served;
-    let result = match kind {
-        PatchType::Json => json_patch(object, patch),
-        PatchType::Merge | PatchType::Apply => {
-            json_merge_patch(object, patch);
-            Ok(())
-        }
-        PatchType::Strategic => match &served.schema {
-            Some(schema) if served.custom.is_none() => schema.strategic_merge(object, patch),
-            _ => return Err(Status::unsupported_media_type(&[ACCEPTED[0], ACCEPTED[1], ACCEPTED[3]])),
-        },
-    };
-    result.map_err(|error| match error {
-        PatchError::Invalid(text) => Status::bad_request(text),
-        PatchError::NoMergeKey(text) => Status::new(500, "", text),
-        // Clients compare the stock text whole: the cause stands in the log.
-        PatchError::NotApplicable(text) | PatchError::TestFailed(text) => {
-            tracing::debug!(text, "patch does not apply");
-            Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
-        }
-    })
+/// What is patched: an object of a kind.
+#[derive(Clone, Copy)]
+pub struct Patched<'a> {
+    pub schema: &'a Schema,
+    /// In the URL.
+    pub name: &'a str,
 }
 
-/// What the patch makes of the object is no object of its kind. Shown is what a stock server shows: the patched object, or
-/// the patch where it was merged strategically.
-fn wrong_type(
-    target: &Target,
-    kind: PatchType,
-    patch: &Value,
-    current: &Value,
-    error: &DecodeError,
-) -> Status {
-    let (shown, why) = if kind == PatchType::Strategic {
-        (go_print(patch), error.converted())
-    } else {
-        let mut patched = current.clone();
-        let _ = apply(target, kind, patch, &mut patched);
-        (patched.to_string(), error.to_string())
-    };
-    Status::invalid(GroupResource::new("", ""), "", vec![Cause::invalid("patch", shown, &why)])
+impl Patched<'_> {
+    /// `current` with the patch applied: an object of its kind, under its name.
+    pub fn by(
+        self,
+        kind: PatchType,
+        (patch, syntax): &(Value, Syntax),
+        current: &Value,
+        options: &WriteOptions,
+    ) -> Result<Decoded, Status> {
+        let mut value = current.clone();
+        self.apply(kind, patch, &mut value)?;
+        let unknown =
+            self.schema.prune(&mut value).map_err(|error| self.wrong_type(kind, patch, current, &error))?;
+        if options.field_validation == FieldValidation::Strict
+            && let Some(error) = strict_error(syntax, &unknown, self.schema.is_custom())
+        {
+            return Err(self.wrong_type(kind, patch, current, &DecodeError::Type(error)));
+        }
+        if value["metadata"]["name"] != current["metadata"]["name"] {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                value["metadata"]["name"].as_str().unwrap_or_default(),
+                self.name
+            )));
+        }
+        Ok(Decoded { value, syntax: syntax.clone(), unknown })
+    }
+
+    /// In place.
+    fn apply(self, kind: PatchType, patch: &Value, object: &mut Value) -> Result<(), Status> {
+        let result = match kind {
+            PatchType::Json => json_patch(object, patch),
+            PatchType::Merge | PatchType::Apply => {
+                json_merge_patch(object, patch);
+                Ok(())
+            }
+            PatchType::Strategic if self.schema.is_custom() => {
+                return Err(Status::unsupported_media_type(&[ACCEPTED[0], ACCEPTED[1], ACCEPTED[3]]));
+            }
+            PatchType::Strategic => self.schema.strategic_merge(object, patch),
+        };
+        result.map_err(|error| match error {
+            PatchError::Invalid(text) => Status::bad_request(text),
+            PatchError::NoMergeKey(text) => Status::new(500, "", text),
+            // Clients compare the stock text whole: the cause stands in the log.
+            PatchError::NotApplicable(text) | PatchError::TestFailed(text) => {
+                tracing::debug!(text, "patch does not apply");
+                Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+            }
+        })
+    }
+
+    /// What the patch makes of the object is no object of its kind. Shown is what a stock server shows: the patched
+    /// object, or the patch where it was merged strategically.
+    fn wrong_type(self, kind: PatchType, patch: &Value, current: &Value, error: &DecodeError) -> Status {
+        let (shown, why) = if kind == PatchType::Strategic {
+            (go_print(patch), error.converted())
+        } else {
+            let mut patched = current.clone();
+            let _ = self.apply(kind, patch, &mut patched);
+            (patched.to_string(), error.to_string())
+        };
+        Status::invalid(GroupResource::new("", ""), "", vec![Cause::invalid("patch", shown, &why)])
+    }
 }
 
 pub async fn patch(
@@ -128,34 +158,17 @@ pub async fn patch(
     user: &UserInfo,
     target: &Target,
     kind: PatchType,
-    (patch, syntax): &(Value, Syntax),
+    parsed: &(Value, Syntax),
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
     if kind == PatchType::Apply {
-        return super::apply::apply(state, user, target, patch.clone(), syntax.lines(), options).await;
+        let (config, syntax) = parsed;
+        return super::apply::apply(state, user, target, config.clone(), syntax.lines(), options).await;
     }
+    let schema = target.served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+    let patched = Patched { schema, name: &target.name };
     modify(state, user, target, options, |current| {
-        let mut patched = current.clone();
-        apply(target, kind, patch, &mut patched)?;
-        let unknown = match &target.served.schema {
-            Some(schema) => schema
-                .prune(&mut patched)
-                .map_err(|error| wrong_type(target, kind, patch, current, &error))?,
-            None => Vec::new(),
-        };
-        if options.field_validation == FieldValidation::Strict
-            && let Some(error) = strict_error(syntax, &unknown, target.served.custom.is_some())
-        {
-            return Err(wrong_type(target, kind, patch, current, &DecodeError::Type(error)));
-        }
-        if patched["metadata"]["name"] != current["metadata"]["name"] {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({})",
-                patched["metadata"]["name"].as_str().unwrap_or_default(),
-                target.name
-            )));
-        }
-        Ok(Changed::Patched(Decoded { value: patched, syntax: syntax.clone(), unknown }))
+        patched.by(kind, parsed, current, options).map(Changed::Patched)
     })
     .await
 }
