@@ -12,7 +12,7 @@ use super::{
     compression::decompress,
     digest,
     index::add_new,
-    manifest::{Descriptor, Document, diff_ids, for_this_machine},
+    manifest::{Descriptor, Document, MAX_INDEXES, Manifest, diff_ids, for_this_machine},
 };
 
 /// Where an OCI layout, or containerd, writes an image's name.
@@ -149,14 +149,7 @@ fn read_oci(dir: &Path) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for descriptor in fitting {
         let name = name_of(descriptor).cloned();
-        let mut document = read_blob(dir, &descriptor.digest)?;
-        if let Document::Index { manifests } = &document {
-            let fitting = for_this_machine(manifests).ok_or("no image for this machine")?;
-            document = read_blob(dir, &fitting.digest)?;
-        }
-        let Document::Manifest(manifest) = document else {
-            return Err(format!("{} is no manifest", descriptor.digest));
-        };
+        let manifest = manifest_of(dir, descriptor)?;
         found.push(Found {
             config: blob(dir, &manifest.config.digest)?,
             names: name.into_iter().collect(),
@@ -168,6 +161,25 @@ fn read_oci(dir: &Path) -> Result<Vec<Found>, String> {
         });
     }
     Ok(found)
+}
+
+/// Through indexes, if need be.
+fn manifest_of(dir: &Path, descriptor: &Descriptor) -> Result<Manifest, String> {
+    let mut document = read_blob(dir, &descriptor.digest)?;
+    for _ in 0..MAX_INDEXES {
+        let manifests = match document {
+            Document::Manifest(manifest) => return Ok(manifest),
+            Document::Index { manifests } => manifests,
+        };
+        let fitting = for_this_machine(&manifests).ok_or("no image for this machine")?;
+        document = read_blob(dir, &fitting.digest)?;
+    }
+    match document {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index { .. } => {
+            Err(format!("more than {MAX_INDEXES} indexes lead to the manifest of {}", descriptor.digest))
+        }
+    }
 }
 
 fn name_of(descriptor: &Descriptor) -> Option<&String> {

@@ -6,6 +6,9 @@ use serde::Deserialize;
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
+/// Indexes may lead to indexes; so many are followed.
+pub const MAX_INDEXES: usize = 4;
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Document {

@@ -11,13 +11,10 @@ use super::{
     http::download,
     index::{Entry, EntryLayer},
     layers,
-    manifest::{Descriptor, Document, Manifest, diff_ids, for_this_machine, is_schema_1},
+    manifest::{Descriptor, Document, MAX_INDEXES, Manifest, diff_ids, for_this_machine, is_schema_1},
     registry::{RegistryError, Session},
 };
 use crate::causes::chain;
-
-/// Indexes may lead to indexes; so many are followed.
-const MAX_INDEXES: usize = 4;
 
 /// One lock for each reference that is being pulled: whoever comes second finds the image there.
 #[derive(Default)]

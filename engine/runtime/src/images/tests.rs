@@ -429,6 +429,33 @@ async fn indexes_are_followed_as_far_as_four() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn indexes_of_an_archive_are_followed_as_far() {
+    for (indexes, imported) in [(0, true), (3, true), (4, true), (5, false)] {
+        let config = String::from_utf8(config_of(&[])).unwrap();
+        let mut digest = digest::of(config.as_bytes());
+        let mut document =
+            json!({"schemaVersion": 2, "config": {"digest": digest}, "layers": []}).to_string();
+        let path_of = |digest: &str| format!("blobs/{}", digest.replace(':', "/"));
+        let mut files = vec![(path_of(&digest), config)];
+        for _ in 0..=indexes {
+            digest = digest::of(document.as_bytes());
+            files.push((path_of(&digest), document));
+            document = json!({"schemaVersion": 2, "manifests": [{"digest": digest}]}).to_string();
+        }
+        files.push(("index.json".to_owned(), document));
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("archive.tar");
+        fs::write(&archive, tar_of(&files)).unwrap();
+        let outcome = store(dir.path()).await.import(archive).await;
+        let said = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(outcome.is_ok(), imported, "{indexes}: {said}");
+        assert!(imported || said.contains("more than 4 indexes lead to the manifest of sha256:"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn layers_that_no_image_names_go_when_no_retry_can_want_them() {
     let dir = tempfile::tempdir().unwrap();
     let images = store(dir.path()).await;
