@@ -214,6 +214,21 @@ spec:
 }
 
 #[test]
+fn logs_of_a_pod_that_goes_beside_a_kill_go_too() -> Result<()> {
+    let mut cluster = with_busybox()?;
+    cluster.kubectl("run done --image=busybox:test --restart=Never --command -- echo bye").ok()?;
+    phase_becomes(&cluster, "done", "Succeeded")?;
+    cluster.kubectl("delete pod done --wait=false").ok()?;
+    cluster.kill()?;
+    cluster.up(&[])?;
+    let logs = cluster.dir().join("pod-logs");
+    eventually("no folder of its logs is left", || {
+        let left: Vec<_> = std::fs::read_dir(&logs)?.flatten().map(|entry| entry.file_name()).collect();
+        check(left.is_empty(), format!("left: {left:?}"))
+    })
+}
+
+#[test]
 fn down_lets_pods_end() -> Result<()> {
     let cluster = with_busybox()?;
     let kept = cluster.dir().join("kept");

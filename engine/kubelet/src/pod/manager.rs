@@ -234,11 +234,6 @@ async fn remove_orphans(shared: Arc<Shared>, orphans: Vec<SandboxInfo>, wanted: 
     let pods = shared.config.state_dir.join("pods");
     let mut gone: HashSet<String> =
         names_in(&pods).await.into_iter().filter(|n| !wanted.contains(n)).collect();
-    for uid in &gone {
-        if let Err(error) = crate::volumes::tear_down(pods.join(uid)).await {
-            tracing::warn!(pod = uid, %error, "directory of a former pod was not removed");
-        }
-    }
     for orphan in orphans {
         let spec = orphan.spec;
         if let Err(error) = sandbox::tear_down(shared.clone(), spec.pod_uid.clone()).await {
@@ -251,6 +246,11 @@ async fn remove_orphans(shared: Arc<Shared>, orphans: Vec<SandboxInfo>, wanted: 
             let logs = shared.config.log_dir.join(&name);
             links::remove(&shared.config.log_dir, &logs).await;
             let _ = tokio::fs::remove_dir_all(logs).await;
+        }
+    }
+    for uid in &gone {
+        if let Err(error) = crate::volumes::tear_down(pods.join(uid)).await {
+            tracing::warn!(pod = uid, %error, "directory of a former pod was not removed");
         }
     }
 }

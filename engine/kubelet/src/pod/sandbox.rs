@@ -91,12 +91,14 @@ pub async fn attach(
     }
 }
 
-/// Removes everything of a pod from the node but its logs. Idempotent.
+/// Removes everything of a pod from the node but its logs, and its directory, now empty: that is how a later start knows
+/// that the logs are ours. Idempotent.
 pub async fn tear_down(shared: Arc<Shared>, uid: String) -> Result<(), String> {
     shared.runtime.remove_sandbox(&PodUid(uid.as_str().into())).await.map_err(|e| crate::chain(&e))?;
     shared.network.detach(&uid).await?;
     let dir = volumes::pod_dir(&shared.config.state_dir, &uid);
-    volumes::tear_down(dir).await.map_err(|e| e.to_string())
+    volumes::tear_down(dir.clone()).await.map_err(|e| e.to_string())?;
+    tokio::fs::create_dir_all(&dir).await.map_err(|e| format!("cannot make {}: {e}", dir.display()))
 }
 
 #[cfg(test)]

@@ -215,6 +215,9 @@ impl Worker {
         let logs = self.shared.pod_log_dir(&name(&meta.namespace), &name(&meta.name), &self.uid);
         links::remove(&self.shared.config.log_dir, &logs).await;
         let _ = tokio::fs::remove_dir_all(logs).await;
+        if let Err(error) = volumes::tear_down(self.pod_dir()).await {
+            tracing::warn!(pod = self.uid, %error, "directory of a former pod was not removed");
+        }
     }
 
     fn is_over(&self) -> bool {
