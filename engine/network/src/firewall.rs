@@ -9,14 +9,15 @@ use ipnet::Ipv4Net;
 
 use crate::{
     NetworkError,
-    netlink::{Batch, Family, Reply, Socket, attribute, text},
+    netlink::{Batch, Family, Reply, Socket, attribute, attributes, text},
+    service::TABLE,
 };
 
 const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8;
 const INPUT: u32 = 1;
 const FORWARD: u32 = 2;
 
-/// A chain that every packet to the node or past it meets, and that drops what no rule accepts.
+/// A chain that every packet to the node or past it meets, and that drops or rejects what no rule accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firewall {
     table: Table,
@@ -36,13 +37,26 @@ impl Firewall {
     pub fn without_rule_for(pods: Ipv4Net) -> Result<Vec<Firewall>, NetworkError> {
         let socket = Socket::open(Family::Netfilter)?;
         let chains = list(&socket, "chains", libc::NFT_MSG_GETCHAIN)?;
-        let mut found: Vec<Firewall> = chains.iter().filter_map(dropping).collect();
-        if !found.is_empty() {
-            let rules = list(&socket, "rules", libc::NFT_MSG_GETRULE)?;
-            let tables: Vec<_> = rules.iter().filter(|rule| names(rule, pods)).filter_map(table).collect();
-            found.retain(|firewall| !tables.contains(&firewall.table));
+        let hooked: Vec<(Firewall, bool)> = chains.iter().filter_map(hooked).collect();
+        if hooked.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        let rules = list(&socket, "rules", libc::NFT_MSG_GETRULE)?;
+        let open: Vec<_> = rules.iter().filter(|rule| names(rule, pods)).filter_map(table).collect();
+        let refuses = |firewall: &Firewall| {
+            let last = rules.iter().rev().find(|rule| firewall.holds(rule));
+            last.is_some_and(refuses_everything)
+        };
+        let refusing = hooked.into_iter().filter(|(firewall, drops)| *drops || refuses(firewall));
+        Ok(refusing
+            .map(|(firewall, _)| firewall)
+            .filter(|firewall| !open.contains(&firewall.table))
+            .collect())
+    }
+
+    fn holds(&self, rule: &Reply) -> bool {
+        let chain = rule.payload.get(4..).and_then(|of_rule| attribute(of_rule, 2)).map(text);
+        chain.as_ref() == Some(&self.chain) && table(rule).as_ref() == Some(&self.table)
     }
 
     /// What lets the pods through, for a shell.
@@ -68,13 +82,36 @@ fn list(socket: &Socket, what: &str, kind: i32) -> Result<Vec<Reply>, NetworkErr
     Ok(socket.execute(&batch)?)
 }
 
-fn dropping(chain: &Reply) -> Option<Firewall> {
+/// A chain of others that packets to the node or past it meet, and whether it drops them by its policy.
+fn hooked(chain: &Reply) -> Option<(Firewall, bool)> {
     let attributes = chain.payload.get(4..)?;
     let policy = number(attribute(attributes, 5)?)?;
     let hook = number(attribute(attribute(attributes, 4)?, 1)?)?;
-    let drops = policy == libc::NF_DROP as u32 && [INPUT, FORWARD].contains(&hook);
-    let name = text(attribute(attributes, 3)?);
-    drops.then_some(Firewall { table: table(chain)?, chain: name, is_forward: hook == FORWARD })
+    let (table, chain) = (table(chain)?, text(attribute(attributes, 3)?));
+    let meets = [INPUT, FORWARD].contains(&hook) && table.name != TABLE;
+    let firewall = Firewall { table, chain, is_forward: hook == FORWARD };
+    meets.then_some((firewall, policy == libc::NF_DROP as u32))
+}
+
+/// A rule that asks nothing, and drops or rejects. `REJECT` of iptables is a target.
+fn refuses_everything(rule: &Reply) -> bool {
+    let expressions = rule.payload.get(4..).and_then(|of_rule| attribute(of_rule, 4)).unwrap_or_default();
+    let mut refuses = false;
+    for (_, expression) in attributes(expressions) {
+        let data = attribute(expression, 2).unwrap_or_default();
+        match text(attribute(expression, 1).unwrap_or_default()).as_str() {
+            "counter" | "log" => {}
+            "reject" => refuses = true,
+            "target" => refuses = attribute(data, 1).map(text).as_deref() == Some("REJECT"),
+            "immediate" => {
+                let verdict = attribute(data, 2).and_then(|data| attribute(data, 2));
+                let code = verdict.and_then(|verdict| attribute(verdict, 1)).and_then(number);
+                refuses = code == Some(libc::NF_DROP as u32);
+            }
+            _ => return false,
+        }
+    }
+    refuses
 }
 
 /// Of a chain or a rule, when it sees IPv4.

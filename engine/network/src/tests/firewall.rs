@@ -38,3 +38,24 @@ fn a_firewall_that_drops_is_told_with_what_lets_pods_through() {
         assert_eq!(ask(&pod, "nobody.default.svc.cluster.local.", RecordType::A), "NXDomain: SOA");
     });
 }
+
+#[test]
+fn a_last_rule_that_refuses_everything_is_told_like_a_policy() {
+    on_cluster(|cluster| {
+        let pods = cluster.config.pod_cidr;
+        let told =
+            || Firewall::without_rule_for(pods).unwrap().iter().map(Firewall::to_string).collect::<Vec<_>>();
+        nft("add table inet firewalld");
+        nft("add chain inet firewalld in { type filter hook input priority 10 ; policy accept ; }");
+        nft("add chain inet firewalld past { type filter hook forward priority 10 ; policy accept ; }");
+        nft("add rule inet firewalld in ct state established accept");
+        nft("add rule inet firewalld in tcp dport 23 reject");
+        assert_eq!(told(), [] as [&str; 0]);
+        nft("add rule inet firewalld in counter reject with icmpx type admin-prohibited");
+        assert_eq!(told(), ["inet firewalld in"]);
+        nft("add rule inet firewalld past log prefix \"gone\" drop");
+        assert_eq!(told(), ["inet firewalld in", "inet firewalld past"]);
+        nft("add rule inet firewalld in ip saddr 10.42.0.0/16 accept");
+        assert_eq!(told(), [] as [&str; 0]);
+    });
+}
