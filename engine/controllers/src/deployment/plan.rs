@@ -270,7 +270,10 @@ impl<'a> Pass<'a> {
         let conditions = std::mem::take(&mut self.conditions);
         let mut status = status::counted(self.deployment, self.new.as_ref(), &self.old, conditions, self.now);
         if judge_progress {
-            status::judge_progress(self.deployment, self.new.as_ref(), &self.old, &mut status, self.now);
+            let made = self.create.as_ref().and_then(|set| set.metadata.name.as_deref());
+            let new = self.new.as_ref();
+            let named = (new, new.map(Set::name).or(made));
+            status::judge_progress(self.deployment, named, &self.old, &mut status, self.now);
             if status::is_complete(self.deployment, &status) {
                 self.clean_up();
             }

@@ -118,10 +118,10 @@ pub fn deadline(deployment: &Deployment) -> Option<i64> {
     (seconds != i32::MAX).then_some(seconds.into())
 }
 
-/// Brings `Progressing` and `ReplicaFailure` up to date.
+/// Brings `Progressing` and `ReplicaFailure` up to date. `name`: of the new set, also when it is only about to be made.
 pub fn judge_progress(
     deployment: &Deployment,
-    new: Option<&Set>,
+    (new, name): (Option<&Set>, Option<&str>),
     old: &[Set],
     status: &mut DeploymentStatus,
     now: Timestamp,
@@ -138,8 +138,8 @@ pub fn judge_progress(
         None => remove(conditions, PROGRESSING),
         Some(_) if was_complete => {}
         Some(seconds) => {
-            let subject = match new {
-                Some(set) => format!("ReplicaSet \"{}\"", set.name()),
+            let subject = match name {
+                Some(name) => format!("ReplicaSet \"{name}\""),
                 None => format!("Deployment \"{}\"", deployment.metadata.name.as_deref().unwrap_or_default()),
             };
             let verdict =

@@ -301,6 +301,13 @@ fn a_complete_rollout_reports_its_counts() {
 }
 
 #[test]
+fn a_set_of_no_pods_is_named_by_the_pass_that_makes_it() {
+    let plan = plan(&deployment(json!({ "spec": { "replicas": 0 } })), &[], false, now());
+    let name = plan.create.as_ref().and_then(|set| set.metadata.name.clone()).unwrap();
+    assert_eq!(progressing(&plan).1, format!("ReplicaSet \"{name}\" has successfully progressed."));
+}
+
+#[test]
 fn old_sets_beyond_the_history_limit_go_the_oldest_revision_first() {
     let deployment = deployment(json!({ "spec": { "revisionHistoryLimit": 1 } }));
     let lines = [
