@@ -38,19 +38,46 @@ fn end_quietly_when_nobody_reads() {
     }));
 }
 
-/// The whole chain of causes on one line; hints stand on lines of their own.
 fn print_chain(error: &anyhow::Error) {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let text = chain.join(": ");
-    let (message, hint) = match text.split_once("\nhint: ") {
-        Some((message, rest)) => match rest.split_once(": ") {
-            Some((hint, cause)) => (format!("{message}: {cause}"), Some(hint.to_string())),
-            None => (message.to_string(), Some(rest.to_string())),
-        },
-        None => (text, None),
-    };
+    let (message, hint) = message_and_hint(error.chain().map(ToString::to_string));
     eprintln!("error: {message}");
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
+    }
+}
+
+/// The whole chain of causes on one line, and the first hint among them, which may hold colons itself.
+fn message_and_hint(chain: impl Iterator<Item = String>) -> (String, Option<String>) {
+    let mut hint = None;
+    let messages: Vec<String> = chain
+        .map(|text| match text.split_once("\nhint: ") {
+            Some((message, own)) => {
+                hint.get_or_insert_with(|| own.to_owned());
+                message.to_owned()
+            }
+            None => text,
+        })
+        .collect();
+    (messages.join(": "), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_stand_apart_from_the_causes() {
+        for (chain, message, hint) in [
+            (&["start", "no room"][..], "start: no room", None),
+            (&["start\nhint: make room", "no room"], "start: no room", Some("make room")),
+            (
+                &["start", "no room\nhint: free some (rm: files)"],
+                "start: no room",
+                Some("free some (rm: files)"),
+            ),
+        ] {
+            let (said, told) = message_and_hint(chain.iter().map(ToString::to_string));
+            assert_eq!((said.as_str(), told.as_deref()), (message, hint));
+        }
     }
 }
