@@ -2,32 +2,49 @@
 //
 //	{"do":"decode","group":"apps","version":"v1","kind":"Deployment","text":"…","strict":true}
 //	{"do":"merge", …, "text":"the object","patch":"a strategic merge patch"}
+//	{"do":"story", …, "steps":[{"do":"apply","manager":"a","text":"a configuration","force":true},
+//	                           {"do":"update","manager":"b","text":"the new object"}]}
 //
-// The answer is {"object":…} or {"error":"…"}; a strict decoding may give both.
+// The answer is {"object":…} or {"error":"…"}; a strict decoding may give both. That of a story is {"steps":[…]}: after
+// each step the object, and its managed fields in "managed".
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubejson "k8s.io/apimachinery/pkg/runtime/serializer/json"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/applyconfigurations"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
 type question struct {
 	Do, Group, Version, Kind, Text, Patch string
 	Strict                                bool
+	Steps                                 []step
+}
+
+type step struct {
+	Do, Manager, Text string
+	Force             bool
 }
 
 type answer struct {
-	Object any    `json:"object,omitempty"`
-	Error  string `json:"error,omitempty"`
+	Object  any                         `json:"object,omitempty"`
+	Managed []metav1.ManagedFieldsEntry `json:"managed,omitempty"`
+	Error   string                      `json:"error,omitempty"`
+	Steps   []answer                    `json:"steps,omitempty"`
 }
 
 func decoder(strict bool) runtime.Decoder {
@@ -78,6 +95,58 @@ func merge(q question) (out answer) {
 	return answer{Object: typed}
 }
 
+var types = applyconfigurations.NewTypeConverter(scheme.Scheme)
+
+// What fails leaves the object as it was.
+func story(q question) (out answer) {
+	kind := schema.GroupVersionKind{Group: q.Group, Version: q.Version, Kind: q.Kind}
+	manager, err := managedfields.NewDefaultFieldManager(types, scheme.Scheme, scheme.Scheme, scheme.Scheme,
+		kind, kind.GroupVersion(), "", nil)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	live, err := scheme.Scheme.New(kind)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	for _, step := range q.Steps {
+		after, err := take(manager, q, step, live.DeepCopyObject())
+		if err != nil {
+			out.Steps = append(out.Steps, answer{Error: err.Error()})
+			continue
+		}
+		live = after
+		shown := live.DeepCopyObject()
+		accessor, err := meta.Accessor(shown)
+		if err != nil {
+			return answer{Error: err.Error()}
+		}
+		managed := accessor.GetManagedFields()
+		for i := range managed {
+			managed[i].Time = nil
+		}
+		accessor.SetManagedFields(nil)
+		out.Steps = append(out.Steps, answer{Object: shown, Managed: managed})
+	}
+	return out
+}
+
+func take(manager *managedfields.FieldManager, q question, step step, live runtime.Object) (runtime.Object, error) {
+	if step.Do == "apply" {
+		config := map[string]any{}
+		if err := utiljson.Unmarshal([]byte(step.Text), &config); err != nil {
+			return nil, err
+		}
+		return manager.Apply(live, &unstructured.Unstructured{Object: config}, step.Manager, step.Force)
+	}
+	q.Text = step.Text
+	next := decode(q)
+	if next.Error != "" {
+		return nil, errors.New(next.Error)
+	}
+	return manager.UpdateNoErrors(live, next.Object.(runtime.Object), step.Manager), nil
+}
+
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
@@ -99,8 +168,11 @@ func ask(q question) (out answer) {
 			out = answer{Error: fmt.Sprint("panic: ", cause)}
 		}
 	}()
-	if q.Do == "merge" {
+	switch q.Do {
+	case "merge":
 		return merge(q)
+	case "story":
+		return story(q)
 	}
 	return decode(q)
 }

@@ -174,6 +174,11 @@ impl<'a> FieldRef<'a> {
         self.has(flag::MAP_ATOMIC)
     }
 
+    /// Its parts belong to someone each, whatever its type says.
+    pub fn map_granular(self) -> bool {
+        self.has(flag::MAP_GRANULAR)
+    }
+
     pub fn patch_merge(self) -> bool {
         self.has(flag::PATCH_MERGE)
     }

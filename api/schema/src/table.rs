@@ -70,6 +70,7 @@ pub(crate) mod flag {
     pub const PATCH_REPLACE: u16 = 128;
     pub const POINTER: u16 = 256;
     pub const PRINTED: u16 = 512;
+    pub const MAP_GRANULAR: u16 = 1024;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -326,7 +327,9 @@ impl<'a> Reader<'a> {
             let (value, keys) = value.split_once(':').unwrap_or((value, ""));
             match name {
                 "required" => field.flags |= flag::REQUIRED,
-                "map" => field.flags |= flag::MAP_ATOMIC,
+                "map" => {
+                    field.flags |= if value == "granular" { flag::MAP_GRANULAR } else { flag::MAP_ATOMIC };
+                }
                 "ptr" => field.flags |= flag::POINTER,
                 "printed" => field.flags |= flag::PRINTED,
                 "list" => {

@@ -326,21 +326,45 @@ fn the_oldest_of_too_many_updates_are_merged() {
 
 #[test]
 fn items_without_keys_or_twice_the_same_are_refused() {
-    let mut story = Story::new("", "v1", "Pod");
-    for (containers, text) in [
+    let omits = |keys: &str| {
+        format!(
+            "element 0: associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
+        )
+    };
+    let twice = |of: &str| format!("duplicate entries for key {of}");
+    for (spec, text) in [
+        ("containers: [{image: a}]", format!(".spec.containers: {}", omits("\"name\""))),
+        ("containers: [{name: a}, {name: a}]", format!(".spec.containers: {}", twice("[name=\"a\"]"))),
+        ("containers: [null]", ".spec.containers: element 0: associative list with keys may not have a null element".to_owned()),
+        ("containers: [a]", ".spec.containers: element 0: associative list with keys may not have non-map elements".to_owned()),
+        ("topologySpreadConstraints: [{maxSkew: 1}]", format!(".spec.topologySpreadConstraints: {}", omits("\"topologyKey\" \"whenUnsatisfiable\""))),
+        // What is named as null is there.
+        ("topologySpreadConstraints: [{topologyKey: null}, {topologyKey: null}]", format!(".spec.topologySpreadConstraints: {}", twice("[topologyKey=null]"))),
         (
-            "{image: a}",
-            ".spec.containers: element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)",
+            "containers: [{name: a, image: 1}, {name: a}], hostAliases: [{ip: a}, {ip: a}]",
+            format!(
+                "errors:\n  .spec.containers[name=\"a\"].image: expected string, got &value.valueUnstructured{{Value:1}}\n  .spec.containers: {}\n  .spec.hostAliases: {}",
+                twice("[name=\"a\"]"),
+                twice("[ip=\"a\"]")
+            ),
         ),
-        ("{name: a}, {name: a}", ".spec.containers: duplicate entries for key [name=\"a\"]"),
+        // Below a list that is one value.
+        (
+            "volumes: [{name: a, projected: {sources: [{clusterTrustBundle: {labelSelector: {matchLabels: [a]}}}]}}]",
+            ".spec.volumes[name=\"a\"].projected.sources[0].clusterTrustBundle.labelSelector.matchLabels: expected map, got &{[a]}".to_owned(),
+        ),
     ] {
-        let config = yaml(&format!("{{metadata: {{name: p}}, spec: {{containers: [{containers}]}}}}"));
-        let author = applier("me", "v1");
-        let refused =
-            done(story.schema.apply(&story.live, &config, Managers::default(), write(author), false));
-        assert_eq!(refused.expect_err("refused").to_string(), text);
+        let config = yaml(&format!("{{metadata: {{name: p}}, spec: {{{spec}}}}}"));
+        assert_eq!(schema("", "Pod").type_problem(&config).as_deref(), Some(&*text), "{spec}");
     }
-    story.live = json!({});
+}
+
+#[test]
+fn a_reference_that_is_said_to_have_parts_has_some() {
+    let story = Story::new("", "v1", "PersistentVolume")
+        .apply("me", "{metadata: {name: p}, spec: {claimRef: {name: a, namespace: b}}}");
+    let fields = &story.managers.to_value().expect("one")[0]["fieldsV1"]["f:spec"];
+    assert_eq!(fields, &json!({"f:claimRef": {"f:name": {}, "f:namespace": {}}}));
 }
 
 #[test]

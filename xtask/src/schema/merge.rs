@@ -157,8 +157,7 @@ fn merge_field(open: &OpenField, field: &MessageField, numbers: Vec<u32>) -> Fie
     merged.numbers = numbers;
     merged.list_type = field.markers("listType").next().map(String::from);
     merged.list_keys = field.markers("listMapKey").map(String::from).collect();
-    merged.map_atomic =
-        field.markers("mapType").chain(field.markers("structType")).any(|value| value == "atomic");
+    merged.map_type = field.markers("mapType").chain(field.markers("structType")).next().map(String::from);
     merged.patch_strategy = field.markers("patchStrategy").next().map(String::from);
     merged.patch_merge_key = field.markers("patchMergeKey").next().map(String::from);
     merged.default =
@@ -175,7 +174,7 @@ fn plain_field(json: &str, description: &str, ty: Ty, required: bool) -> Field {
         required,
         list_type: None,
         list_keys: Vec::new(),
-        map_atomic: false,
+        map_type: None,
         patch_strategy: None,
         patch_merge_key: None,
         default: None,

@@ -122,7 +122,8 @@ pub struct Field {
     pub required: bool,
     pub list_type: Option<String>,
     pub list_keys: Vec<String>,
-    pub map_atomic: bool,
+    /// `atomic` or `granular`, of a map or a struct.
+    pub map_type: Option<String>,
     pub patch_strategy: Option<String>,
     pub patch_merge_key: Option<String>,
     pub default: Option<String>,

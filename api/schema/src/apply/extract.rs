@@ -48,33 +48,6 @@ pub(crate) fn with_named(place: Place<'_>, set: &FieldSet) -> FieldSet {
     named
 }
 
-/// The first thing in a configuration that cannot be applied: items without keys, or twice the same.
-pub(crate) fn check(place: Place<'_>, value: &Value, path: &str) -> Result<(), String> {
-    match (place, value) {
-        (place, Value::Object(fields)) if place.has_parts() => fields
-            .iter()
-            .try_for_each(|(name, value)| check(place.under(name), value, &format!("{path}.{name}"))),
-        (place, Value::Array(items)) if place.has_items() => {
-            let mut seen = FieldSet::default();
-            for (index, item) in items.iter().enumerate() {
-                let element = place.element(item).map_err(|why| format!("{path}: element {index}: {why}"))?;
-                if seen.get(&element).is_some() {
-                    seen = FieldSet::default();
-                    seen.put(&element, Entry::leaf());
-                    let key = seen.paths().concat();
-                    return Err(format!("{path}: duplicate entries for key {key}"));
-                }
-                let mut one = FieldSet::default();
-                one.put(&element, Entry::leaf());
-                check(place.item(), item, &format!("{path}{}", one.paths().concat()))?;
-                seen.put(&element, Entry::leaf());
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The lists and objects in a configuration that would replace what is there as a whole.
 pub(crate) fn atomics(place: Place<'_>, value: &Value, path: &str, out: &mut Vec<String>) {
     match value {

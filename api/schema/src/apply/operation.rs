@@ -100,10 +100,9 @@ impl Schema {
         }
     }
 
-    /// A configuration merged into an object without regard to managers, as admission policies do it. Err: what cannot
-    /// be merged.
+    /// A configuration without type problems merged into an object without regard to managers, as admission policies do
+    /// it. Err: what cannot be merged.
     pub fn merge_configuration(&self, object: &Value, config: &Value) -> Result<Value, String> {
-        extract::check(self.place(), config, "")?;
         let mut atomic = Vec::new();
         extract::atomics(self.place(), config, "", &mut atomic);
         if atomic.is_empty() {
@@ -142,9 +141,9 @@ impl Schema {
         Ok(managers)
     }
 
-    /// The live object with `config` merged in, and its managers then. `config` is pruned ([`Schema::prune_config`]) and
-    /// holds nothing that the request may not set; `live` is an empty object where there is none yet. Of a custom resource
-    /// the nulls stay: it is for validation to judge them.
+    /// The live object with `config` merged in, and its managers then. `config` has no [`Schema::type_problem`], is pruned
+    /// ([`Schema::prune_config`]) and holds nothing that the request may not set; `live` is an empty object where there is
+    /// none yet. Of a custom resource the nulls stay: it is for validation to judge them.
     pub async fn apply(
         &self,
         live: &Value,
@@ -155,7 +154,6 @@ impl Schema {
     ) -> Result<(Value, Managers), ApplyError> {
         let place = self.place();
         let author = write.author;
-        extract::check(place, config, "").map_err(ApplyError::Invalid)?;
         let mut after = self.with_first(live, managers, write).await.map_err(ApplyError::Conversion)?;
         write.reconcile(self, &mut after);
         let whole = extract::fields(place, config);

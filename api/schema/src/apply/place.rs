@@ -40,6 +40,7 @@ impl<'a> Place<'a> {
                 (Some(ListType::Map), Some(element)) => Place::Keyed(field, element),
                 _ => Place::Leaf,
             },
+            Shape::Struct(shape) if field.map_granular() => Place::Struct(shape),
             _ => Place::of_node(field.node()),
         }
     }
@@ -148,19 +149,22 @@ impl<'a> Place<'a> {
                 };
             }
         };
+        match item {
+            Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
+            Value::Object(_) => {}
+            _ => return Err("associative list with keys may not have non-map elements".to_owned()),
+        }
         let mut keys = Vec::new();
         for key in &names {
-            let own = item.get(key).filter(|value| !value.is_null()).cloned();
-            if let Some(value) = own.or_else(|| self.key_default(key)) {
+            if let Some(value) = item.get(key).cloned().or_else(|| self.key_default(key)) {
                 keys.push(((*key).to_owned(), value));
-            } else if names.len() == 1 {
-                return Err(format!(
-                    "associative list with keys has an element that omits key field \"{key}\" (and doesn't have default value)"
-                ));
             }
         }
         if keys.is_empty() {
-            return Err("associative list with keys has an element that omits all key fields".to_owned());
+            let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ");
+            return Err(format!(
+                "associative list with keys has an element that omits all key fields [{names}] (and doesn't have default values for any key fields)"
+            ));
         }
         Ok(set::of_keys(keys))
     }

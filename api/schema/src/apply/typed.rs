@@ -11,6 +11,7 @@ use crate::node::{FieldRef, Node, Shape, Struct};
 use crate::schema::Schema;
 use crate::table::Scalar;
 use serde_json::Value;
+use std::collections::HashSet;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -24,35 +25,94 @@ enum Kind {
 }
 
 impl Schema {
-    /// `.spec.ports[0].port: expected numeric (int or float), got string`
+    /// `.spec.ports[0].port: expected numeric (int or float), got string`; several problems below `errors:`, a line each.
     pub fn type_problem(&self, value: &Value) -> Option<String> {
+        let mut problems = Vec::new();
+        let start = At(None);
         match self.as_custom() {
-            Some(custom) => of_custom(custom.root(), Some(self.shape()), value),
-            None => of_struct(self.shape(), value),
+            Some(custom) => of_custom(custom.root(), Some(self.shape()), value, start, &mut problems),
+            None => of_struct(self.shape(), value, start, &mut problems),
+        }
+        match &problems[..] {
+            [] => None,
+            [one] => Some(one.clone()),
+            several => Some(format!("errors:\n  {}", several.join("\n  "))),
         }
     }
 }
 
-fn of_struct(shape: Struct<'_>, value: &Value) -> Option<String> {
-    mismatch(Kind::Map, value).or_else(|| {
-        under(value, |name, value| {
-            let field = shape.field(name)?;
-            of_node(field.node(), Some(field), value)
-        })
-    })
+/// Where a value stands: below its parent.
+#[derive(Clone, Copy)]
+struct At<'a>(Option<(&'a At<'a>, Step<'a>)>);
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
+    Index(usize),
+    Element(&'a str),
 }
 
-fn of_node(node: Node<'_>, field: Option<FieldRef<'_>>, value: &Value) -> Option<String> {
-    match node.shape() {
-        Shape::Struct(shape) => of_struct(shape, value),
-        Shape::Map(element) => {
-            mismatch(Kind::Map, value).or_else(|| under(value, |_, value| of_node(element, None, value)))
+impl<'a> At<'a> {
+    fn below(&'a self, step: Step<'a>) -> At<'a> {
+        At(Some((self, step)))
+    }
+
+    fn path(&self) -> String {
+        let Some((parent, step)) = self.0 else { return String::new() };
+        match step {
+            Step::Field(name) => format!("{}.{name}", parent.path()),
+            Step::Index(index) => format!("{}[{index}]", parent.path()),
+            Step::Element(element) => format!("{}{}", parent.path(), printed_element(element)),
         }
-        Shape::List(element) => mismatch(Kind::List, value).or_else(|| {
+    }
+
+    fn says(&self, why: &str, problems: &mut Vec<String>) {
+        let path = self.path();
+        problems.push(if path.is_empty() { why.to_owned() } else { format!("{path}: {why}") });
+    }
+}
+
+fn printed_element(element: &str) -> String {
+    let mut one = FieldSet::default();
+    one.put(element, Entry::leaf());
+    one.paths().concat()
+}
+
+fn of_struct(shape: Struct<'_>, value: &Value, at: At<'_>, problems: &mut Vec<String>) {
+    if fits(Kind::Map, value, at, problems) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            if let Some(field) = shape.field(name) {
+                of_node(field.node(), Some(field), value, at.below(Step::Field(name)), problems);
+            }
+        }
+    }
+}
+
+fn of_node(
+    node: Node<'_>,
+    field: Option<FieldRef<'_>>,
+    value: &Value,
+    at: At<'_>,
+    problems: &mut Vec<String>,
+) {
+    match node.shape() {
+        Shape::Struct(shape) => of_struct(shape, value, at, problems),
+        Shape::Map(element) => {
+            if fits(Kind::Map, value, at, problems) {
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    of_node(element, None, value, at.below(Step::Field(name)), problems);
+                }
+            }
+        }
+        Shape::List(element) => {
             let place = field.map_or(Place::Leaf, Place::of_field);
-            items(place, value, |item| of_node(element, None, item))
-        }),
-        Shape::Scalar(scalar) => mismatch(kind_of(scalar), value),
+            items(place, value, at, problems, |item, at, problems| {
+                of_node(element, None, item, at, problems)
+            });
+        }
+        Shape::Scalar(scalar) => {
+            fits(kind_of(scalar), value, at, problems);
+        }
     }
 }
 
@@ -67,55 +127,75 @@ fn kind_of(scalar: Scalar) -> Kind {
 }
 
 /// By a structural schema; `resource` is the shape of what is a resource itself.
-fn of_custom(schema: &Value, resource: Option<Struct<'_>>, value: &Value) -> Option<String> {
+fn of_custom(
+    schema: &Value,
+    resource: Option<Struct<'_>>,
+    value: &Value,
+    at: At<'_>,
+    problems: &mut Vec<String>,
+) {
     let kind = match schema["type"].as_str() {
         Some("object") => Kind::Map,
-        Some("array") => Kind::List,
+        Some("array") => {
+            return items(Place::of_custom(schema, None), value, at, problems, |item, at, problems| {
+                of_custom(&schema["items"], None, item, at, problems);
+            });
+        }
         Some("string") => Kind::Text,
         Some("integer" | "number") => Kind::Number,
         Some("boolean") => Kind::Bool,
         _ if crate::custom::is_true(schema, "x-kubernetes-int-or-string") => Kind::Scalar,
         _ => Kind::Any,
     };
-    mismatch(kind, value).or_else(|| match kind {
-        Kind::Map => under(value, |name, value| {
+    if fits(kind, value, at, problems) && matches!(kind, Kind::Map) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            let at = at.below(Step::Field(name));
             if let Some(field) = resource.and_then(|shape| shape.field(name)) {
-                return of_node(field.node(), Some(field), value);
+                of_node(field.node(), Some(field), value, at, problems);
+            } else {
+                let inner = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+                of_custom(inner, None, value, at, problems);
             }
-            let inner = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
-            of_custom(inner, None, value)
-        }),
-        Kind::List => {
-            items(Place::of_custom(schema, None), value, |item| of_custom(&schema["items"], None, item))
         }
-        _ => None,
-    })
+    }
 }
 
-fn under(value: &Value, check: impl Fn(&str, &Value) -> Option<String>) -> Option<String> {
-    let mut fields = value.as_object()?.iter();
-    fields.find_map(|(name, value)| check(name, value).map(|why| prefixed(&format!(".{name}"), &why)))
+/// The items of a list: what stands for one must be there and stand for no other.
+fn items(
+    place: Place<'_>,
+    value: &Value,
+    at: At<'_>,
+    problems: &mut Vec<String>,
+    check: impl Fn(&Value, At<'_>, &mut Vec<String>),
+) {
+    if !fits(Kind::List, value, at, problems) {
+        return;
+    }
+    let mut seen = HashSet::new();
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        if !place.has_items() {
+            check(item, at.below(Step::Index(index)), problems);
+            continue;
+        }
+        match place.element(item) {
+            Ok(element) => {
+                if seen.contains(&element) {
+                    at.says(&format!("duplicate entries for key {}", printed_element(&element)), problems);
+                }
+                check(item, at.below(Step::Element(&element)), problems);
+                seen.insert(element);
+            }
+            Err(why) => return at.says(&format!("element {index}: {why}"), problems),
+        }
+    }
 }
 
-fn items(place: Place<'_>, value: &Value, check: impl Fn(&Value) -> Option<String>) -> Option<String> {
-    value.as_array()?.iter().enumerate().find_map(|(at, item)| {
-        let why = check(item)?;
-        let named = if place.has_items() { place.element(item).ok() } else { None };
-        let step = named.map_or_else(
-            || format!("[{at}]"),
-            |element| {
-                let mut one = FieldSet::default();
-                one.put(&element, Entry::leaf());
-                one.paths().concat()
-            },
-        );
-        Some(prefixed(&step, &why))
-    })
-}
-
-fn prefixed(step: &str, why: &str) -> String {
-    let between = if why.starts_with(['.', '[']) { "" } else { ": " };
-    format!("{step}{between}{why}")
+fn fits(kind: Kind, value: &Value, at: At<'_>, problems: &mut Vec<String>) -> bool {
+    let problem = mismatch(kind, value);
+    if let Some(why) = &problem {
+        at.says(why, problems);
+    }
+    problem.is_none()
 }
 
 fn mismatch(kind: Kind, value: &Value) -> Option<String> {

@@ -129,8 +129,10 @@ impl Definitions {
             };
             schema.insert("x-kubernetes-list-type".into(), name.into());
         }
-        if field.map_atomic() {
-            schema.insert("x-kubernetes-map-type".into(), "atomic".into());
+        for (is_so, name) in [(field.map_atomic(), "atomic"), (field.map_granular(), "granular")] {
+            if is_so {
+                schema.insert("x-kubernetes-map-type".into(), name.into());
+            }
         }
         if let Some(key) = field.patch_merge_key() {
             schema.insert("x-kubernetes-patch-merge-key".into(), key.into());
