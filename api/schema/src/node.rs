@@ -1,6 +1,7 @@
 //! A view of the table for those who walk it: OpenAPI, `explain`, protobuf, server-side apply.
 
 use crate::table::{Field, ListType, Scalar, Table, Type, TypeDef, TypeId, flag};
+use serde_json::Value;
 
 /// One place in an object's shape.
 #[derive(Clone, Copy)]
@@ -144,6 +145,21 @@ impl<'a> FieldRef<'a> {
     /// Whether Go's JSON leaves it out when it is empty or zero.
     pub fn omits_zero(self) -> bool {
         !self.has(flag::REQUIRED | flag::POINTER | flag::PRINTED)
+    }
+
+    /// What Go's JSON shows of it when nobody set it, if it is shown then and no struct.
+    pub fn zero(self) -> Option<Value> {
+        let shown = match self.node().shape() {
+            _ if self.omits_zero() => return None,
+            Shape::Struct(_) => return None,
+            _ if self.pointer() => Value::Null,
+            Shape::Scalar(Scalar::String) => "".into(),
+            Shape::Scalar(Scalar::Bool) => false.into(),
+            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::IntOrString) => 0.into(),
+            Shape::Scalar(Scalar::Quantity) => "0".into(),
+            _ => Value::Null,
+        };
+        Some(shown)
     }
 
     /// Protobuf field numbers, from the outermost message inwards: more than one where Go embeds a struct. Empty for

@@ -326,20 +326,19 @@ fn the_oldest_of_too_many_updates_are_merged() {
 
 #[test]
 fn items_without_keys_or_twice_the_same_are_refused() {
-    let omits = |keys: &str| {
-        format!(
-            "element 0: associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
-        )
-    };
     let twice = |of: &str| format!("duplicate entries for key {of}");
     for (spec, text) in [
-        ("containers: [{image: a}]", format!(".spec.containers: {}", omits("\"name\""))),
+        // What must be said is empty where it is not, and defaults hold.
+        ("containers: [{image: a}, {image: b}]", format!(".spec.containers: {}", twice("[name=\"\"]"))),
+        (
+            "containers: [{name: a, ports: [{hostPort: 1}, {protocol: TCP, containerPort: 0}]}]",
+            format!(".spec.containers[name=\"a\"].ports: {}", twice("[containerPort=0,protocol=\"TCP\"]")),
+        ),
         ("containers: [{name: a}, {name: a}]", format!(".spec.containers: {}", twice("[name=\"a\"]"))),
         ("containers: [null]", ".spec.containers: element 0: associative list with keys may not have a null element".to_owned()),
         ("containers: [a]", ".spec.containers: element 0: associative list with keys may not have non-map elements".to_owned()),
-        ("topologySpreadConstraints: [{maxSkew: 1}]", format!(".spec.topologySpreadConstraints: {}", omits("\"topologyKey\" \"whenUnsatisfiable\""))),
         // What is named as null is there.
-        ("topologySpreadConstraints: [{topologyKey: null}, {topologyKey: null}]", format!(".spec.topologySpreadConstraints: {}", twice("[topologyKey=null]"))),
+        ("topologySpreadConstraints: [{topologyKey: null}, {topologyKey: null}]", format!(".spec.topologySpreadConstraints: {}", twice("[topologyKey=null,whenUnsatisfiable=\"\"]"))),
         (
             "containers: [{name: a, image: 1}, {name: a}], hostAliases: [{ip: a}, {ip: a}]",
             format!(
@@ -356,6 +355,32 @@ fn items_without_keys_or_twice_the_same_are_refused() {
     ] {
         let config = yaml(&format!("{{metadata: {{name: p}}, spec: {{{spec}}}}}"));
         assert_eq!(schema("", "Pod").type_problem(&config).as_deref(), Some(&*text), "{spec}");
+    }
+}
+
+#[test]
+fn an_item_of_a_custom_resource_needs_one_of_its_keys() {
+    let list = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a", "b"],
+        "items": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}});
+    let root = json!({"type": "object", "properties": {"list": list}});
+    let schema = Schema::custom(CustomSchema::new(root).into()).expect("a schema");
+    assert_eq!(
+        schema.type_problem(&json!({"list": [{"c": "d"}]})).as_deref(),
+        Some(
+            r#".list: element 0: associative list with keys has an element that omits all key fields ["a" "b"] (and doesn't have default values for any key fields)"#
+        )
+    );
+}
+
+#[test]
+fn zeros_of_a_new_object_belong_to_nobody() {
+    for (group, kind, object, owned) in [
+        ("scheduling.k8s.io", "PriorityClass", "{metadata: {name: a}, value: 0}", json!(null)),
+        ("scheduling.k8s.io", "PriorityClass", "{metadata: {name: a}, value: 1}", json!({"f:value": {}})),
+    ] {
+        let story = Story::new(group, "v1", kind).update("me", object);
+        let owners = story.managers.to_value();
+        assert_eq!(owners.map_or(Value::Null, |owners| owners[0]["fieldsV1"].clone()), owned, "{object}");
     }
 }
 

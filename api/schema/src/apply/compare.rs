@@ -90,8 +90,7 @@ pub(crate) fn blank(shape: Struct<'_>) -> Value {
             Shape::Struct(inner) if field.required() || ALWAYS.contains(&name) => {
                 Some((name.to_owned(), blank(inner)))
             }
-            _ if field.required() => Some((name.to_owned(), Value::Null)),
-            _ => None,
+            _ => field.zero().map(|zero| (name.to_owned(), zero)),
         }
     });
     Value::Object(fields.collect::<Map<_, _>>())

@@ -171,7 +171,10 @@ impl<'a> Place<'a> {
 
     fn key_default(self, key: &str) -> Option<Value> {
         match self {
-            Place::Keyed(_, shape) => serde_json::from_str(shape.field(key)?.default()?).ok(),
+            Place::Keyed(_, shape) => {
+                let field = shape.field(key)?;
+                field.default().and_then(|text| serde_json::from_str(text).ok()).or_else(|| field.zero())
+            }
             Place::CustomKeyed(schema) => schema["items"]["properties"].get(key)?.get("default").cloned(),
             _ => None,
         }
