@@ -101,11 +101,19 @@ pub trait Strategy: Send + Sync {
         false
     }
 
-    /// The finalizer that deletion leaves in place when no propagation policy is given: false for most kinds
-    /// (Background), true for the old ones that orphan by default.
-    fn orphans_by_default(&self) -> bool {
-        false
+    /// What a deletion without a propagation policy does with what the object owns.
+    fn dependents(&self) -> Dependents {
+        Dependents::Deleted
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    Deleted,
+    /// The old kinds. With what clients are told who leave it to the server.
+    Orphaned(Option<&'static str>),
+    /// The kind owns nothing: no policy holds it back.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -146,6 +146,49 @@ async fn a_pod_gets_its_account_token_tolerations_and_class() {
 }
 
 #[tokio::test]
+async fn pods_name_no_secrets_but_those_of_an_account_that_says_so_and_mirror_pods_none() {
+    let harness = Harness::start().await;
+    let account = json!({
+        "metadata": {"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}},
+        "secrets": [{"name": "own"}], "imagePullSecrets": [{"name": "registry"}]
+    });
+    harness.post("/api/v1/namespaces/default/serviceaccounts", account).await.expect(201);
+    let env = |name: &str| json!([{"name": "E", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}]);
+    let volume = |name: &str| json!([{"name": "v", "secret": {"secretName": name}}]);
+    let container = |field: &str, value: Value| json!([{"name": "c", "image": "i", field: value}]);
+    let not_that = "is not allowed because service account strict does not reference that secret";
+    let account = ("serviceAccountName", json!("strict"));
+    let token = json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]);
+    let mirror = |reason: &str| format!("a mirror pod may not {reason}");
+    for (fields, is_mirror, why) in [
+        (vec![account.clone(), ("volumes", volume("own"))], false, String::new()),
+        (vec![account.clone(), ("imagePullSecrets", json!([{"name": "registry"}]))], false, String::new()),
+        (vec![account.clone(), ("volumes", volume("no"))], false, format!("volume with secret.secretName=\"no\" {not_that}")),
+        (vec![account.clone(), ("containers", container("env", env("no")))], false, format!("container c with envVar E referencing secret.secretName=\"no\" {not_that}")),
+        (vec![account.clone(), ("initContainers", json!([{"name": "d", "image": "i", "env": env("no")}]))], false, format!("init container d with envVar E referencing secret.secretName=\"no\" {not_that}")),
+        (vec![account.clone(), ("containers", container("envFrom", json!([{"secretRef": {"name": "no"}}])))], false, format!("container c with envFrom referencing secret.secretName=\"no\" {not_that}")),
+        (vec![account.clone(), ("imagePullSecrets", json!([{"name": "own"}]))], false, "imagePullSecrets[0].name=\"own\" is not allowed because service account strict does not reference that imagePullSecret".into()),
+        (vec![], true, String::new()),
+        (vec![account], true, mirror("reference service accounts")),
+        (vec![("volumes", volume("own"))], true, mirror("reference secrets")),
+        (vec![("imagePullSecrets", json!([{"name": "registry"}]))], true, mirror("reference secrets")),
+        (vec![("volumes", token)], true, mirror("use ServiceAccountToken volume projections")),
+    ] {
+        let mut pod = pod("a");
+        if is_mirror {
+            pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "m"});
+            pod["spec"]["nodeName"] = "n".into();
+        }
+        for (field, value) in fields {
+            pod["spec"][field] = value;
+        }
+        let answer = harness.post(&format!("{PODS}?dryRun=All"), pod.clone()).await;
+        let expected = if why.is_empty() { (201, None) } else { (403, Some(format!("pods \"a\" is forbidden: {why}"))) };
+        assert_eq!((answer.code, (answer.code != 201).then(|| answer.message())), expected, "{pod}");
+    }
+}
+
+#[tokio::test]
 async fn a_pod_is_bound_once_and_goes_gracefully() {
     let harness = Harness::start().await;
     harness.account("default").await;

@@ -505,6 +505,65 @@ async fn propagation_policies_become_finalizers_and_preconditions_hold() {
 }
 
 #[tokio::test]
+async fn old_kinds_leave_their_dependents_and_events_have_none() {
+    let harness = Harness::start().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let job = || json!({"metadata": {"name": "a"}, "spec": {"template": template.clone()}});
+    let mut controller = job();
+    controller["spec"]["template"]["spec"]["restartPolicy"] = "Always".into();
+    let event = json!({"metadata": {"name": "a"}, "involvedObject": {"namespace": "default"}});
+    let lease = json!({"metadata": {"name": "a"}});
+    let warning = "299 - \"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\"";
+    for (list, object, query, finalizers, warned) in [
+        ("/apis/batch/v1/namespaces/default/jobs", job(), "", json!(["orphan"]), true),
+        (
+            "/apis/batch/v1/namespaces/default/jobs",
+            job(),
+            "?propagationPolicy=Orphan",
+            json!(["orphan"]),
+            false,
+        ),
+        (
+            "/apis/batch/v1/namespaces/default/jobs",
+            job(),
+            "?propagationPolicy=Background",
+            json!(null),
+            false,
+        ),
+        ("/api/v1/namespaces/default/replicationcontrollers", controller, "", json!(["orphan"]), false),
+        (
+            "/api/v1/namespaces/default/events",
+            event.clone(),
+            "?propagationPolicy=Foreground",
+            json!(null),
+            false,
+        ),
+        ("/api/v1/namespaces/default/events", event, "?propagationPolicy=Orphan", json!(null), false),
+        (
+            "/apis/coordination.k8s.io/v1/namespaces/default/leases",
+            lease,
+            "?propagationPolicy=Foreground",
+            json!(["foregroundDeletion"]),
+            false,
+        ),
+    ] {
+        harness.post(list, object).await.expect(201);
+        let path = format!("{list}/a");
+        let deleted = harness.ask("DELETE", &format!("{path}{query}"), Value::Null).await;
+        assert_eq!(
+            deleted.headers.get("warning").is_some_and(|text| text == warning),
+            warned,
+            "{list}{query}"
+        );
+        assert_eq!(deleted.expect(200)["metadata"]["finalizers"], finalizers, "{list}{query}");
+        harness.ask("PATCH", &path, json!({"metadata": {"finalizers": null}})).await;
+        assert_eq!(harness.get(&path).await.code, 404, "{list}{query}");
+    }
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    assert_eq!(harness.ask("DELETE", jobs, Value::Null).await.headers["warning"], warning);
+}
+
+#[tokio::test]
 async fn options_that_are_none_delete_nothing() {
     let harness = Harness::start().await;
     harness.post(MAPS, map("a", json!({}))).await.expect(201);

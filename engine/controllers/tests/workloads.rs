@@ -18,6 +18,7 @@ use k8s_openapi::{
         certificates::v1::{
             CertificateSigningRequest, CertificateSigningRequestSpec, CertificateSigningRequestStatus,
         },
+        coordination::v1::Lease,
         core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service},
         discovery::v1::EndpointSlice,
         networking::v1::{IPAddress, ServiceCIDR},
@@ -238,6 +239,35 @@ async fn a_circle_of_owners_does_not_hold_itself() {
             left.iter().all(|object| !uids.contains_key(&*object.key.name))
         })
         .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_goes_with_its_owner_and_holds_what_it_owns() {
+    let cluster = Cluster::start().await;
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "default");
+    let owned = |name: &str, kind: &str, version: &str, uid: Option<String>| {
+        let owner = json!({ "apiVersion": version, "kind": kind, "name": "owner", "uid": uid });
+        json!({ "metadata": { "name": name, "ownerReferences": [owner] } })
+    };
+    let named = json!({ "metadata": { "name": "owner" } });
+    let owner = maps.create(&PostParams::default(), &from(named.clone())).await.unwrap();
+    let lease = owned("owned", "ConfigMap", "v1", owner.metadata.uid);
+    leases.create(&PostParams::default(), &from(lease)).await.unwrap();
+    let owner = leases.create(&PostParams::default(), &from(named)).await.unwrap();
+    let map = owned("owned", "Lease", "coordination.k8s.io/v1", owner.metadata.uid);
+    maps.create(&PostParams::default(), &from(map)).await.unwrap();
+    maps.delete("owner", &DeleteParams::background()).await.unwrap();
+    leases.delete("owner", &DeleteParams::foreground()).await.unwrap();
+    for resource in ["configmaps", "leases.coordination.k8s.io"] {
+        cluster
+            .until(resource, |it| {
+                let left = it.objects(resource, Some("default"));
+                left.iter().all(|object| !["owner", "owned"].contains(&&*object.key.name))
+            })
+            .await;
+    }
     cluster.end().await;
 }
 

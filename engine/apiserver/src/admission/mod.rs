@@ -3,6 +3,7 @@
 //! Mutating plugins run first, in order, then (after the strategy's validation) the validating ones.
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 
+mod account_secrets;
 pub mod attributes;
 mod certificates;
 mod claim_resize;
@@ -183,6 +184,7 @@ const MUTATING: &[(Plugin, Mutator)] = &[
 const VALIDATING: &[(Option<Plugin>, Validator)] = &[
     (Some(Plugin::NamespaceLifecycle), namespace_lifecycle::validate),
     (Some(Plugin::LimitRanger), limit_range::validate),
+    (Some(Plugin::ServiceAccount), account_secrets::validate),
     (Some(Plugin::Priority), priority::validate),
     (Some(Plugin::NodeRestriction), node_restriction::validate),
     (Some(Plugin::CertificateApproval), certificates::approval),

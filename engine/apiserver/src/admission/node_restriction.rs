@@ -6,7 +6,7 @@
 //! Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction and
 //!         https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/noderestriction/admission.go
 
-mod mirror_pod;
+pub(super) mod mirror_pod;
 #[cfg(test)]
 mod tests;
 

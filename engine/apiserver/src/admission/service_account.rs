@@ -22,12 +22,17 @@ const DEFAULT_COMES_WITHIN: Duration = Duration::from_millis(1500);
 /// The account of a pod that is created; absent for all else.
 fn asked<'a>(request: &Request<'_>, pod: &'a Value) -> Option<&'a str> {
     let created = request.operation == Operation::Create && request.is("", "pods") && pod["spec"].is_object();
-    if !created || pod["metadata"]["annotations"][MIRROR].is_string() {
+    if !created || is_mirror(pod) {
         return None;
     }
     let names = [&pod["spec"]["serviceAccountName"], &pod["spec"]["serviceAccount"]];
     let asked = names.into_iter().find_map(|value| value.as_str().filter(|name| !name.is_empty()));
     Some(asked.unwrap_or(DEFAULT))
+}
+
+/// A picture of what a node runs by itself.
+pub fn is_mirror(pod: &Value) -> bool {
+    pod["metadata"]["annotations"][MIRROR].is_string()
 }
 
 fn key(request: &Request<'_>, name: &str) -> Key {
@@ -71,7 +76,7 @@ pub fn admit(request: &Request<'_>, pod: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn find(request: &Request<'_>, name: &str, pod: &Value) -> Result<Value, Status> {
+pub fn find(request: &Request<'_>, name: &str, pod: &Value) -> Result<Value, Status> {
     match request.state.reader.get(&key(request, name)) {
         Some(account) => crate::verbs::decode(&account),
         None => {

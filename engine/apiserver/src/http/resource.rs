@@ -330,7 +330,10 @@ async fn delete_collection(
     let list = ListOptions::parse(&query, false)?;
     let options = delete_options(&query, request).await?;
     let listed = verbs::delete_collection(state, user, target, &list, &options).await?;
-    lists::respond(&target.served, accepted, listed)
+    let mut response = lists::respond(&target.served, accepted, listed)?;
+    let warning = verbs::delete::silence_warning(target, &options);
+    warn(&mut response, warning.as_slice());
+    Ok(response)
 }
 
 pub fn respond_write(served: &Arc<Served>, accepted: Accepted, outcome: Outcome) -> Result<Response, Status> {

@@ -16,7 +16,7 @@ use super::{
     pod_spec::validate_template,
     pod_warnings,
 };
-use crate::{metadata::label_problems, selector::LabelSelector, status::Cause};
+use crate::{metadata::label_problems, selector::LabelSelector, status::Cause, strategy::Dependents};
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
@@ -24,9 +24,11 @@ const COUNTS: [&str; 5] =
     ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"];
 /// The controller adds eleven characters to the name.
 const CRON_JOB_NAME_MAX: usize = 52;
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 const MANAGER_MAX_BYTES: usize = 63;
 
 pub static JOB: Checked = Checked::new(job)
+    .with_dependents(Dependents::Orphaned(Some(PODS_STAY)))
     .warning(|job, is_new| warn(job, is_new, &job["spec"], "spec"))
     .comparing(compare_jobs)
     .checking_status(super::job_status::status)

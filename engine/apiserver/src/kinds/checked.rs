@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::checks::Causes;
 use crate::{
     status::Status,
-    strategy::{Context, NameRule, Strategy},
+    strategy::{Context, Dependents, NameRule, Strategy},
 };
 
 pub struct Checked {
@@ -27,6 +27,7 @@ pub struct Checked {
     pub always_warn: fn(&Value, Option<&Value>) -> Vec<String>,
     pub name_rule: NameRule,
     pub create_on_update: bool,
+    pub dependents: Dependents,
     /// `validate` is for creation alone; `compare` says all about updates.
     pub at_creation: bool,
 }
@@ -44,6 +45,7 @@ impl Checked {
             always_warn: |_, _| Vec::new(),
             name_rule: NameRule::Subdomain,
             create_on_update: false,
+            dependents: Dependents::Deleted,
             at_creation: false,
         }
     }
@@ -82,6 +84,10 @@ impl Checked {
 
     pub const fn once(self) -> Checked {
         Checked { at_creation: true, ..self }
+    }
+
+    pub const fn with_dependents(self, dependents: Dependents) -> Checked {
+        Checked { dependents, ..self }
     }
 
     /// PUT creates what is absent.
@@ -169,5 +175,9 @@ impl Strategy for Checked {
 
     fn create_on_update(&self) -> bool {
         self.create_on_update
+    }
+
+    fn dependents(&self) -> Dependents {
+        self.dependents
     }
 }

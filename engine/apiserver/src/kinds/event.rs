@@ -10,13 +10,16 @@ use super::{
     checked::Checked,
     checks::{Causes, IMMUTABLE, add, immutable, is_set, same, text, untagged},
 };
-use crate::{metadata::qualified_name_problems, status::Cause};
+use crate::{metadata::qualified_name_problems, status::Cause, strategy::Dependents};
 
 const TEXT_MAX_BYTES: usize = 128;
 const NOTE_MAX_BYTES: usize = 1024;
 
-pub static EVENT: Checked =
-    Checked::new(|event| checks(event, true)).comparing(compare).created_by_update().once();
+pub static EVENT: Checked = Checked::new(|event| checks(event, true))
+    .comparing(compare)
+    .created_by_update()
+    .with_dependents(Dependents::None)
+    .once();
 
 /// How the group of the request calls what both have, and what upstream calls it in messages.
 struct Names {

@@ -13,7 +13,12 @@ use super::{
     pod_spec::{validate_running_template, validate_template},
     pod_warnings, storage,
 };
-use crate::{metadata::validate_labels, object::remove, status::Cause, strategy::NameRule};
+use crate::{
+    metadata::validate_labels,
+    object::remove,
+    status::Cause,
+    strategy::{Dependents, NameRule},
+};
 
 /// Deployments and the like name their pods after themselves.
 fn warn_of_named(object: &Value, is_new: bool) -> Vec<String> {
@@ -63,6 +68,7 @@ pub static STATEFUL_SET: Checked = Checked::new(stateful_set)
         out
     });
 pub static REPLICATION_CONTROLLER: Checked = Checked::new(replication_controller)
+    .with_dependents(Dependents::Orphaned(None))
     .warning(warn_of_named)
     .preparing(|object, _, _| {
         // What the selector leaves open follows the template.

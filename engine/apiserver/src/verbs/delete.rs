@@ -17,6 +17,7 @@ use crate::{
     conversion, object,
     options::{ListOptions, Propagation},
     status::{GroupResource, Status},
+    strategy::Dependents,
     types::{State, UserInfo},
 };
 
@@ -62,7 +63,8 @@ pub async fn delete(
         );
         admission::mutate(&request, &mut Value::Null).await?;
         admission::validate(&request, None).await?;
-        let warnings = request.take_warnings();
+        let mut warnings = request.take_warnings();
+        warnings.extend(silence_warning(target, options));
         let step = plan(target, &old, options);
         if options.dry_run {
             let gone = matches!(step, Step::Remove(_));
@@ -181,16 +183,30 @@ fn shorten(value: &mut Value, asked: Option<i64>) -> i64 {
     asked
 }
 
+/// What a client is told who does not say what becomes of the dependents.
+pub fn silence_warning(target: &Target, options: &DeleteOptions) -> Option<String> {
+    match target.served.strategy.dependents() {
+        Dependents::Orphaned(warning)
+            if options.propagation.is_none() && options.orphan_dependents.is_none() =>
+        {
+            warning.map(String::from)
+        }
+        _ => None,
+    }
+}
+
 /// The finalizers that the object has once it is being deleted.
 fn finalizers(target: &Target, old: &Value, options: &DeleteOptions) -> Vec<String> {
     let own = object::finalizers(old);
+    let dependents = target.served.strategy.dependents();
     let (orphan, foreground) = match (options.propagation, options.orphan_dependents) {
+        _ if dependents == Dependents::None => (false, false),
         (Some(Propagation::Orphan), _) | (None, Some(true)) => (true, false),
         (Some(Propagation::Foreground), _) => (false, true),
         (Some(Propagation::Background), _) | (None, Some(false)) => (false, false),
         (None, None) if own.contains(&ORPHAN) => (true, false),
         (None, None) if own.contains(&FOREGROUND) => (false, true),
-        (None, None) => (target.served.strategy.orphans_by_default(), false),
+        (None, None) => (matches!(dependents, Dependents::Orphaned(_)), false),
     };
     let mut names: Vec<String> =
         own.into_iter().filter(|name| *name != ORPHAN && *name != FOREGROUND).map(String::from).collect();

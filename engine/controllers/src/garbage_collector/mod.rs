@@ -1,6 +1,6 @@
 //! Deletes what has lost its last owner; carries out foreground deletion and orphaning.
 //!
-//! Reads:     metadata of every resource, custom ones too (not Events, not Leases); the graph of owners and dependents.
+//! Reads:     metadata of every resource, custom ones too (not Events); the graph of owners and dependents.
 //! Writes:    deletes; owner references and finalizers.
 //! Invariant: an object is deleted only when the store shows that each of its owners is gone or waits for it; an owner of
 //!            an unknown kind counts as present.
@@ -22,8 +22,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What has no dependents and no owners, but many changes.
-const IGNORED: [&str; 2] = ["events", "leases"];
+/// They own nothing and nothing owns them, and they come and go all the time.
+const IGNORED: &str = "events";
 
 pub struct GarbageCollector {
     reader: Reader,
@@ -121,8 +121,7 @@ impl Controller for GarbageCollector {
     const WORKERS: usize = 8;
 
     fn sources(&self) -> Vec<Source<Key>> {
-        let watched =
-            self.kinds.builtin().iter().filter(|kind| kind.stored && !IGNORED.contains(&&*kind.api.plural));
+        let watched = self.kinds.builtin().iter().filter(|kind| kind.stored && &*kind.api.plural != IGNORED);
         watched.map(|kind| self.source(&kind.resource().0)).collect()
     }
 

@@ -61,7 +61,8 @@ fn reference_problem(pod: &Value, name: &str) -> Option<String> {
     refused.map(|(what, _)| format!("node {name} can not create pods that reference {what}"))
 }
 
-fn mentions(value: &Value, fields: &[&str]) -> bool {
+/// Whether one of the fields, anywhere in the value, names an object.
+pub fn mentions(value: &Value, fields: &[&str]) -> bool {
     match value {
         Value::Object(own) => own.iter().any(|(field, value)| {
             fields.contains(&field.as_str()) && is_reference(field, value) || mentions(value, fields)
