@@ -102,7 +102,7 @@ async fn what_is_not_an_apply_is_refused_with_the_stock_text() {
     for (inner, why) in [
         ("{a: b}", ": expected list, got &{map[a:b]}"),
         ("[{name: c, env: x}]", "[name=\"c\"].env: expected list, got &{x}"),
-        ("[{name: c, tty: 1, args: [1]}]", "[name=\"c\"].tty: expected boolean, got &{1}"),
+        ("[{name: c, tty: 1}]", "[name=\"c\"].tty: expected boolean, got &{1}"),
         (
             "[{name: c, args: [a, true]}]",
             "[name=\"c\"].args[1]: expected string, got &value.valueUnstructured{Value:true}",

@@ -1,9 +1,9 @@
 //! The list of controllers, and their common life.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use coracle_lifecycle::Pulse;
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -128,18 +128,16 @@ impl Roles {
             let controller = Arc::new(make(dependencies.store.clone(), client));
             let beat = dependencies.pulse.begin(C::NAME);
             let counts = dependencies.queues.begin(C::NAME);
-            runner::run(controller, dependencies.store.clone(), beat, counts, stop.clone())
+            runner::run(controller, dependencies.store.clone(), beat, counts, stop.clone()).boxed()
         };
-        self.tasks.spawn(supervise(C::NAME, self.stop.clone(), role));
+        self.tasks.spawn(supervise(C::NAME, self.stop.clone(), Box::new(role)));
     }
 }
 
+type Role = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Runs a role until it ends by itself or by `stop`; starts it again when it panics.
-async fn supervise<F: Future<Output = ()>>(
-    name: &'static str,
-    stop: CancellationToken,
-    role: impl Fn() -> F,
-) {
+async fn supervise(name: &'static str, stop: CancellationToken, role: Role) {
     let mut delay = std::time::Duration::from_millis(100);
     while std::panic::AssertUnwindSafe(role()).catch_unwind().await.is_err() {
         tracing::error!(controller = name, "controller panicked, restarting");

@@ -16,7 +16,7 @@ use std::{
 
 use coracle_lifecycle::Beat;
 use coracle_store::{Event, EventKind, Reader, Resource, Scope, Watch, WatchError};
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -182,7 +182,8 @@ struct Passes<K> {
 impl<K: Clone + Send + Sync + 'static> Passes<K> {
     fn start<C: Controller<Key = K>>(&mut self, controller: Arc<C>, key: K) {
         let of = key.clone();
-        let task = self.tasks.spawn(async move { controller.reconcile(&of).await });
+        // Boxed: a task of one type for all controllers, instead of the scheduler's code for each.
+        let task = self.tasks.spawn(async move { controller.reconcile(&of).await }.boxed());
         self.keys.insert(task.id(), key);
     }
 

@@ -75,15 +75,18 @@ pub fn modify<'a>(
     options: &'a WriteOptions,
     change: impl FnMut(&Value) -> Result<Changed, Status> + Send + 'a,
 ) -> BoxFuture<'a, Result<Outcome, Status>> {
-    retry(state, user, target, options, change).boxed()
+    retry(state, user, target, options, Box::new(change)).boxed()
 }
+
+/// Not a type parameter: the whole of a write would be compiled for each caller.
+type Make<'a> = Box<dyn FnMut(&Value) -> Result<Changed, Status> + Send + 'a>;
 
 async fn retry(
     state: &State,
     user: &UserInfo,
     target: &Target,
     options: &WriteOptions,
-    mut change: impl FnMut(&Value) -> Result<Changed, Status>,
+    mut change: Make<'_>,
 ) -> Result<Outcome, Status> {
     let key = target.key();
     for attempt in 1.. {
