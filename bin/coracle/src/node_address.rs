@@ -5,7 +5,10 @@ use std::net::{Ipv4Addr, UdpSocket};
 use anyhow::{Context, Result, bail};
 use nix::ifaddrs::getifaddrs;
 
-/// The source address of the default route; without one, the first IPv4 address that is not loopback.
+/// The interface that pods are behind.
+pub const POD_BRIDGE: &str = "coracle0";
+
+/// The source address of the default route; without one, the first IPv4 address that is not loopback nor the pods'.
 pub fn detect() -> Result<Ipv4Addr> {
     default_route_source().or_else(first_address).context(
         "find the node's address: no interface has an IPv4 address besides loopback\nhint: name it with --node-ip",
@@ -51,8 +54,9 @@ fn default_route_source() -> Option<Ipv4Addr> {
 }
 
 fn first_address() -> Option<Ipv4Addr> {
-    let addresses =
-        getifaddrs().ok()?.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    // What an earlier Coracle left for the pods is there before the uplink has its address.
+    let others = getifaddrs().ok()?.filter(|interface| interface.interface_name != POD_BRIDGE);
+    let addresses = others.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
     addresses.into_iter().find(|address| !address.is_loopback() && !address.is_link_local())
 }
 

@@ -87,6 +87,10 @@ pub struct Limits<'a> {
 pub fn admit(spec: &PodSpec, limits: &Limits<'_>, used: &Amounts, pods: u32) -> Result<Amounts, Rejection> {
     let Limits { labels, allocatable, max_pods, app_armor, own_ports } = *limits;
     let refuse = |reason: &str, message: String| Err(Rejection { reason: reason.to_owned(), message });
+    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+        let why = "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS";
+        return refuse("PodOSNotSupported", why.to_owned());
+    }
     if let Some(message) = forbidden_sysctl(spec) {
         return refuse("SysctlForbidden", message);
     }
@@ -173,6 +177,11 @@ mod tests {
             "OutOfcpu: Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"
         );
         assert!(check(json!({}), 0, 110).unwrap_err().starts_with("OutOfpods: "));
+        assert!(check(json!({"os": {"name": "linux"}}), 0, 0).is_ok());
+        assert_eq!(
+            check(json!({"os": {"name": "windows"}}), 0, 0).unwrap_err(),
+            "PodOSNotSupported: Pod was rejected: Failed to admit pod as the OS field doesn't match node OS"
+        );
         assert!(
             check(json!({"nodeSelector": {"os": "plan9"}}), 0, 0).unwrap_err().starts_with("NodeAffinity: ")
         );

@@ -8,7 +8,7 @@ use coracle_runtime::{ContainerId, ExecSpec, Runtime};
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::probes::{self, Attempt};
+use crate::probes;
 
 /// What is kept of a command's output.
 const MAX_OUTPUT_BYTES: usize = 10 * 1024;
@@ -79,10 +79,7 @@ pub async fn handle(
     }
     if let Some(get) = &handler.http_get {
         let port = probes::port_number(&get.port, container.ports.as_ref())?;
-        return match probes::http::get(get, ip, port, limit.min(HTTP_TIMEOUT)).await {
-            Attempt::Success | Attempt::Warning(_) => Ok(()),
-            Attempt::Failure(message) | Attempt::Error(message) => Err(message),
-        };
+        return probes::http::call(get, ip, port, limit.min(HTTP_TIMEOUT)).await;
     }
     if let Some(sleep) = &handler.sleep {
         tokio::time::sleep(Duration::from_secs(sleep.seconds.max(0) as u64).min(limit)).await;

@@ -49,9 +49,13 @@ impl Cluster {
 
     /// Runs `coracle up` and waits for its ready line.
     pub fn up(&mut self, arguments: &[&str]) -> Result<()> {
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.log_path())?;
+        self.up_with_log(arguments, log)
+    }
+
+    pub fn up_with_log(&mut self, arguments: &[&str], log: std::fs::File) -> Result<()> {
         let mut command = self.coracle("up");
         command.args(["--node-name", "node", "--log", "info"]).args(arguments);
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.log_path())?;
         command.stdout(Stdio::piped()).stderr(log);
         let mut daemon = command.spawn().context("start coracle")?;
         let stdout = daemon.stdout.take().expect("piped");

@@ -103,6 +103,23 @@ spec:
       - {name: main, image: "busybox:test", command: [sleep, "3618"]}
 "#;
 
+/// The log lies on the same full disk, or a service's pipe is gone.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() -> Result<()> {
+    let mut cluster = Cluster::prepare()?;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    cluster.up_with_log(&[], full)?;
+    // Each ConfigMap is a warning in the log: nobody answers there.
+    let webhook = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: w},
+        webhooks: [{name: w.example.com, clientConfig: {url: 'https://127.0.0.1:9/'}, failurePolicy: Ignore, sideEffects: None,
+        admissionReviewVersions: [v1], rules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]}]}";
+    cluster.kubectl_with("apply", webhook).ok()?;
+    for name in ["a", "b", "c"] {
+        cluster.kubectl(&format!("create configmap {name}")).ok()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_backup_brings_the_cluster_back_on_an_empty_machine() -> Result<()> {
     let mut cluster = Cluster::start()?;

@@ -12,7 +12,7 @@ use clap::ArgMatches;
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use crate::{
-    settings::{DataOptions, Values},
+    settings::{DataOptions, Values, required},
     up,
 };
 
@@ -22,7 +22,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(8);
 pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let values = Values::resolve(matches)?;
     let options = DataOptions::from_values(&values)?;
-    let grace = Duration::from_secs(values.parse("grace-period")?.unwrap_or(0));
+    let grace = Duration::from_secs(required(&values, "grace-period")?);
     options.require_data_dir()?;
     stop_daemon(&options.pid_file())?;
     let _network = up::NetworkClaim::acquire()?;

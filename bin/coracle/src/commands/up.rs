@@ -17,7 +17,13 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
     let filter = EnvFilter::try_new(&options.data.log)
         .with_context(|| format!("read setting `log` from `{}`", options.data.log))?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        // Where the log cannot be written, saying so there would panic in the middle of what was logged.
+        .log_internal_errors(false)
+        .init();
     rustls::crypto::ring::default_provider().install_default().ok().context("install the TLS provider")?;
     // One worker a core: with more than that they only hand work to each other. Blocking work has its own threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()

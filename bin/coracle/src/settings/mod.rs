@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use expected::Expected;
-pub use options::{DataOptions, UpOptions, is_label};
+pub use options::{DataOptions, UpOptions, is_label, required};
 pub use registries::registries;
 pub use table::{SETTINGS, Scope};
 use table::{Setting, Shape, environment_name};

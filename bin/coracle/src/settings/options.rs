@@ -261,7 +261,7 @@ fn protection(values: &Values) -> Result<Protection> {
     })
 }
 
-pub(super) fn required<T: Expected>(values: &Values, key: &str) -> Result<T> {
+pub fn required<T: Expected>(values: &Values, key: &str) -> Result<T> {
     values.parse(key)?.with_context(|| format!("setting `{key}` is empty"))
 }
 

@@ -15,6 +15,7 @@ mod tokens;
 mod traces;
 
 use std::{
+    io::Write,
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -123,18 +124,23 @@ async fn start(options: &UpOptions, store: &Store, stages: &mut Stages, started:
     start_ingress(options, &api, stages).await?;
     if let Err(error) = bootstrap::node_ready(&store.reader(), &options.node_name).await {
         tracing::warn!("{error:#}");
-        println!("coracle serves its API at https://{}:{}", options.node_ip, options.api_port);
+        tell(&format!("coracle serves its API at https://{}:{}", options.node_ip, options.api_port));
         return Ok(());
     }
-    println!(
+    tell(&format!(
         "coracle is ready in {:.2} s: node {} at https://{}:{}, kubeconfig {}",
         started.elapsed().as_secs_f64(),
         options.node_name,
         options.node_ip,
         options.api_port,
         options.data.kubeconfig().display()
-    );
+    ));
     Ok(())
+}
+
+/// A line for whoever waits. That it cannot be written, as to a file on a full disk, stops nothing.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 async fn start_node(

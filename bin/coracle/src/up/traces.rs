@@ -23,7 +23,7 @@ use nix::{
 };
 use tokio::sync::mpsc;
 
-use crate::settings::DataOptions;
+use crate::{node_address::POD_BRIDGE, settings::DataOptions};
 
 /// As the kubelet: 10 MiB, 5 files a container.
 const LOG_MAX_BYTES: u64 = 10 << 20;
@@ -58,7 +58,7 @@ pub fn network_config(options: &DataOptions) -> coracle_network::Config {
         service_cidr: "10.43.0.0/16".parse().expect("a network"),
         dns_ip: std::net::Ipv4Addr::new(10, 43, 0, 10),
         cluster_domain: "cluster.local".into(),
-        bridge: "coracle0".into(),
+        bridge: POD_BRIDGE.into(),
         state_dir: options.data_dir.join("network"),
         upstream_dns: Vec::new(),
         own_ports: Vec::new(),

@@ -29,6 +29,7 @@ pub fn termination_file(pod_dir: &Path, container: &str, attempt: u32) -> PathBu
     pod_dir.join("containers").join(container).join(attempt.to_string())
 }
 
+const HOSTS: &str = "/etc/hosts";
 fn propagation(mount: &VolumeMount) -> Propagation {
     match mount.mount_propagation.as_deref() {
         Some("HostToContainer") => Propagation::HostToContainer,
@@ -115,7 +116,7 @@ fn etc_files(inputs: &Inputs, resolver: &ResolvConf) -> io::Result<Vec<(PathBuf,
         dns::kernel_hostname(inputs.pod, inputs.cluster.domain)
     };
     let files = [
-        ("hosts", hosts, "/etc/hosts"),
+        ("hosts", hosts, HOSTS),
         ("hostname", format!("{hostname}\n"), "/etc/hostname"),
         ("resolv.conf", resolver.render(), "/etc/resolv.conf"),
     ];
@@ -151,7 +152,9 @@ pub fn prepare(inputs: &Inputs, read_only_root: bool) -> Result<Prepared, String
     let (resolver, dns_cut) = resolver(inputs);
     for (host_path, target) in etc_files(inputs, &resolver).map_err(text)? {
         if !taken(&mounts, target) {
-            mounts.push(Mount { read_only: read_only_root, ..own(host_path, target) });
+            // As by a stock kubelet: containers may write their names for others.
+            let read_only = read_only_root && target != HOSTS;
+            mounts.push(Mount { read_only, ..own(host_path, target) });
         }
     }
     let message_path = inputs.container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
@@ -175,7 +178,7 @@ mod tests {
             "metadata": {"name": "p", "namespace": "ns"},
             "spec": {"volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "x"}}],
                 "containers": [{"name": "a", "terminationMessagePath": "/tmp/why",
-                    "volumeMounts": [{"name": "v", "mountPath": "/data"}, {"name": "c", "mountPath": "/etc/hosts"}]}]}
+                    "volumeMounts": [{"name": "v", "mountPath": "/data"}, {"name": "c", "mountPath": "/etc/hostname"}]}]}
         }))
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
@@ -201,12 +204,12 @@ mod tests {
             list,
             [
                 "volumes/kubernetes.io~empty-dir/v /data",
-                "volumes/kubernetes.io~configmap/c /etc/hosts ro",
-                "etc/hostname /etc/hostname ro",
+                "volumes/kubernetes.io~configmap/c /etc/hostname ro",
+                "etc/hosts /etc/hosts",
                 "etc/resolv.conf /etc/resolv.conf ro",
                 "containers/a/2 /tmp/why",
             ]
         );
-        assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "p\n");
+        assert!(fs::read_to_string(dir.path().join("etc/hosts")).unwrap().contains("10.42.0.7\tp\n"));
     }
 }

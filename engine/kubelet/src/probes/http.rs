@@ -18,6 +18,7 @@ use super::tcp::{dial_error, join};
 
 const MAX_BODY_BYTES: usize = 10 * 1024;
 const MAX_REDIRECTS: usize = 10;
+const PLAIN_HTTP: &str = "http: server gave HTTP response to HTTPS client";
 
 struct Answer {
     status: u16,
@@ -81,7 +82,7 @@ fn tls_error(error: &std::io::Error) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
-            "http: server gave HTTP response to HTTPS client".to_owned()
+            PLAIN_HTTP.to_owned()
         }
         _ => error.to_string(),
     }
@@ -152,22 +153,50 @@ async fn follow(first: Uri, headers: &[HTTPHeader]) -> Result<Attempt, GetError>
             }
         }
     }
-    Ok(Attempt::Failure(format!("Get \"{first}\": stopped after {MAX_REDIRECTS} redirects")))
+    Err(GetError::Io(format!("stopped after {MAX_REDIRECTS} redirects")))
 }
 
+/// What a probe makes of it.
 pub async fn get(action: &HTTPGetAction, ip: &str, port: u16, timeout: Duration) -> Attempt {
-    let url = url(action, ip, port);
-    let uri: Uri = match url.parse() {
-        Ok(uri) => uri,
-        Err(error) => return Attempt::Error(format!("parse \"{url}\": {error}")),
+    answered(action, ip, port, timeout).await.unwrap_or_else(|failure| failure)
+}
+
+/// As a lifecycle hook: any answer will do, and who speaks no TLS is asked again without it, and without credentials.
+pub async fn call(action: &HTTPGetAction, ip: &str, port: u16, timeout: Duration) -> Result<(), String> {
+    let why = match answered(action, ip, port, timeout).await {
+        Err(Attempt::Failure(why) | Attempt::Error(why)) => why,
+        _ => return Ok(()),
     };
+    if !why.ends_with(PLAIN_HTTP) {
+        return Err(why);
+    }
+    let mut plain = HTTPGetAction { scheme: Some("HTTP".into()), ..action.clone() };
+    plain
+        .http_headers
+        .iter_mut()
+        .for_each(|all| all.retain(|own| !own.name.eq_ignore_ascii_case("authorization")));
+    match answered(&plain, ip, port, timeout).await {
+        Err(_) => Err(why),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Err: there was no answer.
+async fn answered(
+    action: &HTTPGetAction,
+    ip: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<Attempt, Attempt> {
+    let url = url(action, ip, port);
+    let uri: Uri = url.parse().map_err(|error| Attempt::Error(format!("parse \"{url}\": {error}")))?;
     let headers = action.http_headers.as_deref().unwrap_or_default();
     match tokio::time::timeout(timeout, follow(uri, headers)).await {
-        Ok(Ok(attempt)) => attempt,
-        Ok(Err(GetError::Io(message))) => Attempt::Failure(format!("Get \"{url}\": {message}")),
-        Err(_) => Attempt::Failure(format!(
+        Ok(Ok(attempt)) => Ok(attempt),
+        Ok(Err(GetError::Io(message))) => Err(Attempt::Failure(format!("Get \"{url}\": {message}"))),
+        Err(_) => Err(Attempt::Failure(format!(
             "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-        )),
+        ))),
     }
 }
 
@@ -283,6 +312,21 @@ mod tests {
             get(&action, "127.0.0.1", port, LONG).await,
             Attempt::Failure(format!("Get \"https://127.0.0.1:{port}/\": {words}"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_hook_takes_any_answer_and_asks_again_without_tls() {
+        let busy = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+        let (port, task) = server(vec![busy, busy, busy]).await;
+        assert_eq!(call(&action("/"), "127.0.0.1", port, LONG).await, Ok(()));
+        let secret = HTTPHeader { name: "Authorization".into(), value: "secret".into() };
+        let action =
+            HTTPGetAction { scheme: Some("HTTPS".into()), http_headers: Some(vec![secret]), ..action("/") };
+        assert_eq!(call(&action, "127.0.0.1", port, LONG).await, Ok(()));
+        let seen = task.await.unwrap();
+        assert!(seen[2].starts_with("GET / ") && !seen[2].contains("secret"), "{}", seen[2]);
+        let refused = call(&action, "127.0.0.1", port, LONG).await.unwrap_err();
+        assert!(refused.ends_with("connect: connection refused"), "{refused}");
     }
 
     #[tokio::test]

@@ -139,7 +139,7 @@ impl Allocations {
     fn free_port(&self, taken: &mut Taken, field: &str, new: &mut Claims) -> Result<u16, Cause> {
         let (low, high) = (u32::from(*self.ports.start()), u32::from(*self.ports.end()));
         let port = pick(low..high + 1, |port| !taken.ports.contains(&(port as u16))).ok_or_else(|| {
-            Cause::new("InternalError", field, "Internal error: failed to allocate a nodePort: range is full")
+            Cause::new("InternalError", field, "failed to allocate a nodePort: range is full")
         })? as u16;
         taken.ports.insert(port);
         new.ports.push(port);
@@ -176,11 +176,7 @@ fn address(
     let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
     if asked.is_empty() {
         let address = ranges.iter().find_map(|range| free_address(taken, *range)).ok_or_else(|| {
-            Cause::new(
-                "InternalError",
-                "spec.clusterIPs",
-                "Internal error: failed to allocate a serviceIP: range is full",
-            )
+            Cause::new("InternalError", "spec.clusterIPs", "failed to allocate a serviceIP: range is full")
         })?;
         taken.addresses.insert(address);
         new.addresses.push(address);

@@ -108,7 +108,30 @@ fn check_families(service: &Value) -> Result<(), Status> {
 /// Takes what the Service asks for and does not hold yet, and chooses what it leaves open.
 fn allocate(state: &State, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
     let held = old.map(Claims::of).unwrap_or_default();
-    state.services.allocate(service, &held, &ranges::ready(&state.reader)).map_err(|cause| {
-        Status::invalid(GroupResource::new("", "Service"), crate::object::name(service), vec![cause])
-    })
+    let allocated = state.services.allocate(service, &held, &ranges::ready(&state.reader));
+    allocated.map_err(|cause| not_allocated(service, cause))
+}
+
+/// That nothing is left is not the client's fault.
+fn not_allocated(service: &Value, cause: Cause) -> Status {
+    match &*cause.reason {
+        "InternalError" => Status::internal(cause.message),
+        _ => Status::invalid(GroupResource::new("", "Service"), crate::object::name(service), vec![cause]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_range_is_an_internal_error() {
+        let all = Allocations::new("10.43.0.0/30".parse().expect("cidr"), 30000..=30000, std::iter::empty());
+        let ports = serde_json::json!([{"port": 1}, {"port": 2}]);
+        let mut service = serde_json::json!({"spec": {"type": "NodePort", "ports": ports}});
+        let cause = all.allocate(&mut service, &Claims::default(), &[]).expect_err("full");
+        let status = not_allocated(&service, cause);
+        let message = "Internal error occurred: failed to allocate a nodePort: range is full";
+        assert_eq!((status.code, &*status.message), (500, message));
+    }
 }
