@@ -116,6 +116,17 @@ async fn what_is_not_an_apply_is_refused_with_the_stock_text() {
             apply(&harness, &format!("{DEPLOYMENTS}/d"), "fieldManager=me", &containers(inner)).await;
         assert_eq!((answer.code, answer.message()), (500, format!("{at}{why}")));
     }
+    // Several are told together.
+    let both = containers("[{name: c, tty: 1, args: [1]}]");
+    let answer = apply(&harness, &format!("{DEPLOYMENTS}/d"), "fieldManager=me", &both).await;
+    let (start, item) = at.split_once(".spec").expect("a path");
+    let lines = [
+        format!("  .spec{item}[name=\"c\"].tty: expected boolean, got &{{1}}"),
+        format!(
+            "  .spec{item}[name=\"c\"].args[0]: expected string, got &value.valueUnstructured{{Value:1}}"
+        ),
+    ];
+    assert_eq!((answer.code, answer.message()), (500, format!("{start}errors:\n{}", lines.join("\n"))));
     let forced = harness.ask("PATCH", &format!("{one}?force=true"), json!({})).await;
     assert!(forced.message().contains("may not be specified for non-apply patch"), "{}", forced.text);
 }
