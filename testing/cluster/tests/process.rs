@@ -110,9 +110,11 @@ fn a_log_that_cannot_be_written_stops_nothing() -> Result<()> {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
     cluster.up_with_log(&[], full)?;
     // Each ConfigMap is a warning in the log: nobody answers there.
-    let webhook = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: w},
-        webhooks: [{name: w.example.com, clientConfig: {url: 'https://127.0.0.1:9/'}, failurePolicy: Ignore, sideEffects: None,
-        admissionReviewVersions: [v1], rules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]}]}";
+    let webhook = "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: w}
+webhooks: [{name: w.example.com, clientConfig: {url: 'https://127.0.0.1:9/'}, failurePolicy: Ignore, sideEffects: None,
+  admissionReviewVersions: [v1], rules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]}]";
     cluster.kubectl_with("apply", webhook).ok()?;
     for name in ["a", "b", "c"] {
         cluster.kubectl(&format!("create configmap {name}")).ok()?;
