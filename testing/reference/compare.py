@@ -1,13 +1,13 @@
 """Compares two API servers on 127.0.0.1: Coracle on 6443 and a stock one on 7443.
 
     compare.py --credentials KUBECONFIG DIR    writes ca.crt, client.crt and client.key into DIR
-    compare.py DIR [definitions] [resources]   prints what differs, one example of each kind of difference
+    compare.py DIR [PART…]                     prints what differs, one example of each kind of difference
 
 A definition and a resource with about everything in them are changed in one place at a time (a field removed, or of
 another type or value) and created with dryRun=All. Answers are compared as they are but for what is new each time.
 """
 
-import base64, collections, copy, http.client, json, re, ssl, sys, time
+import base64, collections, copy, http.client, json, os, re, ssl, sys, time
 
 VOLATILE = {"uid", "creationTimestamp", "resourceVersion", "time", "lastTransitionTime"}
 OTHERS = [None, "", "Bad Value!", "x", 0, -1, 1.5, 10**12, True, [], {}, ["a", "a"], {"a": "b"}, [{"a": 1}], "a" * 300]
@@ -21,12 +21,12 @@ class Server:
         self.context.load_cert_chain(f"{directory}/client.crt", f"{directory}/client.key")
         self.port, self.connection = port, None
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, kind="application/json"):
         """Status, warnings and body. A connection that the server ends without an answer is status 0."""
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=30)
-            headers = {"Accept": "application/json", "User-Agent": "compare", "Content-Type": "application/json"}
+            headers = {"Accept": "application/json", "User-Agent": "compare", "Content-Type": kind or "application/json"}
             self.connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = self.connection.getresponse()
             return answer.status, answer.headers.get_all("Warning"), answer.read().decode()
@@ -49,7 +49,10 @@ def shown(answer):
         pass
     if isinstance(body, dict) and body.get("kind") == "Status":
         body = [body.get("message"), body.get("reason"), body.get("details")]
-    return re.sub(r"(.)\1{30,}", r"\1~", f"{status} {warnings} {json.dumps(body, sort_keys=True)}")
+    text = f"{status} {warnings} {json.dumps(body, sort_keys=True)}"
+    for volatile in (r'resourceVersion[\\": ]+\d+', r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"20\d\d-[\d:.TZ-]{10,}"):
+        text = re.sub(volatile, "*", text)
+    return re.sub(r"(.)\1{30,}", r"\1~", text)
 
 
 class Comparison:
@@ -60,11 +63,19 @@ class Comparison:
     def each(self, *request):
         return [server.ask(*request) for server in self.servers]
 
-    def compare(self, label, *request):
-        own, stock = map(shown, self.each(*request))
+    def versioned(self, server, path, method, at, body=None, *kind):
+        """The server's answer, the resourceVersion "RV" replaced by that of the object at `path` there."""
+        if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("resourceVersion") == "RV":
+            version = json.loads(server.ask("GET", path)[2]).get("metadata", {}).get("resourceVersion", "1")
+            body = body | {"metadata": body["metadata"] | {"resourceVersion": version}}
+        return server.ask(method, at, body, *kind)
+
+    def compare(self, label, *request, place=None):
+        """Whether both answer alike; else the first of each kind of difference is printed."""
+        own, stock = (shown(self.versioned(server, place, *request)) for server in self.servers)
         self.asked += 1
         if own == stock:
-            return
+            return True
         self.differ += 1
         kind = re.sub(r'spec[.\[][\w.\[\]-]*|"[^"]*"|\d+', "_", own[:300] + stock[:300])
         self.kinds[kind] += 1
@@ -72,6 +83,7 @@ class Comparison:
             start = next((at for at, pair in enumerate(zip(own, stock)) if pair[0] != pair[1]), 0)
             start = max(0, start - 60)
             print(f"{label}\n  coracle {own[:3]} …{own[start:start + 400]}\n  stock   {stock[:3]} …{stock[start:start + 400]}")
+        return False
 
 
 def places(value, path=()):
@@ -172,6 +184,12 @@ def main(directory, *parts):
         wait(comparison, RESOURCES)
         for at, what, whole in changes(resource()):
             comparison.compare(f"{at} {what}", "POST", f"{RESOURCES}?dryRun=All", whole)
+    if not parts or "stories" in parts:
+        import stories
+
+        comparison.each("POST", DEFINITIONS, definition())
+        wait(comparison, RESOURCES)
+        stories.stories(comparison, seed=int(os.environ.get("SEED", "1")), count=int(os.environ.get("STORIES", "400")))
     print(f"{comparison.asked} requests, {comparison.differ} answered otherwise in {len(comparison.kinds)} ways")
 
 

@@ -96,11 +96,6 @@ pub trait Strategy: Send + Sync {
         false
     }
 
-    /// Whether deletion answers with the object instead of a `Status`.
-    fn returns_deleted_object(&self) -> bool {
-        false
-    }
-
     /// What a deletion without a propagation policy does with what the object owns.
     fn dependents(&self) -> Dependents {
         Dependents::Deleted

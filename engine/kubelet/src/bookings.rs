@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 
-use crate::resources::Amounts;
+use crate::resources::{Amounts, QosClass, milli_cpu};
 
 /// By uid: the pods that may hold something, and what those of them hold that were admitted.
 #[derive(Debug, Default)]
-pub struct Bookings(HashMap<String, Option<Amounts>>);
+pub struct Bookings(HashMap<String, Option<Booking>>);
+
+type Booking = (QosClass, Amounts);
 
 impl Bookings {
     /// A pod came to this node; a later [`Bookings::book`] counts. What a former worker booked for it is forgotten.
@@ -19,9 +21,9 @@ impl Bookings {
     }
 
     /// Without effect for a pod that was released: its worker may be slower than the end of its object.
-    pub fn book(&mut self, uid: &str, amounts: Amounts) {
+    pub fn book(&mut self, uid: &str, class: QosClass, amounts: Amounts) {
         if let Some(held) = self.0.get_mut(uid) {
-            *held = Some(amounts);
+            *held = Some((class, amounts));
         }
     }
 
@@ -33,11 +35,17 @@ impl Bookings {
     /// What is held, and by how many pods.
     pub fn held(&self) -> (Amounts, u32) {
         let mut sum = Amounts::new();
-        for (name, n) in self.0.values().flatten().flatten() {
+        for (name, n) in self.0.values().flatten().flat_map(|(_, amounts)| amounts) {
             *sum.entry(name.clone()).or_default() += n;
         }
         let pods = self.0.values().flatten().count();
         (sum, u32::try_from(pods).unwrap_or(u32::MAX))
+    }
+
+    /// What the pods of a class ask of the processors, in thousandths of one.
+    pub fn milli_cpu(&self, class: QosClass) -> i64 {
+        let own = self.0.values().flatten().filter(|(own, _)| *own == class);
+        own.map(|(_, amounts)| milli_cpu(amounts)).sum()
     }
 }
 
@@ -55,11 +63,27 @@ mod tests {
         for uid in ["a", "b", "waits"] {
             bookings.expect(uid);
         }
-        bookings.book("a", cpu(3));
-        bookings.book("b", cpu(4));
+        bookings.book("a", QosClass::Burstable, cpu(3));
+        bookings.book("b", QosClass::Guaranteed, cpu(4));
         assert_eq!(bookings.held(), (cpu(7), 2));
         bookings.release("a");
         assert_eq!(bookings.held(), (cpu(4), 1));
+    }
+
+    #[test]
+    fn a_class_asks_for_what_its_pods_ask_for() {
+        let mut bookings = Bookings::default();
+        for (uid, class, milli) in [
+            ("a", QosClass::Burstable, 100),
+            ("b", QosClass::Burstable, 250),
+            ("c", QosClass::Guaranteed, 500),
+        ] {
+            bookings.expect(uid);
+            bookings.book(uid, class, cpu(milli * 1_000_000));
+        }
+        let asked = [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort]
+            .map(|class| bookings.milli_cpu(class));
+        assert_eq!(asked, [500, 350, 0]);
     }
 
     #[test]
@@ -67,7 +91,7 @@ mod tests {
         let mut bookings = Bookings::default();
         bookings.expect("a");
         bookings.release("a");
-        bookings.book("a", cpu(3));
+        bookings.book("a", QosClass::Burstable, cpu(3));
         assert_eq!(bookings.held(), (Amounts::new(), 0));
     }
 
@@ -77,7 +101,7 @@ mod tests {
         for _ in 0..2 {
             bookings.expect("a");
             assert_eq!(bookings.held(), (Amounts::new(), 0));
-            bookings.book("a", cpu(3));
+            bookings.book("a", QosClass::Burstable, cpu(3));
         }
     }
 }

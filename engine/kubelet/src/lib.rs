@@ -152,6 +152,7 @@ impl Kubelet {
             network,
             views: RwLock::new(HashMap::new()),
             bookings: Mutex::default(),
+            class_shares: tokio::sync::Mutex::default(),
         });
         let sandboxes = shared.runtime.sandboxes().await.map_err(|e| KubeletError::Internal(chain(&e)))?;
         events::starting(&shared);

@@ -223,6 +223,10 @@ pub fn cpu_quota_us(milli_cpu: i64) -> Option<i64> {
     (milli_cpu > 0).then(|| (milli_cpu * CPU_PERIOD_US as i64 / 1000).max(MIN_QUOTA_US))
 }
 
+pub fn milli_cpu(amounts: &Amounts) -> i64 {
+    milli(amounts, "cpu")
+}
+
 fn milli(amounts: &Amounts, name: &str) -> i64 {
     amounts.get(name).map_or(0, |n| ceil_to(*n, NANO / 1000))
 }
@@ -244,7 +248,7 @@ pub fn pod_cgroup(spec: &PodSpec) -> Resources {
                 .all(|c| amount(of(c.resources.as_ref(), Side::Limits), name).is_some_and(|n| n > 0))
     };
     let mut resources =
-        Resources { cpu_shares: Some(cpu_shares(milli(&requests, "cpu"))), ..Resources::default() };
+        Resources { cpu_shares: Some(cpu_shares(milli_cpu(&requests))), ..Resources::default() };
     if every("cpu") {
         resources.cpu_quota_us = cpu_quota_us(milli(&limits, "cpu"));
         resources.cpu_period_us = resources.cpu_quota_us.map(|_| CPU_PERIOD_US);

@@ -29,6 +29,8 @@ pub struct Shared {
     pub views: RwLock<HashMap<String, Arc<PodView>>>,
     /// Admission and booking are one step under this lock.
     pub bookings: Mutex<Bookings>,
+    /// The processor shares of QoS classes as they were written.
+    pub class_shares: tokio::sync::Mutex<HashMap<&'static str, u64>>,
 }
 
 /// What others may know of a pod. Replaced as a whole by its worker.

@@ -48,9 +48,12 @@ impl Forwarder {
             Box::pin(upload::discard(rest)).await;
         }
         // hyper leaves out the body of an answer to HEAD over HTTP/1.1 only; over HTTP/2 a client takes it for an error.
-        if is_head && let AnswerBody::Own(body) = response.body_mut() {
-            let bytes = body.take().map_or(0, |body| body.len());
-            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(bytes.into());
+        // How long a backend's answer would be it says itself, or nobody knows.
+        if is_head
+            && let AnswerBody::Own(body) = response.body_mut()
+            && let Some(body) = body.take()
+        {
+            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(body.len().into());
         }
         response
     }

@@ -117,9 +117,32 @@ fn a_pod_gets_all_that_it_asks_of_its_node() -> Result<()> {
         let log = cluster.kubectl("logs everything -c helper --tail=2").ok()?;
         check(log == "tick\ntick\n", log)
     })?;
+    classes_weigh_what_their_pods_ask_for(&cluster)?;
     copy(&cluster)?;
     cluster.kubectl("delete pod everything --timeout=180s").ok()?;
     Ok(())
+}
+
+/// So that a request is worth the same in every class, and pods without one get what is left.
+fn classes_weigh_what_their_pods_ask_for(cluster: &Cluster) -> Result<()> {
+    let uid = jsonpath(cluster, "everything", ".metadata.uid")?;
+    let mut find = std::process::Command::new("find");
+    find.args(["/sys/fs/cgroup", "-ignore_readdir_race", "-path", &format!("*/burstable/pod{uid}")]);
+    let found = cluster.run(&mut find).ok()?;
+    let root = |line: &str| Some(std::path::Path::new(line).parent()?.parent()?.to_owned());
+    let weights: Vec<String> = found
+        .lines()
+        .filter_map(root)
+        .flat_map(|root| {
+            [("cpu.shares", &root), ("cpu.weight", &root)].map(|(file, root)| (file, root.clone()))
+        })
+        .filter_map(|(file, root)| {
+            let of = |class: &str| std::fs::read_to_string(root.join(class).join(file)).ok();
+            Some(format!("{} {}", of("burstable")?.trim(), of("besteffort")?.trim()))
+        })
+        .collect();
+    // 50m, as shares of v1 or as a weight of v2.
+    check(matches!(&weights[..], [one] if one == "51 2" || one == "2 1"), format!("weights: {weights:?}"))
 }
 
 fn copy(cluster: &Cluster) -> Result<()> {

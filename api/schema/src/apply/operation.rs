@@ -192,7 +192,8 @@ impl Schema {
         self.settle(&mut object).map_err(|error| ApplyError::Invalid(error.to_string()))?;
         let own = after.own(author);
         own.api_version = author.api_version.to_owned();
-        if own.time.is_none() || set != last.fields || object != *live {
+        // Who only says what is there already is listed without a time.
+        if object != *live {
             own.time = Some(write.now.to_owned());
         }
         own.fields = set;

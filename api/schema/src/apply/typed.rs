@@ -144,7 +144,6 @@ fn of_custom(
         Some("string") => Kind::Text,
         Some("integer" | "number") => Kind::Number,
         Some("boolean") => Kind::Bool,
-        _ if crate::custom::is_true(schema, "x-kubernetes-int-or-string") => Kind::Scalar,
         _ => Kind::Any,
     };
     if fits(kind, value, at, problems) && matches!(kind, Kind::Map) {

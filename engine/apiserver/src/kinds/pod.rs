@@ -83,10 +83,6 @@ impl Strategy for Pod {
             seconds => seconds,
         }
     }
-
-    fn returns_deleted_object(&self) -> bool {
-        true
-    }
 }
 
 /// What of several pods of a workload is to be deleted first.

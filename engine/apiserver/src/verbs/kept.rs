@@ -68,7 +68,7 @@ pub(super) fn drop_unowned(served: &Served, metadata: &mut serde_json::Map<Strin
     let reset: &[&str] = match (&*served.api.gvk.group, &*served.api.plural) {
         ("apps", "deployments") => &["labels"],
         ("", "pods") => &["deletionTimestamp", "ownerReferences"],
-        kind if STATUS_OWNS_NO_METADATA.contains(&kind) => {
+        kind if served.custom.is_some() || STATUS_OWNS_NO_METADATA.contains(&kind) => {
             return metadata.retain(|field, _| IDENTITY.contains(&field.as_str()));
         }
         _ => &[],
@@ -83,7 +83,9 @@ const IDENTITY: [&str; 4] = ["name", "namespace", "uid", "resourceVersion"];
 fn kept_beside_status(served: &Served) -> &'static [&'static str] {
     match (&*served.api.gvk.group, &*served.api.plural) {
         ("apps", "deployments") => &["ownerReferences", "finalizers", "labels"],
-        kind if STATUS_APART.contains(&kind) => &["ownerReferences", "finalizers", "labels", "annotations"],
+        kind if served.custom.is_some() || STATUS_APART.contains(&kind) => {
+            &["ownerReferences", "finalizers", "labels", "annotations"]
+        }
         _ => &["ownerReferences", "finalizers"],
     }
 }

@@ -179,11 +179,11 @@ fn cut(
 }
 
 impl Listed {
-    /// ListMeta.
-    pub fn metadata(&self) -> Value {
+    /// ListMeta. Stock lists of custom resources always have a `continue`.
+    pub fn metadata(&self, served: &Served) -> Value {
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), self.revision.0.to_string().into());
-        if !self.continue_token.is_empty() {
+        if !self.continue_token.is_empty() || served.custom.is_some() {
             metadata.insert("continue".into(), self.continue_token.as_str().into());
         }
         if let Some(remaining) = self.remaining {
@@ -199,7 +199,7 @@ impl Listed {
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
             served.list_kind(),
             api_version(&gvk.group, &gvk.version),
-            self.metadata()
+            self.metadata(served)
         );
         let item = Item::new(served.clone());
         let mut frames = Frames::default();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     decode::{Decoded, strict_error},
     options::FieldValidation,
-    status::{Cause, GroupResource, Status},
+    status::{Cause, GroupResource, Status, StatusDetails},
     types::{State, UserInfo},
 };
 
@@ -135,6 +135,7 @@ impl Patched<'_> {
             PatchError::NotApplicable(text) | PatchError::TestFailed(text) => {
                 tracing::debug!(text, "patch does not apply");
                 Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+                    .with_details(StatusDetails::default())
             }
         })
     }
@@ -147,6 +148,10 @@ impl Patched<'_> {
         } else {
             let mut patched = current.clone();
             let _ = self.apply(kind, patch, &mut patched);
+            // Without a type of its own in Go, the fields have no order but that of their names.
+            if self.schema.is_custom() {
+                patched.sort_all_objects();
+            }
             (patched.to_string(), error.to_string())
         };
         Status::invalid(GroupResource::new("", ""), "", vec![Cause::invalid("patch", shown, &why)])

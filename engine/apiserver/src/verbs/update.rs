@@ -34,9 +34,27 @@ pub async fn update(
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
     let decoded = decoded.into();
+    match replace(state, user, target, &decoded, options).await {
+        // What cannot be read is told before anything else.
+        Err(status) => {
+            let schema = target.served.schema.as_ref().ok_or_else(Status::unknown_path)?;
+            decode::shape(schema, &target.served.api.gvk, &mut decoded.clone(), options.field_validation)?;
+            Err(status)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn replace(
+    state: &State,
+    user: &UserInfo,
+    target: &Target,
+    decoded: &Decoded,
+    options: &WriteOptions,
+) -> Result<Outcome, Status> {
     check_name(&decoded.value, &target.name)?;
     if state.reader.get(&target.key()).is_none() && target.served.strategy.create_on_update() {
-        return super::create(state, user, target, decoded, options).await;
+        return super::create(state, user, target, decoded.clone(), options).await;
     }
     modify(state, user, target, options, |_| Ok(Changed::Whole(decoded.clone()))).await
 }

@@ -45,7 +45,7 @@ pub async fn enforce_allocatable(shared: &Shared) {
         cpu_shares: Some(cpu_shares(shared.capacity.milli_cpu)),
         ..Resources::default()
     };
-    match shared.runtime.limit_node(&all).await {
+    match shared.runtime.limit_group("", &all).await {
         Ok(()) => {
             let message = "Updated Node Allocatable limit across pods".to_owned();
             record(shared, EventType::Normal, "NodeAllocatableEnforced", message);

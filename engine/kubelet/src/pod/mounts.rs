@@ -54,6 +54,12 @@ fn volume_mount(inputs: &Inputs, index: usize, mount: &VolumeMount) -> Result<Mo
     let volume = spec.volumes.iter().flatten().find(|v| v.name == mount.name).ok_or_else(|| {
         format!("volume \"{}\" of mount \"{}\" does not exist", mount.name, mount.mount_path)
     })?;
+    if mount.recursive_read_only.as_deref() == Some("Enabled") {
+        return Err(format!(
+            "failed to resolve recursive read-only mode: volume \"{}\" requested recursive read-only mode, but it is not supported by the runtime",
+            mount.name
+        ));
+    }
     let mut host_path = volumes::host_path(inputs.pod_dir, volume)?;
     if volume.host_path.is_some() && !host_path.exists() {
         fs::create_dir_all(&host_path).map_err(|e| format!("create `{}`: {e}", host_path.display()))?;
@@ -211,5 +217,32 @@ mod tests {
             ]
         );
         assert!(fs::read_to_string(dir.path().join("etc/hosts")).unwrap().contains("10.42.0.7\tp\n"));
+    }
+
+    #[test]
+    fn what_the_runtime_cannot_make_read_only_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount =
+            json!({"name": "v", "mountPath": "/data", "readOnly": true, "recursiveReadOnly": "Enabled"});
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "ns"},
+            "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{"name": "a", "volumeMounts": [mount]}]}
+        }))
+        .unwrap();
+        let inputs = Inputs {
+            pod: &pod,
+            container: &pod.spec.as_ref().unwrap().containers[0],
+            attempt: 0,
+            pod_dir: dir.path(),
+            pod_ip: "10.42.0.7",
+            node_name: "n",
+            cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
+            env: &[],
+        };
+        let why = prepare(&inputs, true).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "failed to resolve recursive read-only mode: volume \"v\" requested recursive read-only mode, but it is not supported by the runtime"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Which runtime a pod wants. There is one, without user namespaces: a class of another handler cannot be served, nor a
-//! pod that asks for a user namespace, and such pods do not start.
+//! Which runtime a pod wants. There is one, without user namespaces and devices: a class of another handler cannot be
+//! served, nor a pod that asks for a user namespace or claims devices, and such pods do not start.
 //!
 //! Source: https://kubernetes.io/docs/concepts/containers/runtime-class/
 
@@ -11,6 +11,12 @@ const HANDLERS: [&str; 2] = ["coracle", "runc"];
 
 /// Why the sandbox cannot be made, in containerd's words.
 pub fn check(store: &Reader, pod: &Pod) -> Result<(), String> {
+    if pod.spec.as_ref().is_some_and(|spec| spec.resource_claims.as_ref().is_some_and(|all| !all.is_empty()))
+    {
+        return Err(
+            "dynamic resource allocation is not supported, `resourceClaims` cannot be kept".to_owned()
+        );
+    }
     if pod.spec.as_ref().is_some_and(|spec| spec.host_users == Some(false)) {
         return Err(
             "the runtime handler does not support user namespaces, `hostUsers: false` cannot be kept"

@@ -284,7 +284,8 @@ pub fn pod_status(
     let Some(spec) = &pod.spec else { return before.clone() };
     let finished = has_finished(spec, observed);
     let writer = Writer { pod, spec, observed, now, finished };
-    let reason = if writer.initialized() { "ContainerCreating" } else { "PodInitializing" };
+    let has_init = spec.init_containers.as_ref().is_some_and(|all| !all.is_empty());
+    let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
     let mut init: Vec<_> =
         spec.init_containers.iter().flatten().map(|c| writer.container(c, true, "PodInitializing")).collect();
     let mut containers: Vec<_> = spec.containers.iter().map(|c| writer.container(c, false, reason)).collect();

@@ -76,14 +76,16 @@ impl Runtime {
         Ok(())
     }
 
-    /// Limits all pods of the node together.
-    pub async fn limit_node(&self, resources: &Resources) -> Result<(), RuntimeError> {
-        let (inner, root, resources) = (self.0.clone(), self.0.config.cgroup_root.clone(), resources.clone());
+    /// Limits the pods of a group together: all of the node where `group` is empty, else those of a cgroup below.
+    pub async fn limit_group(&self, group: &str, resources: &Resources) -> Result<(), RuntimeError> {
+        let path = format!("{}/{group}", self.0.config.cgroup_root);
+        let (inner, resources) = (self.0.clone(), resources.clone());
+        let limited = path.clone();
         let limit = move || {
-            inner.cgroups.create(&root)?;
-            inner.cgroups.apply(&root, &resources)
+            inner.cgroups.create(&limited)?;
+            inner.cgroups.apply(&limited, &resources)
         };
-        blocking(limit).await.map_err(failed("limit cgroup", &self.0.config.cgroup_root))
+        blocking(limit).await.map_err(failed("limit cgroup", path.trim_end_matches('/')))
     }
 
     /// Removes the cgroups of the whole node, and so ends whatever is left in them. For when the node is taken down.

@@ -58,6 +58,13 @@ pub const PRECONDITION: &[Change] = &[Claims];
 
 /// What makes a pod wait whatever the nodes look like.
 pub fn precondition(pod: &Pod, cluster: &Cluster) -> Result<(), String> {
+    let devices = pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_ref());
+    if devices.is_some_and(|claims| !claims.is_empty()) {
+        return Err(
+            "dynamic resource allocation is not supported, the pod's resourceClaims stay unallocated"
+                .to_owned(),
+        );
+    }
     volumes::claims_are_ready(pod, cluster)
 }
 

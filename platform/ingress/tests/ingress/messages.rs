@@ -111,6 +111,20 @@ async fn an_answer_without_a_body_keeps_its_length() {
 }
 
 #[tokio::test]
+async fn a_length_that_the_backend_does_not_name_is_not_made_up() {
+    let web = backends::raw(|mut stream| async move {
+        let mut head = [0; 1024];
+        let _ = stream.read(&mut head).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+    })
+    .await;
+    let proxy = proxy(site(&[web.address], json!({}))).await;
+    let answer =
+        exchange(proxy.http, "HEAD / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("content-length"), "{answer}");
+}
+
+#[tokio::test]
 async fn old_clients_are_answered_in_their_version() {
     let web = backends::named("web").await;
     let proxy = proxy(site(&[web.address], json!({}))).await;

@@ -179,18 +179,22 @@ impl Run {
                 Some(below) => join(path, below),
                 None => at.to_owned(),
             };
-            self.causes.push(cause(rule, at, &node.kind, &detail));
+            self.causes.push(cause(rule, at, seen.value, &detail));
         }
         self.budget = activation.budget();
     }
 }
 
-fn cause(rule: &Rule, at: String, kind: &str, detail: &str) -> Cause {
+/// Only scalars are shown.
+fn cause(rule: &Rule, at: String, value: &Json, detail: &str) -> Cause {
+    let is_omitted = value.is_object() || value.is_array();
     match rule.reason.as_deref() {
         Some("FieldValueForbidden") => Cause::forbidden(at, detail),
         Some("FieldValueRequired") => Cause::required(at, detail),
-        Some("FieldValueDuplicate") => Cause::duplicate(at, kind),
-        _ => Cause::invalid(at, kind, detail),
+        Some("FieldValueDuplicate") if is_omitted => Cause::new("FieldValueDuplicate", at, "Duplicate value"),
+        Some("FieldValueDuplicate") => Cause::duplicate(at, value.clone()),
+        _ if is_omitted => Cause::new("FieldValueInvalid", at, format!("Invalid value: {detail}")),
+        _ => Cause::invalid(at, value.clone(), detail),
     }
 }
 

@@ -87,10 +87,6 @@ impl Strategy for Service {
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }
-
-    fn returns_deleted_object(&self) -> bool {
-        true
-    }
 }
 
 /// What no address can be found for is refused before one is looked for.

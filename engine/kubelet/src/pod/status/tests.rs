@@ -144,6 +144,8 @@ fn init_containers_keep_a_pod_pending() {
         (Some("Pending"), &json!("PodInitializing"))
     );
     assert_eq!(waiting["conditions"][1]["message"], "containers with incomplete status: [i]");
+    let starting = status(&pod, |o| exit(o, "i", 0));
+    assert_eq!(starting["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
     let done = status(&pod, |o| {
         exit(o, "i", 0);
         run(o, "a");

@@ -29,6 +29,7 @@ use super::writer::{self, StatusWriter, Written};
 use super::{adopt, sandbox, view};
 use crate::clock::{self, Millis};
 use crate::logs::links;
+use crate::node::classes;
 use crate::probes::Report;
 use crate::security::pod_full_name;
 use crate::shared::Shared;
@@ -210,6 +211,7 @@ impl Worker {
         }
         self.shared.views.write().remove(&self.uid);
         self.shared.bookings.lock().release(&self.uid);
+        classes::weigh(&self.shared).await;
         let meta = &self.pod.metadata;
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         let logs = self.shared.pod_log_dir(&name(&meta.namespace), &name(&meta.name), &self.uid);
@@ -263,6 +265,7 @@ impl Worker {
         }
         self.read_missed_messages().await;
         self.admit(adopted);
+        classes::weigh(&self.shared).await;
     }
 
     fn admit(&mut self, adopted: bool) {
@@ -273,7 +276,7 @@ impl Worker {
         let Some(spec) = self.pod.spec.clone() else { return };
         let mut bookings = self.shared.bookings.lock();
         if begun {
-            bookings.book(&self.uid, resources::pod_requests(&spec));
+            bookings.book(&self.uid, resources::qos_class(&spec), resources::pod_requests(&spec));
             return;
         }
         let (used, pods) = bookings.held();
@@ -292,7 +295,7 @@ impl Worker {
             own_ports: &self.shared.config.own_ports,
         };
         match admission::admit(&spec, &limits, &used, pods) {
-            Ok(requests) => bookings.book(&self.uid, requests),
+            Ok(requests) => bookings.book(&self.uid, resources::qos_class(&spec), requests),
             Err(rejection) => {
                 drop(bookings);
                 let message = rejection.message.clone();
