@@ -55,6 +55,10 @@ impl Keyring {
         Ok(Keyring { keys, random: SystemRandom::new() })
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Makes a first key when there is none, and has it on disk before anything is encrypted with it.
     pub fn ensure_key(&mut self, disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         if !self.keys.is_empty() {

@@ -38,6 +38,10 @@ pub(crate) fn recover(
 ) -> Result<Recovered, OpenError> {
     let files = Files::list(disk, dir)?;
     if files.is_empty() {
+        // Keys are made after the first log.
+        if !keyring.is_empty() {
+            return Err(OpenError::Missing { path: segment_path(dir, 1) });
+        }
         remove_temporary(disk, dir, &files.names)?;
         return create(disk, dir, segment_len);
     }

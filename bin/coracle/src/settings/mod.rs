@@ -187,10 +187,14 @@ fn known(key: &str) -> Result<&'static Setting> {
 fn plain(setting: &Setting, value: serde_json::Value) -> Result<Vec<String>> {
     let several = matches!(setting.shape, Shape::List | Shape::Repeated);
     let expected = if several { "text, a number or a list of them" } else { "one text or number" };
-    let one = |value| match value {
+    let one = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => Ok(text),
-        serde_json::Value::Number(number) => Ok(number.to_string()),
-        serde_json::Value::Bool(flag) => Ok(flag.to_string()),
+        serde_json::Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        serde_json::Value::Bool(flag) if setting.shape == Shape::Switch => Ok(flag.to_string()),
+        // `1.10` and `off` would not be what was written.
+        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
+            bail!("YAML takes the value of key `{}` for `{value}`: put it in quotes", setting.key)
+        }
         other => bail!("key `{}` is `{other}`, expected {expected}", setting.key),
     };
     match value {
@@ -238,6 +242,18 @@ mod tests {
         let values = parse_file("upstream-dns: [1.1.1.1, 9.9.9.9]\napi-port: 7443\n").unwrap();
         assert_eq!(values["upstream-dns"], ["1.1.1.1", "9.9.9.9"]);
         assert_eq!(values["api-port"], ["7443"]);
+    }
+
+    #[test]
+    fn what_yaml_would_rewrite_is_to_be_quoted() {
+        for (line, taken) in
+            [("audit-log-path: off", "false"), ("node-name: 1.10", "1.1"), ("node-name: yes", "true")]
+        {
+            let key = line.split(':').next().unwrap();
+            let expected = format!("YAML takes the value of key `{key}` for `{taken}`: put it in quotes");
+            assert_eq!(parse_file(line).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(parse_file("audit-log-path: 'off'").unwrap()["audit-log-path"], ["off"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -18,7 +19,7 @@ pub fn check(options: &DataOptions) -> Result<()> {
     let Ok(owner) = fs::read(options.run_dir.join(NAME)) else { return Ok(()) };
     let owner = Path::new(std::ffi::OsStr::from_bytes(&owner));
     let owner = owner.canonicalize().unwrap_or_else(|_| owner.to_owned());
-    let has_pods = fs::read_dir(options.run_dir.join("pods")).is_ok_and(|mut pods| pods.next().is_some());
+    let has_pods = fs::read_dir(pods(options)).is_ok_and(|mut pods| pods.next().is_some());
     if owner == options.data_dir || !owner.exists() || !has_pods {
         return Ok(());
     }
@@ -27,6 +28,34 @@ pub fn check(options: &DataOptions) -> Result<()> {
         "`{run}` holds pods of the Coracle with the data `{owner}`\n\
          hint: `coracle down --data-dir {owner}` stops them; or choose another place with --run-dir"
     )
+}
+
+/// What all pods have there.
+pub fn pods(options: &DataOptions) -> PathBuf {
+    options.run_dir.join("pods")
+}
+
+/// Removes what is of pods there, and the directory when it was for nothing else. One that no Coracle claimed is left
+/// alone.
+pub fn remove(options: &DataOptions) -> Result<()> {
+    let marker = options.run_dir.join(NAME);
+    if !marker.exists() {
+        return Ok(());
+    }
+    let pods = pods(options);
+    match fs::remove_dir_all(&pods) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove `{}`", pods.display()));
+        }
+        _ => {}
+    }
+    fs::remove_file(&marker).with_context(|| format!("remove `{}`", marker.display()))?;
+    match fs::remove_dir(&options.run_dir) {
+        Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {
+            Err(error).with_context(|| format!("remove `{}`", options.run_dir.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Of what the run directory is part: the directories that were made for it.
@@ -107,5 +136,31 @@ mod tests {
         fs::remove_dir_all(&pods).unwrap();
         claim(&options).unwrap().give_up();
         assert!(options.run_dir.exists());
+    }
+
+    #[test]
+    fn what_others_keep_in_the_directory_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = DataOptions {
+            data_dir: dir.path().join("data"),
+            run_dir: dir.path().join("shared"),
+            pod_log_dir: dir.path().join("logs"),
+            log: "warn".into(),
+        };
+        fs::create_dir_all(options.run_dir.join("pods/theirs")).unwrap();
+        remove(&options).unwrap();
+        assert!(options.run_dir.join("pods/theirs").exists(), "nobody claimed it");
+        fs::remove_dir_all(pods(&options)).unwrap();
+        fs::write(options.run_dir.join("precious"), "").unwrap();
+        claim(&options).unwrap();
+        fs::create_dir_all(options.run_dir.join("pods/uid")).unwrap();
+        remove(&options).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(&options.run_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["precious"]);
+        fs::remove_file(options.run_dir.join("precious")).unwrap();
+        claim(&options).unwrap();
+        remove(&options).unwrap();
+        assert!(!options.run_dir.exists());
     }
 }

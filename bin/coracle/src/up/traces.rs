@@ -23,6 +23,7 @@ use nix::{
 };
 use tokio::sync::mpsc;
 
+use super::run_owner;
 use crate::{node_address::POD_BRIDGE, settings::DataOptions};
 
 /// As the kubelet: 10 MiB, 5 files a container.
@@ -71,13 +72,8 @@ pub async fn remove_traces(options: &DataOptions, grace: Duration) -> Result<()>
     remove_pods(options, grace).await?;
     Network::remove(&network_config(options)).await.context("remove the pod network")?;
     unmount_below(&kubelet_dir(options))?;
-    unmount_below(&options.run_dir)?;
-    match std::fs::remove_dir_all(&options.run_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove `{}`", options.run_dir.display()))
-        }
-        _ => Ok(()),
-    }
+    unmount_below(&run_owner::pods(options))?;
+    run_owner::remove(options)
 }
 
 async fn remove_pods(options: &DataOptions, grace: Duration) -> Result<()> {

@@ -58,6 +58,17 @@ fn last_log(disk: &SimDisk) -> (std::path::PathBuf, Vec<u8>) {
 }
 
 #[tokio::test]
+async fn the_loss_of_the_only_log_is_told() {
+    let disk = SimDisk::default();
+    open(&disk).await.unwrap().close().await;
+    let (log, _) =
+        disk.files().into_iter().find(|(path, _)| path.to_string_lossy().contains("/log-")).unwrap();
+    disk.remove(&log).unwrap();
+    let error = read(&disk).unwrap_err();
+    assert!(matches!(&error, OpenError::Missing { path } if *path == log), "{error}");
+}
+
+#[tokio::test]
 async fn a_log_cut_anywhere_gives_a_state_that_was_acknowledged_and_takes_new_commits() {
     let (states, disk) = history_of(43).await;
     let (path, bytes) = last_log(&disk);
