@@ -21,7 +21,7 @@ class Server:
         self.context.load_cert_chain(f"{directory}/client.crt", f"{directory}/client.key")
         self.port, self.connection = port, None
 
-    def ask(self, method, path, body=None, kind="application/json"):
+    def ask(self, method, path, body=None, kind=None):
         """Status, warnings and body. A connection that the server ends without an answer is status 0."""
         try:
             if self.connection is None:

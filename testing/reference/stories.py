@@ -1,4 +1,4 @@
-"""What happens to a custom resource in turn, and what policies say of it, asked of both servers: see compare.py.
+"""What happens to a custom resource in turn, asked of both servers: see compare.py.
 
 A story ends at its first difference: what follows would differ by it.
 """
@@ -24,6 +24,11 @@ def good():
     whole = resource()
     whole["spec"].pop("oneof"), whole["metadata"].pop("finalizers"), whole.pop("extra"), whole["spec"].pop("unknown")
     return whole
+
+
+CHANGED = list(changes(good()))
+PLACES = [path for path in places(resource()) if path[0] not in ("apiVersion", "kind")]
+VALUES = [None, "", "abc", "def", 2, 4, -1, 1.5, True, [], {}, ["a"], ["a", "a"], {"a": "b"}, {"a": "b", "c": "d"}, [{"k": "a"}], [{"k": "a"}, {"k": "a"}]]
 
 
 def changed(dice, name):
@@ -102,8 +107,3 @@ def stories(comparison, seed, count):
                 break
         comparison.each("PATCH", f"{RESOURCES}/{name}", {"metadata": {"finalizers": None}}, MERGE)
         comparison.each("DELETE", f"{RESOURCES}/{name}")
-
-
-CHANGED = list(changes(good()))
-PLACES = [path for path in places(resource()) if path[0] not in ("apiVersion", "kind")]
-VALUES = [None, "", "abc", "def", 2, 4, -1, 1.5, True, [], {}, ["a"], ["a", "a"], {"a": "b"}, {"a": "b", "c": "d"}, [{"k": "a"}], [{"k": "a"}, {"k": "a"}]]

@@ -338,6 +338,11 @@ impl Cause {
         Cause::new("FieldValueInvalid", field, with_detail(&head, detail))
     }
 
+    /// `Invalid value: detail`, where a stock server leaves the value out.
+    pub fn invalid_unshown(field: impl Into<String>, detail: &str) -> Cause {
+        Cause::new("FieldValueInvalid", field, with_detail("Invalid value", detail))
+    }
+
     /// `Unsupported value: "x": supported values: "a", "b"`.
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Cause {
         let list: Vec<String> = supported.iter().map(|value| quote(value)).collect();

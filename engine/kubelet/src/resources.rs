@@ -176,13 +176,18 @@ impl QosClass {
         }
     }
 
+    /// The cgroup of the class below the root of all pods: Guaranteed pods lie in that root itself.
+    pub fn group(self) -> &'static str {
+        match self {
+            QosClass::Guaranteed => "",
+            QosClass::Burstable => "burstable",
+            QosClass::BestEffort => "besteffort",
+        }
+    }
+
     /// The pod's cgroup below the root of all pods.
     pub fn cgroup(self, pod_uid: &str) -> String {
-        match self {
-            QosClass::Guaranteed => format!("pod{pod_uid}"),
-            QosClass::Burstable => format!("burstable/pod{pod_uid}"),
-            QosClass::BestEffort => format!("besteffort/pod{pod_uid}"),
-        }
+        format!("{}/pod{pod_uid}", self.group()).trim_start_matches('/').to_owned()
     }
 }
 

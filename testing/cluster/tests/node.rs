@@ -129,15 +129,14 @@ fn classes_weigh_what_their_pods_ask_for(cluster: &Cluster) -> Result<()> {
     let mut find = std::process::Command::new("find");
     find.args(["/sys/fs/cgroup", "-ignore_readdir_race", "-path", &format!("*/burstable/pod{uid}")]);
     let found = cluster.run(&mut find).ok()?;
-    let root = |line: &str| Some(std::path::Path::new(line).parent()?.parent()?.to_owned());
     let weights: Vec<String> = found
         .lines()
-        .filter_map(root)
-        .flat_map(|root| {
-            [("cpu.shares", &root), ("cpu.weight", &root)].map(|(file, root)| (file, root.clone()))
-        })
-        .filter_map(|(file, root)| {
-            let of = |class: &str| std::fs::read_to_string(root.join(class).join(file)).ok();
+        .filter_map(|line| std::path::Path::new(line).parent()?.parent())
+        .filter_map(|root| {
+            let of = |class: &str| {
+                let files = ["cpu.shares", "cpu.weight"].map(|file| root.join(class).join(file));
+                files.iter().find_map(|file| std::fs::read_to_string(file).ok())
+            };
             Some(format!("{} {}", of("burstable")?.trim(), of("besteffort")?.trim()))
         })
         .collect();

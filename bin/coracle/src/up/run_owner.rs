@@ -93,16 +93,19 @@ impl Claim {
 mod tests {
     use super::*;
 
+    fn options(dir: &Path, data: &str, run: &str) -> DataOptions {
+        DataOptions {
+            data_dir: dir.join(data),
+            run_dir: dir.join(run),
+            pod_log_dir: dir.join("logs"),
+            log: "warn".into(),
+        }
+    }
+
     #[test]
     fn pods_of_other_data_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let of = |data: &str| DataOptions {
-            data_dir: dir.path().join(data),
-            run_dir: dir.path().join("run"),
-            pod_log_dir: dir.path().join("logs"),
-            log: "warn".into(),
-        };
-        let (first, second) = (of("first"), of("second"));
+        let (first, second) = (options(dir.path(), "first", "run"), options(dir.path(), "second", "run"));
         let claim = |options: &DataOptions| check(options).and_then(|()| claim(options)).map(drop);
         claim(&first).unwrap();
         claim(&second).unwrap();
@@ -119,12 +122,7 @@ mod tests {
     #[test]
     fn a_start_that_fails_leaves_no_directory_for_pods_that_never_came() {
         let dir = tempfile::tempdir().unwrap();
-        let options = DataOptions {
-            data_dir: dir.path().join("data"),
-            run_dir: dir.path().join("run/of/mine"),
-            pod_log_dir: dir.path().join("logs"),
-            log: "warn".into(),
-        };
+        let options = options(dir.path(), "data", "run/of/mine");
         let pods = options.run_dir.join("pods");
         for (pod, is_left) in [(None, false), (Some("uid"), true)] {
             let claimed = claim(&options).unwrap();
@@ -141,12 +139,7 @@ mod tests {
     #[test]
     fn what_others_keep_in_the_directory_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let options = DataOptions {
-            data_dir: dir.path().join("data"),
-            run_dir: dir.path().join("shared"),
-            pod_log_dir: dir.path().join("logs"),
-            log: "warn".into(),
-        };
+        let options = options(dir.path(), "data", "shared");
         fs::create_dir_all(options.run_dir.join("pods/theirs")).unwrap();
         remove(&options).unwrap();
         assert!(options.run_dir.join("pods/theirs").exists(), "nobody claimed it");

@@ -79,11 +79,6 @@ fn limits(out: &mut Causes, spec: &Value, path: &str) {
     }
 }
 
-/// A cause that shows no value.
-fn bare(path: &str, why: &str) -> Cause {
-    Cause::new("FieldValueInvalid", path, format!("Invalid value: {why}"))
-}
-
 fn failure(out: &mut Causes, spec: &Value, path: &str) {
     let rules = &spec["podFailurePolicy"]["rules"];
     let at = format!("{path}.podFailurePolicy.rules");
@@ -113,12 +108,14 @@ fn failure_rule(out: &mut Causes, spec: &Value, rule: &Value, path: &str) {
     }
     pod_conditions(out, conditions, &format!("{path}.onPodConditions"));
     match (!codes.is_null(), is_set(conditions)) {
-        (true, true) => {
-            out.push(bare(path, "specifying both OnExitCodes and OnPodConditions is not supported"))
-        }
-        (false, false) => {
-            out.push(bare(path, "specifying one of OnExitCodes and OnPodConditions is required"))
-        }
+        (true, true) => out.push(Cause::invalid_unshown(
+            path,
+            "specifying both OnExitCodes and OnPodConditions is not supported",
+        )),
+        (false, false) => out.push(Cause::invalid_unshown(
+            path,
+            "specifying one of OnExitCodes and OnPodConditions is required",
+        )),
         _ => {}
     }
 }

@@ -13,7 +13,8 @@ use crate::shared::Shared;
 /// For every pod that comes or goes. What is there already is not written again.
 pub async fn weigh(shared: &Shared) {
     let mut written = shared.class_shares.lock().await;
-    for (class, group) in [(QosClass::Burstable, "burstable"), (QosClass::BestEffort, "besteffort")] {
+    for class in [QosClass::Burstable, QosClass::BestEffort] {
+        let group = class.group();
         let shares = cpu_shares(shared.bookings.lock().milli_cpu(class));
         if written.get(group) == Some(&shares) {
             continue;

@@ -177,6 +177,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Of the first container of a pod, at its first attempt.
+    fn inputs<'a>(pod: &'a Pod, pod_dir: &'a Path) -> Inputs<'a> {
+        Inputs {
+            pod,
+            container: &pod.spec.as_ref().unwrap().containers[0],
+            attempt: 0,
+            pod_dir,
+            pod_ip: "10.42.0.7",
+            node_name: "n",
+            cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
+            env: &[],
+        }
+    }
+
     #[test]
     fn a_container_gets_its_volumes_and_the_files_of_the_pod() {
         let dir = tempfile::tempdir().unwrap();
@@ -187,17 +201,7 @@ mod tests {
                     "volumeMounts": [{"name": "v", "mountPath": "/data"}, {"name": "c", "mountPath": "/etc/hostname"}]}]}
         }))
         .unwrap();
-        let container = &pod.spec.as_ref().unwrap().containers[0];
-        let inputs = Inputs {
-            pod: &pod,
-            container,
-            attempt: 2,
-            pod_dir: dir.path(),
-            pod_ip: "10.42.0.7",
-            node_name: "n",
-            cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
-            env: &[],
-        };
+        let inputs = Inputs { attempt: 2, ..inputs(&pod, dir.path()) };
         let mounts = prepare(&inputs, true).unwrap().mounts;
         let list: Vec<_> = mounts
             .iter()
@@ -229,17 +233,7 @@ mod tests {
             "spec": {"volumes": [{"name": "v", "emptyDir": {}}], "containers": [{"name": "a", "volumeMounts": [mount]}]}
         }))
         .unwrap();
-        let inputs = Inputs {
-            pod: &pod,
-            container: &pod.spec.as_ref().unwrap().containers[0],
-            attempt: 0,
-            pod_dir: dir.path(),
-            pod_ip: "10.42.0.7",
-            node_name: "n",
-            cluster: Cluster { dns: "10.43.0.10", domain: "cluster.local" },
-            env: &[],
-        };
-        let why = prepare(&inputs, true).map(|_| ()).unwrap_err().to_string();
+        let why = prepare(&inputs(&pod, dir.path()), true).map(|_| ()).unwrap_err().to_string();
         assert_eq!(
             why,
             "failed to resolve recursive read-only mode: volume \"v\" requested recursive read-only mode, but it is not supported by the runtime"

@@ -193,7 +193,7 @@ fn cause(rule: &Rule, at: String, value: &Json, detail: &str) -> Cause {
         Some("FieldValueRequired") => Cause::required(at, detail),
         Some("FieldValueDuplicate") if is_omitted => Cause::new("FieldValueDuplicate", at, "Duplicate value"),
         Some("FieldValueDuplicate") => Cause::duplicate(at, value.clone()),
-        _ if is_omitted => Cause::new("FieldValueInvalid", at, format!("Invalid value: {detail}")),
+        _ if is_omitted => Cause::invalid_unshown(at, detail),
         _ => Cause::invalid(at, value.clone(), detail),
     }
 }
