@@ -39,7 +39,7 @@ pub use custom::{
 pub use error::{DecodeError, FieldIssue, PatchError};
 pub use go_type::{go_print, go_type, json_type};
 pub use json_patch::{json_merge_patch, json_patch};
-pub use kubernetes_time::{parse as parse_time, print as print_time};
+pub use kubernetes_time::{canonical as canonical_time, parse as parse_time, print as print_time};
 pub use node::{FieldRef, Node, Shape, Struct};
 pub use openapi::{
     CustomDocument, Descriptions, add_to_openapi_v2, custom_openapi_v3, descriptions, openapi_hash,

@@ -3,7 +3,7 @@
 //! Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ and
 //! https://github.com/kubernetes/apimachinery/blob/master/pkg/apis/meta/internalversion/validation/validation.go
 
-use std::time::Duration;
+use std::{num::IntErrorKind, time::Duration};
 
 use serde_json::Value;
 
@@ -37,15 +37,26 @@ impl Query {
 
     pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseInt: parsing {}: invalid syntax",
-                crate::status::quote(text)
-            ))
-        })
+        parse_number(text).map(Some)
     }
 }
 
+pub fn parse_number(text: &str) -> Result<i64, Status> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let why = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!("strconv.ParseInt: parsing {}: {why}", crate::status::quote(text)))
+    })
+}
+
+/// As Go's `strconv.ParseBool` reads it; what that cannot read is false. Flags of a query are read as [`is_true`] does.
+pub fn parse_bool(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True")
+}
+
+/// A flag of a query that is there, also when it is empty.
 pub fn is_true(text: &str) -> bool {
     !matches!(text.to_ascii_lowercase().as_str(), "false" | "0")
 }

@@ -9,6 +9,7 @@ use super::{Operation, Request, node_restriction::mirror_pod, service_account};
 use crate::{
     authz::node::REFERENCES,
     kinds::checks::{is_set, items, text},
+    options::parse_bool,
     status::Status,
 };
 
@@ -27,9 +28,8 @@ pub fn validate(request: &Request<'_>, object: Option<&Value>) -> Result<(), Sta
     problem.map_or(Ok(()), |why| Err(request.forbid(pod, why)))
 }
 
-/// As Go's `ParseBool` reads it.
 fn enforced(account: &Value) -> bool {
-    matches!(text(&account["metadata"]["annotations"][ENFORCE]), "1" | "t" | "T" | "TRUE" | "true" | "True")
+    parse_bool(text(&account["metadata"]["annotations"][ENFORCE]))
 }
 
 fn mirror_problem(spec: &Value) -> Option<String> {

@@ -6,14 +6,17 @@
 use http::{HeaderMap, Uri, header};
 use http_body_util::BodyExt;
 
-use crate::{options::Query, types::Response};
+use crate::{
+    options::{Query, parse_bool},
+    types::Response,
+};
 
 /// Whether a person reads the answer.
 pub fn is_wanted(uri: &Uri, headers: &HeaderMap) -> bool {
     if uri.query().is_some_and(|query| query.contains("pretty=")) {
         let asked = Query::parse(uri.query()).text("pretty").to_owned();
         if !asked.is_empty() {
-            return matches!(&*asked, "1" | "t" | "T" | "true" | "True" | "TRUE");
+            return parse_bool(&asked);
         }
     }
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());

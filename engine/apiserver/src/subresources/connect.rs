@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admission::{self, Asked, Operation},
+    options::is_true,
     registry::api_version,
     request_info::{RequestInfo, query_pairs},
     status::Status,
@@ -60,7 +61,7 @@ fn options(kind: &GroupVersionKind, info: &RequestInfo, uri: &Uri) -> Value {
     for (key, value) in query_pairs(uri.query()) {
         match key.as_str() {
             "stdin" | "stdout" | "stderr" | "tty" => {
-                out[key.as_str()] = (!matches!(value.as_str(), "false" | "0")).into();
+                out[key.as_str()] = is_true(&value).into();
             }
             "container" => out["container"] = value.into(),
             "command" => push(&mut out["command"], value.into()),
