@@ -96,10 +96,12 @@ pub async fn review(state: &State, token: &str, audiences: &[String]) -> Result<
 }
 
 /// The token of `Authorization: Bearer …`, or of a WebSocket's subprotocol. Other schemes are not ours to judge.
+/// One space stands before the token: after two there is none. What follows it is passed over.
+/// Source: https://github.com/kubernetes/apiserver/blob/master/pkg/authentication/request/bearertoken/bearertoken.go
 fn bearer(parts: &Parts) -> Option<String> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
-        let token = token.trim();
+        let mut parts = value.to_str().ok()?.trim().split(' ');
+        let (scheme, token) = (parts.next()?, parts.next()?);
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned());
     }
     let protocols =

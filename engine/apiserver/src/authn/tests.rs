@@ -135,7 +135,9 @@ fn bearer_tokens_are_found_in_the_header_and_in_a_websocket_subprotocol() {
         bearer(&request.into_parts().0)
     };
     assert_eq!(found("authorization", "Bearer abc").as_deref(), Some("abc"));
-    assert_eq!(found("authorization", "bearer  abc ").as_deref(), Some("abc"));
+    assert_eq!(found("authorization", " bearer abc ").as_deref(), Some("abc"));
+    assert_eq!(found("authorization", "Bearer abc def").as_deref(), Some("abc"));
+    assert_eq!(found("authorization", "Bearer  abc"), None);
     assert_eq!(found("authorization", "Basic abc"), None);
     assert_eq!(
         found("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.YWJj, v5.channel.k8s.io")
