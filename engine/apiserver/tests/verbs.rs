@@ -145,6 +145,26 @@ async fn errors_have_the_stock_code_reason_and_text() {
 }
 
 #[tokio::test]
+async fn a_revision_on_a_new_object_is_refused_once_the_rest_is_right() {
+    let harness = Harness::start().await;
+    harness.post(MAPS, map("taken", json!({}))).await.expect(201);
+    let set = "resourceVersion should not be set on objects to be created";
+    for (name, revision, code, said) in [
+        ("new", "5", 500, set),
+        ("taken", "5", 500, set),
+        ("No", "5", 422, "ConfigMap \"No\" is invalid: metadata.name: Invalid value"),
+        ("zero", "0", 201, ""),
+        ("none", "x", 201, ""),
+    ] {
+        let mut object = map(name, json!({}));
+        object["metadata"]["resourceVersion"] = revision.into();
+        let answer = harness.post(MAPS, object).await;
+        assert_eq!(answer.code, code, "{name} {revision}");
+        assert!(code == 201 || answer.message().starts_with(said), "{}", answer.message());
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_bounded_and_of_known_types() {
     let harness = Harness::start().await;
     let json = [("content-type", "application/json")];
