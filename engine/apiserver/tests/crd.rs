@@ -214,6 +214,14 @@ async fn status_scale_columns_and_other_versions_work() {
     let none = harness.get(&format!("{WIDGETS}/none/scale")).await;
     let why = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
     assert_eq!((none.code, none.message().as_str()), (500, why));
+    for (form, expected) in
+        [("", Some(&json!(""))), ("as=Table;", None), ("as=PartialObjectMetadataList;", None)]
+    {
+        let accept = format!("application/json;{form}v=v1;g=meta.k8s.io");
+        let accept = if form.is_empty() { "application/json" } else { &accept };
+        let list = harness.ask_with("GET", WIDGETS, &[("accept", accept)], "").await.expect(200);
+        assert_eq!(list["metadata"].get("continue"), expected, "{form}");
+    }
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let table = harness.ask_with("GET", &format!("{one}/scale"), &[("accept", accept)], "").await.expect(200);
     let columns = table["columnDefinitions"].as_array().expect("columns").iter().map(|it| &it["name"]);

@@ -55,7 +55,7 @@ pub fn frame(presenter: &Presenter, metadata: Value) -> (Value, &'static str) {
 
 fn as_json(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Body {
     let presenter = Presenter::new(served, accepted);
-    let (list, field) = frame(&presenter, listed.metadata(&presenter.served));
+    let (list, field) = frame(&presenter, listed.metadata(&presenter.served, presenter.form));
     let mut head = list.to_string();
     head.pop();
     head.push_str(&format!(",\"{field}\":["));
@@ -88,7 +88,7 @@ fn as_json(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Body {
 
 fn as_protobuf(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Result<Body, Status> {
     let presenter = Presenter::new(served, accepted);
-    let (list, _) = frame(&presenter, listed.metadata(&presenter.served));
+    let (list, _) = frame(&presenter, listed.metadata(&presenter.served, presenter.form));
     let shown = presenter.item_schema().ok_or_else(|| Status::internal("no message of this kind"))?;
     let encode = move |object: &Arc<Object>| {
         let item = presenter.item(verbs::decode_as(&presenter.served, object)?);
@@ -101,7 +101,7 @@ fn as_protobuf(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Resu
 
 fn as_yaml(served: &Arc<Served>, accepted: Accepted, listed: Listed) -> Result<Response, Status> {
     let presenter = Presenter::new(served, accepted);
-    let (mut list, field) = frame(&presenter, listed.metadata(&presenter.served));
+    let (mut list, field) = frame(&presenter, listed.metadata(&presenter.served, presenter.form));
     let item = |object: &Arc<Object>| {
         let mut item = presenter.item(verbs::decode_as(served, object)?);
         // What the list says of all.

@@ -18,6 +18,7 @@ use crate::{
     frames::Frames,
     object,
     options::{ListOptions, VersionMatch, parse_revision},
+    present::Form,
     registry::{Served, api_version},
     selector::{FieldSelector, LabelSelector, Selector},
     status::{Cause, Status, StatusDetails},
@@ -179,11 +180,11 @@ fn cut(
 }
 
 impl Listed {
-    /// ListMeta. Stock lists of custom resources always have a `continue`.
-    pub fn metadata(&self, served: &Served) -> Value {
+    /// ListMeta. Stock lists of custom resources always have a `continue`, Tables and lists of metadata do not.
+    pub fn metadata(&self, served: &Served, form: Form) -> Value {
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), self.revision.0.to_string().into());
-        if !self.continue_token.is_empty() || served.custom.is_some() {
+        if !self.continue_token.is_empty() || served.custom.is_some() && form == Form::Object {
             metadata.insert("continue".into(), self.continue_token.as_str().into());
         }
         if let Some(remaining) = self.remaining {
@@ -199,7 +200,7 @@ impl Listed {
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
             served.list_kind(),
             api_version(&gvk.group, &gvk.version),
-            self.metadata(served)
+            self.metadata(served, Form::Object)
         );
         let item = Item::new(served.clone());
         let mut frames = Frames::default();
