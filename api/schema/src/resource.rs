@@ -34,6 +34,8 @@ pub struct ApiResource {
     pub subresources: Vec<Subresource>,
     /// Base64 of discovery's `storageVersionHash`, where the stock server gives one.
     pub storage_version_hash: Option<Arc<str>>,
+    /// A deletion is answered with the object, not with a `Status`.
+    pub returns_deleted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +74,7 @@ pub(crate) fn read(text: &str) -> Vec<ApiResource> {
                 verbs: list(verbs),
                 subresources: Vec::new(),
                 storage_version_hash: option(options, "hash=").map(Arc::from),
+                returns_deleted: options.contains(&"delete=object"),
             }),
             _ => {}
         }

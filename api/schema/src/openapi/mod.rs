@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_is_answered_as_the_resource_says() {
+        let document = openapi_v2();
+        let answered = |path: &str| {
+            document["paths"][path]["delete"]["responses"]["200"]["schema"]["$ref"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        for (path, kind) in [
+            ("/api/v1/namespaces/{namespace}/pods/{name}", "io.k8s.api.core.v1.Pod"),
+            ("/api/v1/namespaces/{namespace}/pods", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"),
+            ("/api/v1/namespaces/{namespace}/secrets/{name}", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"),
+            ("/apis/storage.k8s.io/v1/storageclasses/{name}", "io.k8s.api.storage.v1.StorageClass"),
+        ] {
+            assert_eq!(answered(path), format!("#/definitions/{kind}"), "{path}");
+        }
+    }
+
+    #[test]
     fn a_field_carries_what_apply_and_explain_read() {
         let document = openapi_v3("apps", "v1").unwrap();
         let schemas = &document["components"]["schemas"];

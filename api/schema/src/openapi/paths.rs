@@ -299,6 +299,7 @@ impl Writer<'_> {
     fn responses(&mut self, verb: &str, gvk: &GroupVersionKind) -> Value {
         let answered = match verb {
             "list" => GroupVersionKind::new(&gvk.group, &gvk.version, &format!("{}List", gvk.kind)),
+            "delete" if self.resource.returns_deleted => gvk.clone(),
             "delete" | "deletecollection" => GroupVersionKind::new("", "v1", "Status"),
             _ => gvk.clone(),
         };

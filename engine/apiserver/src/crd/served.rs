@@ -136,6 +136,7 @@ fn one(
             verbs: VERBS.map(Arc::from).to_vec(),
             subresources,
             storage_version_hash: Some(storage_hash(&storage)),
+            returns_deleted: false,
             gvk,
         },
         storage,

@@ -219,27 +219,6 @@ fn finalizers(target: &Target, old: &Value, options: &DeleteOptions) -> Vec<Stri
     names
 }
 
-/// Kinds of which a deletion is answered with the object.
-/// Source: `ReturnDeletedObject` of the storages below https://github.com/kubernetes/kubernetes/tree/master/pkg/registry
-const RETURNED: [(&str, &str); 16] = [
-    ("", "persistentvolumeclaims"),
-    ("", "persistentvolumes"),
-    ("", "pods"),
-    ("", "podtemplates"),
-    ("", "resourcequotas"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-    ("resource.k8s.io", "deviceclasses"),
-    ("resource.k8s.io", "resourceclaims"),
-    ("resource.k8s.io", "resourceclaimtemplates"),
-    ("resource.k8s.io", "resourceslices"),
-    ("storage.k8s.io", "csidrivers"),
-    ("storage.k8s.io", "csinodes"),
-    ("storage.k8s.io", "storageclasses"),
-    ("storage.k8s.io", "volumeattachments"),
-    ("storage.k8s.io", "volumeattributesclasses"),
-];
-
 /// The answer for an object that is gone: `Status` with what it was, or the object.
 pub fn success(target: &Target, deleted: Deleted) -> Answer {
     let uid = match &deleted.answer {
@@ -247,7 +226,7 @@ pub fn success(target: &Target, deleted: Deleted) -> Answer {
         Answer::Value(value) => object::meta_str(value, "uid").into(),
     };
     let api = &target.served.api;
-    if !deleted.gone || RETURNED.contains(&(&*api.gvk.group, &*api.plural)) {
+    if !deleted.gone || api.returns_deleted {
         return deleted.answer;
     }
     let mut details = json!({"name": target.name});
