@@ -375,14 +375,14 @@ impl Stage {
     /// `user[:group]` as numbers, names looked up in the image.
     fn owner(&self, text: &str) -> StepResult<(u32, u32)> {
         let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
-        let uid = self.id(user, "/etc/passwd")?;
-        // As docker: without a group, the group has the user's number.
-        Ok((uid, group.map_or(Ok(uid), |group| self.id(group, "/etc/group"))?))
+        let (uid, own_group) = self.ids(user, "/etc/passwd")?;
+        Ok((uid, group.map_or(Ok(own_group), |group| self.ids(group, "/etc/group").map(|ids| ids.0))?))
     }
 
-    fn id(&self, name: &str, file: &str) -> StepResult<u32> {
+    /// The number behind a name, and that of a user's group. A number stands for both, as with BuildKit.
+    fn ids(&self, name: &str, file: &str) -> StepResult<(u32, u32)> {
         if let Ok(number) = name.parse() {
-            return Ok(number);
+            return Ok((number, number));
         }
         let resolved = self.view.resolve(Path::new(file))?;
         let text = self
@@ -391,8 +391,12 @@ impl Stage {
             .and_then(|place| std::fs::read_to_string(place).ok())
             .unwrap_or_default();
         let line = text.lines().find(|line| line.split(':').next() == Some(name));
-        let id = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
-        id.ok_or_else(|| StepError::Input(format!("`{name}` is not in the image's {file}")))
+        let ids = line.and_then(|line| {
+            let mut numbers = line.split(':').skip(2).map(|text| text.parse().ok());
+            let id = numbers.next()??;
+            Some((id, numbers.next().flatten().unwrap_or(id)))
+        });
+        ids.ok_or_else(|| StepError::Input(format!("`{name}` is not in the image's {file}")))
     }
 
     /// Instructions that change the configuration alone.

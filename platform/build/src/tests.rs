@@ -39,7 +39,7 @@ impl Images for Recorded {
                     "{} {:o} {}",
                     entry.path().unwrap().display(),
                     entry.header().mode().unwrap(),
-                    entry.header().uid().unwrap()
+                    owner(entry.header())
                 )
             });
             entries.collect()
@@ -72,6 +72,14 @@ fn run(
     build(&request, &images, &mut |_| {})?;
     let (_, config, layers) = images.committed.into_inner().unwrap();
     Ok((config, layers))
+}
+
+/// The group is told where it is not the user's number.
+fn owner(header: &tar::Header) -> String {
+    match (header.uid().unwrap(), header.gid().unwrap()) {
+        (uid, gid) if uid == gid => uid.to_string(),
+        (uid, gid) => format!("{uid}:{gid}"),
+    }
 }
 
 /// Files of the context are given to root, which only root can do.
@@ -204,6 +212,23 @@ fn mistakes_name_their_line() {
     let request = Request { target: Some("b".into()), ..request_of(context.path()) };
     let told_at_once = build(&request, &Recorded::default(), &mut |_| {});
     assert!(matches!(told_at_once, Err(BuildError::NoSuchStage(_))));
+}
+
+#[test]
+fn an_owner_without_a_group_has_its_own() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let dockerfile = "FROM scratch\nCOPY etc/passwd /etc/\nCOPY --chown=web a /1\nCOPY --chown=7 a /2\nCOPY --chown=web:8 a /3\n";
+    let context = tempfile::tempdir().unwrap();
+    fs::create_dir(context.path().join("etc")).unwrap();
+    fs::write(context.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:5:33::/:/bin/sh\n").unwrap();
+    fs::write(context.path().join("a"), "a").unwrap();
+    fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let images = Recorded::default();
+    build(&request_of(context.path()), &images, &mut |_| {}).unwrap();
+    let (.., layers) = images.committed.into_inner().unwrap();
+    assert_eq!(layers[1..], [["1 644 5:33"], ["2 644 7"], ["3 644 5:8"]]);
 }
 
 #[test]
