@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use nix::{
     fcntl::AT_FDCWD,
     sys::{
@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{
     StepError, StepResult,
-    ignore::Ignore,
+    ignore::{self, Ignore},
     view::{self, View},
 };
 
@@ -117,10 +117,7 @@ impl Source<'_> {
 }
 
 pub fn glob(pattern: &str) -> StepResult<GlobMatcher> {
-    let built = GlobBuilder::new(pattern).literal_separator(true).build();
-    built
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| StepError::Input(format!("bad pattern: {error}")))
+    ignore::glob(pattern).map_err(|error| StepError::Input(format!("bad pattern: {error}")))
 }
 
 /// Copies `sources` to `destination` (absolute in the image) below `layer`. `image` is the stage as it was before.

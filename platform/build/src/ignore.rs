@@ -58,8 +58,28 @@ fn pattern(line: &str) -> Result<Pattern, globset::Error> {
         None => (false, line),
     };
     let text = text.trim_start_matches("./").trim_matches('/');
-    let glob = |text: &str| Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher());
     Ok(Pattern { path: glob(text)?, below: glob(&format!("{text}/**"))?, include })
+}
+
+/// A pattern as Go's `filepath.Match` reads it, with `**`.
+pub fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+    let built = GlobBuilder::new(&with_plain_braces(pattern)).literal_separator(true).build()?;
+    Ok(built.compile_matcher())
+}
+
+/// Braces stand for themselves in Go, for alternatives here. In `[]` and after `\` they do in both.
+fn with_plain_braces(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let (mut escaped, mut in_class) = (false, false);
+    for one in pattern.chars() {
+        if matches!(one, '{' | '}') && !escaped && !in_class {
+            out.push('\\');
+        }
+        out.push(one);
+        in_class = !escaped && one == '[' || in_class && (escaped || one != ']');
+        escaped = one == '\\' && !escaped;
+    }
+    out
 }
 
 #[cfg(test)]
@@ -84,6 +104,20 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(ignore.excludes(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn braces_stand_for_themselves() {
+        for (pattern, path, expected) in [
+            ("{a,b}", "{a,b}", true),
+            ("{a,b}", "a", false),
+            ("a{", "a{", true),
+            ("\\{a}", "{a}", true),
+            ("[{}]*", "}a", true),
+            ("[a]{b}", "a{b}", true),
+        ] {
+            assert_eq!(glob(pattern).unwrap().is_match(path), expected, "{pattern} {path}");
         }
     }
 }
