@@ -5,6 +5,7 @@ mod api;
 mod events;
 mod in_process;
 mod kubeconfig;
+pub mod node_affinity;
 mod reference;
 pub mod selector;
 mod status;

@@ -1,5 +1,5 @@
-//! Whether this node takes a pod that was assigned to it: sysctls and AppArmor are checked here alone, node selector and
-//! resources once more, since pods can be assigned without the scheduler.
+//! Whether this node takes a pod that was assigned to it: sysctls and AppArmor are checked here alone, node selector,
+//! node affinity and resources once more, since pods can be assigned without the scheduler.
 //!
 //! Invariant: pure.
 //! Source:    https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename
@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use coracle_client::node_affinity;
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec};
 
 use crate::node::capacity::is_extended;
@@ -97,10 +98,9 @@ pub fn admit(spec: &PodSpec, limits: &Limits<'_>, used: &Amounts, pods: u32) -> 
     if let Some(message) = unkept_app_armor(spec, app_armor) {
         return refuse("AppArmor", message);
     }
-    for (key, value) in spec.node_selector.iter().flatten() {
-        if labels.get(key) != Some(value) {
-            return refuse("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned());
-        }
+    // The pod is here, so the name that it gives is the node's.
+    if !node_affinity::admits(spec, spec.node_name.as_deref().unwrap_or_default(), labels) {
+        return refuse("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned());
     }
     if let Some(message) = own_port(spec, own_ports) {
         return refuse("NodePorts", message);
@@ -185,6 +185,28 @@ mod tests {
         assert!(
             check(json!({"nodeSelector": {"os": "plan9"}}), 0, 0).unwrap_err().starts_with("NodeAffinity: ")
         );
+    }
+
+    #[test]
+    fn a_pod_that_was_put_here_by_name_is_held_to_its_node_affinity() {
+        let requires = |terms: serde_json::Value| {
+            let required =
+                json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            json!({"nodeName": "here", "affinity": {"nodeAffinity": required}})
+        };
+        let label =
+            |value: &str| json!({"matchExpressions": [{"key": "os", "operator": "In", "values": [value]}]});
+        let name = |value: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [value]}]});
+        for (terms, admitted) in [
+            (json!([label("linux")]), true),
+            (json!([label("plan9")]), false),
+            (json!([label("plan9"), name("here")]), true),
+            (json!([name("there")]), false),
+        ] {
+            let refused = check(requires(terms.clone()), 0, 0).err();
+            let expected = "NodeAffinity: Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+            assert_eq!(refused.as_deref(), (!admitted).then_some(expected), "{terms}");
+        }
     }
 
     #[test]

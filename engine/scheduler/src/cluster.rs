@@ -4,9 +4,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use coracle_client::node_affinity;
 use coracle_kinds::Kind;
 use coracle_store::{Resource, Scope, Snapshot};
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use k8s_openapi::api::{policy::v1::PodDisruptionBudget, storage::v1::StorageClass};
 
 use crate::resources::{Resources, allocatable, requests};
@@ -30,6 +33,10 @@ impl NodeState {
 
     pub fn label(&self, key: &str) -> Option<&str> {
         self.node.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    pub fn is_in(&self, term: &NodeSelectorTerm) -> bool {
+        node_affinity::term_matches(term, self.name(), &self.node.metadata.labels)
     }
 
     pub fn place(&mut self, pod: Arc<Pod>) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, WeightedPodAffinityTerm};
 
 use crate::{
     cluster::{Cluster, NodeState},
-    filters::{node_term_matches, term_covers, tolerates},
+    filters::{term_covers, tolerates},
     resources::requests,
 };
 
@@ -49,7 +49,7 @@ fn room(pod: &Pod, node: &NodeState) -> i64 {
 fn node_preference(spec: &PodSpec, node: &NodeState) -> i64 {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let preferred = affinity.and_then(|it| it.preferred_during_scheduling_ignored_during_execution.as_ref());
-    let matching = preferred.into_iter().flatten().filter(|term| node_term_matches(&term.preference, node));
+    let matching = preferred.into_iter().flatten().filter(|term| node.is_in(&term.preference));
     matching.map(|term| i64::from(term.weight)).sum()
 }
 

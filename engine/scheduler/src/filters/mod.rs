@@ -10,7 +10,7 @@ mod volumes;
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 pub use node::tolerates;
-pub use terms::{node_term_matches, term_covers};
+pub use terms::term_covers;
 pub use volumes::claims_to_bind;
 
 use crate::{

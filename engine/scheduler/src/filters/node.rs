@@ -1,8 +1,9 @@
 //! What a node is: its name, taints, labels, and what it has left.
 
+use coracle_client::node_affinity;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Taint, Toleration};
 
-use super::{Rejection, node_term_matches};
+use super::Rejection;
 use crate::{
     cluster::{Cluster, NodeState},
     resources::requests,
@@ -66,14 +67,7 @@ pub fn affinity(_: &Pod, spec: &PodSpec, node: &NodeState, _: &Cluster) -> Resul
 }
 
 pub fn matches_affinity(spec: &PodSpec, node: &NodeState) -> bool {
-    let mut selector = spec.node_selector.iter().flatten();
-    let required = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required =
-        required.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
-    selector.all(|(key, value)| node.label(key) == Some(value))
-        && required.is_none_or(|required| {
-            required.node_selector_terms.iter().any(|term| node_term_matches(term, node))
-        })
+    node_affinity::admits(spec, node.name(), &node.node.metadata.labels)
 }
 
 /// What is left of every resource that the pod asks for.

@@ -1,37 +1,12 @@
-//! Terms of node affinity, and affinity and anti-affinity between pods.
+//! Terms of affinity and anti-affinity between pods.
 //!
 //! Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 
 use coracle_client::selector::Selector;
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
 
 use super::Rejection;
 use crate::cluster::{Cluster, NodeState};
-
-/// An empty term matches no node.
-pub fn node_term_matches(term: &NodeSelectorTerm, node: &NodeState) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let field = |key: &str| (key == "metadata.name").then(|| node.name());
-    !(expressions.is_empty() && fields.is_empty())
-        && expressions.iter().all(|each| holds(each, node.label(&each.key)))
-        && fields.iter().all(|each| holds(each, field(&each.key)))
-}
-
-fn holds(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = |actual: &str| values.iter().any(|value| value == actual);
-    let numbers = || Some((actual?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
-    match requirement.operator.as_str() {
-        "In" => actual.is_some_and(listed),
-        "NotIn" => !actual.is_some_and(listed),
-        "Exists" => actual.is_some(),
-        "DoesNotExist" => actual.is_none(),
-        "Gt" => numbers().is_some_and(|(actual, bound)| actual > bound),
-        "Lt" => numbers().is_some_and(|(actual, bound)| actual < bound),
-        _ => false,
-    }
-}
 
 /// Is `other` one of the pods that `term` of `owner` is about?
 pub fn term_covers(term: &PodAffinityTerm, owner: &Pod, other: &Pod, cluster: &Cluster) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec};
 
-use super::{Rejection, node_term_matches};
+use super::Rejection;
 use crate::cluster::{Cluster, NodeState};
 
 /// Names of the claims of a pod. A generic ephemeral volume has the claim `POD-VOLUME`.
@@ -71,7 +71,7 @@ pub fn reachable(pod: &Pod, _: &PodSpec, node: &NodeState, cluster: &Cluster) ->
         let affinity =
             volume.and_then(|volume| volume.spec.as_ref()?.node_affinity.as_ref()?.required.as_ref());
         if let Some(required) = affinity
-            && !required.node_selector_terms.iter().any(|term| node_term_matches(term, node))
+            && !required.node_selector_terms.iter().any(|term| node.is_in(term))
         {
             return Err(Rejection::unresolvable("node(s) didn't match PersistentVolume's node affinity"));
         }
