@@ -67,7 +67,7 @@ impl Attempt<'_> {
             let error = match outcome {
                 Some(Ok(answer)) => return Ok(self.answer(answer, connection, client)),
                 Some(Err(error)) => error,
-                None => return Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
+                None => return Err(self.stalled()),
             };
             debug!(%address, error = &error as &dyn std::error::Error, reused, "backend gave no answer");
             if let ExchangeError::Request(_) | ExchangeError::Malformed(_) = error {
@@ -110,7 +110,7 @@ impl Attempt<'_> {
                 }
                 None => Err(self.lost()),
             },
-            None => Err(Failure::Final(StatusCode::GATEWAY_TIMEOUT)),
+            None => Err(self.stalled()),
         }
     }
 
@@ -132,8 +132,11 @@ impl Attempt<'_> {
 
     /// The request was sent, at least in part, or cannot be, and no answer came that can be passed on.
     fn lost(&self) -> Failure {
-        let exceeded = self.upload.is_some_and(Upload::exceeded);
-        Failure::Final(if exceeded { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_GATEWAY })
+        Failure::Final(self.upload.and_then(Upload::fault).unwrap_or(StatusCode::BAD_GATEWAY))
+    }
+
+    fn stalled(&self) -> Failure {
+        Failure::Final(self.upload.map_or(StatusCode::GATEWAY_TIMEOUT, Upload::stalled))
     }
 }
 

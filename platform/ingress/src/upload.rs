@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Version, header, request::Parts};
+use http::{StatusCode, Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -63,7 +63,10 @@ pub struct Upload {
     /// Milliseconds after `begun`.
     last_progress: AtomicU64,
     ended: AtomicBool,
-    exceeded: AtomicBool,
+    /// More was asked for, and the client has not sent it yet.
+    awaited: AtomicBool,
+    /// What the client did wrong.
+    fault: OnceLock<StatusCode>,
     /// Over HTTP/2: an answer goes out while the rest is read, and a client that has it may stop sending.
     tasks: Option<Tasks>,
     /// Over HTTP/1.1: what nobody wants to read any more; to be read before the answer.
@@ -89,7 +92,8 @@ impl RequestBody {
             begun: Instant::now(),
             last_progress: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            exceeded: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            fault: OnceLock::new(),
             tasks: (head.version == Version::HTTP_2).then(|| tasks.clone()),
             rest: Mutex::new(None),
         });
@@ -151,14 +155,20 @@ impl Body for RequestBody {
         }
         let Some(body) = source else { return Poll::Ready(None) };
         *waits = false;
-        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        upload.awaited.store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
         upload.last_progress.store(upload.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
         let size = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) | None => 0,
+            Some(Err(_)) => {
+                let _ = upload.fault.set(StatusCode::BAD_REQUEST);
+                0
+            }
+            None => 0,
         };
         if size > *left {
-            upload.exceeded.store(true, Ordering::Relaxed);
+            let _ = upload.fault.set(StatusCode::PAYLOAD_TOO_LARGE);
             *this = None;
             return Poll::Ready(Some(Err(UploadError::TooLarge)));
         }
@@ -210,8 +220,17 @@ impl Kept {
 }
 
 impl Upload {
-    pub fn exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::Relaxed)
+    /// The answer to a request that its own client made impossible.
+    pub fn fault(&self) -> Option<StatusCode> {
+        self.fault.get().copied()
+    }
+
+    /// The answer to a request that makes no progress: the client's fault where it does not send on.
+    pub fn stalled(&self) -> StatusCode {
+        match self.awaited.load(Ordering::Relaxed) {
+            true => StatusCode::REQUEST_TIMEOUT,
+            false => StatusCode::GATEWAY_TIMEOUT,
+        }
     }
 
     /// To be discarded before the answer.

@@ -86,6 +86,21 @@ async fn a_body_of_unknown_length_is_counted() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_no_body_as_it_should_is_told_so() {
+    let annotations = json!({"nginx.ingress.kubernetes.io/proxy-send-timeout": "1"});
+    let web = backends::measure().await;
+    let proxy = proxy(site(&[web.address], annotations)).await;
+    for (sent, status) in [
+        ("transfer-encoding: chunked\r\n\r\n4\r\nfour\r\nx\r\n", "HTTP/1.1 400"),
+        ("content-length: 10\r\n\r\nfour", "HTTP/1.1 408"),
+        ("transfer-encoding: chunked\r\n\r\n", "HTTP/1.1 408"),
+    ] {
+        let sent = format!("POST / HTTP/1.1\r\nhost: a.example\r\n{sent}");
+        assert_eq!(head(proxy.http, &sent).await, status, "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn large_answers_arrive_whole() {
     let body: Bytes = (0..32_u32 << 20).map(|index| (index % 251) as u8).collect::<Vec<u8>>().into();
     let served = body.clone();
