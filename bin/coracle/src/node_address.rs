@@ -23,11 +23,14 @@ pub fn of_this_machine(address: Ipv4Addr) -> Result<Ipv4Addr> {
              hint: `ip -4 address` lists them"
         );
     }
-    UdpSocket::bind((address, 0)).with_context(|| {
-        format!(
+    // Not told by a socket: it would also take the broadcast address of a network.
+    let own = getifaddrs().context("list the addresses of this machine")?;
+    let mut own = own.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    if !own.any(|one| one == address) {
+        bail!(
             "setting `node-ip` ({address}) is no address of this machine\nhint: `ip -4 address` lists them"
-        )
-    })?;
+        );
+    }
     Ok(address)
 }
 
@@ -38,6 +41,7 @@ fn no_node_has(address: Ipv4Addr) -> Option<&'static str> {
         (address.is_unspecified(), "the unspecified address"),
         (address.is_loopback(), "a loopback address"),
         (address.is_multicast(), "a multicast address"),
+        (address.is_broadcast(), "the broadcast address"),
         (address.is_link_local(), "a link-local address"),
     ];
     kinds.into_iter().find_map(|(is_one, kind)| is_one.then_some(kind))
@@ -76,6 +80,7 @@ mod tests {
             ("0.0.0.0", "the unspecified address"),
             ("127.0.0.1", "a loopback address"),
             ("224.0.0.1", "a multicast address"),
+            ("255.255.255.255", "the broadcast address"),
             ("169.254.1.1", "a link-local address"),
         ] {
             let said = of_this_machine(address.parse().unwrap()).unwrap_err().to_string();
