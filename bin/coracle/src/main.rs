@@ -8,14 +8,14 @@ mod node_address;
 mod settings;
 mod up;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(code) = coracle_runtime::dispatch(&arguments) {
         return ExitCode::from(code.clamp(0, 255) as u8);
     }
-    end_quietly_when_nobody_reads();
+    end_where_printing_fails();
     match cli::run(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -25,17 +25,32 @@ fn main() -> ExitCode {
     }
 }
 
-/// `coracle status | head -1` is no error: Rust ignores SIGPIPE, and printing panics instead.
-fn end_quietly_when_nobody_reads() {
-    const BY_SIGPIPE: i32 = 128 + 13;
+/// Rust ignores SIGPIPE, and panics where printing fails.
+fn end_where_printing_fails() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
-        if text.starts_with("failed printing to stdout: Broken pipe") {
-            std::process::exit(BY_SIGPIPE);
+        match unprinted(text) {
+            Some((code, why)) => {
+                // Standard error may be what fails.
+                let _ = std::io::stderr().write_all(why.as_bytes());
+                std::process::exit(code);
+            }
+            None => report(panic),
         }
-        report(panic);
     }));
+}
+
+/// The exit code, and what to say, where a panic is of printing. `coracle status | head -1` is no error.
+fn unprinted(panic: &str) -> Option<(i32, String)> {
+    const BY_SIGPIPE: i32 = 128 + 13;
+    let (stream, why) = panic.strip_prefix("failed printing to ")?.split_once(": ")?;
+    let stream = match stream {
+        "stdout" if why.starts_with("Broken pipe") => return Some((BY_SIGPIPE, String::new())),
+        "stdout" => "output",
+        _ => "error",
+    };
+    Some((1, format!("error: write to standard {stream}: {why}\n")))
 }
 
 fn print_chain(error: &anyhow::Error) {
@@ -64,6 +79,17 @@ fn message_and_hint(chain: impl Iterator<Item = String>) -> (String, Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_printed_is_an_error_unless_nobody_reads() {
+        // As the standard library says it.
+        let full = "failed printing to stdout: No space left on device (os error 28)";
+        let said = "error: write to standard output: No space left on device (os error 28)\n";
+        assert_eq!(unprinted(full), Some((1, said.to_owned())));
+        let gone = "failed printing to stdout: Broken pipe (os error 32)";
+        assert_eq!(unprinted(gone), Some((141, String::new())));
+        assert_eq!(unprinted("index out of bounds: the len is 1"), None);
+    }
 
     #[test]
     fn hints_stand_apart_from_the_causes() {
