@@ -1,8 +1,8 @@
 //! The list of commands. Each has a file in `commands/`.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::ErrorKind, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::{
@@ -62,12 +62,23 @@ pub fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(table.iter().map(|(command, _)| command.clone()));
-    let matches = root.get_matches_from(arguments);
+    let matches = match root.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(told) => return tell(&told),
+    };
     let (name, matches) = matches.subcommand().expect("a subcommand is required");
     let (_, run) =
         table.iter().find(|(command, _)| command.get_name() == name).expect("clap knows the same list");
     check_root(name, nix::unistd::geteuid().is_root())?;
     run(matches)
+}
+
+/// Help and version, or what is wrong with the arguments.
+fn tell(told: &clap::Error) -> Result<ExitCode> {
+    match told.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write what was asked for"),
+        _ => Ok(ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(1))),
+    }
 }
 
 /// Before anything is read or written: what is missing would be told otherwise, and not why.
