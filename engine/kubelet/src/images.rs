@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use coracle_runtime::images::Credentials;
+use coracle_runtime::images::{Credentials, SecretId};
 use k8s_openapi::api::core::v1::{Container, Secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,11 @@ struct Auth {
 }
 
 impl Auth {
-    fn credentials(&self) -> Option<Credentials> {
+    fn credentials(&self, secret: &SecretId) -> Option<Credentials> {
+        let secret = secret.clone();
         if !self.username.is_empty() {
-            return Some(Credentials { username: self.username.clone(), password: self.password.clone() });
+            let (username, password) = (self.username.clone(), self.password.clone());
+            return Some(Credentials { username, password, secret });
         }
         let decoded = base64::engine::general_purpose::STANDARD.decode(self.auth.trim()).ok()?;
         let text = String::from_utf8(decoded).ok()?;
@@ -55,6 +57,7 @@ impl Auth {
         Some(Credentials {
             username: username.to_owned(),
             password: password.trim_end_matches('\0').to_owned(),
+            secret,
         })
     }
 }
@@ -116,13 +119,22 @@ fn auths(secret: &Secret) -> BTreeMap<String, Auth> {
     }
 }
 
+fn secret_id(Secret { metadata, .. }: &Secret) -> SecretId {
+    SecretId {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+    }
+}
+
 /// What to show the image's registry, the most specific first.
 pub fn credentials_for<'a>(image: &str, secrets: impl Iterator<Item = &'a Secret>) -> Vec<Credentials> {
     let repository = repository(image);
     let mut found: Vec<(usize, Credentials)> = Vec::new();
     for secret in secrets {
+        let id = secret_id(secret);
         for (key, auth) in auths(secret) {
-            if let (Some(fit), Some(credentials)) = (fit(&key, &repository), auth.credentials()) {
+            if let (Some(fit), Some(credentials)) = (fit(&key, &repository), auth.credentials(&id)) {
                 found.push((fit, credentials));
             }
         }

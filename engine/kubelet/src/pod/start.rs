@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coracle_runtime::images::{ImageConfig, ImageError};
+use coracle_runtime::images::{Credentials, ImageConfig, ImageError};
 use coracle_runtime::{ContainerId, ContainerSpec, User};
 use k8s_openapi::api::core::v1::{Container, Pod, Secret};
 use tokio_util::sync::CancellationToken;
@@ -171,7 +171,8 @@ impl Starter {
         let name = self.request.container.image.as_deref().unwrap_or_default();
         let policy = pull_policy(&self.request.container);
         let present = match self.shared.images.resolve(name).await {
-            Ok(present) => present,
+            // What somebody else had to show something for is as if it were not here.
+            Ok(present) => present.filter(|image| image.access.allows(name, || self.credentials(name))),
             Err(error @ ImageError::InvalidName { .. }) => return Err(self.invalid_name(name, &error)),
             Err(error) => return Err(self.pull_failed(name, &error)),
         };
@@ -220,9 +221,13 @@ impl Starter {
         found
     }
 
+    fn credentials(&self, image: &str) -> Vec<Credentials> {
+        credentials_for(image, self.secrets().iter().map(|secret| secret.as_ref()))
+    }
+
     async fn pull(&self, name: &str) -> Result<ImageConfig, Started> {
         self.normal("Pulling", format!("Pulling image \"{name}\""));
-        let credentials = credentials_for(name, self.secrets().iter().map(|s| s.as_ref()));
+        let credentials = self.credentials(name);
         let begun = Instant::now();
         match self.shared.images.pull(name, &credentials).await {
             Ok(image) => {
@@ -410,6 +415,7 @@ mod tests {
             id: "sha256:0".into(),
             repo_digests: vec![],
             repo_tags: vec![],
+            access: Default::default(),
             size_bytes: 0,
             entrypoint: vec!["/entry".into()],
             cmd: vec!["cmd".into()],

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    ImageError, ImageStore, Reference, blocking, digest,
+    Access, ImageError, ImageStore, Reference, blocking, digest,
     index::{Entry, EntryLayer},
     layers,
 };
@@ -115,7 +115,9 @@ impl ImageStore {
         });
         let layers = placed.collect::<Result<Vec<_>, _>>()?;
         let id = digest::of(config);
-        self.0.index.add(Entry { id: id.clone(), names, digests: Vec::new(), layers }, config)?;
+        let access = Access::everyone(&names);
+        let entry = Entry { id: id.clone(), names, digests: Vec::new(), layers, access };
+        self.0.index.add(entry, config)?;
         Ok(id)
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ImageConfig, ImageError, Reference, layers, reference};
+use super::{Access, ImageConfig, ImageError, Reference, layers, reference};
 
 /// A failed pull is tried again within five minutes, and then finds the layers that it finished.
 const KEPT_FOR_RETRY: Duration = Duration::from_secs(600);
@@ -32,6 +32,8 @@ pub struct Entry {
     pub digests: Vec<String>,
     /// Lowest first.
     pub layers: Vec<EntryLayer>,
+    #[serde(default)]
+    pub access: Access,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,12 +81,14 @@ impl Entries {
         let known = match self.images.iter().position(|entry| entry.id == new.id) {
             Some(at) => &mut self.images[at],
             None => {
-                self.images.push(Entry { names: Vec::new(), digests: Vec::new(), ..new });
+                let access = Access::default();
+                self.images.push(Entry { names: Vec::new(), digests: Vec::new(), access, ..new });
                 self.images.last_mut().expect("it has just been put there")
             }
         };
         add_new(&mut known.names, new.names);
         add_new(&mut known.digests, new.digests);
+        known.access.extend(new.access);
     }
 
     /// Takes a tag or, with an id, an image out; images without names go. Returns the image's id.
@@ -184,15 +188,21 @@ impl Index {
         })
     }
 
-    /// Gives a known image more names.
-    pub fn tag(&self, id: &str, names: Vec<String>, digests: Vec<String>) -> Result<(), ImageError> {
+    /// Gives a known image more names, and those who may run it by them.
+    pub fn tag(
+        &self,
+        id: &str,
+        names: Vec<String>,
+        digests: Vec<String>,
+        access: Access,
+    ) -> Result<(), ImageError> {
         self.change(|entries| {
             let known = entries
                 .images
                 .iter()
                 .find(|entry| entry.id == id)
                 .ok_or_else(|| ImageError::NoSuchImage(id.into()))?;
-            let renamed = Entry { names, digests, ..known.clone() };
+            let renamed = Entry { names, digests, access, ..known.clone() };
             entries.put(renamed);
             Ok(())
         })
@@ -273,6 +283,7 @@ impl Index {
             id: entry.id.clone(),
             repo_digests: entry.digests.clone(),
             repo_tags: entry.names.clone(),
+            access: entry.access.clone(),
             size_bytes: entry.layers.iter().map(|layer| layer.size_bytes).sum(),
             entrypoint: list("Entrypoint"),
             cmd: list("Cmd"),
@@ -339,7 +350,8 @@ mod tests {
 
     fn entry(id: &str, names: &[&str]) -> Entry {
         let names = names.iter().map(|name| format!("docker.io/library/{name}")).collect();
-        Entry { id: format!("sha256:{}", id.repeat(64)), names, digests: Vec::new(), layers: Vec::new() }
+        let id = format!("sha256:{}", id.repeat(64));
+        Entry { id, names, digests: Vec::new(), layers: Vec::new(), access: Access::default() }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! which the next try takes or a later pull removes.
 //! Source:    <https://github.com/opencontainers/image-spec>, <https://github.com/opencontainers/distribution-spec>
 
+mod access;
 mod archive;
 mod commit;
 mod compression;
@@ -25,6 +26,7 @@ mod users;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use access::{Access, SecretId};
 pub use commit::{BaseImage, BaseLayer, NewLayer, Workspace};
 pub(crate) use implicit::inherited;
 use index::{EntryLayer, Index};
@@ -39,6 +41,7 @@ pub struct ImageConfig {
     /// `name@sha256:…` when pulled from a registry.
     pub repo_digests: Vec<String>,
     pub repo_tags: Vec<String>,
+    pub access: Access,
     pub size_bytes: u64,
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,
@@ -55,6 +58,8 @@ pub struct ImageConfig {
 pub struct Credentials {
     pub username: String,
     pub password: String,
+    /// Where they are kept.
+    pub secret: SecretId,
 }
 
 /// How registries are reached. From the configuration file.

@@ -7,7 +7,7 @@ use http::Method;
 use parking_lot::Mutex;
 
 use super::{
-    Credentials, ImageConfig, ImageError, ImageStore, Reference, blocking, digest,
+    Access, Credentials, ImageConfig, ImageError, ImageStore, Reference, blocking, digest,
     http::download,
     index::{Entry, EntryLayer},
     layers,
@@ -62,7 +62,7 @@ impl ImageStore {
         // In their order: a registry may know who asks, and yet refuse this repository.
         for shown in credentials.iter().map(Some).chain(credentials.is_empty().then_some(None)) {
             for mut session in self.0.registry.sessions(reference, shown) {
-                match self.pull_from(&mut session, reference).await {
+                match self.pull_from(&mut session, reference, shown).await {
                     Ok(image) => return Ok(image),
                     Err(PullError::Image(error)) => return Err(error),
                     Err(PullError::Resolve(error)) => failure = unresolved(reference, &error),
@@ -79,14 +79,16 @@ impl ImageStore {
         &self,
         session: &mut Session<'_>,
         reference: &Reference,
+        shown: Option<&Credentials>,
     ) -> Result<ImageConfig, PullError> {
+        let access = Access::pulled(reference, shown);
         if let Some(digest) = session.head(reference.version()).await? {
             let present = format!("{}@{digest}", reference.repository());
             // A damaged one is made whole.
             if let Ok(Some(image)) = self.resolve(&present).await
                 && self.layers(&image.id).await.is_ok()
             {
-                return Ok(self.name(image, reference, &present).await?);
+                return Ok(self.name(image, reference, &present, access).await?);
             }
         }
         let (manifest, manifest_digest) = resolve_manifest(session, reference).await?;
@@ -112,6 +114,7 @@ impl ImageStore {
                 .collect(),
             digests: vec![format!("{}@{manifest_digest}", reference.repository())],
             layers: entry_layers,
+            access,
         };
         let id = entry.id.clone();
         let store = self.clone();
@@ -119,20 +122,23 @@ impl ImageStore {
         self.resolve(&id).await?.ok_or(PullError::Image(ImageError::NoSuchImage(id)))
     }
 
-    /// The image is here already, perhaps under another tag.
+    /// The image is here already, perhaps under another tag or for somebody else.
     async fn name(
         &self,
         image: ImageConfig,
         reference: &Reference,
         digest: &str,
+        access: Access,
     ) -> Result<ImageConfig, ImageError> {
-        let Some(tag) = &reference.tag else { return Ok(image) };
-        let name = format!("{}:{tag}", reference.repository());
-        if image.repo_tags.contains(&name) {
+        let name = reference.tag.as_ref().map(|tag| format!("{}:{tag}", reference.repository()));
+        let mut extended = image.access.clone();
+        extended.extend(access.clone());
+        if extended == image.access && name.iter().all(|name| image.repo_tags.contains(name)) {
             return Ok(image);
         }
         let (store, id, digest) = (self.clone(), image.id.clone(), digest.to_string());
-        blocking(move || store.0.index.tag(&id, vec![name], vec![digest])).await?;
+        let names = name.into_iter().collect();
+        blocking(move || store.0.index.tag(&id, names, vec![digest], access)).await?;
         self.resolve(&image.id).await?.ok_or(ImageError::NoSuchImage(image.id))
     }
 

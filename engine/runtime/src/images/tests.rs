@@ -11,6 +11,10 @@ use serde_json::json;
 
 use super::*;
 
+fn secret(name: &str) -> SecretId {
+    SecretId { namespace: "team".into(), name: name.into(), uid: name.into() }
+}
+
 fn is_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
@@ -284,12 +288,19 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
     let name = format!("127.0.0.1:{port}/app");
-    let shown = ["stranger", "owner"]
-        .map(|username| Credentials { username: username.to_string(), password: "x".to_string() });
+    let shown = ["stranger", "owner"].map(|username| Credentials {
+        username: username.to_string(),
+        password: "x".into(),
+        secret: secret(username),
+    });
     let denied = store.pull(&format!("{name}:v1"), &shown[..1]).await.unwrap_err().to_string();
     assert!(denied.contains("pull access denied"), "{denied}");
     let pulled = store.pull(&format!("{name}:v1"), &shown).await.unwrap();
     assert_eq!(pulled.repo_tags, [format!("{name}:v1")]);
+    let may_run = |image: &ImageConfig, credentials: &[Credentials]| {
+        image.access.allows(&format!("{name}:v1"), || credentials.to_vec())
+    };
+    assert!(may_run(&pulled, &shown[1..]) && !may_run(&pulled, &shown[..1]), "it is the owner's alone");
     assert_eq!(
         fs::read_to_string(store.layers(&pulled.id).await.unwrap()[0].join("app")).unwrap(),
         "program"
@@ -358,7 +369,7 @@ async fn what_a_registry_refuses_or_lacks_is_told_in_containerds_words() {
         ("app:chart", "", "it is no container image: its configuration has no rootfs".into()),
         ("app:old", "", "\"application/vnd.oci.image.manifest.v1+json\"".into()),
     ] {
-        let shown = Credentials { username: user.into(), password: "x".into() };
+        let shown = Credentials { username: user.into(), password: "x".into(), secret: secret(user) };
         let shown = if user.is_empty() { &[][..] } else { &[shown][..] };
         let name = format!("127.0.0.1:{port}/{image}");
         let said = store.pull(&name, shown).await.unwrap_err().to_string();
