@@ -167,6 +167,7 @@ mod tests {
             attempt: 0,
             image: String::new(),
             image_id: String::new(),
+            user: Default::default(),
             state: ContainerState::Running { pid: 1, started_at: 0 },
             log_path: "/".into(),
         };

@@ -148,6 +148,7 @@ pub struct ContainerInfo {
     /// As in [`ContainerSpec::image`].
     pub image: String,
     pub image_id: String,
+    pub user: User,
     pub state: ContainerState,
     pub log_path: PathBuf,
 }

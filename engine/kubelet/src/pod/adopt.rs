@@ -28,6 +28,11 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
         seen.last = before.clone();
     }
     seen.created = true;
+    // The API may not have heard of this start yet.
+    if seen.image_id.as_deref().unwrap_or_default().is_empty() {
+        (seen.image, seen.image_id) = (Some(info.image.clone()), Some(info.image_id.clone()));
+    }
+    seen.user = Some((info.user.uid, info.user.gid, info.user.additional_gids.clone()));
     seen.restart_count = i32::try_from(info.attempt).unwrap_or(i32::MAX).max(seen.restart_count);
     seen.state = match &info.state {
         ContainerState::Running { started_at, .. } => {
@@ -141,6 +146,7 @@ mod tests {
                 attempt: 1,
                 image: "i".into(),
                 image_id: "d".into(),
+                user: Default::default(),
                 state,
                 log_path: "/".into(),
             }],
@@ -170,6 +176,8 @@ mod tests {
             pod.status = None;
             pod.spec = serde_json::from_value(json!({"containers": [container]})).unwrap();
             let a = &observe(&pod, Some(&found), 100).containers["a"];
+            assert_eq!((a.image.as_deref(), a.image_id.as_deref()), (Some("i"), Some("d")));
+            assert_eq!(a.user, Some((0, 0, Vec::new())));
             assert_eq!((a.started, a.ready), (started, ready), "{container}");
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod, PodStatus};
 
 use crate::clock::{self, Millis};
 use crate::resources::all_containers;
@@ -227,8 +227,10 @@ pub struct Rejection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     pub rejection: Option<Rejection>,
-    /// Ended for good (`Succeeded`, `Failed`); never started again.
+    /// Ended for good; never started again.
     pub finished: bool,
+    /// The phase that the API has of a pod that ended, whoever wrote it; it stays.
+    pub final_phase: Option<&'static str>,
     pub start_time: Option<Millis>,
     pub volumes: Stage,
     pub sandbox: Sandbox,
@@ -257,16 +259,25 @@ impl Observed {
             let known = statuses.get(container.name.as_str()).map(|s| Container::from_status(s));
             observed.containers.insert(container.name.clone(), known.unwrap_or_default());
         }
-        observed.finished = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        if observed.finished
-            && let Some(reason) = status.reason.clone()
-        {
-            observed.rejection =
-                Some(Rejection { reason, message: status.message.clone().unwrap_or_default() });
-        }
+        observed.take_end(&status);
         observed.start_time = status.start_time.as_ref().map(clock::from_time);
         observed.last_ip = status.pod_ip.filter(|ip| !ip.is_empty());
         observed
+    }
+
+    /// What the API calls ended has to end here too. True if it does.
+    pub fn take_end(&mut self, status: &PodStatus) -> bool {
+        self.final_phase = match status.phase.as_deref() {
+            Some("Succeeded") => Some("Succeeded"),
+            Some("Failed") => Some("Failed"),
+            _ => return false,
+        };
+        self.finished = true;
+        if let Some(reason) = status.reason.clone() {
+            let message = status.message.clone().unwrap_or_default();
+            self.rejection = Some(Rejection { reason, message });
+        }
+        true
     }
 
     /// The sandbox is gone (a reboot, or its shim was killed): everything in it ended.

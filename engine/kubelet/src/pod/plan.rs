@@ -266,6 +266,7 @@ pub fn plan(pod: &Pod, stopping: bool, observed: &Observed, now: Millis) -> Plan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::PodStatus;
     use serde_json::json;
 
     fn pod(spec: serde_json::Value) -> Pod {
@@ -457,6 +458,20 @@ mod tests {
         observed.forget_initialisation(["i"].into_iter());
         observed.sandbox = Sandbox::Ready { ip: None };
         assert_eq!(actions(&pod, false, &observed), "start i");
+    }
+
+    #[test]
+    fn a_pod_that_somebody_calls_failed_is_stopped() {
+        let pod = pod(json!({"containers": [{"name": "a"}]}));
+        let mut observed = ready(&pod);
+        set(&mut observed, "a", "running");
+        let status = |phase: &str| PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() };
+        assert!(!observed.take_end(&status("Running")));
+        assert_eq!(actions(&pod, false, &observed), "");
+        assert!(observed.take_end(&status("Failed")));
+        assert_eq!(actions(&pod, false, &observed), "stop a");
+        set(&mut observed, "a", "exit 0");
+        assert_eq!(actions(&pod, false, &observed), "TearDown");
     }
 
     #[test]

@@ -184,6 +184,9 @@ impl Writer<'_> {
     }
 
     fn phase(&self, init: &[core::ContainerStatus], containers: &[core::ContainerStatus]) -> &'static str {
+        if let Some(phase) = self.observed.final_phase {
+            return phase;
+        }
         if let Some(_rejection) = &self.observed.rejection {
             return "Failed";
         }

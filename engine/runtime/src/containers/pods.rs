@@ -63,6 +63,7 @@ impl Container {
             attempt: self.record.spec.attempt,
             image: self.record.spec.image.clone(),
             image_id: self.record.spec.image_id.clone(),
+            user: self.record.spec.user.clone(),
             state: self.state.clone(),
             log_path: self.record.log.clone(),
         }

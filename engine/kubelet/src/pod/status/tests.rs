@@ -45,6 +45,23 @@ fn exit(observed: &mut Observed, name: &str, code: i32) {
 }
 
 #[test]
+fn a_phase_that_somebody_ended_the_pod_with_stays() {
+    let pod = pod(json!({"containers": [{"name": "a"}]}));
+    for phase in ["Failed", "Succeeded"] {
+        for ended in [false, true] {
+            let status = status(&pod, |observed| {
+                run(observed, "a");
+                if ended {
+                    exit(observed, "a", i32::from(phase == "Succeeded"));
+                }
+                observed.take_end(&PodStatus { phase: Some(phase.to_owned()), ..PodStatus::default() });
+            });
+            assert_eq!(status["phase"], phase);
+        }
+    }
+}
+
+#[test]
 fn a_sidecar_that_fails_beside_a_running_container_leaves_the_pod_initialized() {
     let sidecar = json!([{"name": "s", "restartPolicy": "Always"}]);
     let pod = pod(json!({"initContainers": sidecar, "containers": [{"name": "a"}]}));

@@ -37,11 +37,15 @@ impl Worker {
         let fields_changed = self.references.pod_fields && fields(&self.pod) != fields(&pod);
         self.observed.images_changed(&self.pod, &pod);
         self.pod = pod;
+        let ended = !self.is_terminal()
+            && self.pod.status.as_ref().is_some_and(|status| self.observed.take_end(status));
         if fields_changed {
             self.refresh_volumes();
         }
-        if self.stopping() {
+        if ended || self.stopping() {
             self.starting.cancel();
+        }
+        if self.stopping() {
             self.shorten_deadlines();
         }
     }
