@@ -45,20 +45,15 @@ struct Auth {
 }
 
 impl Auth {
-    fn credentials(&self, secret: &SecretId) -> Option<Credentials> {
-        let secret = secret.clone();
+    /// User name and password.
+    fn login(&self) -> Option<(String, String)> {
         if !self.username.is_empty() {
-            let (username, password) = (self.username.clone(), self.password.clone());
-            return Some(Credentials { username, password, secret });
+            return Some((self.username.clone(), self.password.clone()));
         }
         let decoded = base64::engine::general_purpose::STANDARD.decode(self.auth.trim()).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (username, password) = text.split_once(':')?;
-        Some(Credentials {
-            username: username.to_owned(),
-            password: password.trim_end_matches('\0').to_owned(),
-            secret,
-        })
+        Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
     }
 }
 
@@ -134,8 +129,8 @@ pub fn credentials_for<'a>(image: &str, secrets: impl Iterator<Item = &'a Secret
     for secret in secrets {
         let id = secret_id(secret);
         for (key, auth) in auths(secret) {
-            if let (Some(fit), Some(credentials)) = (fit(&key, &repository), auth.credentials(&id)) {
-                found.push((fit, credentials));
+            if let (Some(fit), Some((username, password))) = (fit(&key, &repository), auth.login()) {
+                found.push((fit, Credentials { username, password, secret: id.clone() }));
             }
         }
     }

@@ -98,7 +98,7 @@ pub enum Propagation {
 }
 
 /// Numeric: names are resolved against the image by `images::ImageStore::resolve_user`.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,

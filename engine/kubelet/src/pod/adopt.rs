@@ -32,7 +32,7 @@ fn adopt_container(observed: &mut Observed, info: &ContainerInfo, lost: bool) {
     if seen.image_id.as_deref().unwrap_or_default().is_empty() {
         (seen.image, seen.image_id) = (Some(info.image.clone()), Some(info.image_id.clone()));
     }
-    seen.user = Some((info.user.uid, info.user.gid, info.user.additional_gids.clone()));
+    seen.user = Some(info.user.clone());
     seen.restart_count = i32::try_from(info.attempt).unwrap_or(i32::MAX).max(seen.restart_count);
     seen.state = match &info.state {
         ContainerState::Running { started_at, .. } => {
@@ -108,7 +108,7 @@ pub fn observe(pod: &Pod, found: Option<&SandboxInfo>, now: Millis) -> Observed 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coracle_runtime::{ContainerId, PodUid, Resources, SandboxSpec};
+    use coracle_runtime::{ContainerId, PodUid, Resources, SandboxSpec, User};
     use serde_json::json;
 
     fn pod() -> Pod {
@@ -177,7 +177,7 @@ mod tests {
             pod.spec = serde_json::from_value(json!({"containers": [container]})).unwrap();
             let a = &observe(&pod, Some(&found), 100).containers["a"];
             assert_eq!((a.image.as_deref(), a.image_id.as_deref()), (Some("i"), Some("d")));
-            assert_eq!(a.user, Some((0, 0, Vec::new())));
+            assert_eq!(a.user, Some(User { uid: 0, gid: 0, additional_gids: Vec::new() }));
             assert_eq!((a.started, a.ready), (started, ready), "{container}");
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use coracle_runtime::User;
 use k8s_openapi::api::core::v1::{ContainerState as ApiState, ContainerStatus, Pod, PodStatus};
 
 use crate::clock::{self, Millis};
@@ -104,7 +105,7 @@ pub struct Container {
     pub ready: bool,
     /// Without a readiness probe: when a container that has just started is taken to be ready.
     pub ready_at: Option<Millis>,
-    pub user: Option<(u32, u32, Vec<u32>)>,
+    pub user: Option<User>,
 }
 
 impl Container {

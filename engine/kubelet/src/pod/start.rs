@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use coracle_runtime::images::{Credentials, ImageConfig, ImageError};
@@ -41,7 +41,7 @@ pub struct Running {
     pub id: String,
     pub image: String,
     pub image_id: String,
-    pub user: (u32, u32, Vec<u32>),
+    pub user: User,
     /// Why the postStart hook failed; the container has to be stopped.
     pub hook_error: Option<String>,
     pub started_at: Millis,
@@ -113,7 +113,7 @@ impl Starter {
                 tracing::debug!(error = crate::chain(&error), "previous container was not removed");
             }
         }
-        let user = (spec.user.uid, spec.user.gid, spec.user.additional_gids.clone());
+        let user = spec.user.clone();
         let made = match self.shared.runtime.create_container(spec).await {
             Ok(made) => made,
             Err(error) => return not_made("CreateContainerError", crate::chain(&error)),
@@ -170,9 +170,11 @@ impl Starter {
     async fn image(&self) -> Result<ImageConfig, Started> {
         let name = self.request.container.image.as_deref().unwrap_or_default();
         let policy = pull_policy(&self.request.container);
+        // Most images are everyone's: then no Secret is read.
+        let credentials = LazyLock::new(|| self.credentials(name));
         let present = match self.shared.images.resolve(name).await {
             // What somebody else had to show something for is as if it were not here.
-            Ok(present) => present.filter(|image| image.access.allows(name, || self.credentials(name))),
+            Ok(present) => present.filter(|image| image.access.allows(name, || &credentials)),
             Err(error @ ImageError::InvalidName { .. }) => return Err(self.invalid_name(name, &error)),
             Err(error) => return Err(self.pull_failed(name, &error)),
         };
@@ -197,7 +199,7 @@ impl Starter {
                 self.failed("Error: ErrImageNeverPull".to_owned());
                 Err(Started::NotMade { reason: "ErrImageNeverPull", message })
             }
-            _ => self.pull(name).await,
+            _ => self.pull(name, &credentials).await,
         }
     }
 
@@ -225,11 +227,10 @@ impl Starter {
         credentials_for(image, self.secrets().iter().map(|secret| secret.as_ref()))
     }
 
-    async fn pull(&self, name: &str) -> Result<ImageConfig, Started> {
+    async fn pull(&self, name: &str, credentials: &[Credentials]) -> Result<ImageConfig, Started> {
         self.normal("Pulling", format!("Pulling image \"{name}\""));
-        let credentials = self.credentials(name);
         let begun = Instant::now();
-        match self.shared.images.pull(name, &credentials).await {
+        match self.shared.images.pull(name, credentials).await {
             Ok(image) => {
                 let took = go_duration(begun.elapsed());
                 self.normal(

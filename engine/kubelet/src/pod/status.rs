@@ -149,11 +149,11 @@ impl Writer<'_> {
                 claims: None,
             }),
             volume_mounts: Some(volume_mounts(spec)).filter(|m| !m.is_empty()),
-            user: seen.user.as_ref().map(|(uid, gid, groups)| core::ContainerUser {
+            user: seen.user.as_ref().map(|user| core::ContainerUser {
                 linux: Some(core::LinuxContainerUser {
-                    uid: i64::from(*uid),
-                    gid: i64::from(*gid),
-                    supplemental_groups: Some(groups.iter().map(|g| i64::from(*g)).collect()),
+                    uid: i64::from(user.uid),
+                    gid: i64::from(user.gid),
+                    supplemental_groups: Some(user.additional_gids.iter().map(|g| i64::from(*g)).collect()),
                 }),
             }),
             stop_signal: spec.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()).filter(|_| seen.created),

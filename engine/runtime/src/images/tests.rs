@@ -298,7 +298,7 @@ async fn an_image_is_pulled_with_a_token_and_checked() {
     let pulled = store.pull(&format!("{name}:v1"), &shown).await.unwrap();
     assert_eq!(pulled.repo_tags, [format!("{name}:v1")]);
     let may_run = |image: &ImageConfig, credentials: &[Credentials]| {
-        image.access.allows(&format!("{name}:v1"), || credentials.to_vec())
+        image.access.allows(&format!("{name}:v1"), || credentials)
     };
     assert!(may_run(&pulled, &shown[1..]) && !may_run(&pulled, &shown[..1]), "it is the owner's alone");
     assert_eq!(
