@@ -12,6 +12,7 @@ pub mod sandbox;
 mod start;
 pub mod status;
 pub mod stop;
+mod unsupported;
 mod view;
 pub mod worker;
 mod writer;

@@ -67,6 +67,7 @@ pub fn host_ports(pod: &Pod) -> Vec<HostPort> {
 
 /// Makes the sandbox; gives the pod's address unless it uses the node's network. `lost`: an earlier one died.
 pub async fn create(shared: Arc<Shared>, pod: Arc<Pod>, lost: bool) -> Result<Option<String>, String> {
+    pod.spec.as_ref().map_or(Ok(()), super::unsupported::check)?;
     super::runtime_class::check(&shared.store, &pod)?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     if lost {

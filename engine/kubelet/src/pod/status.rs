@@ -137,7 +137,7 @@ impl Writer<'_> {
             image: seen.image.clone().or_else(|| spec.image.clone()).unwrap_or_default(),
             image_id: seen.image_id.clone().unwrap_or_default(),
             container_id: id.filter(|i| !i.is_empty()).map(|id| format!("containerd://{id}")),
-            started: Some(started && (!init || is_sidecar(spec))),
+            started: Some(started),
             allocated_resources: spec
                 .resources
                 .as_ref()

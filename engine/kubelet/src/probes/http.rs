@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{HTTPGetAction, HTTPHeader};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::net::TcpStream;
 
 use super::Attempt;
@@ -30,11 +31,42 @@ enum GetError {
     Io(String),
 }
 
+/// What is escaped in a path, besides all that is not ASCII. Source: Go's net/url, `shouldEscape`.
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+/// A path that is no URL is taken literally.
+const LITERAL: &AsciiSet = &IN_PATH.add(b'%').add(b'?').add(b'#');
+
+/// A manifest's path as a request line can carry it: `/a b?c=1#d` is `/a%20b?c=1`.
+fn target(path: &str) -> String {
+    let is_hex = |at: usize| path.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+    let is_url = path.char_indices().all(|(at, c)| match c {
+        '%' => is_hex(at + 1) && is_hex(at + 2),
+        c => !c.is_ascii_control(),
+    });
+    if !is_url {
+        return utf8_percent_encode(path, LITERAL).to_string();
+    }
+    let path = path.split_once('#').map_or(path, |(path, _)| path);
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let query = query.map(|query| format!("?{}", utf8_percent_encode(query, IN_PATH)));
+    format!("{}{}", utf8_percent_encode(path, IN_PATH), query.unwrap_or_default())
+}
+
 /// `scheme://host:port/path`
 pub fn url(get: &HTTPGetAction, ip: &str, port: u16) -> String {
     let scheme = get.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
     let host = get.host.as_deref().filter(|h| !h.is_empty()).unwrap_or(ip);
-    let path = get.path.as_deref().unwrap_or("/");
+    let path = target(get.path.as_deref().unwrap_or("/"));
     let slash = if path.starts_with('/') { "" } else { "/" };
     format!("{scheme}://{}{slash}{path}", join(host, port))
 }
@@ -95,7 +127,9 @@ where
     let words = |e: hyper::Error| {
         GetError::Io(if e.is_incomplete_message() { "EOF".to_owned() } else { e.to_string() })
     };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(words)?;
+    // Servers that compare names by case were written against the title case that a stock kubelet sends.
+    let mut client = hyper::client::conn::http1::Builder::new();
+    let (mut sender, connection) = client.title_case_headers(true).handshake(io).await.map_err(words)?;
     let answer = async move {
         let response = sender.send_request(request).await.map_err(words)?;
         let (head, body) = response.into_parts();
@@ -299,8 +333,20 @@ mod tests {
         );
         let seen = task.await.unwrap();
         assert!(seen[0].starts_with("GET /start HTTP/1.1\r\n"), "{}", seen[0]);
-        assert!(seen[0].to_lowercase().contains("x-a: b\r\n") && seen[0].contains("kube-probe/1.36"));
+        assert!(seen[0].contains("X-A: b\r\n") && seen[0].contains("User-Agent: kube-probe/1.36\r\n"));
         assert!(seen[1].starts_with("GET /ok ") && seen[2].starts_with("GET /x "));
+    }
+
+    #[test]
+    fn a_path_is_escaped_as_go_does() {
+        for (path, expected) in [
+            ("/healthz?full=1", "/healthz?full=1"),
+            ("/a b/é?x=1#there", "/a%20b/%C3%A9?x=1"),
+            ("/a%20b[1]", "/a%20b[1]"),
+            ("/100%?x", "/100%25%3Fx"),
+        ] {
+            assert_eq!(target(path), expected);
+        }
     }
 
     #[tokio::test]

@@ -94,6 +94,13 @@ fn a_pod_that_is_being_made_waits_for_its_containers() {
 }
 
 #[test]
+fn a_running_init_container_is_started_and_not_ready() {
+    let pod = pod(json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
+    let container = &status(&pod, |o| run(o, "i"))["initContainerStatuses"][0];
+    assert_eq!((&container["ready"], &container["started"]), (&json!(false), &json!(true)));
+}
+
+#[test]
 fn a_running_pod_is_ready() {
     let pod = pod(json!({"containers": [{"name": "a", "image": "x"}]}));
     let status = status(&pod, |o| run(o, "a"));
