@@ -11,6 +11,7 @@ pub(crate) fn find(name: &str) -> Option<Rule> {
 
 const RULES: &[(&str, Rule)] = &[
     ("allocatable_from_capacity", allocatable_from_capacity),
+    ("claim_template_types", claim_template_types),
     ("custom_resource_names", custom_resource_names),
     ("default_metrics", default_metrics),
     ("device_count", device_count),
@@ -274,6 +275,15 @@ fn rolling_update_daemon_set(strategy: &mut Object) {
     {
         set_unset(update, "maxUnavailable", || json!(1));
         set_unset(update, "maxSurge", || json!(0));
+    }
+}
+
+/// Whatever a template calls itself, it is a claim: with and without the lines it is the same StatefulSet.
+fn claim_template_types(spec: &mut Object) {
+    let templates = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+    for template in templates.into_iter().flatten().filter_map(Value::as_object_mut) {
+        template.insert("apiVersion".into(), "v1".into());
+        template.insert("kind".into(), "PersistentVolumeClaim".into());
     }
 }
 

@@ -75,7 +75,13 @@ fn workloads() {
     assert_eq!(spec["template"]["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1"}}));
     assert_eq!(spec["template"]["spec"].get("enableServiceLinks"), None);
 
-    let set = defaulted("apps", "v1", "StatefulSet", json!({"spec": {"template": template}}));
+    let claims =
+        json!([{"metadata": {"name": "a"}}, {"apiVersion": "v9", "kind": "Odd", "metadata": {"name": "b"}}]);
+    let set = json!({"spec": {"template": template, "volumeClaimTemplates": claims}});
+    let set = defaulted("apps", "v1", "StatefulSet", set);
+    for claim in set["spec"]["volumeClaimTemplates"].as_array().unwrap() {
+        assert_eq!((&claim["apiVersion"], &claim["kind"]), (&json!("v1"), &json!("PersistentVolumeClaim")));
+    }
     assert_eq!(
         set["spec"]["updateStrategy"],
         json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})

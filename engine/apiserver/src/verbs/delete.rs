@@ -23,7 +23,6 @@ use crate::{
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
-const ATTEMPTS: usize = 20;
 /// How many objects of a collection are deleted at the same time: they share syncs of the store.
 const PARALLEL: usize = 32;
 
@@ -42,7 +41,7 @@ pub async fn delete(
     options: &DeleteOptions,
 ) -> Result<Deleted, Status> {
     let key = target.key();
-    for attempt in 1.. {
+    loop {
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         preconditions(target, &current, options)?;
         let old = super::decode(&current)?;
@@ -95,14 +94,11 @@ pub async fn delete(
                 let answer = super::answer(&target.served, object).await?;
                 return Ok(Deleted { answer, gone, warnings });
             }
-            Err(CommitError::Conflict { .. }) if attempt < ATTEMPTS => {}
-            Err(CommitError::Conflict { .. }) => {
-                return Err(Status::stale(target.served.group_resource(), &target.name));
-            }
+            // Preconditions are looked at again; the request's own time is the limit.
+            Err(CommitError::Conflict { .. }) => {}
             Err(other) => return Err(commit_failed(other)),
         }
     }
-    unreachable!("the loop returns")
 }
 
 fn preconditions(target: &Target, current: &Object, options: &DeleteOptions) -> Result<(), Status> {

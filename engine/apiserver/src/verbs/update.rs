@@ -23,9 +23,6 @@ use crate::{
     types::{State, UserInfo},
 };
 
-/// How often a change that names no resourceVersion is tried again when others write in between.
-const ATTEMPTS: usize = 20;
-
 pub async fn update(
     state: &State,
     user: &UserInfo,
@@ -107,7 +104,7 @@ async fn retry(
     mut change: Make<'_>,
 ) -> Result<Outcome, Status> {
     let key = target.key();
-    for attempt in 1.. {
+    loop {
         let current = state.reader.get(&key).ok_or_else(|| target.not_found())?;
         let shown = conversion::shown(&target.served, current.clone()).await?;
         let old = super::decode_as(&target.served, &shown)?;
@@ -123,7 +120,8 @@ async fn retry(
         };
         let insists = check_revision(target, &decoded.value, &current, whole)?;
         match modify_once(state, user, target, options, &current, old, decoded, applied).await {
-            Err(Failure::Conflict) if !insists && attempt < ATTEMPTS => {}
+            // Each turn that is lost, another writer won: the request's own time is the limit.
+            Err(Failure::Conflict) if !insists => {}
             Err(Failure::Conflict) => {
                 // Deleted in between: say so.
                 if state.reader.get(&key).is_none() {
@@ -135,7 +133,6 @@ async fn retry(
             Ok(outcome) => return Ok(outcome),
         }
     }
-    unreachable!("the loop returns")
 }
 
 enum Failure {

@@ -317,10 +317,23 @@ pub fn pod_status(
     let is_refused = |rejection: &Rejection| rejection.reason != "DeadlineExceeded";
     let rejected_early = observed.rejection.as_ref().is_some_and(is_refused)
         && observed.containers.values().all(|c| !c.created);
+    let ended = |phase: &str| matches!(phase, "Failed" | "Succeeded");
+    // Others take what an ended pod held: it has not ended while a container runs.
+    let before_the_end = ended(phase)
+        && observed.final_phase.is_none()
+        && !before.phase.as_deref().is_some_and(ended)
+        && observed.anything_running();
+    let (phase, reason, message) = if before_the_end {
+        let phase = before.phase.clone().unwrap_or_else(|| "Pending".to_owned());
+        (phase, before.reason.clone(), before.message.clone())
+    } else {
+        let rejection = observed.rejection.as_ref();
+        (phase.to_owned(), rejection.map(|r| r.reason.clone()), rejection.map(|r| r.message.clone()))
+    };
     PodStatus {
-        phase: Some(phase.to_owned()),
-        reason: observed.rejection.as_ref().map(|r| r.reason.clone()),
-        message: observed.rejection.as_ref().map(|r| r.message.clone()),
+        phase: Some(phase),
+        reason,
+        message,
         conditions: Some(conditions),
         host_ip: Some(facts.host_ip.to_owned()),
         host_ips: Some(vec![core::HostIP { ip: facts.host_ip.to_owned() }]),

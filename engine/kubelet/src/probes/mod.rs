@@ -120,7 +120,7 @@ pub fn port_number(port: &IntOrString, ports: Option<&Vec<ContainerPort>>) -> Re
                 .flatten()
                 .find(|p| p.name.as_deref() == Some(name))
                 .map(|p| p.container_port)
-                .ok_or_else(|| format!("couldn't find port: {name}"))?,
+                .ok_or_else(|| format!("strconv.Atoi: parsing \"{name}\": invalid syntax"))?,
         },
     };
     u16::try_from(number).ok().filter(|n| *n > 0).ok_or_else(|| format!("invalid port number: {number}"))
@@ -227,7 +227,7 @@ mod tests {
         let named = |n: &str| port_number(&IntOrString::String(n.to_owned()), Some(&ports));
         assert_eq!(named("web"), Ok(8080));
         assert_eq!(named("81"), Ok(81));
-        assert_eq!(named("no"), Err("couldn't find port: no".to_owned()));
+        assert_eq!(named("no"), Err("strconv.Atoi: parsing \"no\": invalid syntax".to_owned()));
         assert_eq!(port_number(&IntOrString::Int(0), None), Err("invalid port number: 0".to_owned()));
     }
 }

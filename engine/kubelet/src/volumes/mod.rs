@@ -257,7 +257,10 @@ fn perform(work: Work, fs_group: Option<u32>) -> Result<(), String> {
                 mounts::tmpfs(&dir, size).map_err(text)?;
             }
             if fresh {
-                ownership::open_to_all(&dir).map_err(text)?;
+                // A tmpfs is, and keeps its sticky bit.
+                if tmpfs.is_none() {
+                    ownership::open_to_all(&dir).map_err(text)?;
+                }
                 if let Some(gid) = fs_group {
                     ownership::give_to_group(&dir, gid).map_err(text)?;
                 }

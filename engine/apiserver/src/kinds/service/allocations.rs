@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     claims::Claims,
-    fields::{is_headless, needs_cluster_ip, needs_node_ports},
+    fields::{is_headless, may_have_node_ports, needs_cluster_ip, needs_node_ports},
 };
 use crate::status::Cause;
 
@@ -82,9 +82,10 @@ impl Allocations {
         held: &Claims,
         new: &mut Claims,
     ) -> Result<(), Cause> {
-        if !needs_node_ports(service) {
+        if !may_have_node_ports(service) {
             return Ok(());
         }
+        let fills = needs_node_ports(service);
         let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
         // One number may serve several protocols of one Service.
         let mut own: Vec<(u16, String)> = Vec::new();
@@ -94,6 +95,9 @@ impl Allocations {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             let number = port["port"].clone();
             let asked = port["nodePort"].as_u64().unwrap_or_default() as u16;
+            if asked == 0 && !fills {
+                continue;
+            }
             let sibling =
                 service["spec"]["ports"].as_array().into_iter().flatten().take(at).find_map(|other| {
                     let same = other["port"] == number && other["protocol"] != *protocol;
@@ -284,6 +288,27 @@ mod tests {
         let two = json!([{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}]);
         all.allocate(&mut service(json!({"type": "NodePort", "ports": two})), &Claims::default(), &[])
             .expect("both are free");
+    }
+
+    #[test]
+    fn a_balancer_without_node_ports_of_its_own_gets_those_it_names_and_a_health_port() {
+        let all = allocations();
+        let balancer = |port: u16| {
+            service(
+                json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "externalTrafficPolicy": "Local",
+                "ports": [{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP", "nodePort": port}]}),
+            )
+        };
+        let mut first = balancer(30000);
+        all.allocate(&mut first, &Claims::default(), &[]).expect("allocates");
+        assert_eq!(first["spec"]["ports"][0].get("nodePort"), None);
+        assert_eq!(first["spec"]["healthCheckNodePort"], 30001);
+        for (port, why) in
+            [(30000, "provided port is already allocated"), (22, "The range of valid ports is 30000-30001")]
+        {
+            let cause = all.allocate(&mut balancer(port), &Claims::default(), &[]).expect_err("refused");
+            assert!(cause.message.ends_with(why), "{cause}");
+        }
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub fn needs_cluster_ip(service: &Value) -> bool {
     matches!(kind(service), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
+pub fn may_have_node_ports(service: &Value) -> bool {
+    matches!(kind(service), "NodePort" | "LoadBalancer")
+}
+
+/// Whether those that it does not name are chosen for it.
 pub fn needs_node_ports(service: &Value) -> bool {
     match kind(service) {
         "NodePort" => true,
@@ -167,7 +172,7 @@ pub fn carry_over(service: &mut Value, old: &Value) {
 
 /// A change of type lets go of what the old type needed, unless the user sets it himself.
 pub fn drop_unneeded(service: &mut Value, old: &Value) {
-    let (needs_ip, needs_ports) = (needs_cluster_ip(service), needs_node_ports(service));
+    let needs_ip = needs_cluster_ip(service);
     let is_balancer = kind(service) == "LoadBalancer";
     let drop_same = |service: &mut Value, field: &str| {
         if service["spec"][field] == old["spec"][field] {
@@ -179,7 +184,7 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
             drop_same(service, field);
         }
     }
-    if needs_node_ports(old) && !needs_ports {
+    if may_have_node_ports(old) && !may_have_node_ports(service) {
         for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
             remove(port, "nodePort");
         }

@@ -94,6 +94,32 @@ fn a_pod_that_is_being_made_waits_for_its_containers() {
 }
 
 #[test]
+fn a_pod_has_not_failed_while_a_container_runs() {
+    let pod = pod(json!({"containers": [{"name": "a"}]}));
+    let reason = "DeadlineExceeded";
+    let expire = |o: &mut Observed| {
+        o.rejection = Some(Rejection { reason: reason.to_owned(), message: "too long".to_owned() });
+    };
+    let status = |change: &dyn Fn(&mut Observed)| {
+        let mut observed = Observed::from_api(&pod);
+        change(&mut observed);
+        let before = PodStatus { phase: Some("Running".to_owned()), ..PodStatus::default() };
+        let status = pod_status(&pod, &observed, &NodeFacts { host_ip: "192.0.2.1" }, &before, 2000);
+        (status.phase.unwrap(), status.reason)
+    };
+    let running = status(&|o| {
+        run(o, "a");
+        expire(o);
+    });
+    assert_eq!(running, ("Running".to_owned(), None));
+    let ended = status(&|o| {
+        exit(o, "a", 137);
+        expire(o);
+    });
+    assert_eq!(ended, ("Failed".to_owned(), Some(reason.to_owned())));
+}
+
+#[test]
 fn a_running_init_container_is_started_and_not_ready() {
     let pod = pod(json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}));
     let container = &status(&pod, |o| run(o, "i"))["initContainerStatuses"][0];

@@ -36,7 +36,11 @@ pub const OUTBOX: usize = 128;
 
 /// A way to ask the SFU; cheap to clone. Errors mean that it has ended.
 #[derive(Clone, Debug)]
-pub struct Sfu(mpsc::Sender<Command>);
+pub struct Sfu {
+    commands: mpsc::Sender<Command>,
+    /// Without a bound, as destructors cannot wait: there are no more of them than members.
+    departures: mpsc::UnboundedSender<MemberId>,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the voice server has stopped")]
@@ -58,9 +62,6 @@ enum Command {
     Mute {
         id: MemberId,
         muted: bool,
-    },
-    Leave {
-        id: MemberId,
     },
     Present {
         room: RoomId,
@@ -88,9 +89,9 @@ impl Sfu {
         self.send(Command::Mute { id, muted }).await
     }
 
-    /// For destructors, which cannot wait. Where the queue is full, ICE notices the loss a little later.
+    /// For destructors: never waits, and is never lost while the SFU runs.
     pub fn leave_soon(&self, id: MemberId) {
-        let _ = self.0.try_send(Command::Leave { id });
+        let _ = self.departures.send(id);
     }
 
     pub async fn present(&self, room: RoomId) -> Result<Vec<MemberView>, Stopped> {
@@ -100,7 +101,7 @@ impl Sfu {
     }
 
     async fn send(&self, command: Command) -> Result<(), Stopped> {
-        self.0.send(command).await.map_err(|_| Stopped)
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 }
 
@@ -110,8 +111,9 @@ pub async fn build(config: &Config, metrics: Arc<Metrics>) -> Result<(Sfu, Task)
     let socket = UdpSocket::bind(bind).await.with_context(|| format!("bind UDP {bind}"))?;
     let local = socket.local_addr().context("read the UDP socket's address")?;
     let endpoint = Endpoint::new(local, config.public_udp)?;
-    let (sender, commands) = mpsc::channel(COMMANDS);
-    Ok((Sfu(sender), Task::new(socket, endpoint, commands, metrics)))
+    let (commands, asked) = mpsc::channel(COMMANDS);
+    let (departures, gone) = mpsc::unbounded_channel();
+    Ok((Sfu { commands, departures }, Task::new(socket, endpoint, asked, gone, metrics)))
 }
 
 /// What every peer connection has in common.

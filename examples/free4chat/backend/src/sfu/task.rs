@@ -32,6 +32,7 @@ const LONGEST_DATAGRAM: usize = 2000;
 pub struct Task {
     socket: UdpSocket,
     commands: mpsc::Receiver<Command>,
+    departures: mpsc::UnboundedReceiver<MemberId>,
     pub(super) endpoint: Endpoint,
     pub(super) metrics: Arc<Metrics>,
     pub(super) rooms: Rooms,
@@ -47,11 +48,13 @@ impl Task {
         socket: UdpSocket,
         endpoint: Endpoint,
         commands: mpsc::Receiver<Command>,
+        departures: mpsc::UnboundedReceiver<MemberId>,
         metrics: Arc<Metrics>,
     ) -> Task {
         Task {
             socket,
             commands,
+            departures,
             endpoint,
             metrics,
             rooms: Rooms::default(),
@@ -74,6 +77,7 @@ impl Task {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(command) = self.commands.recv() => self.command(command),
+                Some(id) = self.departures.recv() => self.leave(id),
                 received = self.socket.recv_from(&mut buffer) => {
                     // An error concerns one earlier datagram (e.g. port unreachable), not the socket.
                     if let Ok((length, source)) = received {
@@ -98,7 +102,6 @@ impl Task {
             }
             Command::Answer { id, sdp } => self.answer(id, &sdp),
             Command::Mute { id, muted } => self.mute(id, muted),
-            Command::Leave { id } => self.leave(id),
             Command::Present { room, reply } => {
                 let _ = reply.send(self.rooms.present(&room));
             }

@@ -112,6 +112,27 @@ async fn lines_come_and_go_with_members() {
 }
 
 #[tokio::test]
+async fn all_may_leave_at_once() {
+    let world = World::new().await;
+    let (outbox, _inbox) = mpsc::channel(100 * OUTBOX);
+    let room = |at: usize| RoomId::parse(&format!("room{}", at % 10)).unwrap();
+    let mut members = Vec::new();
+    for at in 0..3 * super::COMMANDS {
+        members.push(world.sfu.join(room(at), "Ada".into(), outbox.clone()).await.unwrap().unwrap());
+    }
+    // Nobody waits in between, so the SFU has no turn before all have left.
+    for id in members {
+        world.sfu.leave_soon(id);
+    }
+    let empty = async {
+        for at in 0..10 {
+            while !world.sfu.present(room(at)).await.unwrap().is_empty() {}
+        }
+    };
+    timeout(DEADLINE, empty).await.expect("the rooms are empty");
+}
+
+#[tokio::test]
 async fn nonsense_on_the_udp_port_harms_nobody() {
     let mut world = World::new().await;
     let (_, mut ada) = world.join("sea", "Ada").await;
