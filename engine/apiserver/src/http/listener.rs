@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -17,6 +18,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -83,7 +85,12 @@ async fn connection(
     _permit: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(HANDSHAKE, async {
+        match speaks_http(&stream).await? {
+            true => Err(refuse_http(stream).await),
+            false => acceptor.accept(stream).await,
+        }
+    });
     let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
     let tls = match handshake {
         Ok(Ok(tls)) => tls,
@@ -122,6 +129,21 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(error, "connection ended");
     }
+}
+
+/// A TLS record begins with a byte below 32, an HTTP request with the letter of a method.
+async fn speaks_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase())
+}
+
+/// Tells a client that speaks no TLS so, in a stock server's words; gives what the log says.
+async fn refuse_http(mut stream: TcpStream) -> io::Error {
+    // What is unread when the socket is closed takes the answer with it.
+    let _ = stream.read(&mut [0; 4096]).await;
+    let answer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let _ = stream.write_all(answer.as_bytes()).await;
+    io::Error::new(io::ErrorKind::InvalidData, "client sent an HTTP request to an HTTPS server")
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

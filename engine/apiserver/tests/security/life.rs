@@ -136,6 +136,22 @@ async fn at_stop_requests_in_flight_end_well_and_connections_without_one_go_at_o
     serving.await.expect("ends");
 }
 
+#[tokio::test]
+async fn a_client_without_tls_is_told_so() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let harness = Harness::start().await;
+    let serving = tokio::spawn(harness.server.clone().serve(CancellationToken::new()));
+    let mut plain = tokio::net::TcpStream::connect(harness.server.address()).await.expect("connects");
+    plain.write_all(b"GET /version HTTP/1.1\r\nhost: kubernetes\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).await.expect("an orderly end");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    assert!(head.starts_with("HTTP/1.0 400 "), "{head}");
+    assert_eq!(body, "Client sent an HTTP request to an HTTPS server.\n");
+    serving.abort();
+}
+
 async fn connect(server: &ApiServer) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     use rustls::pki_types::pem::PemObject;
 
