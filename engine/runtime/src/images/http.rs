@@ -248,8 +248,8 @@ impl tower_service::Service<Name> for Names {
                 .as_ref()
                 .ok_or_else(|| io::Error::other("no name server: /etc/resolv.conf is not usable"))?;
             let found = resolver.lookup_ip(name.as_str()).await;
-            let found =
-                found.map_err(|_| io::Error::other(format!("lookup {}: no such host", name.as_str())))?;
+            let found = found
+                .map_err(|_| io::Error::other(format!("dial tcp: lookup {}: no such host", name.as_str())))?;
             Ok(sockets(found.iter().collect()))
         })
     }

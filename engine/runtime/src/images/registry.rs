@@ -40,13 +40,19 @@ pub enum RegistryError {
     NotFound { url: String },
     #[error("pull access denied, repository does not exist or may require authorization: {0}")]
     Denied(String),
-    #[error("failed to do request: {method} \"{url}\": {reason}")]
+    #[error("failed to do request: {} \"{url}\": {reason}", operation(method))]
     Request { method: Method, url: String, reason: String },
     #[error("unexpected status from {method} request to {url}: {status}")]
     Status { method: Method, url: String, status: StatusCode },
     /// `kind` is `anonymous` or `oauth`.
     #[error("failed to authorize: failed to fetch {kind} token")]
     Token { kind: &'static str, source: Box<RegistryError> },
+}
+
+/// As Go names a request in an error: `Head`.
+fn operation(method: &Method) -> String {
+    let (first, rest) = method.as_str().split_at(1);
+    format!("{first}{}", rest.to_lowercase())
 }
 
 impl Registry {
