@@ -1,10 +1,11 @@
 //! The entries of an archive, written onto an image: what ADD does with a tar.
 //!
 //! A directory of the image on the way to an entry keeps its owner and mode, one that nobody names is root's. An entry
-//! replaces what is in its place, but two directories, which are one.
+//! replaces what is in its place, but two directories, which are one, also through a link: `bin/` of an archive is the
+//! `usr/bin` that `/bin` of an image leads to.
 //! Invariant: nothing is written outside the layer's directory: links, the image's and the archive's own, are followed as
 //!            if the image were `/`.
-//! Source:    <https://github.com/moby/go-archive/blob/main/archive.go> (`Unpack`), which BuildKit calls
+//! Source:    <https://github.com/moby/buildkit/blob/master/solver/llbsolver/file/unpack_root.go>
 
 use std::{
     fs::{self, Permissions},
@@ -89,9 +90,16 @@ impl Onto<'_> {
     fn add<R: Read>(&self, entry: &mut Entry<'_, R>) -> Result<(), Refused> {
         let kind = entry.header().entry_type();
         // The target itself stays as it is.
-        let Some(inside) = self.inside(&entry.path()?)?.filter(|_| !kind.is_pax_global_extensions()) else {
+        let Some(mut inside) = self.inside(&entry.path()?)?.filter(|_| !kind.is_pax_global_extensions())
+        else {
             return Ok(());
         };
+        if kind.is_dir() {
+            inside = self.image.resolve(&inside)?;
+            if inside == Path::new("/") {
+                return Ok(());
+            }
+        }
         copy::make_directories(self.layer, inside.parent().unwrap_or(Path::new("/")), self.image, None)?;
         let place = copy::layer_path(self.layer, &inside);
         match kind {
@@ -124,24 +132,27 @@ impl Onto<'_> {
         Ok(Some(self.image.resolve(&self.target.join(parent))?.join(name)))
     }
 
-    /// A file that only the image below has is copied: layers cannot share one.
+    /// A file of the image below is brought into this layer first, as its owner and mode become what the entry says.
     fn hard_link<R: Read>(&self, entry: &Entry<'_, R>, inside: &Path, place: &Path) -> Result<(), Refused> {
         let link = entry.link_name()?.unwrap_or_default();
-        let other = self.inside(&link)?;
-        if other.as_deref() == Some(inside) {
+        let other = self.inside(&link)?.unwrap_or_else(|| self.target.to_path_buf());
+        if other == inside {
             return Ok(());
         }
-        let found = other.and_then(|other| self.image.find(&other)).ok_or_else(|| {
+        let found = self.image.find(&other).ok_or_else(|| {
             format!("hard link to `{}`, which neither the archive so far nor the image has", link.display())
         })?;
         if found.symlink_metadata()?.is_dir() {
             return Err(format!("hard link to `{}`, which is a directory", link.display()).into());
         }
         make_room(place, EntryType::Link)?;
-        if found.starts_with(self.layer) {
-            return Ok(fs::hard_link(found, place)?);
+        let shared = copy::layer_path(self.layer, &other);
+        if found != shared {
+            copy::make_directories(self.layer, other.parent().unwrap_or(Path::new("/")), self.image, None)?;
+            copy::copy_entry(&Source::Stage(self.image), &found, &shared, &Attributes::default())?;
         }
-        Ok(copy::copy_entry(&Source::Stage(self.image), &found, place, &Attributes::default())?)
+        fs::hard_link(&shared, place)?;
+        Ok(own(place, entry.header())?)
     }
 }
 
@@ -178,13 +189,21 @@ fn special(place: &Path, header: &Header) -> Result<(), Refused> {
         }
         made => made.map_err(io::Error::from)?,
     }
+    Ok(own(place, header)?)
+}
+
+/// Owner, mode and time as the entry has them. A link has an owner alone.
+fn own(place: &Path, header: &Header) -> io::Result<()> {
     let id = |number: u64| u32::try_from(number).map_err(io::Error::other);
     lchown(place, Some(id(header.uid()?)?), Some(id(header.gid()?)?))?;
+    if place.symlink_metadata()?.is_symlink() {
+        return Ok(());
+    }
     fs::set_permissions(place, Permissions::from_mode(header.mode()? & 0o7777))?;
     let since = Duration::from_secs(header.mtime()?);
     if SystemTime::UNIX_EPOCH.checked_add(since).is_some() {
         let at = TimeSpec::from(since);
-        utimensat(AT_FDCWD, place, &at, &at, UtimensatFlags::NoFollowSymlink).map_err(io::Error::from)?;
+        utimensat(AT_FDCWD, place, &at, &at, UtimensatFlags::NoFollowSymlink)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use tar::EntryType;
 use super::{Recorded, is_root, request_of};
 use crate::build;
 
-/// An archive by its entries: `d/ MODE OWNER` is a directory, `l -> x` a link, `h = x` a hard link, `p| MODE OWNER` a FIFO,
+/// An archive by its entries: `d/ MODE OWNER` is a directory, `l -> x` a link, `h = x` a hard link (600, root's), `p| MODE OWNER` a FIFO,
 /// `c# MAJOR MINOR` a device, `f MODE OWNER` a file.
 fn write_tar(file: &Path, entries: &[&str]) {
     let mut tar = tar::Builder::new(fs::File::create(file).unwrap());
@@ -53,6 +53,9 @@ fn last_layer(context: &Path, dockerfile: &str) -> Result<Vec<String>, String> {
     Ok(images.committed.take().unwrap().2.pop().unwrap())
 }
 
+/// What the archive has, how it is added, and the layer or the error.
+type Case<'a> = (&'a [&'a str], &'a str, Result<&'a [&'a str], &'a str>);
+
 const BASE: [&str; 12] = [
     "tmp/ 1777 3",
     "home/ 750 5",
@@ -73,9 +76,8 @@ fn an_archive_sees_the_image_below() {
     if !is_root() {
         return eprintln!("skipped: only root can give files away");
     }
-    // What the archive has, how it is added, and the layer or the error.
     #[rustfmt::skip]
-    let cases: &[(&[&str], &str, Result<&[&str], &str>)] = &[
+    let cases: &[Case] = &[
         // Directories on the way.
         (&["tmp/a 644 1"], "a.tar /", Ok(&["tmp/ 1777 3", "tmp/a 644 1"])),
         (&["home/me/a 644 1"], "a.tar /", Ok(&["home/ 750 5", "home/me/ 700 6", "home/me/a 644 1"])),
@@ -93,17 +95,18 @@ fn an_archive_sees_the_image_below() {
         (&["out/a 644 1"], "a.tar /", Ok(&["etc/ 755 0", "etc/a 644 1"])),
         (&["l -> /tmp", "l/a 644 1"], "a.tar /", Ok(&["l 777 0", "tmp/ 1777 3", "tmp/a 644 1"])),
         (&["loop/a 644 1"], "a.tar /", Err("too many symbolic links in `/loop`")),
-        // The last component is replaced, as by BuildKit.
-        (&["bin/ 700 1", "bin/a 644 1"], "a.tar /", Ok(&["bin/ 700 1", "bin/a 644 1"])),
+        (&["bin/ 700 1", "bin/a 644 1"], "a.tar /", Ok(&["usr/ 755 0", "usr/bin/ 700 1", "usr/bin/a 644 1"])),
+        (&["root -> /", "root/ 700 1", "root/a 644 1"], "a.tar /", Ok(&["a 644 1", "root 777 0"])),
+        // What is in an entry's place is replaced.
         (&["alias 644 1"], "a.tar /", Ok(&["alias 644 1"])),
         (&["a 644 1", "a/ 700 1", "a/b 644 1"], "a.tar /", Ok(&["a/ 700 1", "a/b 644 1"])),
         (&["a/b 644 1", "a 600 1"], "a.tar /", Ok(&["a 600 1"])),
         // Hard links.
-        (&["h = file"], "a.tar /", Ok(&["h 4640 7"])),
-        (&["h = bin/sh"], "a.tar /", Ok(&["h 755 0"])),
-        (&["h = alias"], "a.tar /", Ok(&["h 777 0"])),
-        (&["f 640 1", "h = f", "h = f"], "a.tar /", Ok(&["f 640 1", "h 640 1"])),
-        (&["f 640 1", "h = f"], "a.tar a.tar /", Ok(&["f 640 1", "h 640 1"])),
+        (&["h = file"], "a.tar /", Ok(&["file 600 0", "h 600 0"])),
+        (&["h = bin/sh"], "a.tar /", Ok(&["h 600 0", "usr/ 755 0", "usr/bin/ 751 2", "usr/bin/sh 600 0"])),
+        (&["h = alias"], "a.tar /", Ok(&["alias 777 0", "h 777 0"])),
+        (&["f 600 0", "h = f", "h = f"], "a.tar /", Ok(&["f 600 0", "h 600 0"])),
+        (&["f 600 0", "h = f"], "a.tar a.tar /", Ok(&["f 600 0", "h 600 0"])),
         (&["f 640 1", "f = f"], "a.tar /", Ok(&["f 640 1"])),
         (&["h = absent"], "a.tar /", Err("entry `h` of `a.tar`: hard link to `absent`, which neither")),
         (&["h = tmp"], "a.tar /", Err("hard link to `tmp`, which is a directory")),
