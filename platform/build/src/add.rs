@@ -1,4 +1,4 @@
-//! ADD: like COPY, and local archives (tar, tar.gz) are unpacked.
+//! ADD: like COPY, and local archives (tar, tar.gz) are unpacked. Which files are archives, and who owns the target.
 
 use std::{
     fs::File,
@@ -8,7 +8,10 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use crate::{StepError, StepResult, copy, view::View};
+use crate::{
+    StepError, StepResult, copy,
+    unpack::{self, Onto},
+};
 
 /// What the first bytes of a file say.
 enum Archive {
@@ -21,8 +24,9 @@ enum Archive {
 /// Compressions that are not unpacked yet, by the first bytes: copied as they are, the image would lack the files.
 const NOT_YET: [(&[u8], &str); 3] = [(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
-/// Unpacks `file` into `target` if it is an archive. False: it is a plain file.
-pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepResult<bool> {
+/// Unpacks `file` if it is an archive. False: it is a plain file. `owner` (`--chown`) is that of the target where it is new:
+/// entries have their own.
+pub fn unpack(file: &Path, onto: &Onto<'_>, owner: Option<(u32, u32)>) -> StepResult<bool> {
     let opened = File::open(file).map_err(StepError::io("read", file))?;
     let kind = recognize(&opened).map_err(StepError::io("read", file))?;
     let reader: Box<dyn Read> = match kind {
@@ -36,12 +40,8 @@ pub fn unpack(file: &Path, target: &Path, image: &View, layer: &Path) -> StepRes
         Archive::Tar => Box::new(opened),
         Archive::Gzip => Box::new(GzDecoder::new(opened)),
     };
-    copy::make_directories(layer, target, image, None)?;
-    let mut archive = tar::Archive::new(reader);
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
-    // Entries that lead out of the target are skipped by the library.
-    archive.unpack(copy::layer_path(layer, target)).map_err(StepError::io("unpack", file))?;
+    copy::make_directories(onto.layer, onto.target, onto.image, owner)?;
+    unpack::unpack(reader, file, onto)?;
     Ok(true)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use globset::GlobMatcher;
 use nix::{
     fcntl::AT_FDCWD,
     sys::{
-        stat::{UtimensatFlags, utimensat},
+        stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat},
         time::TimeSpec,
     },
 };
@@ -120,7 +120,8 @@ pub fn glob(pattern: &str) -> StepResult<GlobMatcher> {
     ignore::glob(pattern).map_err(|error| StepError::Input(format!("bad pattern: {error}")))
 }
 
-/// Copies `sources` to `destination` (absolute in the image) below `layer`. `image` is the stage as it was before.
+/// Copies `sources` to `destination` (absolute in the image) below `layer`. `image` is the stage with `layer` on top: what
+/// an earlier source put there is looked at too.
 /// `plain_file` sees each file first and may take it over (ADD unpacks archives).
 pub fn copy(
     source: &Source<'_>,
@@ -141,9 +142,9 @@ pub fn copy(
             "When using COPY with more than one source file, the destination must be a directory and end with a /".into(),
         ));
     }
-    let target = image.resolve(destination)?;
-    let into_directory = named_directory || image.is_dir(&target) || layer_path(layer, &target).is_dir();
     for Found { inside, place } in found {
+        // An archive before may have put a link in its place.
+        let target = image.resolve(destination)?;
         let metadata = fs::symlink_metadata(&place).map_err(StepError::io("read", &place))?;
         if metadata.is_dir() {
             make_directories(layer, &target, image, attributes.owner)?;
@@ -154,7 +155,8 @@ pub fn copy(
             continue;
         }
         let name = inside.file_name().unwrap_or_default();
-        let target = if into_directory { target.join(name) } else { target.clone() };
+        let into_directory = named_directory || image.is_dir(&target);
+        let target = if into_directory { target.join(name) } else { target };
         make_directories(layer, target.parent().unwrap_or(Path::new("/")), image, attributes.owner)?;
         copy_entry(source, &place, &layer_path(layer, &target), attributes)?;
     }
@@ -196,19 +198,25 @@ fn check_directory(inside: &Path, image: &View) -> StepResult<()> {
 }
 
 /// One file, link or (empty) directory.
-fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attributes) -> StepResult<()> {
+pub fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attributes) -> StepResult<()> {
     let metadata = fs::symlink_metadata(from).map_err(StepError::io("read", from))?;
     let owner = match attributes.owner {
         Some(owner) => owner,
         None => source.owner(from).map_err(StepError::io("read", from))?,
     };
     let kind = metadata.file_type();
+    let set_modified = || {
+        let mtime = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
+        utimensat(AT_FDCWD, to, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)
+    };
     let copied = || -> std::io::Result<()> {
+        // Not written through: an earlier source may have left a link there.
+        if !kind.is_dir() && to.symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+            fs::remove_file(to)?;
+        }
         if kind.is_symlink() {
-            let _ = fs::remove_file(to);
             symlink(fs::read_link(from)?, to)?;
-            let mtime = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
-            utimensat(AT_FDCWD, to, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)?;
+            set_modified()?;
             return lchown(to, Some(owner.0), Some(owner.1));
         }
         if kind.is_dir() {
@@ -216,9 +224,13 @@ fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attribut
         } else if kind.is_file() {
             fs::copy(from, to)?;
             fs::File::options().write(true).open(to)?.set_modified(metadata.modified()?)?;
-        } else {
-            // Sockets and devices have no content to copy.
+        } else if kind.is_socket() || matches!(source, Source::Context { .. }) {
+            // Sockets are their server's, and a context is files.
             return Ok(());
+        } else {
+            let kind = SFlag::from_bits_truncate(metadata.mode()) & SFlag::S_IFMT;
+            mknod(to, kind, Mode::empty(), metadata.rdev())?;
+            set_modified()?;
         }
         chown(to, Some(owner.0), Some(owner.1))?;
         fs::set_permissions(
@@ -229,7 +241,8 @@ fn copy_entry(source: &Source<'_>, from: &Path, to: &Path, attributes: &Attribut
     copied().map_err(StepError::io("copy", from))
 }
 
-/// Parent directories that the image lacks belong to root (or `--chown`), mode 0755; those it has keep what they are.
+/// Directories that the image lacks belong to root (or `owner`), mode 0755; those it has keep what they are. `directory` is
+/// resolved: no component of it is a link.
 pub fn make_directories(
     layer: &Path,
     directory: &Path,
@@ -240,16 +253,17 @@ pub fn make_directories(
     for component in directory.components().skip(1) {
         inside.push(component);
         let place = layer_path(layer, &inside);
-        if place.is_dir() {
+        if place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
             continue;
         }
         check_directory(&inside, image)?;
+        // Looked at before it is hidden.
+        let known = image.find(&inside).and_then(|below| below.symlink_metadata().ok());
         let make = || -> std::io::Result<()> {
             fs::create_dir(&place)?;
-            let known = image.find(&inside).and_then(|below| below.symlink_metadata().ok());
             let (uid, gid) =
                 known.as_ref().map(|known| (known.uid(), known.gid())).or(owner).unwrap_or((0, 0));
-            let mode = known.map_or(0o755, |known| known.mode() & 0o7777);
+            let mode = known.as_ref().map_or(0o755, |known| known.mode() & 0o7777);
             chown(&place, Some(uid), Some(gid))?;
             fs::set_permissions(&place, Permissions::from_mode(mode))
         };

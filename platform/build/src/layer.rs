@@ -7,10 +7,14 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
+use nix::sys::stat::{major, minor};
 use ring::digest::{Context, SHA256};
 use tar::{Builder, EntryType, Header};
 
@@ -63,6 +67,15 @@ fn append<W: Write>(tar: &mut Builder<W>, directory: &Path, inside: &Path) -> io
             path.push(b'/');
             tar.append_data(&mut header, Path::new(std::ffi::OsStr::from_bytes(&path)), io::empty())?;
             append(tar, &place, &inside)?;
+        } else if let Some(kind) = special(&metadata) {
+            header.set_entry_type(kind);
+            header.set_size(0);
+            if kind != EntryType::Fifo {
+                let number = |part| u32::try_from(part).map_err(io::Error::other);
+                header.set_device_major(number(major(metadata.rdev()))?)?;
+                header.set_device_minor(number(minor(metadata.rdev()))?)?;
+            }
+            tar.append_data(&mut header, &inside, io::empty())?;
         } else {
             header.set_entry_type(EntryType::Regular);
             header.set_size(metadata.len());
@@ -70,6 +83,18 @@ fn append<W: Write>(tar: &mut Builder<W>, directory: &Path, inside: &Path) -> io
         }
     }
     Ok(())
+}
+
+/// What has no content.
+fn special(metadata: &fs::Metadata) -> Option<EntryType> {
+    let kind = metadata.file_type();
+    [
+        (kind.is_fifo(), EntryType::Fifo),
+        (kind.is_char_device(), EntryType::Char),
+        (kind.is_block_device(), EntryType::Block),
+    ]
+    .into_iter()
+    .find_map(|(is, kind)| is.then_some(kind))
 }
 
 struct Hashing<W> {

@@ -8,6 +8,7 @@
 //! Source: <https://docs.docker.com/reference/dockerfile/>
 
 mod add;
+mod arguments;
 mod config;
 mod copy;
 mod dockerfile;
@@ -15,10 +16,12 @@ mod ignore;
 mod layer;
 mod needed;
 mod stage;
+mod unpack;
 mod view;
 
 use std::path::PathBuf;
 
+pub use arguments::build_args;
 pub use stage::build;
 
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ pub struct Request {
     /// Default: `Dockerfile` in the context.
     pub dockerfile: Option<Dockerfile>,
     pub tags: Vec<String>,
+    /// The last one of a name counts.
     pub build_args: Vec<(String, String)>,
     /// The stage to build; default: the last.
     pub target: Option<String>,

@@ -1,4 +1,5 @@
-//! Which stages a target needs: itself, and what is reachable from it by FROM and `--from`. Pure.
+//! Which stages a target needs: itself, and what is reachable from it by FROM and `--from`. Of two stages of one name the
+//! last one before is meant. Pure.
 
 use crate::dockerfile::{Instruction, Step, expand};
 
@@ -24,10 +25,10 @@ pub fn needed(
         })
         .collect();
     let last = match target {
-        Some(target) => stages
-            .iter()
-            .enumerate()
-            .position(|(number, stage)| is_named(target, stage.name) || target.parse() == Ok(number))?,
+        Some(target) => {
+            let numbered = || target.parse().ok().filter(|number| *number < stages.len());
+            stages.iter().rposition(|stage| is_named(target, stage.name)).or_else(numbered)?
+        }
         None => stages.len().checked_sub(1)?,
     };
     let mut needed = vec![false; last + 1];
@@ -52,7 +53,7 @@ pub fn needed(
                 needed[..number].fill(true);
                 continue;
             };
-            let named = stages[..number].iter().position(|stage| is_named(&text, stage.name));
+            let named = stages[..number].iter().rposition(|stage| is_named(&text, stage.name));
             let numbered = text.parse().ok().filter(|found| takes_number && *found < number);
             if let Some(found) = named.or(numbered) {
                 needed[found] = true;
@@ -96,6 +97,17 @@ mod tests {
                 names.collect::<String>()
             });
             assert_eq!(found, expected.map(str::to_string), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_stages_of_one_name_the_last_before_is_needed() {
+        let text = "FROM scratch AS a\nFROM scratch AS a\nFROM a AS b\nFROM scratch AS a\nFROM scratch\nCOPY --from=a x /\n";
+        let steps = crate::dockerfile::parse(text).unwrap();
+        for (target, expected) in [("b", "0 1 1"), ("a", "0 0 0 1"), ("4", "0 0 0 1 1 1"), ("0", "1")] {
+            let found = needed(&steps, Some(target), &|_| None).unwrap();
+            let found: Vec<String> = found.iter().map(|needed| u8::from(*needed).to_string()).collect();
+            assert_eq!(found.join(" "), expected, "{target}");
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     ignore::Ignore,
     layer,
     needed::needed,
+    unpack::Onto,
     view::{self, View},
 };
 
@@ -160,7 +161,7 @@ impl Build<'_> {
         if let Some(earlier) = self
             .stages
             .iter()
-            .find(|stage| stage.name.as_deref() == Some(image.to_ascii_lowercase().as_str()))
+            .rfind(|stage| stage.name.as_deref() == Some(image.to_ascii_lowercase().as_str()))
         {
             stage.config = earlier.config.clone();
             stage.layers = earlier.layers.clone();
@@ -196,7 +197,7 @@ impl Build<'_> {
     fn arg(&mut self, arguments: &[(String, Option<String>)]) -> StepResult<()> {
         for (name, default) in arguments {
             let given =
-                self.request.build_args.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+                self.request.build_args.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.clone());
             if given.is_some() {
                 self.used_args.push(name.clone());
             }
@@ -251,14 +252,14 @@ impl Build<'_> {
             None => Source::Context { root: &self.context, ignore: &self.ignore },
         };
         let directory = self.new_layer_directory()?;
-        let image = &stage.view;
-        copy::copy(&source, &sources, &destination, &attributes, image, &directory, &mut |file, target| {
-            Ok(is_add && add::unpack(file, target, image, &directory)?)
+        let (image, layer) = (&stage.view.with(&directory), directory.as_path());
+        copy::copy(&source, &sources, &destination, &attributes, image, layer, &mut |file, target| {
+            Ok(is_add && add::unpack(file, &Onto { target, image, layer }, attributes.owner)?)
         })?;
         self.add_layer(directory, text)
     }
 
-    /// Made with its parents where the image lacks it.
+    /// Made with its parents where the image lacks it; what is made belongs to USER.
     fn workdir(&mut self, directory: &str, text: &str) -> StepResult<()> {
         let stage = self.stages.last_mut().ok_or_else(no_stage)?;
         let path = stage.absolute(&expand(directory, &|name| stage.variable(name))?);
@@ -269,9 +270,11 @@ impl Build<'_> {
             stage.config.record(text, None);
             return Ok(());
         }
+        let user = stage.config.text("User");
+        let owner = (!user.is_empty()).then(|| stage.owner(user)).transpose()?;
         let view = stage.view.clone();
         let layer = self.new_layer_directory()?;
-        copy::make_directories(&layer, &resolved, &view, None)?;
+        copy::make_directories(&layer, &resolved, &view, owner)?;
         self.add_layer(layer, text)
     }
 
@@ -279,7 +282,7 @@ impl Build<'_> {
     fn view_of(&self, from: &str) -> StepResult<View> {
         let earlier = &self.stages[..self.stages.len() - 1];
         let named =
-            earlier.iter().find(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
+            earlier.iter().rfind(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
         let found = match (named, from.parse::<usize>()) {
             (Some(stage), _) => Some(stage),
             // A number is never an image.

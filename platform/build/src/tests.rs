@@ -1,3 +1,5 @@
+mod archives;
+
 use std::{
     cell::RefCell,
     fs,
@@ -36,8 +38,9 @@ impl Images for Recorded {
                 let mtime = entry.header().mtime().unwrap();
                 self.newest.replace_with(|newest| mtime.max(*newest));
                 format!(
-                    "{} {:o} {}",
+                    "{}{} {:o} {}",
                     entry.path().unwrap().display(),
+                    special(entry.header()),
                     entry.header().mode().unwrap(),
                     owner(entry.header())
                 )
@@ -79,6 +82,18 @@ fn owner(header: &tar::Header) -> String {
     match (header.uid().unwrap(), header.gid().unwrap()) {
         (uid, gid) if uid == gid => uid.to_string(),
         (uid, gid) => format!("{uid}:{gid}"),
+    }
+}
+
+/// A mark of what is neither a file, a directory nor a link.
+fn special(header: &tar::Header) -> String {
+    let number = |part: std::io::Result<Option<u32>>| part.unwrap().unwrap_or_default();
+    match header.entry_type() {
+        tar::EntryType::Fifo => "|".into(),
+        tar::EntryType::Char => {
+            format!("#{}:{}", number(header.device_major()), number(header.device_minor()))
+        }
+        _ => String::new(),
     }
 }
 
@@ -229,6 +244,61 @@ fn an_owner_without_a_group_has_its_own() {
     build(&request_of(context.path()), &images, &mut |_| {}).unwrap();
     let (.., layers) = images.committed.into_inner().unwrap();
     assert_eq!(layers[1..], [["1 644 5:33"], ["2 644 7"], ["3 644 5:8"]]);
+}
+
+#[test]
+fn a_working_directory_that_is_made_belongs_to_the_user() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let context = tempfile::tempdir().unwrap();
+    fs::create_dir(context.path().join("etc")).unwrap();
+    fs::write(context.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\nweb:x:5:33::/:/bin/sh\n").unwrap();
+    fs::write(context.path().join("etc/group"), "www:x:44:\n").unwrap();
+    let cases: [(&str, Result<&[&str], &str>); 10] = [
+        ("WORKDIR /a/b", Ok(&["a/ 755 0", "a/b/ 755 0"])),
+        ("USER web\nWORKDIR /a/b", Ok(&["a/ 755 5:33", "a/b/ 755 5:33"])),
+        ("USER 7\nWORKDIR /a", Ok(&["a/ 755 7"])),
+        ("USER 7:8\nWORKDIR /a", Ok(&["a/ 755 7:8"])),
+        ("USER web:www\nWORKDIR /a", Ok(&["a/ 755 5:44"])),
+        ("WORKDIR /a\nUSER 7\nWORKDIR b", Ok(&["a/ 755 0", "a/b/ 755 7"])),
+        ("USER 7\nFROM a\nWORKDIR /a", Ok(&["a/ 755 7"])),
+        ("USER 7\nUSER root\nWORKDIR /a", Ok(&["a/ 755 0"])),
+        ("USER 7\nCOPY etc/group /a/", Ok(&["a/ 755 0", "a/group 644 0"])),
+        ("USER nobody\nWORKDIR /a", Err("Dockerfile:4: `nobody` is not in the image's /etc/passwd")),
+    ];
+    for (lines, expected) in cases {
+        let text = format!("FROM scratch AS a\nCOPY etc /etc\n{lines}\n");
+        fs::write(context.path().join("Dockerfile"), text).unwrap();
+        let images = Recorded::default();
+        let built = build(&request_of(context.path()), &images, &mut |_| {});
+        match expected {
+            Ok(layer) => {
+                built.unwrap();
+                assert_eq!(images.committed.take().unwrap().2.last().unwrap(), layer, "{lines}");
+            }
+            Err(part) => assert!(built.unwrap_err().to_string().ends_with(part), "{lines}"),
+        }
+    }
+}
+
+#[test]
+fn of_two_stages_of_one_name_the_last_before_is_meant() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let stages = "FROM scratch AS a\nLABEL v=1\nWORKDIR /1\nFROM scratch AS a\nLABEL v=2\nWORKDIR /2\n";
+    let (config, _) = run(&format!("{stages}FROM a AS b\nFROM scratch AS a\nFROM b\n"), &[], &[]).unwrap();
+    assert_eq!(config["config"]["Labels"]["v"], "2");
+    let (_, layers) = run(&format!("{stages}FROM scratch\nCOPY --from=a / /\n"), &[], &[]).unwrap();
+    assert_eq!(layers, [["2/ 755 0"]]);
+}
+
+#[test]
+fn the_last_value_of_an_argument_counts() {
+    let args = [("V", "1"), ("V", "2")];
+    let (config, _) = run("FROM scratch\nARG V=0\nLABEL v=$V\n", &[], &args).unwrap();
+    assert_eq!(config["config"]["Labels"]["v"], "2");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Invariant: symbolic links are followed inside the view only; they never lead out of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::Metadata,
     os::unix::fs::{FileTypeExt, MetadataExt},
@@ -21,41 +21,18 @@ impl View {
     /// Where the entry lies on disk. `path` is absolute inside the view; its last component is not followed.
     pub fn find(&self, path: &Path) -> Option<PathBuf> {
         for directory in self.0.iter().rev() {
-            let mut place = directory.clone();
-            let mut hidden = false;
-            for name in components(path) {
-                place.push(name);
-                match place.symlink_metadata() {
-                    Ok(metadata) if is_whiteout(&metadata) => return None,
-                    Ok(_) => {}
-                    Err(_) => {
-                        hidden = true;
-                        break;
-                    }
-                }
-            }
-            if !hidden {
-                return Some(place);
-            }
-            if self.is_covered(directory, path) {
-                return None;
+            match find_in(directory, path) {
+                Found::Entry(place) => return Some(place),
+                Found::Hidden => return None,
+                Found::Nothing => {}
             }
         }
         None
     }
 
-    /// A file or link of this layer stands where lower layers have a directory.
-    fn is_covered(&self, directory: &Path, path: &Path) -> bool {
-        let mut place = directory.to_path_buf();
-        for name in components(path) {
-            place.push(name);
-            match place.symlink_metadata() {
-                Ok(metadata) if !metadata.is_dir() => return true,
-                Ok(_) => {}
-                Err(_) => return false,
-            }
-        }
-        false
+    /// The view with one more directory on top.
+    pub fn with(&self, directory: &Path) -> View {
+        View(self.0.iter().cloned().chain([directory.to_path_buf()]).collect())
     }
 
     /// Follows symbolic links; components that do not exist stay as they are.
@@ -90,17 +67,41 @@ impl View {
 
     /// Names in a directory and where each lies.
     pub fn entries(&self, path: &Path) -> BTreeMap<OsString, PathBuf> {
-        let mut names: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for directory in &self.0 {
             let mut place = directory.clone();
             place.extend(components(path));
             for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
-                names.insert(entry.file_name(), entry.path());
+                names.insert(entry.file_name());
             }
         }
-        names.retain(|name, _| self.find(&path.join(name)).is_some());
-        names
+        let found = names.into_iter().map(|name| (self.find(&path.join(&name)), name));
+        found.filter_map(|(place, name)| Some((name, place?))).collect()
     }
+}
+
+/// What one directory says of a path.
+enum Found {
+    Entry(PathBuf),
+    /// A whiteout, or a file or link on the way: lower directories do not count. The link must not be followed, as it was
+    /// another's directory before: the machine's own files are behind it.
+    Hidden,
+    Nothing,
+}
+
+fn find_in(directory: &Path, path: &Path) -> Found {
+    let mut place = directory.to_path_buf();
+    let mut names = components(path).peekable();
+    while let Some(name) = names.next() {
+        place.push(name);
+        match place.symlink_metadata() {
+            Ok(metadata) if is_whiteout(&metadata) => return Found::Hidden,
+            Ok(metadata) if names.peek().is_some() && !metadata.is_dir() => return Found::Hidden,
+            Ok(_) => {}
+            Err(_) => return Found::Nothing,
+        }
+    }
+    Found::Entry(place)
 }
 
 fn is_whiteout(metadata: &Metadata) -> bool {
@@ -150,5 +151,9 @@ mod tests {
         assert_eq!(view.resolve(Path::new("/out/passwd")).unwrap(), Path::new("/etc/passwd"));
         let names: Vec<_> = view.entries(Path::new("/usr/lib")).into_keys().collect();
         assert_eq!(names, ["a", "b"]);
+        symlink(high.path().join("usr"), low.path().join("was-link")).unwrap();
+        std::fs::create_dir(high.path().join("was-link")).unwrap();
+        assert_eq!(view.find(Path::new("/was-link/lib")), None, "a link that is gone is not followed");
+        assert!(view.entries(Path::new("/was-link")).is_empty());
     }
 }

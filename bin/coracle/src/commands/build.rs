@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use coracle_build::{Base, Dockerfile, Images, Layer};
+use coracle_build::{Base, Dockerfile, Images, Layer, build_args};
 use coracle_client::chain;
 use coracle_runtime::images::{ImageError, ImageStore, NewLayer, Reference};
 use tokio::runtime::Runtime;
@@ -29,7 +29,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode> {
         work: PathBuf::new(),
         dockerfile: values.text("file").map(dockerfile).transpose()?,
         tags: values.repeated("tag").to_vec(),
-        build_args: values.repeated("build-arg").iter().map(|text| build_arg(text)).collect::<Result<_>>()?,
+        build_args: build_args(values.repeated("build-arg"), &|name| std::env::var(name).ok()),
         target: values.text("target").map(str::to_string),
     };
     if request.tags.is_empty() {
@@ -118,18 +118,6 @@ fn check_tag(tag: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// `KEY=VALUE`; a bare `KEY` takes its value from the environment, as docker does.
-fn build_arg(text: &str) -> Result<(String, String)> {
-    match text.split_once('=') {
-        Some((key, value)) => Ok((key.to_string(), value.to_string())),
-        None => Ok((
-            text.to_string(),
-            std::env::var(text)
-                .with_context(|| format!("--build-arg {text}: no such variable in the environment"))?,
-        )),
-    }
 }
 
 #[cfg(test)]

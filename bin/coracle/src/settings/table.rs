@@ -266,7 +266,7 @@ pub const SETTINGS: &[Setting] = &[
         "KEY=VALUE",
         None,
         Scope::Build,
-        "Value of an ARG, given again for each further one; a bare KEY takes it from the environment",
+        "Value of an ARG, given again for each further one; a bare KEY takes it from the environment, if it is there",
     )
     .repeated(),
     setting("target", "STAGE", None, Scope::Build, "Stage to build [default: the last]"),
