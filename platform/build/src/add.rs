@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::{
     StepError, StepResult, copy,
@@ -38,7 +38,7 @@ pub fn unpack(file: &Path, onto: &Onto<'_>, owner: Option<(u32, u32)>) -> StepRe
             )));
         }
         Archive::Tar => Box::new(opened),
-        Archive::Gzip => Box::new(GzDecoder::new(opened)),
+        Archive::Gzip => Box::new(MultiGzDecoder::new(opened)),
     };
     copy::make_directories(onto.layer, onto.target, onto.image, owner)?;
     unpack::unpack(reader, file, onto)?;
@@ -56,7 +56,7 @@ fn recognize(mut file: &File) -> std::io::Result<Archive> {
         return Ok(Archive::Tar);
     }
     let inside = if head.starts_with(&[0x1f, 0x8b]) {
-        read_head(&mut GzDecoder::new(file)).unwrap_or_default()
+        read_head(&mut MultiGzDecoder::new(file)).unwrap_or_default()
     } else {
         Vec::new()
     };

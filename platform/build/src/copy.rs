@@ -1,6 +1,7 @@
 //! COPY: files of the context, of another stage or of an image, into a directory that becomes the layer.
 
 use std::{
+    ffi::OsString,
     fs::{self, Permissions},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
     path::{Path, PathBuf},
@@ -36,8 +37,11 @@ pub struct Attributes {
     pub exclude: Vec<GlobMatcher>,
 }
 
-/// One thing to copy: its path inside the source, and where it lies.
+/// One thing to copy.
 struct Found {
+    /// What it is called in the image.
+    name: OsString,
+    /// Its path inside the source, no component of it a link.
     inside: PathBuf,
     place: PathBuf,
 }
@@ -49,19 +53,20 @@ impl Source<'_> {
         if argument.contains(['*', '?', '[']) {
             let pattern = glob(&inside.to_string_lossy())?;
             let mut found = Vec::new();
-            self.walk(Path::new("/"), &mut |inside, place| {
+            self.walk(Path::new("/"), &mut |inside, _| {
                 let matches = pattern.is_match(inside);
                 if matches {
-                    found.push(Found { inside: inside.to_path_buf(), place: place.to_path_buf() });
+                    found.push(inside.to_path_buf());
                 }
                 !matches
             });
-            return Ok(found);
+            return found.iter().map(|inside| self.named(inside)).collect();
         }
-        match self.place(&inside)? {
-            Some((inside, place)) => Ok(vec![Found { inside, place }]),
-            None => Err(StepError::Input(format!("\"{}\": not found", inside.display()))),
-        }
+        Ok(vec![self.named(&inside)?])
+    }
+
+    fn named(&self, inside: &Path) -> StepResult<Found> {
+        self.place(inside)?.ok_or_else(|| StepError::Input(format!("\"{}\": not found", inside.display())))
     }
 
     /// Visits every entry below; `visit` says whether to go on inside a directory.
@@ -73,18 +78,23 @@ impl Source<'_> {
         }
     }
 
-    fn place(&self, inside: &Path) -> StepResult<Option<(PathBuf, PathBuf)>> {
+    /// What `path` leads to, by links too. Nothing outside of the source is looked at.
+    fn place(&self, path: &Path) -> StepResult<Option<Found>> {
         match self {
             Source::Context { root, ignore } => {
                 let view = View(vec![root.to_path_buf()]);
-                let resolved = view.resolve(inside)?;
-                let relative = inside.strip_prefix("/").unwrap_or(inside);
-                let place = view.find(&resolved).filter(|place| ignore.keeps(relative, place));
-                Ok(place.map(|place| (inside.to_path_buf(), place)))
+                let inside = view.resolve(path)?;
+                // A link is no way around `.dockerignore`.
+                let keeps =
+                    |path: &Path, place: &Path| ignore.keeps(path.strip_prefix("/").unwrap_or(path), place);
+                let place = view.find(&inside).filter(|place| keeps(path, place) && keeps(&inside, place));
+                let name = path.file_name().unwrap_or_default().to_owned();
+                Ok(place.map(|place| Found { name, inside, place }))
             }
             Source::Stage(view) => {
-                let resolved = view.resolve(inside)?;
-                Ok(view.find(&resolved).map(|place| (resolved, place)))
+                let inside = view.resolve(path)?;
+                let name = inside.file_name().unwrap_or_default().to_owned();
+                Ok(view.find(&inside).map(|place| Found { name, inside, place }))
             }
         }
     }
@@ -142,7 +152,7 @@ pub fn copy(
             "When using COPY with more than one source file, the destination must be a directory and end with a /".into(),
         ));
     }
-    for Found { inside, place } in found {
+    for Found { name, inside, place } in found {
         // An archive before may have put a link in its place.
         let target = image.resolve(destination)?;
         let metadata = fs::symlink_metadata(&place).map_err(StepError::io("read", &place))?;
@@ -151,10 +161,9 @@ pub fn copy(
             copy_directory(source, &inside, &target, attributes, image, layer)?;
             continue;
         }
-        if plain_file(&place, &target)? {
+        if metadata.is_file() && plain_file(&place, &target)? {
             continue;
         }
-        let name = inside.file_name().unwrap_or_default();
         let into_directory = named_directory || image.is_dir(&target);
         let target = if into_directory { target.join(name) } else { target };
         make_directories(layer, target.parent().unwrap_or(Path::new("/")), image, attributes.owner)?;
@@ -180,6 +189,8 @@ fn copy_directory(
         let is_directory = place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
         if is_directory {
             check_directory(&to, image)?;
+        } else if image.is_dir(&to) {
+            return Err(StepError::Input(format!("cannot replace to directory {} with file", to.display())));
         }
         copy_entry(source, &place, &layer_path(layer, &to), attributes)?;
         if is_directory {

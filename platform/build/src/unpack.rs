@@ -89,6 +89,13 @@ impl From<String> for Refused {
 impl Onto<'_> {
     fn add<R: Read>(&self, entry: &mut Entry<'_, R>) -> Result<(), Refused> {
         let kind = entry.header().entry_type();
+        if is_pax_sparse(entry)? {
+            return Err(
+                "a sparse file in PAX form, which is not unpacked: make the archive without `--sparse`"
+                    .to_string()
+                    .into(),
+            );
+        }
         // The target itself stays as it is.
         let Some(mut inside) = self.inside(&entry.path()?)?.filter(|_| !kind.is_pax_global_extensions())
         else {
@@ -154,6 +161,13 @@ impl Onto<'_> {
         fs::hard_link(&shared, place)?;
         Ok(own(place, entry.header())?)
     }
+}
+
+/// Its bytes are but the parts that are no holes.
+/// Source: <https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html>
+fn is_pax_sparse<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<bool> {
+    let mut records = entry.pax_extensions()?.into_iter().flatten().flatten();
+    Ok(records.any(|record| record.key_bytes().starts_with(b"GNU.sparse.")))
 }
 
 /// Removes what this layer has there already.

@@ -92,12 +92,19 @@ enum Found {
 fn find_in(directory: &Path, path: &Path) -> Found {
     let mut place = directory.to_path_buf();
     let mut names = components(path).peekable();
+    // Of an opaque directory on the way, lower ones have nothing to say.
+    let mut is_opaque = false;
     while let Some(name) = names.next() {
         place.push(name);
         match place.symlink_metadata() {
             Ok(metadata) if is_whiteout(&metadata) => return Found::Hidden,
             Ok(metadata) if names.peek().is_some() && !metadata.is_dir() => return Found::Hidden,
+            Ok(metadata) if metadata.is_dir() => {
+                is_opaque |=
+                    xattr::get(&place, "trusted.overlay.opaque").ok().flatten().as_deref() == Some(b"y");
+            }
             Ok(_) => {}
+            Err(_) if is_opaque => return Found::Hidden,
             Err(_) => return Found::Nothing,
         }
     }
@@ -155,5 +162,20 @@ mod tests {
         std::fs::create_dir(high.path().join("was-link")).unwrap();
         assert_eq!(view.find(Path::new("/was-link/lib")), None, "a link that is gone is not followed");
         assert!(view.entries(Path::new("/was-link")).is_empty());
+    }
+
+    #[test]
+    fn an_opaque_directory_hides_what_is_below_it() {
+        let (low, high) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for file in [low.path().join("d/old"), high.path().join("d/new")] {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        if let Err(error) = xattr::set(high.path().join("d"), "trusted.overlay.opaque", b"y") {
+            return eprintln!("skipped: only root can mark a directory opaque ({error})");
+        }
+        let view = View(vec![low.path().into(), high.path().into()]);
+        assert_eq!(view.entries(Path::new("/d")).into_keys().collect::<Vec<_>>(), ["new"]);
+        assert_eq!(view.find(Path::new("/d/old")), None);
     }
 }

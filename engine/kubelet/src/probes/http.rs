@@ -47,17 +47,14 @@ const IN_PATH: &AsciiSet = &CONTROLS
 const LITERAL: &AsciiSet = &IN_PATH.add(b'%').add(b'?').add(b'#');
 
 /// A manifest's path as a request line can carry it: `/a b?c=1#d` is `/a%20b?c=1`.
-fn target(path: &str) -> String {
+fn target(whole: &str) -> String {
+    let shown = whole.split_once('#').map_or(whole, |(shown, _)| shown);
+    let (path, query) = shown.split_once('?').map_or((shown, None), |(path, query)| (path, Some(query)));
     let is_hex = |at: usize| path.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
-    let is_url = path.char_indices().all(|(at, c)| match c {
-        '%' => is_hex(at + 1) && is_hex(at + 2),
-        c => !c.is_ascii_control(),
-    });
-    if !is_url {
-        return utf8_percent_encode(path, LITERAL).to_string();
+    let is_escaped = path.char_indices().all(|(at, c)| c != '%' || (is_hex(at + 1) && is_hex(at + 2)));
+    if !is_escaped || whole.contains(|c: char| c.is_ascii_control()) {
+        return utf8_percent_encode(whole, LITERAL).to_string();
     }
-    let path = path.split_once('#').map_or(path, |(path, _)| path);
-    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let query = query.map(|query| format!("?{}", utf8_percent_encode(query, IN_PATH)));
     format!("{}{}", utf8_percent_encode(path, IN_PATH), query.unwrap_or_default())
 }
@@ -344,6 +341,7 @@ mod tests {
             ("/a b/é?x=1#there", "/a%20b/%C3%A9?x=1"),
             ("/a%20b[1]", "/a%20b[1]"),
             ("/100%?x", "/100%25%3Fx"),
+            ("/a?x=%zz", "/a?x=%zz"),
         ] {
             assert_eq!(target(path), expected);
         }

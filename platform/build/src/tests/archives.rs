@@ -136,6 +136,25 @@ fn an_archive_sees_the_image_below() {
 }
 
 #[test]
+fn all_members_of_a_gzip_are_unpacked() {
+    use io::Write;
+
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let context = tempfile::tempdir().unwrap();
+    write_tar(&context.path().join("a.tar"), &["a 644 1", "b 644 1"]);
+    let whole = fs::read(context.path().join("a.tar")).unwrap();
+    let mut file = fs::File::create(context.path().join("a.tgz")).unwrap();
+    for member in [&whole[..512], &whole[512..]] {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(member).unwrap();
+        file.write_all(&packed.finish().unwrap()).unwrap();
+    }
+    assert_eq!(last_layer(context.path(), "FROM scratch\nADD a.tgz /\n").unwrap(), ["a 644 1", "b 644 1"]);
+}
+
+#[test]
 fn a_device_is_made_or_refused_and_a_stage_gives_special_files_away() {
     if !is_root() {
         return eprintln!("skipped: only root can give files away");

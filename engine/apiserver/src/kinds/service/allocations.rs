@@ -94,7 +94,7 @@ impl Allocations {
             let port = &service["spec"]["ports"][at];
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             let number = port["port"].clone();
-            let asked = port["nodePort"].as_u64().unwrap_or_default() as u16;
+            let asked = port["nodePort"].as_i64().unwrap_or_default();
             if asked == 0 && !fills {
                 continue;
             }
@@ -107,11 +107,12 @@ impl Allocations {
                 (0, Some(sibling)) => sibling as u16,
                 (0, None) => self.free_port(taken, &field, new)?,
                 (asked, _) => {
-                    let shared = own.iter().any(|(port, other)| *port == asked && *other != protocol);
-                    if !shared && !held.ports.contains(&asked) {
-                        self.take_port(taken, asked, &field, new)?;
+                    let shared =
+                        |asked: u16| own.iter().any(|(port, other)| *port == asked && *other != protocol);
+                    match u16::try_from(asked) {
+                        Ok(asked) if shared(asked) || held.ports.contains(&asked) => asked,
+                        _ => self.take_port(taken, asked, &field, new)?,
                     }
-                    asked
                 }
             };
             own.push((chosen, protocol));
@@ -131,10 +132,10 @@ impl Allocations {
         if spec["type"] != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local" {
             return Ok(());
         }
-        let asked = spec["healthCheckNodePort"].as_u64().unwrap_or_default() as u16;
+        let asked = spec["healthCheckNodePort"].as_i64().unwrap_or_default();
         if asked == 0 {
             service["spec"]["healthCheckNodePort"] = self.free_port(taken, HEALTH, new)?.into();
-        } else if !held.ports.contains(&asked) {
+        } else if !held.ports.iter().any(|port| i64::from(*port) == asked) {
             self.take_port(taken, asked, HEALTH, new)?;
         }
         Ok(())
@@ -150,20 +151,20 @@ impl Allocations {
         Ok(port)
     }
 
-    fn take_port(&self, taken: &mut Taken, port: u16, field: &str, new: &mut Claims) -> Result<(), Cause> {
-        if !self.ports.contains(&port) {
+    fn take_port(&self, taken: &mut Taken, asked: i64, field: &str, new: &mut Claims) -> Result<u16, Cause> {
+        let Some(port) = u16::try_from(asked).ok().filter(|port| self.ports.contains(port)) else {
             let why = format!(
                 "provided port is not in the valid range. The range of valid ports is {}-{}",
                 self.ports.start(),
                 self.ports.end()
             );
-            return Err(Cause::invalid(field, port, &why));
-        }
+            return Err(Cause::invalid(field, asked, &why));
+        };
         if !taken.ports.insert(port) {
             return Err(Cause::invalid(field, port, "provided port is already allocated"));
         }
         new.ports.push(port);
-        Ok(())
+        Ok(port)
     }
 }
 
@@ -293,7 +294,7 @@ mod tests {
     #[test]
     fn a_balancer_without_node_ports_of_its_own_gets_those_it_names_and_a_health_port() {
         let all = allocations();
-        let balancer = |port: u16| {
+        let balancer = |port: i32| {
             service(
                 json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "externalTrafficPolicy": "Local",
                 "ports": [{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP", "nodePort": port}]}),
@@ -303,8 +304,9 @@ mod tests {
         all.allocate(&mut first, &Claims::default(), &[]).expect("allocates");
         assert_eq!(first["spec"]["ports"][0].get("nodePort"), None);
         assert_eq!(first["spec"]["healthCheckNodePort"], 30001);
+        let range = "The range of valid ports is 30000-30001";
         for (port, why) in
-            [(30000, "provided port is already allocated"), (22, "The range of valid ports is 30000-30001")]
+            [(30000, "provided port is already allocated"), (22, range), (95536, range), (-1, range)]
         {
             let cause = all.allocate(&mut balancer(port), &Claims::default(), &[]).expect_err("refused");
             assert!(cause.message.ends_with(why), "{cause}");

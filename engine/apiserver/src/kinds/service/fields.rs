@@ -139,35 +139,37 @@ pub fn carry_over(service: &mut Value, old: &Value) {
             }
         }
     }
-    if needs_node_ports(old) && needs_node_ports(service) {
-        let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-        let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
-        for at in 0..count {
-            let port = &service["spec"]["ports"][at];
-            if port["nodePort"].as_u64().unwrap_or_default() != 0 {
-                continue;
-            }
-            let same = before.iter().find(|other| {
-                let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
-                other["port"] == port["port"] && protocol(other) == protocol(port)
-            });
-            let kept = same.map(|other| other["nodePort"].clone()).filter(|kept| !kept.is_null());
-            let used = kept.as_ref().is_some_and(|kept| {
-                service["spec"]["ports"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|other| other["nodePort"] == *kept && other["protocol"] == port["protocol"])
-            });
-            if let Some(kept) = kept.filter(|_| !used) {
-                service["spec"]["ports"][at]["nodePort"] = kept;
-            }
-        }
-        let health = &old["spec"]["healthCheckNodePort"];
-        if service["spec"]["healthCheckNodePort"].is_null() && !health.is_null() {
-            service["spec"]["healthCheckNodePort"] = health.clone();
+    if may_have_node_ports(old) && needs_node_ports(service) {
+        carry_over_node_ports(service, old);
+    }
+    let health = &old["spec"]["healthCheckNodePort"];
+    let is_open = |service: &Value| service["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0;
+    if needs_health_port(old) && needs_health_port(service) && is_open(service) && !health.is_null() {
+        service["spec"]["healthCheckNodePort"] = health.clone();
+    }
+}
+
+/// A port is known by its name: whatever else of it changes, it keeps its node port, unless that is named for another.
+fn carry_over_node_ports(service: &mut Value, old: &Value) {
+    let node_port = |port: &Value| port["nodePort"].as_u64().filter(|number| *number > 0);
+    let named: Vec<u64> = ports(service).iter().filter_map(node_port).collect();
+    let mine = |name: &Value| {
+        let same = ports(old).iter().find(|before| text(&before["name"]) == text(name));
+        same.and_then(node_port).filter(|kept| !named.contains(kept))
+    };
+    for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        if let (None, Some(kept)) = (node_port(port), mine(&port["name"])) {
+            port["nodePort"] = kept.into();
         }
     }
+}
+
+fn ports(service: &Value) -> &[Value] {
+    service["spec"]["ports"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// A change of type lets go of what the old type needed, unless the user sets it himself.
@@ -200,5 +202,52 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
     }
     if !needs_health_port(service) {
         drop_same(service, "healthCheckNodePort");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_that_leaves_node_ports_open_keeps_those_of_the_same_names() {
+        for (before, after, expected) in [
+            // Another port of the same name; two that share a number; a new one.
+            (json!([{"port": 80, "nodePort": 30001}]), json!([{"port": 81}]), json!([30001])),
+            (
+                json!([{"name": "a", "port": 80, "nodePort": 30001}]),
+                json!([{"name": "b", "port": 80}, {"name": "a", "port": 90, "protocol": "UDP"}]),
+                json!([null, 30001]),
+            ),
+            (
+                json!([{"name": "t", "port": 53, "nodePort": 30001}, {"name": "u", "port": 53, "nodePort": 30001}]),
+                json!([{"name": "u", "port": 53}, {"name": "t", "port": 53}]),
+                json!([30001, 30001]),
+            ),
+            // Named for another.
+            (
+                json!([{"name": "a", "port": 80, "nodePort": 30001}]),
+                json!([{"name": "b", "port": 80, "nodePort": 30001}, {"name": "a", "port": 90}]),
+                json!([30001, null]),
+            ),
+        ] {
+            let old = json!({"spec": {"type": "NodePort", "ports": before}});
+            let mut new = json!({"spec": {"type": "NodePort", "ports": after}});
+            carry_over(&mut new, &old);
+            let found: Vec<&Value> = ports(&new).iter().map(|port| &port["nodePort"]).collect();
+            assert_eq!(json!(found), expected, "{after}");
+        }
+    }
+
+    #[test]
+    fn a_balancer_keeps_its_health_port_also_without_node_ports() {
+        let spec = |more: Value| {
+            let mut spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "allocateLoadBalancerNodePorts": false});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"spec": spec})
+        };
+        let mut new = spec(json!({}));
+        carry_over(&mut new, &spec(json!({"healthCheckNodePort": 30001})));
+        assert_eq!(new["spec"]["healthCheckNodePort"], 30001);
     }
 }
