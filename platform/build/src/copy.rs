@@ -51,10 +51,18 @@ impl Source<'_> {
     fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
         let inside = view::normal(Path::new(argument));
         if argument.contains(['*', '?', '[']) {
-            let pattern = glob(&inside.to_string_lossy())?;
+            // Links are followed up to the first wildcard: `/lib` of many images is one.
+            let fixed: PathBuf =
+                inside.iter().take_while(|part| !part.to_string_lossy().contains(['*', '?', '['])).collect();
+            let start = match fixed == Path::new("/") {
+                true => Some(fixed.clone()),
+                false => self.place(&fixed)?.map(|found| found.inside),
+            };
+            let Some(start) = start else { return Ok(Vec::new()) };
+            let pattern = glob(&inside.strip_prefix(&fixed).unwrap_or(&inside).to_string_lossy())?;
             let mut found = Vec::new();
-            self.walk(Path::new("/"), &mut |inside, _| {
-                let matches = pattern.is_match(inside);
+            self.walk(&start, &mut |inside, _| {
+                let matches = pattern.is_match(inside.strip_prefix(&start).unwrap_or(inside));
                 if matches {
                     found.push(inside.to_path_buf());
                 }
@@ -80,6 +88,7 @@ impl Source<'_> {
 
     /// What `path` leads to, by links too. Nothing outside of the source is looked at.
     fn place(&self, path: &Path) -> StepResult<Option<Found>> {
+        let name = path.file_name().unwrap_or_default().to_owned();
         match self {
             Source::Context { root, ignore } => {
                 let view = View(vec![root.to_path_buf()]);
@@ -88,12 +97,10 @@ impl Source<'_> {
                 let keeps =
                     |path: &Path, place: &Path| ignore.keeps(path.strip_prefix("/").unwrap_or(path), place);
                 let place = view.find(&inside).filter(|place| keeps(path, place) && keeps(&inside, place));
-                let name = path.file_name().unwrap_or_default().to_owned();
                 Ok(place.map(|place| Found { name, inside, place }))
             }
             Source::Stage(view) => {
                 let inside = view.resolve(path)?;
-                let name = inside.file_name().unwrap_or_default().to_owned();
                 Ok(view.find(&inside).map(|place| Found { name, inside, place }))
             }
         }

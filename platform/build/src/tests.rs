@@ -511,6 +511,32 @@ fn links_lead_neither_out_of_the_context_nor_around_what_it_ignores() {
 }
 
 #[test]
+fn what_a_link_of_a_stage_leads_to_is_called_as_the_link() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let context = tempfile::tempdir().unwrap();
+    let at = |path: &str| context.path().join("r").join(path);
+    fs::create_dir_all(at("usr/lib")).unwrap();
+    fs::write(at("usr/lib/z.so.1"), "").unwrap();
+    std::os::unix::fs::symlink("z.so.1", at("usr/lib/z.so")).unwrap();
+    std::os::unix::fs::symlink("usr/lib", at("lib")).unwrap();
+    for (sources, expected) in [
+        ("/usr/lib/z.so", "x/ 755 0, x/z.so 644 0"),
+        ("/usr/lib/z.so*", "x/ 755 0, x/z.so 644 0, x/z.so.1 644 0"),
+        ("/lib/z*", "x/ 755 0, x/z.so 644 0, x/z.so.1 644 0"),
+        ("/l*b/z*", ""),
+    ] {
+        let text = format!("FROM scratch AS s\nCOPY r/ /\nFROM scratch\nCOPY --from=s {sources} /x/\n");
+        fs::write(context.path().join("Dockerfile"), text).unwrap();
+        let images = Recorded::default();
+        build(&request_of(context.path()), &images, &mut |_| {}).unwrap();
+        let layers = images.committed.take().unwrap().2;
+        assert_eq!(layers.last().map(|layer| layer.join(", ")).unwrap_or_default(), expected, "{sources}");
+    }
+}
+
+#[test]
 fn ignored_files_do_not_exist() {
     if !is_root() {
         return eprintln!("skipped: only root can give files away");
