@@ -151,13 +151,15 @@ pub fn carry_over(service: &mut Value, old: &Value) {
 
 /// A port is known by its name: whatever else of it changes, it keeps its node port, unless that is named for another.
 fn carry_over_node_ports(service: &mut Value, old: &Value) {
-    let node_port = |port: &Value| port["nodePort"].as_u64().filter(|number| *number > 0);
-    let named: Vec<u64> = ports(service).iter().filter_map(node_port).collect();
+    // What is no port is not open: it is refused.
+    let node_port = |port: &Value| port["nodePort"].as_i64().filter(|number| *number != 0);
+    let named: Vec<i64> = ports(service).iter().filter_map(node_port).collect();
     let mine = |name: &Value| {
         let same = ports(old).iter().find(|before| text(&before["name"]) == text(name));
         same.and_then(node_port).filter(|kept| !named.contains(kept))
     };
-    for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    let ports = service["spec"].get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
         if let (None, Some(kept)) = (node_port(port), mine(&port["name"])) {
             port["nodePort"] = kept.into();
         }
@@ -187,7 +189,8 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
         }
     }
     if may_have_node_ports(old) && !may_have_node_ports(service) {
-        for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        let ports = service["spec"].get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
             remove(port, "nodePort");
         }
     }
@@ -224,6 +227,7 @@ mod tests {
                 json!([{"name": "u", "port": 53}, {"name": "t", "port": 53}]),
                 json!([30001, 30001]),
             ),
+            (json!([{"port": 80, "nodePort": 30001}]), json!([{"port": 80, "nodePort": -1}]), json!([-1])),
             // Named for another.
             (
                 json!([{"name": "a", "port": 80, "nodePort": 30001}]),
