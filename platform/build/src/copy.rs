@@ -37,6 +37,9 @@ pub struct Attributes {
     pub exclude: Vec<GlobMatcher>,
 }
 
+/// What makes a source argument a pattern.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
 /// One thing to copy.
 struct Found {
     /// What it is called in the image.
@@ -50,10 +53,10 @@ impl Source<'_> {
     /// What a source argument names. Wildcards may give several or none, a plain path must exist.
     fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
         let inside = view::normal(Path::new(argument));
-        if argument.contains(['*', '?', '[']) {
+        if argument.contains(WILDCARDS) {
             // Links are followed up to the first wildcard: `/lib` of many images is one.
             let fixed: PathBuf =
-                inside.iter().take_while(|part| !part.to_string_lossy().contains(['*', '?', '['])).collect();
+                inside.iter().take_while(|part| !part.to_string_lossy().contains(WILDCARDS)).collect();
             let start = match fixed == Path::new("/") {
                 true => Some(fixed.clone()),
                 false => self.place(&fixed)?.map(|found| found.inside),
@@ -61,7 +64,7 @@ impl Source<'_> {
             let Some(start) = start else { return Ok(Vec::new()) };
             let pattern = glob(&inside.strip_prefix(&fixed).unwrap_or(&inside).to_string_lossy())?;
             let mut found = Vec::new();
-            self.walk(&start, &mut |inside, _| {
+            self.walk(&start, &mut |inside| {
                 let matches = pattern.is_match(inside.strip_prefix(&start).unwrap_or(inside));
                 if matches {
                     found.push(inside.to_path_buf());
@@ -78,9 +81,9 @@ impl Source<'_> {
     }
 
     /// Visits every entry below; `visit` says whether to go on inside a directory.
-    fn walk(&self, inside: &Path, visit: &mut dyn FnMut(&Path, &Path) -> bool) {
+    fn walk(&self, inside: &Path, visit: &mut dyn FnMut(&Path) -> bool) {
         for (path, place) in self.entries(inside) {
-            if visit(&path, &place) && place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            if visit(&path) && place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
                 self.walk(&path, visit);
             }
         }
@@ -94,9 +97,9 @@ impl Source<'_> {
                 let view = View(vec![root.to_path_buf()]);
                 let inside = view.resolve(path)?;
                 // A link is no way around `.dockerignore`.
-                let keeps =
-                    |path: &Path, place: &Path| ignore.keeps(path.strip_prefix("/").unwrap_or(path), place);
-                let place = view.find(&inside).filter(|place| keeps(path, place) && keeps(&inside, place));
+                let kept =
+                    |place: &PathBuf| [path, &inside].iter().all(|path| ignore.keeps(relative(path), place));
+                let place = view.find(&inside).filter(kept);
                 Ok(place.map(|place| Found { name, inside, place }))
             }
             Source::Stage(view) => {
@@ -109,7 +112,7 @@ impl Source<'_> {
     fn entries(&self, inside: &Path) -> Vec<(PathBuf, PathBuf)> {
         match self {
             Source::Context { root, ignore } => {
-                let relative = inside.strip_prefix("/").unwrap_or(inside);
+                let relative = relative(inside);
                 let mut entries: Vec<_> =
                     fs::read_dir(root.join(relative)).into_iter().flatten().flatten().collect();
                 entries.sort_by_key(|entry| entry.file_name());
@@ -188,8 +191,7 @@ fn copy_directory(
     layer: &Path,
 ) -> StepResult<()> {
     for (path, place) in source.entries(inside) {
-        let relative = path.strip_prefix("/").unwrap_or(&path);
-        if attributes.exclude.iter().any(|pattern| pattern.is_match(relative)) {
+        if attributes.exclude.iter().any(|pattern| pattern.is_match(relative(&path))) {
             continue;
         }
         let to = target.join(path.file_name().unwrap_or_default());
@@ -292,5 +294,9 @@ pub fn make_directories(
 
 /// Where an absolute path of the image lies in the layer's directory.
 pub fn layer_path(layer: &Path, inside: &Path) -> PathBuf {
-    layer.join(inside.strip_prefix("/").unwrap_or(inside))
+    layer.join(relative(inside))
+}
+
+fn relative(inside: &Path) -> &Path {
+    inside.strip_prefix("/").unwrap_or(inside)
 }

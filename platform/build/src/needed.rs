@@ -65,7 +65,8 @@ pub fn needed(
     Some((0..end).map(|at| stage_of(at).is_none_or(|number| needed[number])).collect())
 }
 
-fn is_named(text: &str, name: Option<&str>) -> bool {
+/// Whether `text` names the stage of this name.
+pub fn is_named(text: &str, name: Option<&str>) -> bool {
     name == Some(text.to_ascii_lowercase().as_str())
 }
 

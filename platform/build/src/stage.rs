@@ -12,7 +12,7 @@ use crate::{
     dockerfile::{self, Command, Instruction, Step, Transfer, expand},
     ignore::Ignore,
     layer,
-    needed::needed,
+    needed::{is_named, needed},
     unpack::Onto,
     view::{self, View},
 };
@@ -158,11 +158,7 @@ impl Build<'_> {
             }
         }
         let mut stage = Stage::scratch(name);
-        if let Some(earlier) = self
-            .stages
-            .iter()
-            .rfind(|stage| stage.name.as_deref() == Some(image.to_ascii_lowercase().as_str()))
-        {
+        if let Some(earlier) = self.stages.iter().rfind(|stage| is_named(&image, stage.name.as_deref())) {
             stage.config = earlier.config.clone();
             stage.layers = earlier.layers.clone();
             stage.view = earlier.view.clone();
@@ -281,8 +277,7 @@ impl Build<'_> {
     /// The file system of a stage by name or number, or of an image.
     fn view_of(&self, from: &str) -> StepResult<View> {
         let earlier = &self.stages[..self.stages.len() - 1];
-        let named =
-            earlier.iter().rfind(|stage| stage.name.as_deref() == Some(from.to_ascii_lowercase().as_str()));
+        let named = earlier.iter().rfind(|stage| is_named(from, stage.name.as_deref()));
         let found = match (named, from.parse::<usize>()) {
             (Some(stage), _) => Some(stage),
             // A number is never an image.

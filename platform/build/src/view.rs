@@ -12,6 +12,7 @@ use std::{
 
 /// As the kernel's limit on links in one path.
 const MAX_LINKS: usize = 40;
+const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Directories, lowest first. Deleted entries are character devices 0/0.
 #[derive(Clone, Default)]
@@ -83,7 +84,7 @@ impl View {
 /// What one directory says of a path.
 enum Found {
     Entry(PathBuf),
-    /// A whiteout, or a file or link on the way: lower directories do not count. The link must not be followed, as it was
+    /// A whiteout, or a file, a link or an opaque directory on the way: lower directories do not count. The link must not be followed, as it was
     /// another's directory before: the machine's own files are behind it.
     Hidden,
     Nothing,
@@ -92,23 +93,23 @@ enum Found {
 fn find_in(directory: &Path, path: &Path) -> Found {
     let mut place = directory.to_path_buf();
     let mut names = components(path).peekable();
-    // Of an opaque directory on the way, lower ones have nothing to say.
-    let mut is_opaque = false;
     while let Some(name) = names.next() {
         place.push(name);
         match place.symlink_metadata() {
             Ok(metadata) if is_whiteout(&metadata) => return Found::Hidden,
             Ok(metadata) if names.peek().is_some() && !metadata.is_dir() => return Found::Hidden,
-            Ok(metadata) if metadata.is_dir() => {
-                is_opaque |=
-                    xattr::get(&place, "trusted.overlay.opaque").ok().flatten().as_deref() == Some(b"y");
-            }
             Ok(_) => {}
-            Err(_) if is_opaque => return Found::Hidden,
+            Err(_) if is_below_opaque(directory, &place) => return Found::Hidden,
             Err(_) => return Found::Nothing,
         }
     }
     Found::Entry(place)
+}
+
+/// Of an opaque directory on the way, lower ones have nothing to say.
+fn is_below_opaque(directory: &Path, place: &Path) -> bool {
+    let mut above = place.ancestors().skip(1).take_while(|above| *above != directory);
+    above.any(|above| xattr::get(above, OPAQUE).ok().flatten().as_deref() == Some(b"y"))
 }
 
 fn is_whiteout(metadata: &Metadata) -> bool {
@@ -171,7 +172,7 @@ mod tests {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "").unwrap();
         }
-        if let Err(error) = xattr::set(high.path().join("d"), "trusted.overlay.opaque", b"y") {
+        if let Err(error) = xattr::set(high.path().join("d"), OPAQUE, b"y") {
             return eprintln!("skipped: only root can mark a directory opaque ({error})");
         }
         let view = View(vec![low.path().into(), high.path().into()]);

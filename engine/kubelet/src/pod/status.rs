@@ -276,6 +276,11 @@ pub fn duration(ms: Millis) -> String {
     if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
 }
 
+/// Whether a pod of this phase has ended.
+pub fn is_terminal(phase: Option<&str>) -> bool {
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// `before` is the status written last.
 pub fn pod_status(
     pod: &Pod,
@@ -317,11 +322,10 @@ pub fn pod_status(
     let is_refused = |rejection: &Rejection| rejection.reason != "DeadlineExceeded";
     let rejected_early = observed.rejection.as_ref().is_some_and(is_refused)
         && observed.containers.values().all(|c| !c.created);
-    let ended = |phase: &str| matches!(phase, "Failed" | "Succeeded");
     // Others take what an ended pod held: it has not ended while a container runs.
-    let before_the_end = ended(phase)
+    let before_the_end = is_terminal(Some(phase))
         && observed.final_phase.is_none()
-        && !before.phase.as_deref().is_some_and(ended)
+        && !is_terminal(before.phase.as_deref())
         && observed.anything_running();
     let (phase, reason, message) = if before_the_end {
         let phase = before.phase.clone().unwrap_or_else(|| "Pending".to_owned());

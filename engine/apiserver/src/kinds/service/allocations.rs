@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     claims::Claims,
-    fields::{is_headless, may_have_node_ports, needs_cluster_ip, needs_node_ports},
+    fields::{is_headless, may_have_node_ports, needs_cluster_ip, needs_health_port, needs_node_ports},
 };
 use crate::status::Cause;
 
@@ -108,10 +108,10 @@ impl Allocations {
                 (0, None) => self.free_port(taken, &field, new)?,
                 (asked, _) => {
                     let shared =
-                        |asked: u16| own.iter().any(|(port, other)| *port == asked && *other != protocol);
-                    match u16::try_from(asked) {
-                        Ok(asked) if shared(asked) || held.ports.contains(&asked) => asked,
-                        _ => self.take_port(taken, asked, &field, new)?,
+                        own.iter().find(|(port, other)| i64::from(*port) == asked && *other != protocol);
+                    match shared {
+                        Some((port, _)) => *port,
+                        None => self.take_port(taken, held, asked, &field, new)?,
                     }
                 }
             };
@@ -128,15 +128,14 @@ impl Allocations {
         held: &Claims,
         new: &mut Claims,
     ) -> Result<(), Cause> {
-        let spec = &service["spec"];
-        if spec["type"] != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local" {
+        if !needs_health_port(service) {
             return Ok(());
         }
-        let asked = spec["healthCheckNodePort"].as_i64().unwrap_or_default();
+        let asked = service["spec"]["healthCheckNodePort"].as_i64().unwrap_or_default();
         if asked == 0 {
             service["spec"]["healthCheckNodePort"] = self.free_port(taken, HEALTH, new)?.into();
-        } else if !held.ports.iter().any(|port| i64::from(*port) == asked) {
-            self.take_port(taken, asked, HEALTH, new)?;
+        } else {
+            self.take_port(taken, held, asked, HEALTH, new)?;
         }
         Ok(())
     }
@@ -151,7 +150,18 @@ impl Allocations {
         Ok(port)
     }
 
-    fn take_port(&self, taken: &mut Taken, asked: i64, field: &str, new: &mut Claims) -> Result<u16, Cause> {
+    /// One that is `held` is not taken again.
+    fn take_port(
+        &self,
+        taken: &mut Taken,
+        held: &Claims,
+        asked: i64,
+        field: &str,
+        new: &mut Claims,
+    ) -> Result<u16, Cause> {
+        if let Some(port) = held.ports.iter().find(|port| i64::from(**port) == asked) {
+            return Ok(*port);
+        }
         let Some(port) = u16::try_from(asked).ok().filter(|port| self.ports.contains(port)) else {
             let why = format!(
                 "provided port is not in the valid range. The range of valid ports is {}-{}",

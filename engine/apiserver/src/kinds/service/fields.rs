@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::object::{remove, strings};
+use crate::{
+    kinds::checks::{items, text},
+    object::{remove, strings},
+};
 
 const AFFINITY_SECONDS: i64 = 10800;
 
@@ -61,7 +64,7 @@ pub fn normalize(service: &mut Value) {
     let spec = &mut service["spec"];
     fill(&mut spec["type"], "ClusterIP".into());
     fill(&mut spec["sessionAffinity"], "None".into());
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in ports_mut(spec) {
         fill(&mut port["protocol"], "TCP".into());
         if port["targetPort"].is_null() || port["targetPort"] == 0 || port["targetPort"] == "" {
             port["targetPort"] = port["port"].clone();
@@ -143,8 +146,8 @@ pub fn carry_over(service: &mut Value, old: &Value) {
         carry_over_node_ports(service, old);
     }
     let health = &old["spec"]["healthCheckNodePort"];
-    let is_open = |service: &Value| service["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0;
-    if needs_health_port(old) && needs_health_port(service) && is_open(service) && !health.is_null() {
+    let is_open = service["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0;
+    if needs_health_port(old) && needs_health_port(service) && is_open && !health.is_null() {
         service["spec"]["healthCheckNodePort"] = health.clone();
     }
 }
@@ -158,8 +161,7 @@ fn carry_over_node_ports(service: &mut Value, old: &Value) {
         let same = ports(old).iter().find(|before| text(&before["name"]) == text(name));
         same.and_then(node_port).filter(|kept| !named.contains(kept))
     };
-    let ports = service["spec"].get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten() {
+    for port in ports_mut(&mut service["spec"]) {
         if let (None, Some(kept)) = (node_port(port), mine(&port["name"])) {
             port["nodePort"] = kept.into();
         }
@@ -167,11 +169,12 @@ fn carry_over_node_ports(service: &mut Value, old: &Value) {
 }
 
 fn ports(service: &Value) -> &[Value] {
-    service["spec"]["ports"].as_array().map_or(&[], Vec::as_slice)
+    items(&service["spec"]["ports"])
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// Does not make a list where there is none.
+fn ports_mut(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
+    spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// A change of type lets go of what the old type needed, unless the user sets it himself.
@@ -189,8 +192,7 @@ pub fn drop_unneeded(service: &mut Value, old: &Value) {
         }
     }
     if may_have_node_ports(old) && !may_have_node_ports(service) {
-        let ports = service["spec"].get_mut("ports").and_then(Value::as_array_mut);
-        for port in ports.into_iter().flatten() {
+        for port in ports_mut(&mut service["spec"]) {
             remove(port, "nodePort");
         }
     }

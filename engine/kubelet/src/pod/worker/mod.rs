@@ -24,7 +24,7 @@ use super::observed::{Observed, Sandbox};
 use super::plan::plan;
 use super::probing::Probing;
 use super::start::Started;
-use super::status::{NodeFacts, pod_status};
+use super::status::{NodeFacts, is_terminal, pod_status};
 use super::writer::{self, StatusWriter, Written};
 use super::{adopt, sandbox, view};
 use crate::clock::{self, Millis};
@@ -347,7 +347,7 @@ impl Worker {
     }
 
     fn is_terminal(&self) -> bool {
-        matches!(self.wanted.phase.as_deref(), Some("Succeeded" | "Failed"))
+        is_terminal(self.wanted.phase.as_deref())
     }
 
     /// Conditions that others write are part of what is compared.
