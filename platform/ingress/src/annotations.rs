@@ -100,11 +100,18 @@ impl Annotations {
             "proxy-send-timeout" => settings.send_timeout = seconds(value)?,
             "proxy-read-timeout" => settings.read_timeout = seconds(value)?,
             "proxy-buffering" | "proxy-request-buffering" if value == "off" => {}
+            // As the solvers of cert-manager carry it.
+            "whitelist-source-range" | "allowlist-source-range" if holds_everybody(value) => {}
             _ if BUFFERS.contains(&name) => {}
             _ => return None,
         }
         Some(())
     }
+}
+
+/// Whether a list of CIDRs holds all that can come: the listeners are IPv4's.
+fn holds_everybody(ranges: &str) -> bool {
+    ranges.split(',').any(|range| range.trim() == "0.0.0.0/0")
 }
 
 fn seconds(value: &str) -> Option<Duration> {
@@ -141,8 +148,16 @@ mod tests {
 
     #[test]
     fn what_would_keep_strangers_out_lets_nobody_in() {
-        for (name, expected) in [("auth-url", true), ("whitelist-source-range", true), ("use-regex", false)] {
-            assert_eq!(read(&[(name, "x")]).denies, expected, "{name}");
+        let cases = [
+            ("auth-url", "x", true),
+            ("whitelist-source-range", "10.0.0.0/8", true),
+            ("whitelist-source-range", "0.0.0.0/0,::/0", false),
+            ("allowlist-source-range", "10.0.0.0/8, 0.0.0.0/0", false),
+            ("denylist-source-range", "0.0.0.0/0", true),
+            ("use-regex", "x", false),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(read(&[(name, value)]).denies, expected, "{name}: {value}");
         }
     }
 
