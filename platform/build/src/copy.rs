@@ -57,11 +57,7 @@ impl Source<'_> {
             // Links are followed up to the first wildcard: `/lib` of many images is one.
             let fixed: PathBuf =
                 inside.iter().take_while(|part| !part.to_string_lossy().contains(WILDCARDS)).collect();
-            let start = match fixed == Path::new("/") {
-                true => Some(fixed.clone()),
-                false => self.place(&fixed)?.map(|found| found.inside),
-            };
-            let Some(start) = start else { return Ok(Vec::new()) };
+            let Some(Found { inside: start, .. }) = self.place(&fixed)? else { return Ok(Vec::new()) };
             let pattern = glob(&inside.strip_prefix(&fixed).unwrap_or(&inside).to_string_lossy())?;
             let mut found = Vec::new();
             self.walk(&start, &mut |inside| {
@@ -157,7 +153,7 @@ pub fn copy(
         found.extend(source.find(argument)?);
     }
     let named_directory = destination.to_string_lossy().ends_with('/');
-    if found.len() > 1 && !named_directory {
+    if found.len() > 1 && !named_directory && !image.is_dir(&image.resolve(destination)?) {
         return Err(StepError::Input(
             "When using COPY with more than one source file, the destination must be a directory and end with a /".into(),
         ));

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::view;
+
 pub struct Ignore(Vec<Pattern>);
 
 struct Pattern {
@@ -28,14 +30,15 @@ impl Ignore {
     pub fn parse(text: &str) -> std::io::Result<Ignore> {
         let text = text.trim_start_matches('\u{feff}'); // of editors that mark UTF-8
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.map(pattern).collect::<Result<_, _>>().map(Ignore).map_err(std::io::Error::other)
+        let patterns = lines.filter_map(pattern).collect::<Result<_, _>>();
+        patterns.map(Ignore).map_err(std::io::Error::other)
     }
 
-    /// `path` is relative to the context.
+    /// `path` is relative to the context, which itself stays.
     fn excludes(&self, path: &Path) -> bool {
-        let matching =
-            self.0.iter().rev().find(|pattern| pattern.path.is_match(path) || pattern.below.is_match(path));
-        matching.is_some_and(|pattern| !pattern.include)
+        let mut patterns = self.0.iter().rev();
+        let last = patterns.find(|pattern| pattern.path.is_match(path) || pattern.below.is_match(path));
+        !path.as_os_str().is_empty() && last.is_some_and(|pattern| !pattern.include)
     }
 
     /// Whether the build sees what lies at `place`: an excluded directory only for what is taken back in below it.
@@ -52,13 +55,25 @@ impl Ignore {
     }
 }
 
-fn pattern(line: &str) -> Result<Pattern, globset::Error> {
+/// `None`: a line that names nothing but the context.
+fn pattern(line: &str) -> Option<Result<Pattern, globset::Error>> {
     let (include, text) = match line.strip_prefix('!') {
         Some(rest) => (true, rest.trim()),
         None => (false, line),
     };
-    let text = text.trim_start_matches("./").trim_matches('/');
-    Ok(Pattern { path: glob(text)?, below: glob(&format!("{text}/**"))?, include })
+    let path = view::normal(Path::new(text));
+    let parts = path.strip_prefix("/").unwrap_or(&path).iter().map(|part| any_depth(&part.to_string_lossy()));
+    let text = parts.collect::<Vec<_>>().join("/");
+    let read = || Ok(Pattern { path: glob(&text)?, below: glob(&format!("{text}/**"))?, include });
+    (!text.is_empty()).then(read)
+}
+
+/// `**name` is `**/name` in these files.
+fn any_depth(part: &str) -> String {
+    match part.strip_prefix("**") {
+        Some(name) if !name.is_empty() => format!("**/{name}"),
+        _ => part.to_string(),
+    }
 }
 
 /// A pattern as Go's `filepath.Match` reads it, with `**`.
@@ -104,6 +119,29 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(ignore.excludes(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_cleaned_and_begin_at_any_depth() {
+        let cases = [
+            ("**.env", "a/.env", true),
+            ("**.env", ".env", true),
+            ("**.env", "y.env", false),
+            ("***", "a/b", true),
+            ("app//main.py", "app/main.py", true),
+            ("app/../tests", "tests/one", true),
+            ("./app/.", "app", true),
+            (".", "a", false),
+            ("**", "", false),
+            ("/**", "", false),
+        ];
+        for (pattern, path, expected) in cases {
+            assert_eq!(
+                Ignore::parse(pattern).unwrap().excludes(Path::new(path)),
+                expected,
+                "{pattern} {path}"
+            );
         }
     }
 

@@ -355,9 +355,9 @@ impl Stage {
         }
     }
 
-    /// ENV wins over ARG.
+    /// Of ENV and ARG the later one counts: ENV takes an argument of its name away.
     fn variable(&self, name: &str) -> Option<String> {
-        self.config.env(name).or_else(|| self.args.get(name).cloned())
+        self.args.get(name).cloned().or_else(|| self.config.env(name))
     }
 
     /// Relative paths are below WORKDIR. A trailing slash stays: it names a directory, as `.` does.
@@ -394,6 +394,8 @@ impl Stage {
             let id = numbers.next()??;
             Some((id, numbers.next().flatten().unwrap_or(id)))
         });
+        // An image without names has a root too; a name left out is root's.
+        let ids = ids.or(matches!(name, "" | "root").then_some((0, 0)));
         ids.ok_or_else(|| StepError::Input(format!("`{name}` is not in the image's {file}")))
     }
 
@@ -406,6 +408,7 @@ impl Stage {
                 let pairs =
                     pairs.iter().map(|(key, value)| Ok((expanded(self, key)?, expanded(self, value)?)));
                 for (key, value) in pairs.collect::<Result<Vec<_>, String>>()? {
+                    self.args.remove(&key);
                     self.config.set_env(&key, &value);
                 }
             }

@@ -303,6 +303,33 @@ fn the_last_value_of_an_argument_counts() {
 }
 
 #[test]
+fn of_an_argument_and_a_variable_the_later_one_counts() {
+    for (lines, args, expected) in [
+        ("ENV V=1\nARG V=2\n", &[][..], "2"),
+        ("ENV V=1\nARG V\n", &[], "1"),
+        ("ENV V=1\nARG V\n", &[("V", "3")], "3"),
+        ("ARG V=2\nENV V=1\n", &[], "1"),
+        ("ARG V=2\nENV V=1\nARG V=4\n", &[], "4"),
+        ("ARG V=2\nENV V=$V\n\nFROM a\nARG V=5\n", &[], "5"),
+    ] {
+        let (config, _) = run(&format!("FROM scratch AS a\n{lines}LABEL v=$V\n"), &[], args).unwrap();
+        assert_eq!(config["config"]["Labels"]["v"], expected, "{lines}");
+    }
+}
+
+#[test]
+fn several_sources_need_a_directory() {
+    if !is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let files = [("a1", 0o644), ("a2", 0o644)];
+    let (_, layers) = run("FROM scratch\nWORKDIR /app\nCOPY a* /app\n", &files, &[]).unwrap();
+    assert_eq!(layers[1], ["app/ 755 0", "app/a1 644 0", "app/a2 644 0"]);
+    let error = run("FROM scratch\nCOPY a* /app\n", &files, &[]).unwrap_err();
+    assert!(error.to_string().contains("must be a directory"), "{error}");
+}
+
+#[test]
 fn signals_go_by_number_or_name() {
     for signal in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1", "SIGPOLL"] {
         assert!(run(&format!("FROM scratch\nSTOPSIGNAL {signal}\n"), &[], &[]).is_ok(), "{signal}");
