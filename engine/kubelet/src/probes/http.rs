@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{HTTPGetAction, HTTPHeader};
@@ -28,7 +28,10 @@ struct Answer {
 }
 
 enum GetError {
+    /// There was no answer.
     Io(String),
+    /// The answer broke off.
+    Body(String),
 }
 
 /// What is escaped in a path, besides all that is not ASCII. Source: Go's net/url, `shouldEscape`.
@@ -132,11 +135,11 @@ where
         let (head, body) = response.into_parts();
         let location = head.headers.get(header::LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
         // A longer body is cut, not an error.
-        let body = Limited::new(body, MAX_BODY_BYTES)
-            .collect()
-            .await
-            .map(|b| b.to_bytes().to_vec())
-            .unwrap_or_default();
+        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+            Ok(body) => body.to_bytes().to_vec(),
+            Err(error) if error.is::<LengthLimitError>() => Vec::new(),
+            Err(_) => return Err(GetError::Body("unexpected EOF".to_owned())),
+        };
         Ok(Answer { status: head.status.as_u16(), location, body })
     };
     tokio::pin!(answer, connection);
@@ -173,12 +176,10 @@ async fn follow(first: Uri, headers: &[HTTPHeader]) -> Result<Attempt, GetError>
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         match (answer.status, answer.location.as_deref().and_then(|l| resolve(&uri, l))) {
             (301 | 302 | 303 | 307 | 308, Some(next)) if next.host() == first.host() => uri = next,
-            (301 | 302 | 303 | 307 | 308, Some(next)) => {
-                return Ok(Attempt::Warning(format!(
-                    "Probe terminated redirects, Response body: {body}, location {next}"
-                )));
+            (300..400, _) => {
+                return Ok(Attempt::Warning(format!("Probe terminated redirects, Response body: {body}")));
             }
-            (200..400, _) => return Ok(Attempt::Success),
+            (200..300, _) => return Ok(Attempt::Success),
             (status, _) => {
                 return Ok(Attempt::Failure(format!("HTTP probe failed with statuscode: {status}")));
             }
@@ -224,6 +225,7 @@ async fn answered(
     let headers = action.http_headers.as_deref().unwrap_or_default();
     match tokio::time::timeout(timeout, follow(uri, headers)).await {
         Ok(Ok(attempt)) => Ok(attempt),
+        Ok(Err(GetError::Body(message))) => Ok(Attempt::Error(message)),
         Ok(Err(GetError::Io(message))) => Err(Attempt::Failure(format!("Get \"{url}\": {message}"))),
         Err(_) => Err(Attempt::Failure(format!(
             "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
@@ -332,6 +334,19 @@ mod tests {
         assert!(seen[0].starts_with("GET /start HTTP/1.1\r\n"), "{}", seen[0]);
         assert!(seen[0].contains("X-A: b\r\n") && seen[0].contains("User-Agent: kube-probe/1.36\r\n"));
         assert!(seen[1].starts_with("GET /ok ") && seen[2].starts_with("GET /x "));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_or_leads_nowhere_is_no_success() {
+        let (port, _task) = server(vec![
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut",
+            "HTTP/1.1 302 Found\r\ncontent-length: 4\r\n\r\nlost",
+        ])
+        .await;
+        let words = "Probe terminated redirects, Response body: lost".to_owned();
+        for expected in [Attempt::Error("unexpected EOF".into()), Attempt::Warning(words)] {
+            assert_eq!(get(&action("/"), "127.0.0.1", port, LONG).await, expected);
+        }
     }
 
     #[test]
