@@ -162,11 +162,13 @@ fn go_message(bytes: &[u8], error: &serde_json::Error) -> String {
     };
     let line = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
-    let character = String::from_utf8_lossy(rest).chars().next().unwrap_or('\n');
-    let shown = match character {
-        '\'' => r"'\''".to_string(),
-        '"' => "'\"'".to_string(),
-        other => format!("'{}'", other.escape_default()),
+    // Go quotes one byte, as a character of Latin-1.
+    let shown = match rest.first().copied().unwrap_or(b'\n') {
+        b'"' => "'\"'".to_string(),
+        byte if byte.is_ascii_control() && !b"\t\n\r".contains(&byte) => format!("'\\x{byte:02x}'"),
+        byte @ (0x80..=0xa0 | 0xad) => format!("'\\u00{byte:02x}'"),
+        byte if byte.is_ascii() => format!("'{}'", byte.escape_ascii()),
+        byte => format!("'{}'", char::from(byte)),
     };
     if place == "in literal " {
         let before = &line[..error.column().saturating_sub(1).min(line.len())];

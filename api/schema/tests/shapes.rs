@@ -288,6 +288,9 @@ fn syntax_errors_read_as_those_of_go() {
         ("{\"a\": 1 \"b\": 2}", "invalid character '\"' after object key:value pair"),
         ("[1 2]", "invalid character '2' after array element"),
         ("{} x", "invalid character 'x' after top-level value"),
+        ("\u{e9}", "invalid character '\u{c3}' looking for beginning of value"),
+        ("'", "invalid character '\\'' looking for beginning of value"),
+        ("\u{1}", "invalid character '\\x01' looking for beginning of value"),
         ("foo", "invalid character 'o' in literal false (expecting 'a')"),
         ("hello", "invalid character 'h' looking for beginning of value"),
     ] {

@@ -489,6 +489,9 @@ async fn finalizers_hold_a_deleted_object_until_they_are_gone() {
     let path = format!("{MAPS}/a");
     let deleting = harness.ask("DELETE", &path, Value::Null).await.expect(200);
     assert!(deleting["metadata"]["deletionTimestamp"].is_string(), "{deleting}");
+    let again = harness.post(MAPS, map("a", json!({}))).await;
+    assert_eq!(again.code, 409);
+    assert_eq!(again.message(), "object is being deleted: configmaps \"a\" already exists");
     let more = harness
         .ask("PATCH", &path, json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}))
         .await;

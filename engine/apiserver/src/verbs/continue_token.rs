@@ -89,6 +89,7 @@ mod tests {
             ("%%%".into(), "illegal base64 data at input byte 0"),
             ("abcde".into(), "illegal base64 data at input byte 4"),
             ("abc".into(), "invalid character 'i' looking for beginning of value"),
+            ("xx".into(), "invalid character '\u{c7}' looking for beginning of value"),
             (encoded(json!({"v": "v9"})), "server does not recognize this encoded version v9"),
             (
                 encoded(json!({"v": VERSION, "start": "a/b"})),

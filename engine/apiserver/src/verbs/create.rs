@@ -79,10 +79,7 @@ pub(super) async fn create_managed(
             Err(Failure::Exists(_)) if generated && attempt < GENERATE_NAME_ATTEMPTS => {}
             Err(failure) => {
                 return Err(request.refused(match failure {
-                    Failure::Exists(name) if generated => {
-                        Status::generate_name_conflict(served.group_resource(), &name)
-                    }
-                    Failure::Exists(name) => Status::already_exists(served.group_resource(), &name),
+                    Failure::Exists(name) => taken(state, target, &name, generated),
                     Failure::Status(status) => status,
                 }));
             }
@@ -103,6 +100,19 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Failure {
         Failure::Status(status)
     }
+}
+
+fn taken(state: &State, target: &Target, name: &str, generated: bool) -> Status {
+    let served = &target.served;
+    let mut status = match generated {
+        true => Status::generate_name_conflict(served.group_resource(), name),
+        false => Status::already_exists(served.group_resource(), name),
+    };
+    let holder = state.reader.get(&served.key(&target.namespace, name));
+    if holder.is_some_and(|holder| holder.meta.deletion_timestamp.is_some()) {
+        status.message.insert_str(0, "object is being deleted: ");
+    }
+    status
 }
 
 async fn create_once(
