@@ -50,14 +50,14 @@ struct Found {
 }
 
 impl Source<'_> {
-    /// What a source argument names. Wildcards may give several or none, a plain path must exist.
+    /// What a source argument names. Wildcards may give several or none; the path before them must exist.
     fn find(&self, argument: &str) -> StepResult<Vec<Found>> {
         let inside = view::normal(Path::new(argument));
         if argument.contains(WILDCARDS) {
             // Links are followed up to the first wildcard: `/lib` of many images is one.
             let fixed: PathBuf =
                 inside.iter().take_while(|part| !part.to_string_lossy().contains(WILDCARDS)).collect();
-            let Some(Found { inside: start, .. }) = self.place(&fixed)? else { return Ok(Vec::new()) };
+            let start = self.named(&fixed)?.inside;
             let pattern = glob(&inside.strip_prefix(&fixed).unwrap_or(&inside).to_string_lossy())?;
             let mut found = Vec::new();
             self.walk(&start, &mut |inside| {

@@ -55,17 +55,31 @@ impl Ignore {
     }
 }
 
-/// `None`: a line that names nothing but the context.
+/// `None`: a line that names the context itself, or what lies outside of it.
 fn pattern(line: &str) -> Option<Result<Pattern, globset::Error>> {
     let (include, text) = match line.strip_prefix('!') {
         Some(rest) => (true, rest.trim()),
         None => (false, line),
     };
     let path = view::normal(Path::new(text));
+    let is_outside = !text.starts_with('/') && climbs(text);
     let parts = path.strip_prefix("/").unwrap_or(&path).iter().map(|part| any_depth(&part.to_string_lossy()));
     let text = parts.collect::<Vec<_>>().join("/");
     let read = || Ok(Pattern { path: glob(&text)?, below: glob(&format!("{text}/**"))?, include });
-    (!text.is_empty()).then(read)
+    (!text.is_empty() && !is_outside).then(read)
+}
+
+/// Whether a relative path leads above where it begins.
+fn climbs(path: &str) -> bool {
+    let mut depth = 0;
+    path.split('/').any(|part| {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        depth < 0
+    })
 }
 
 /// `**name` is `**/name` in these files.
@@ -133,6 +147,9 @@ mod tests {
             ("app/../tests", "tests/one", true),
             ("./app/.", "app", true),
             (".", "a", false),
+            ("/../a", "a", true),
+            ("../a", "a", false),
+            ("b/../../a", "a", false),
             ("**", "", false),
             ("/**", "", false),
         ];

@@ -327,6 +327,9 @@ fn several_sources_need_a_directory() {
     assert_eq!(layers[1], ["app/ 755 0", "app/a1 644 0", "app/a2 644 0"]);
     let error = run("FROM scratch\nCOPY a* /app\n", &files, &[]).unwrap_err();
     assert!(error.to_string().contains("must be a directory"), "{error}");
+    assert!(run("FROM scratch\nCOPY b* /app/\n", &files, &[]).is_ok());
+    let error = run("FROM scratch\nCOPY dist/* /app/\n", &files, &[]).unwrap_err();
+    assert!(error.to_string().contains("\"/dist\": not found"), "{error}");
 }
 
 #[test]
