@@ -121,7 +121,7 @@ fn versions(out: &mut Causes, versions: &Value, old: Option<&Before<'_>>) {
     let shared = Shared::of(versions);
     for (at, version) in indexed(versions, AT) {
         if !version["schema"]["openAPIV3Schema"].is_object() {
-            out.push(Cause::required(format!("{at}.schema.openAPIV3Schema"), ""));
+            out.push(Cause::required(format!("{at}.schema.openAPIV3Schema"), "schemas are required"));
         }
     }
     for (at, version) in indexed(versions, AT) {

@@ -258,6 +258,8 @@ mod tests {
             of(texts(None, None), pairs),
             [format!("{at} more than 100x {tip}"), part.to_owned(), format!("{total} more than 100x {tip}")]
         );
+        let labels = json!({"type": "object", "maxProperties": 4096, "additionalProperties": {"type": "string", "maxLength": 63}});
+        assert_eq!(of(labels, "self.all(key, !key.contains('*'))"), Vec::<String>::new());
         // Of n texts of 40 bytes, 8n² + 6n + 2.
         assert_eq!(of(texts(Some(1000), Some(10)), pairs), Vec::<String>::new());
         assert_eq!(of(texts(Some(1500), Some(10)), pairs), [format!("{at} 1.8x {tip}")]);

@@ -90,10 +90,13 @@ fn versions_get_the_stock_causes() {
                 json!({"versions": [version("V", json!({}))]}),
                 &[name("spec.versions[0].name").as_str(), name("spec.version").as_str()],
             ),
-            (one(json!({"schema": null})), &["spec.versions[0].schema.openAPIV3Schema: Required value"]),
+            (
+                one(json!({"schema": null})),
+                &["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"],
+            ),
             (
                 two(json!({"storage": false, "schema": null})),
-                &["spec.versions[1].schema.openAPIV3Schema: Required value"],
+                &["spec.versions[1].schema.openAPIV3Schema: Required value: schemas are required"],
             ),
             (
                 one(json!({"deprecationWarning": "w"})),
