@@ -45,7 +45,9 @@ pub fn on_cluster(test: impl FnOnce(&mut Cluster) + Send + 'static) {
         let mut cluster = Cluster { config, client, store, writer, runtime, running: None, _dir: dir };
         cluster.start();
         test(&mut cluster);
-        cluster.stop();
+        if cluster.running.is_some() {
+            cluster.stop();
+        }
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -193,6 +195,7 @@ fn pods_attached_at_the_same_time_get_different_addresses() {
 fn removal_leaves_no_trace() {
     on_cluster(|cluster| {
         let _a = cluster.pod("a", 8080);
+        cluster.stop();
         cluster.remove_network();
         assert_eq!(nft("list ruleset"), "");
         let links = std::process::Command::new("ip").args(["-br", "link"]).output().unwrap();
