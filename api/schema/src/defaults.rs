@@ -1,16 +1,23 @@
-//! Fills in defaults: the rows of `data/defaults.txt`, wherever a value of their type occurs.
+//! Fills in defaults: the rows of `data/defaults.txt`, wherever a value of their type occurs, and `{}` for each struct that
+//! Go holds by value: `omitempty` never leaves one out.
 //!
 //! Kept true: an object that has all its defaults is not changed. Subtrees whose types have no defaults are not visited.
 
 use crate::default_rules::{self, Rule};
-use crate::table::{Table, Type, TypeId};
+use crate::table::{Table, Type, TypeId, flag};
 use serde_json::{Map, Value};
 
 const DEFAULTS: &str = include_str!("../data/defaults.txt");
 
 enum Row {
-    Set { path: Vec<&'static str>, value: Value, zero: bool },
+    Set {
+        path: Vec<&'static str>,
+        value: Value,
+        zero: bool,
+    },
     Rule(Rule),
+    /// The position of the field in its type.
+    Struct(usize),
 }
 
 /// The rows by type, found once for a table.
@@ -33,6 +40,9 @@ impl Defaults {
             {
                 rows.push((id, row));
             }
+        }
+        for id in 0..table.types.len() as TypeId {
+            rows.extend(structs_by_value(table, id).map(|field| (id, Row::Struct(field))));
         }
         rows.sort_by_key(|(id, _)| *id);
         let mut reaches = vec![false; table.types.len()];
@@ -67,6 +77,19 @@ impl Defaults {
     }
 }
 
+/// Not the metadata of whole objects: they all have it.
+fn structs_by_value(table: &Table, id: TypeId) -> impl Iterator<Item = usize> {
+    let is_kind = !table.str(table.ty(id).gvk).is_empty();
+    let fields = table.fields_of(id).iter().enumerate();
+    fields
+        .filter(move |(_, field)| {
+            matches!(field.ty, Type::Ref(_))
+                && field.flags & (flag::POINTER | flag::REQUIRED) == 0
+                && !(is_kind && table.str(field.name) == "metadata")
+        })
+        .map(|(position, _)| position)
+}
+
 fn innermost(table: &Table, ty: Type) -> Option<TypeId> {
     match ty {
         Type::Scalar(_) => None,
@@ -95,6 +118,10 @@ fn visit(table: &Table, defaults: &Defaults, ty: Type, value: &mut Value) {
                 match row {
                     Row::Set { path, value, zero } => set(map, path, value, *zero),
                     Row::Rule(rule) => rule(map),
+                    Row::Struct(field) => {
+                        let name = table.str(table.fields_of(id)[*field].name);
+                        set(map, &[name], &Value::Object(Map::new()), false);
+                    }
                 }
             }
             let mut ordered = true;

@@ -44,7 +44,7 @@ fn pod() {
                 "imagePullPolicy": "IfNotPresent"}],
             "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
             "securityContext": {}, "schedulerName": "default-scheduler", "enableServiceLinks": true,
-        }})
+        }, "status": {}})
     );
 }
 
@@ -120,14 +120,14 @@ fn others() {
             "v1",
             "Namespace",
             json!({"metadata": {"name": "a"}}),
-            json!({"metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}}, "status": {"phase": "Active"}}),
+            json!({"metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}}, "spec": {}, "status": {"phase": "Active"}}),
         ),
         (
             "",
             "v1",
             "PersistentVolumeClaim",
             json!({"spec": {}}),
-            json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}}),
+            json!({"spec": {"resources": {}, "volumeMode": "Filesystem"}, "status": {"phase": "Pending"}}),
         ),
         (
             "rbac.authorization.k8s.io",
@@ -156,7 +156,7 @@ fn others() {
             "v1",
             "CustomResourceDefinition",
             json!({"spec": {"group": "g", "names": {"plural": "foos", "kind": "Foo"}}}),
-            json!({"spec": {"group": "g", "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}, "conversion": {"strategy": "None"}}}),
+            json!({"spec": {"group": "g", "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}, "conversion": {"strategy": "None"}}, "status": {"acceptedNames": {}}}),
         ),
         (
             "scheduling.k8s.io",
@@ -168,4 +168,41 @@ fn others() {
     ] {
         assert_eq!(defaulted(group, version, kind, object), expected, "{kind}");
     }
+}
+
+#[test]
+fn structs_that_go_holds_by_value_are_never_left_out() {
+    let ports = json!({"kubeletEndpoint": {"Port": 0}});
+    for (group, version, kind, object, expected) in [
+        ("coordination.k8s.io", "v1", "Lease", json!({}), json!({"spec": {}})),
+        (
+            "networking.k8s.io",
+            "v1",
+            "Ingress",
+            json!({}),
+            json!({"spec": {}, "status": {"loadBalancer": {}}}),
+        ),
+        (
+            "discovery.k8s.io",
+            "v1",
+            "EndpointSlice",
+            json!({"endpoints": [{"addresses": ["10.0.0.1"]}], "addressType": "IPv4"}),
+            json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {}}]}),
+        ),
+    ] {
+        assert_eq!(defaulted(group, version, kind, object), expected, "{kind}");
+    }
+    let node = defaulted("", "v1", "Node", json!({}));
+    assert_eq!(
+        (&node["status"]["daemonEndpoints"], &node["status"]["nodeInfo"]["bootID"]),
+        (&ports, &json!(""))
+    );
+    let cron = defaulted(
+        "batch",
+        "v1",
+        "CronJob",
+        json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {}}}}}),
+    );
+    let job = &cron["spec"]["jobTemplate"];
+    assert_eq!((&job["metadata"], &job["spec"]["template"]["metadata"]), (&json!({}), &json!({})));
 }

@@ -109,6 +109,7 @@ async fn an_established_definition_is_served_and_described_at_once() {
     let document = harness.get("/openapi/v3/apis/example.com/v1").await.expect(200);
     let schema = &document["components"]["schemas"]["com.example.v1.Widget"];
     assert_eq!(schema["properties"]["spec"]["properties"]["size"]["description"], "How large it is.");
+    assert_eq!(schema["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.color"}]));
     assert!(
         document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"].is_object()
     );

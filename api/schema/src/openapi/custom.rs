@@ -11,6 +11,8 @@ pub struct CustomDocument<'a> {
     pub resource: &'a ApiResource,
     pub list_kind: &'a str,
     pub schema: &'a CustomSchema,
+    /// Fields that selectors may name, by their parts.
+    pub selectable: &'a [Vec<String>],
 }
 
 /// What custom resources refer to: `ObjectMeta` with its parts, lists, statuses, scales.
@@ -59,7 +61,12 @@ fn add(document: &CustomDocument<'_>, dialect: Dialect, all: &mut Map<String, Va
     let gvk = &document.resource.gvk;
     let name = definition_name(gvk, &gvk.kind);
     let list_name = definition_name(gvk, document.list_kind);
-    schemas[&name] = document.schema.definition(gvk, dialect);
+    let mut definition = document.schema.definition(gvk, dialect);
+    if !document.selectable.is_empty() {
+        let fields = document.selectable.iter().map(|parts| json!({ "fieldPath": parts.join(".") }));
+        definition["x-kubernetes-selectable-fields"] = fields.collect();
+    }
+    schemas[&name] = definition;
     schemas[&list_name] = list(gvk, document.list_kind, &name, dialect);
     let list_kind = format!("{}List", gvk.kind);
     let mut paths = paths::of(dialect, document.resource, &mut |wanted| {

@@ -60,6 +60,7 @@ pub enum TokenError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRef {
     pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
 
@@ -288,7 +289,9 @@ fn user(claims: &Claims) -> UserInfo {
     for (kind, reference) in [("node", &bound.node), ("pod", &bound.pod)] {
         if let Some(reference) = reference {
             note(&format!("{kind}-name"), &reference.name);
-            note(&format!("{kind}-uid"), &reference.uid);
+            if !reference.uid.is_empty() {
+                note(&format!("{kind}-uid"), &reference.uid);
+            }
         }
     }
     UserInfo {

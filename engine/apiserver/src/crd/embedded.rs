@@ -10,6 +10,8 @@ use crate::{
     status::Cause,
 };
 
+const EMPTY: &str = "must not be empty";
+
 pub fn validate(schema: &CustomSchema, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     schema.each_embedded(object, &mut |path, fields| one(path, fields, &mut causes));
@@ -20,18 +22,18 @@ fn one(path: &str, fields: &Map<String, Value>, causes: &mut Vec<Cause>) {
     let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     for (name, problem) in [("apiVersion", version_problem as fn(&str) -> _), ("kind", kind_problem)] {
         let why = match fields.get(name) {
-            None => None,
-            Some(Value::String(text)) if text.is_empty() => Some("must not be empty".into()),
+            None => {
+                causes.push(Cause::required(at(name), EMPTY));
+                continue;
+            }
+            Some(Value::String(text)) if text.is_empty() => EMPTY.into(),
             Some(Value::String(text)) => match problem(text) {
                 None => continue,
-                why => why,
+                Some(why) => why,
             },
-            Some(_) => Some("must be a string".into()),
+            Some(_) => "must be a string".into(),
         };
-        causes.push(match why {
-            None => Cause::required(at(name), ""),
-            Some(why) => Cause::invalid(at(name), fields[name].clone(), &why),
-        });
+        causes.push(Cause::invalid(at(name), fields[name].clone(), &why));
     }
     if let Some(metadata) = fields.get("metadata") {
         causes.extend(validate_embedded(metadata, &at("metadata")));
@@ -64,7 +66,13 @@ mod tests {
             |metadata: Value| json!({"one": {"apiVersion": "a/v1", "kind": "A", "metadata": metadata}});
         let rows: [(Value, &[&str]); 10] = [
             (with(json!({})), &[]),
-            (json!({"list": [{}]}), &["list[0].apiVersion: Required value", "list[0].kind: Required value"]),
+            (
+                json!({"list": [{}]}),
+                &[
+                    "list[0].apiVersion: Required value: must not be empty",
+                    "list[0].kind: Required value: must not be empty",
+                ],
+            ),
             (
                 json!({"map": {"k.l": {"apiVersion": "", "kind": 1}}}),
                 &[

@@ -112,7 +112,12 @@ fn custom(state: &State, group: &str, version: &str) -> Option<Value> {
 fn documents<'a>(all: impl Iterator<Item = &'a Arc<Served>>) -> Vec<CustomDocument<'a>> {
     all.filter_map(|served| {
         let custom = served.custom.as_ref()?;
-        Some(CustomDocument { resource: &served.api, list_kind: &custom.list_kind, schema: &custom.schema })
+        Some(CustomDocument {
+            resource: &served.api,
+            list_kind: &custom.list_kind,
+            schema: &custom.schema,
+            selectable: &custom.selectable,
+        })
     })
     .collect()
 }

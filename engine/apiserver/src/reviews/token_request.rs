@@ -122,7 +122,10 @@ fn bind(reader: &Reader, mut bound: Bound, wanted: &Value) -> Result<Bound, Stat
                 )));
             }
             let node = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-            bound.node = find(reader, "nodes", "", node).map(|node| reference(&node));
+            // A node that is not there is named all the same.
+            let unknown = || ObjectRef { name: node.to_owned(), uid: String::new() };
+            let found = find(reader, "nodes", "", node).map_or_else(unknown, |node| reference(&node));
+            bound.node = Some(found).filter(|_| !node.is_empty());
             bound.pod = Some(reference(&object));
         }
         ("v1" | "", "Secret") => bound.secret = Some(reference(&*get("secrets", &namespace)?)),

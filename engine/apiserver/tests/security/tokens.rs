@@ -47,6 +47,23 @@ async fn a_token_request_is_for_the_account_that_it_names() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_pod_names_its_node_whether_or_not_that_is_there() {
+    let harness = Harness::start().await;
+    harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {
+        "serviceAccountName": "app", "nodeName": "gone", "containers": [{"name": "c", "image": "i"}]}});
+    harness.post(PODS, pod).await.expect(201);
+    let wanted = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}}});
+    let made = harness.post(&format!("{ACCOUNTS}/app/token"), wanted).await.expect(201);
+    let review = json!({"spec": {"token": made["status"]["token"]}});
+    let reviewed = harness.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.expect(201);
+    let extra = &reviewed["status"]["user"]["extra"];
+    assert_eq!(extra["authentication.kubernetes.io/node-name"], json!(["gone"]));
+    assert_eq!(extra["authentication.kubernetes.io/pod-name"], json!(["p"]));
+    assert!(extra["authentication.kubernetes.io/node-uid"].is_null());
+}
+
+#[tokio::test]
 async fn a_token_of_a_secret_is_good_while_the_secret_holds_it() {
     let harness = Harness::start().await;
     let account = harness.post(ACCOUNTS, json!({"metadata": {"name": "app"}})).await.expect(201);
