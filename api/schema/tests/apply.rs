@@ -290,16 +290,28 @@ fn sets_unite_and_atomic_lists_are_replaced() {
 
 #[test]
 fn kubectl_takes_over_what_it_applied_from_the_client() {
-    let last = r#"{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"}}"#;
-    let object = json!({
-        "metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": last}},
-        "data": {"k": "1", "other": "1"}
-    });
-    let mut story =
-        Story::new("", "v1", "ConfigMap").update("kubectl-client-side-apply", &object.to_string());
-    story.try_apply("kubectl", "{metadata: {name: a}, data: {k: '2'}}", false).expect("allowed");
-    assert_eq!(story.live["data"]["k"], "2");
-    story.conflicts("kubectl", "{metadata: {name: a}, data: {k: '2', other: '2'}}");
+    let object = |version: &str, applied: &str| {
+        let last = format!(
+            r#"{{"apiVersion":"{version}","kind":"ConfigMap","metadata":{{"name":"a"}},"data":{{"k":"{applied}"}}}}"#
+        );
+        json!({
+            "metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": last}},
+            "data": {"k": "1", "other": "1"}
+        })
+        .to_string()
+    };
+    let story = |version, applied| {
+        Story::new("", "v1", "ConfigMap").update("kubectl-client-side-apply", &object(version, applied))
+    };
+    let mut own = story("v1", "1");
+    own.try_apply("kubectl", "{metadata: {name: a}, data: {k: '2'}}", false).expect("allowed");
+    assert_eq!(own.live["data"]["k"], "2");
+    own.conflicts("kubectl", "{metadata: {name: a}, data: {k: '2', other: '2'}}");
+    // What another has changed since, and what was applied in another version, is not kubectl's.
+    for (version, applied) in [("v1", "0"), ("v2", "1")] {
+        let conflict = story(version, applied).conflicts("kubectl", "{metadata: {name: a}, data: {k: '2'}}");
+        assert!(conflict.ends_with(": .data.k"), "{conflict}");
+    }
 }
 
 #[test]

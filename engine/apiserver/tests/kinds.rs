@@ -376,6 +376,19 @@ async fn what_a_patch_makes_of_a_scale_is_one() {
         assert!(refused.message().contains(&why), "{patch}: {} lacks {why}", refused.message());
     }
     assert_eq!(harness.get(&scale).await.expect(200)["spec"]["replicas"], 2);
+    // Of what it is, a strategic patch says nothing that counts.
+    for (path, media, patch, code) in [
+        (&*scale, "strategic", json!({"kind": "Deployment", "spec": {"replicas": 1}}), 200),
+        (scale.trim_end_matches("/scale"), "strategic", json!({"kind": "X", "apiVersion": "x/v1"}), 200),
+        (scale.trim_end_matches("/scale"), "", json!({"kind": "X"}), 400),
+    ] {
+        let media = format!(
+            "application/{}",
+            ["merge-patch+json", "strategic-merge-patch+json"][usize::from(!media.is_empty())]
+        );
+        let answer = harness.ask_with("PATCH", path, &[("content-type", &media)], patch.to_string()).await;
+        assert_eq!(answer.code, code, "{patch}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

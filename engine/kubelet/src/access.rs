@@ -60,7 +60,7 @@ impl Kubelet {
         tty: bool,
     ) -> Result<Session, KubeletError> {
         let id = self.running(pod_uid, container)?;
-        let spec = ExecSpec { argv: command, tty, stdin };
+        let spec = ExecSpec { argv: command, tty, stdin, ends_with_session: false };
         let started = self.shared.runtime.exec(&id, spec).await;
         started.map_err(|e| {
             KubeletError::Internal(format!("error executing command in container: {}", chain(&e)))

@@ -41,7 +41,7 @@ pub async fn run(
     timeout: Duration,
 ) -> Result<(i32, String), RunError> {
     let whole = async {
-        let spec = ExecSpec { argv, tty: false, stdin: false };
+        let spec = ExecSpec { argv, tty: false, stdin: false, ends_with_session: true };
         let session = runtime.exec(id, spec).await.map_err(|e| RunError::Failed(crate::chain(&e)))?;
         let stderr = async {
             match session.stderr {

@@ -188,6 +188,9 @@ pub struct ExecSpec {
     pub argv: Vec<String>,
     pub tty: bool,
     pub stdin: bool,
+    /// Dropping the session kills the process. Else it goes on without its streams; a terminal hangs up.
+    #[serde(default)]
+    pub ends_with_session: bool,
 }
 
 /// The streams of an exec or attach. With a TTY everything comes on `stdout`.
@@ -197,7 +200,7 @@ pub struct Session {
     pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// (columns, rows)
     pub resize: mpsc::Sender<(u16, u16)>,
-    /// The exit code; of an attach when the container ends. Dropping the session ends an exec's process.
+    /// The exit code; of an attach when the container ends.
     pub exit: futures::future::BoxFuture<'static, Result<i32, RuntimeError>>,
 }
 

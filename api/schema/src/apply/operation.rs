@@ -3,9 +3,9 @@
 //! Kept true: `kind`, `apiVersion` and what the server alone writes in `metadata` belong to nobody; a manager's fields are
 //! compared in the version that they were written in, and go with it.
 //! Source: https://github.com/kubernetes-sigs/structured-merge-diff/blob/master/merge/update.go and
-//! https://github.com/kubernetes/apimachinery/blob/master/pkg/util/managedfields/internal/conflict.go
+//! https://github.com/kubernetes/apimachinery/tree/master/pkg/util/managedfields/internal
 
-use super::compare::{Comparison, blank};
+use super::compare::{Comparison, blank, compare};
 use super::extract;
 use super::managers::{Author, Manager, Managers, Operation};
 use super::merge::merge;
@@ -230,17 +230,19 @@ impl Schema {
         self.managed_update(None, live, managers, Write { author, ..write }).await
     }
 
-    /// kubectl may take over what it applied itself before, from the client's side.
+    /// kubectl may take over what it applied itself before, from the client's side, and nobody changed since.
     fn not_last_applied(&self, live: &Value, conflicts: Vec<Conflict>, author: Author<'_>) -> Vec<Conflict> {
         let text = live
             .pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration")
             .and_then(Value::as_str);
         let (Some(text), "kubectl") = (text, author.manager) else { return conflicts };
         let Ok(mut last) = serde_json::from_str::<Value>(text) else { return conflicts };
-        if self.prune_config(&mut last).is_err() {
+        if last["apiVersion"] != author.api_version || self.prune_config(&mut last).is_err() {
             return conflicts;
         }
-        let allowed = extract::fields(self.place(), &last).paths();
+        let since = compare(self.place(), &last, live);
+        let applied = extract::fields(self.place(), &last);
+        let allowed = applied.difference(&since.changed).difference(&since.removed).paths();
         conflicts.into_iter().filter(|conflict| !allowed.contains(&conflict.path)).collect()
     }
 }

@@ -10,7 +10,7 @@ use http::Request as HttpRequest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
 };
 
@@ -70,6 +70,7 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
     };
     let ending = Ending {
         attach,
+        outlives_client: !attach && !exec.tty,
         json: protocol.starts_with("v4.") || protocol.starts_with("v5."),
         command: exec.command.clone(),
     };
@@ -82,7 +83,7 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
                 let (terminal, inbox, outbox) = websocket_terminal(&exec);
                 let close = terminal.error.queue.clone();
                 let driver = channels::drive(socket, Codec::of(protocol), inbox, outbox);
-                attend(driver, close, terminal.run(session, ending)).await;
+                see_out(driver, close, terminal.run(session, ending)).await;
             }
             Transport::Spdy => {
                 let (session, Some(socket)) = future::join(starting, pending.socket()).await else { return };
@@ -96,27 +97,24 @@ pub async fn serve(context: Context, attach: bool, request: HttpRequest<Body>) -
                         terminal.run(session, ending).await;
                     }
                 };
-                attend(spdy::drive(socket, queues), close, handler).await;
+                see_out(spdy::drive(socket, queues), close, handler).await;
             }
         }
     });
     Ok(response)
 }
 
-/// Runs the handler while the driver carries its streams; then closes in order. Ends at once when the client leaves.
-pub async fn attend(
+/// Runs the handler while the driver carries its streams, and on when the client has left; then closes in order.
+async fn see_out(
     driver: impl Future<Output = ()>,
     close: mpsc::Sender<Out>,
     handler: impl Future<Output = ()>,
 ) {
-    let driver = std::pin::pin!(driver);
-    let handler = std::pin::pin!(async move {
+    let handler = async {
         handler.await;
         let _ = close.send(Out::Close).await;
-    });
-    if let Either::Right(((), driver)) = future::select(driver, handler).await {
-        driver.await;
-    }
+    };
+    future::join(driver, handler).await;
 }
 
 fn exec_request(context: &Context, attach: bool) -> Result<ExecRequest, Status> {
@@ -154,6 +152,8 @@ struct Terminal {
 /// How the end is told.
 struct Ending {
     attach: bool,
+    /// The process does, and who it was started for is not told.
+    outlives_client: bool,
     json: bool,
     command: Vec<String>,
 }
@@ -222,21 +222,26 @@ impl Terminal {
                 return;
             }
         };
-        let input = future::join(feed(stdin, session.stdin), resizes(resize, session.resize));
+        // A client that leaves ends its input, once all that it had sent was taken.
+        let left = async {
+            future::join(feed(stdin, session.stdin), resizes(resize, session.resize)).await;
+            error.queue.closed().await;
+        };
         let output = async {
-            let stdout = pass(stdout.as_ref(), Some(session.stdout));
+            // Why a process failed comes before the end of what it made: clients may leave at that.
             let stderr = pass(stderr.as_ref(), session.stderr);
+            let stdout = pass(stdout.as_ref(), Some(session.stdout));
             // The exit counts once everything written before it has been sent.
-            let (stdout, stderr, exit) = future::join3(stdout, stderr, session.exit).await;
-            stdout.and(stderr).map(|()| exit)
+            future::join3(stderr, stdout, session.exit).await.2
         };
-        let (input, output) = (std::pin::pin!(input), std::pin::pin!(output));
-        let exit = match future::select(output, input).await {
-            Either::Left((exit, _)) => exit,
-            Either::Right((_, output)) => output.await,
-        };
-        let Ok(exit) = exit else { return };
-        let _ = tell([stdout.clone(), stderr.clone()], &error, ending.message(exit)).await;
+        match future::select(std::pin::pin!(output), std::pin::pin!(left)).await {
+            Either::Left((exit, _)) => {
+                let _ = tell([stdout.clone(), stderr.clone()], &error, ending.message(exit)).await;
+            }
+            // The process goes on by itself, as on a stock node; a terminal hangs up.
+            Either::Right(((), output)) if ending.outlives_client => drop(output.await),
+            Either::Right(_) => {}
+        }
     }
 }
 
@@ -279,19 +284,16 @@ async fn resizes(resize: Option<Incoming>, process: mpsc::Sender<(u16, u16)>) {
     }
 }
 
-/// Sends what the process writes; output that the client did not ask for is read all the same, else the process would stand still.
-async fn pass(
-    to: Option<&Outgoing>,
-    from: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
-) -> Result<(), Gone> {
-    match (to, from) {
-        (Some(to), Some(from)) => to.copy_from(from).await,
-        (None, Some(mut from)) => {
-            let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
-            Ok(())
-        }
-        (_, None) => Ok(()),
+/// Sends what the process writes; what the client did not ask for, or is not there to see, is read all the same, else the
+/// process would stand still.
+async fn pass(to: Option<&Outgoing>, from: Option<Box<dyn AsyncRead + Send + Unpin>>) {
+    let Some(mut from) = from else { return };
+    if let Some(to) = to
+        && to.copy_from(&mut from).await.is_ok()
+    {
+        return;
     }
+    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
 }
 
 impl Ending {

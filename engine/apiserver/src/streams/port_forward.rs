@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Context,
     channels::{self, Codec},
-    exec::attend,
-    mux::{Incoming, Outgoing, QUEUE},
+    mux::{Incoming, Out, Outgoing, QUEUE},
     options::Options,
     run_upgraded,
     spdy::{self, NewStream},
@@ -90,6 +89,22 @@ fn ports(query: &[(String, String)]) -> Result<Vec<u16>, Status> {
     match ports {
         Ok(ports) if ports.is_empty() => Err(Status::bad_request("query parameter \"ports\" is required")),
         other => other,
+    }
+}
+
+/// Runs the handler while the driver carries its streams; then closes in order. Ends at once when the client leaves.
+async fn attend(
+    driver: impl Future<Output = ()>,
+    close: mpsc::Sender<Out>,
+    handler: impl Future<Output = ()>,
+) {
+    let driver = std::pin::pin!(driver);
+    let handler = std::pin::pin!(async move {
+        handler.await;
+        let _ = close.send(Out::Close).await;
+    });
+    if let Either::Right(((), driver)) = future::select(driver, handler).await {
+        driver.await;
     }
 }
 

@@ -22,9 +22,11 @@ use super::*;
 use crate::{ByteStream, Duplex, ExecRequest, LogRequest, Session, types::Body};
 
 /// Runs `cat` (echoes its input, then exits 0), `fail` (writes to both outputs, exits 3), `size` (prints the first
-/// resize), `forever` (says `ready`, then waits until it is dropped).
+/// resize), `keep` (says `ready`, keeps its input, then says it again), `forever` (says `ready`, then waits until it is
+/// dropped).
 struct FakePod {
     requests: Mutex<Vec<String>>,
+    kept: Arc<Mutex<String>>,
     /// How many processes are alive.
     alive: Arc<watch::Sender<usize>>,
 }
@@ -47,7 +49,11 @@ impl Drop for Alive {
 
 impl FakePod {
     fn new() -> Arc<FakePod> {
-        Arc::new(FakePod { requests: Mutex::default(), alive: Arc::new(watch::channel(0).0) })
+        Arc::new(FakePod {
+            requests: Mutex::default(),
+            kept: Arc::default(),
+            alive: Arc::new(watch::channel(0).0),
+        })
     }
 }
 
@@ -57,10 +63,19 @@ async fn process(
     mut stdout: impl tokio::io::AsyncWrite + Unpin,
     mut stderr: impl tokio::io::AsyncWrite + Unpin,
     mut resized: mpsc::Receiver<(u16, u16)>,
+    kept: Arc<Mutex<String>>,
 ) -> Result<i32, PodAccessError> {
     match command.as_str() {
         "cat" => {
             tokio::io::copy(&mut stdin, &mut stdout).await.unwrap();
+            Ok(0)
+        }
+        "keep" => {
+            stdout.write_all(b"ready").await.unwrap();
+            let mut all = String::new();
+            stdin.read_to_string(&mut all).await.unwrap();
+            stdout.write_all(all.as_bytes()).await.unwrap();
+            *kept.lock().unwrap() = all;
             Ok(0)
         }
         "fail" => {
@@ -97,9 +112,10 @@ impl PodAccess for FakePod {
         let (process_stdout, stdout) = tokio::io::duplex(64);
         let (process_stderr, stderr) = tokio::io::duplex(64);
         let (resize, resized) = mpsc::channel(1);
+        let kept = self.kept.clone();
         let exit = async move {
             let _alive = alive;
-            process(command, process_stdin, process_stdout, process_stderr, resized).await
+            process(command, process_stdin, process_stdout, process_stderr, resized, kept).await
         };
         async move {
             Ok(Session {
@@ -300,13 +316,27 @@ async fn nothing_is_left_behind_when_the_client_vanishes() {
     let access = FakePod::new();
     let server = Server::start(&access).await;
     let mut alive = access.alive.subscribe();
-    let mut exec = server.websocket("exec?command=forever&stdout=1", "v4.channel.k8s.io").await;
+    let mut exec = server.websocket("exec?command=forever&stdout=1&tty=1", "v4.channel.k8s.io").await;
     let mut forward = server.websocket("portforward?ports=7", "v4.channel.k8s.io").await;
     exec.next().await.unwrap().unwrap();
     forward.next().await.unwrap().unwrap();
     alive.wait_for(|count| *count == 2).await.unwrap();
     drop((exec, forward));
     alive.wait_for(|count| *count == 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_without_a_terminal_outlives_its_client_and_gets_what_that_sent() {
+    let access = FakePod::new();
+    let server = Server::start(&access).await;
+    let mut alive = access.alive.subscribe();
+    let mut exec = server.websocket("exec?command=keep&stdin=1&stdout=1", "v4.channel.k8s.io").await;
+    exec.next().await.unwrap().unwrap();
+    let long = "x".repeat(1000);
+    exec.send(binary(0, &long)).await.unwrap();
+    drop(exec);
+    alive.wait_for(|count| *count == 0).await.unwrap();
+    assert_eq!(*access.kept.lock().unwrap(), long);
 }
 
 #[tokio::test]

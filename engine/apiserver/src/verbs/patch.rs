@@ -105,6 +105,12 @@ impl Patched<'_> {
         {
             return Err(self.wrong_type(kind, patch, current, &DecodeError::Type(error)));
         }
+        // A stock server merges into a value of the kind's own Go type: what the patch says of its kind is lost.
+        if kind == PatchType::Strategic {
+            for field in ["kind", "apiVersion"] {
+                value[field] = current[field].clone();
+            }
+        }
         if value["metadata"]["name"] != current["metadata"]["name"] {
             return Err(Status::bad_request(format!(
                 "the name of the object ({}) does not match the name on the URL ({})",

@@ -153,21 +153,23 @@ impl Attach {
 /// A process started by exec.
 pub struct Exec {
     pub connection: u64,
+    ends_with_session: bool,
     /// Until the program runs.
     pub status: Option<OwnedFd>,
     pub pid: Option<i32>,
     pub failed: bool,
     pub code: Option<i32>,
-    /// The client is gone: the process must end.
-    pub abandoned: bool,
+    /// The client is gone, and the process must end.
+    abandoned: bool,
     pub told_started: bool,
     pub finished: bool,
 }
 
 impl Exec {
-    pub fn new(connection: u64, status: OwnedFd) -> Self {
+    pub fn new(connection: u64, status: OwnedFd, ends_with_session: bool) -> Self {
         Self {
             connection,
+            ends_with_session,
             status: Some(status),
             pid: None,
             failed: false,
@@ -176,6 +178,11 @@ impl Exec {
             told_started: false,
             finished: false,
         }
+    }
+
+    pub fn left_by_client(&mut self) {
+        self.abandoned = self.ends_with_session;
+        self.kill_if_abandoned();
     }
 
     /// The process leads a group of its own; what it started and left in it ends too.

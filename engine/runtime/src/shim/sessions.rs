@@ -47,13 +47,14 @@ impl Server {
         };
         let text = |error: &dyn std::error::Error| error.to_string();
         let (_, status) = spawn::create("exec", None, streams).map_err(|error| text(&error))?;
+        let ends_with_session = spec.ends_with_session;
         let plan = ExecPlan { container: container.directory.0.clone(), pid, spec };
         let plan = serde_json::to_vec(&plan).map_err(|error| text(&error))?;
         protocol::send(status.as_raw_fd(), &plan, &[]).map_err(|error| match error.raw_os_error() {
             Some(libc::EMSGSIZE) => "argument list too long".to_owned(),
             _ => text(&error),
         })?;
-        Ok(Exec::new(self.connections[index].number, status))
+        Ok(Exec::new(self.connections[index].number, status, ends_with_session))
     }
 
     pub(super) fn exec_status(&mut self, index: usize) {
@@ -187,8 +188,7 @@ impl Server {
                 Purpose::Exec => {
                     let mut of_connection = self.execs.iter_mut();
                     if let Some(exec) = of_connection.find(|exec| exec.connection == connection.number) {
-                        exec.abandoned = true;
-                        exec.kill_if_abandoned();
+                        exec.left_by_client();
                     }
                 }
                 Purpose::Attach(attach) if attach.input.is_some() => self.input_ended(&attach.container),

@@ -135,5 +135,6 @@ async fn a_shim_lost_without_a_daemon_is_found_at_the_next_start() {
 }
 
 fn exec(argv: &[&str]) -> ExecSpec {
-    ExecSpec { argv: argv.iter().map(|word| (*word).to_owned()).collect(), tty: false, stdin: false }
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    ExecSpec { argv, tty: false, stdin: false, ends_with_session: true }
 }

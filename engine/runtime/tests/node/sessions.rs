@@ -10,7 +10,8 @@ tests!(
     exec_of_what_is_not_there_is_refused_in_the_usual_words,
     execs_run_side_by_side,
     exec_with_a_terminal_can_be_resized,
-    dropping_a_session_ends_its_process,
+    a_process_ends_with_its_session_where_that_is_asked_for_and_with_its_terminal,
+    a_process_that_outlives_its_session_has_no_more_input,
     attach_sees_output_and_feeds_input,
     attach_to_a_terminal_is_interactive,
     who_attaches_while_the_pod_goes_is_told_that_the_container_ended,
@@ -27,7 +28,8 @@ pub async fn run(node: &Node, id: &ContainerId, argv: &[&str]) -> (i32, String) 
 }
 
 fn spec(argv: &[&str], tty: bool, stdin: bool) -> ExecSpec {
-    ExecSpec { argv: argv.iter().map(|word| (*word).to_owned()).collect(), tty, stdin }
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    ExecSpec { argv, tty, stdin, ends_with_session: false }
 }
 
 async fn sleeper() -> (Node, ContainerId) {
@@ -101,13 +103,29 @@ async fn exec_with_a_terminal_can_be_resized() {
     assert_eq!(session.exit.await.unwrap(), 4);
 }
 
-async fn dropping_a_session_ends_its_process() {
+async fn a_process_ends_with_its_session_where_that_is_asked_for_and_with_its_terminal() {
     let (node, id) = sleeper().await;
-    let mut session =
-        node.runtime().exec(&id, spec(&["sh", "-c", "echo up; sleep 4321"], false, false)).await.unwrap();
+    let with = |seconds, tty, ends_with_session| {
+        let script = format!("echo up; sleep {seconds}");
+        ExecSpec { ends_with_session, ..spec(&["sh", "-c", &script], tty, false) }
+    };
+    for spec in [with("4320", false, false), with("4321", false, true), with("4322", true, false)] {
+        let mut session = node.runtime().exec(&id, spec).await.unwrap();
+        expect(&mut session.stdout, "up").await;
+    }
+    let all = async || run(&node, &id, &["ps"]).await.1;
+    while all().await.contains("sleep 4321") || all().await.contains("sleep 4322") {}
+    assert!(all().await.contains("sleep 4320"));
+}
+
+async fn a_process_that_outlives_its_session_has_no_more_input() {
+    let (node, id) = sleeper().await;
+    let script = "echo up; cat >/tmp/all; mv /tmp/all /tmp/done";
+    let mut session = node.runtime().exec(&id, spec(&["sh", "-c", script], false, true)).await.unwrap();
     expect(&mut session.stdout, "up").await;
+    session.stdin.as_mut().unwrap().write_all(b"last words").await.unwrap();
     drop(session);
-    while run(&node, &id, &["ps"]).await.1.contains("sleep 4321") {}
+    while run(&node, &id, &["cat", "/tmp/done"]).await != (0, "last words".to_owned()) {}
 }
 
 async fn attach_sees_output_and_feeds_input() {
