@@ -15,7 +15,7 @@ use futures::{FutureExt, StreamExt, future::join_all, stream};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Remote, availability, local, managed};
+use super::{Remote, availability, local, managed, metrics::Look};
 use crate::{
     crd::names,
     object,
@@ -151,7 +151,13 @@ impl Controller {
         }
         let verdicts = join_all(remotes.iter().map(|remote| availability::check(state, remote))).await;
         let mut statuses: Vec<(String, Value)> = Vec::new();
+        let mut looks = Vec::new();
         for (remote, verdict) in remotes.iter_mut().zip(verdicts) {
+            looks.push(Look {
+                name: remote.name.clone(),
+                was_available: remote.available,
+                missing: Some(verdict.reason).filter(|_| !verdict.available),
+            });
             remote.available = verdict.available;
             remote.resources = verdict.resources.or(remote.resources.take());
             if verdict.available {
@@ -166,8 +172,10 @@ impl Controller {
         state.aggregator.publish(self.remotes.clone());
         for object in objects.iter().filter(|object| !object["spec"]["service"].is_object()) {
             let (reason, message) = availability::LOCAL;
+            looks.push(Look { name: object::name(object).to_owned(), was_available: true, missing: None });
             statuses.push((object::name(object).to_owned(), condition("True", reason, message)));
         }
+        state.aggregator.availability.note(looks);
         for (name, wanted) in statuses {
             let object = objects.iter().find(|object| object::name(object) == name);
             if object.is_some_and(|object| !has(object, &wanted)) {

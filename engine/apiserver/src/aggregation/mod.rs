@@ -9,6 +9,7 @@ mod availability;
 mod controller;
 pub mod documents;
 mod local;
+mod metrics;
 mod proxy;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use proxy::{openapi, serve};
 #[derive(Default)]
 pub struct Aggregator {
     remotes: ArcSwap<Vec<Arc<Remote>>>,
+    pub availability: metrics::Availability,
 }
 
 /// A group version behind a Service.

@@ -45,6 +45,7 @@ pub fn render(state: &State) -> String {
     state.issuers.render(&state.config.node_name, &mut page);
     state.audit.render(&mut page);
     state.flow.render(&mut page);
+    state.aggregator.availability.render(&mut page);
     build(&mut page);
     process::render(&mut page);
     state.more_metrics.read().iter().for_each(|render| render(&mut page.0));

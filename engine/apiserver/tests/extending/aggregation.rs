@@ -132,6 +132,16 @@ async fn a_group_behind_a_service_is_checked_described_and_passed_on() {
 
     let harness = harness.restarted().await;
     assert_eq!(harness.get(list).await.expect(200)["kind"], "FlunderList");
+    harness.ask("DELETE", "/api/v1/namespaces/default/services/wardle", Value::Null).await.expect(200);
+    until(&harness, "False", "ServiceNotFound").await;
+    let metrics = harness.get("/metrics").await.text;
+    for line in [
+        "aggregator_unavailable_apiservice{name=\"v1.apps\"} 0\n",
+        "aggregator_unavailable_apiservice{name=\"v1alpha1.wardle.example.com\"} 1\n",
+        "aggregator_unavailable_apiservice_total{name=\"v1alpha1.wardle.example.com\",reason=\"ServiceNotFound\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}");
+    }
     harness.ask("DELETE", &format!("{SERVICES}/v1alpha1.wardle.example.com"), Value::Null).await.expect(200);
     let mut gone = harness.get("/apis/wardle.example.com").await.code;
     while gone != 404 {
