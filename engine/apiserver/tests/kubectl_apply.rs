@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: NAME}\ndata: {k: '1'}\n";
 
 /// (arguments, what replaces `'1'`, success, part of the output)
-const STEPS: [(&str, &str, bool, &str); 13] = [
+const STEPS: [(&str, &str, bool, &str); 14] = [
     ("apply -f -", "'1'", true, "created"),
     ("apply view-last-applied configmap NAME", "", true, "k: \"1\""),
     // From the client's side to the server's: kubectl renames its own entry by a JSON patch.
@@ -24,8 +24,9 @@ const STEPS: [(&str, &str, bool, &str); 13] = [
     ("get configmap NAME -o jsonpath={.data.k}", "", true, "3"),
     ("label configmap NAME a=b", "", true, "labeled"),
     ("get configmap NAME -o yaml --show-managed-fields", "", true, "manager: kubectl-label"),
-    // What it once applied from the client's side is allowed to kubectl.
-    ("apply --server-side -f -", "'5'", true, "serverside-applied"),
+    // What it once applied from the client's side, and another has changed since, is not kubectl's.
+    ("apply --server-side -f -", "'5'", false, "conflict with \"other\": .data.k"),
+    ("apply --server-side --force-conflicts -f -", "'5'", true, "serverside-applied"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
