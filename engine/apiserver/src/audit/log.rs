@@ -26,6 +26,8 @@ const QUEUE_BYTES: usize = 16 << 20;
 const KEPT_BYTES: usize = 256 << 10;
 /// Lines are gathered this long before they are written.
 const GATHER: Duration = Duration::from_millis(5);
+/// The unit of the names of replaced files.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -169,11 +171,13 @@ fn run(queue: &Queue, file: &mut Rotated) {
 pub(super) struct Rotated {
     config: LogConfig,
     open: Option<(File, u64)>,
+    /// When the newest of the replaced files was replaced, by its name.
+    rotated: Timestamp,
 }
 
 impl Rotated {
     pub fn new(config: LogConfig) -> Rotated {
-        Rotated { config, open: None }
+        Rotated { config, open: None, rotated: Timestamp::MIN }
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -192,7 +196,6 @@ impl Rotated {
             .as_ref()
             .is_some_and(|(_, len)| *len > 0 && limit > 0 && len + bytes.len() as u64 > limit)
         {
-            self.open = None;
             self.rotate(Timestamp::now())?;
             self.open = Some(open(&self.config.path)?);
         }
@@ -202,17 +205,20 @@ impl Rotated {
         Ok(())
     }
 
-    fn rotate(&self, mut now: Timestamp) -> io::Result<()> {
+    pub fn rotate(&mut self, now: Timestamp) -> io::Result<()> {
+        self.open = None;
         let path = &self.config.path;
         let name = |time: Timestamp| {
             let time = time.strftime("%Y-%m-%dT%H-%M-%S%.3f");
             path.with_file_name(format!("{}{time}.{}", self.stem(), extension(path)))
         };
-        // None is written over, however soon the next one is full.
-        while name(now).exists() {
-            now += Duration::from_millis(1);
+        // None is written over, and the newest has the last name, however soon the next one is full.
+        let mut time = now.max(self.rotated + MILLISECOND);
+        while name(time).exists() {
+            time += MILLISECOND;
         }
-        fs::rename(path, name(now))?;
+        fs::rename(path, name(time))?;
+        self.rotated = time;
         let mut backups = self.backups()?;
         backups.sort();
         let excess = match self.config.max_backups {

@@ -96,8 +96,13 @@ fn a_full_file_is_rotated_and_the_oldest_goes() {
     let path = dir.path().join("audit/audit.log");
     let config = LogConfig { path: path.clone(), max_size_mib: 1, max_backups: 2, max_age_days: 1 };
     let mut log = Rotated::new(config);
+    let now = jiff::Timestamp::now();
     for round in 0..5u8 {
         log.write(&vec![b'0' + round; 700 * 1024]).expect("written");
+        // All in one millisecond, and one by itself, since the next would not fit.
+        if round < 3 {
+            log.rotate(now).expect("rotated");
+        }
     }
     let mut kept: Vec<(String, u8)> = std::fs::read_dir(path.parent().expect("parent"))
         .expect("directory")
