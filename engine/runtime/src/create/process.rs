@@ -109,11 +109,13 @@ fn node_name_if_empty(wanted: &str) -> String {
     }
 }
 
-/// Rust ignores SIGPIPE and the shim blocks signals; both would be inherited.
+/// Rust ignores SIGPIPE, `nohup` ignores SIGHUP, and the shim blocks signals; all that would be inherited.
 fn reset_signals() {
     // SAFETY: these calls take plain numbers and a set that lives through them.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());

@@ -58,7 +58,12 @@ pub fn run(tests: &[Test], arguments: &[OsString]) -> i32 {
     i32::from(failures > 0)
 }
 
+#[allow(unsafe_code)]
 fn isolated(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> bool {
+    // As under `nohup`: what runs in containers must not inherit it.
+    // SAFETY: no handler is installed.
+    unsafe { nix::sys::signal::signal(nix::sys::signal::SIGHUP, nix::sys::signal::SigHandler::SigIgn) }
+        .expect("ignored");
     nix::sched::unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("unshare");
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
